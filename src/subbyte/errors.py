@@ -1,0 +1,69 @@
+"""The errors a user can cause: each says what, where, expected and got, in one line.
+
+The command line prints the message and exits with code 2. Only our own bugs raise
+anything else.
+"""
+
+from __future__ import annotations
+
+
+class SubbyteError(Exception):
+    """Base of every error that a user's input can cause.
+
+    The message is one line: ``what [where]: expected X, got Y``.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        expected: object = None,
+        got: object = None,
+    ) -> None:
+        self.what, self.where, self.expected, self.got = what, where, expected, got
+        message = f"{what} [{where}]" if where else what
+        details = []
+        if expected is not None:
+            details.append(f"expected {expected}")
+        if got is not None:
+            details.append(f"got {got}")
+        if details:
+            message += ": " + ", ".join(details)
+        super().__init__(" ".join(message.split()))
+
+
+class ModelFileError(SubbyteError):
+    """The model file cannot be read: missing, truncated, not ONNX, bad external data."""
+
+
+class UnsupportedOperatorError(SubbyteError):
+    """An operator (or one of its attributes or opsets) that the graph reader does not cover."""
+
+
+class WeightError(SubbyteError):
+    """Weights that cannot be coded: NaN or Inf, all zero, an impossible shape."""
+
+
+class CalibrationError(SubbyteError):
+    """Calibration or evaluation data that do not fit: name, shape, dtype, NaN, no samples."""
+
+
+class OptionError(SubbyteError):
+    """An option out of its range, or options that exclude each other."""
+
+
+class BudgetError(SubbyteError):
+    """``--bits`` below the least the network can be coded with."""
+
+
+class AlreadyCompressedError(SubbyteError):
+    """The input of ``compress`` already holds subbyte layers."""
+
+
+class OutputError(SubbyteError):
+    """The output cannot be written: no such folder, no access, disk full."""
+
+
+class MissingDependencyError(SubbyteError):
+    """A feature whose optional packages are not installed (it names the extra)."""

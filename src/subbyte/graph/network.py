@@ -1,0 +1,59 @@
+"""A network as the rest of subbyte sees it: a prepared ONNX graph and its layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_ir as ir
+
+from subbyte.methods.coded import WeightShape
+
+LayerOp = Literal["Conv", "ConvTranspose", "Linear"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or linear node whose weight is a constant.
+
+    ``node`` is a node of the prepared graph: ``Conv`` or ``ConvTranspose`` (standard
+    domain, attributes complete: ``auto_pad`` resolved to ``pads`` where shapes allow),
+    or ``Linear`` in domain ``subbyte.prepared`` (inputs x, W[O, I], optional b[O];
+    attribute ``axis``: the axis of x that is contracted, -1 or -2).
+    Nodes that share one weight initializer have the same ``weight`` name.
+    """
+
+    name: str
+    op: LayerOp
+    node: ir.Node
+    input: str
+    output: str
+    weight: str
+    bias: str | None
+    shape: WeightShape
+    kernel_shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each convolution group reads one input channel."""
+        return self.shape.groups > 1 and self.shape.inputs == 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """The prepared graph (functions inlined, constants folded, BatchNorm folded) and its layers.
+
+    ``layers`` are in the order in which they run.
+    """
+
+    model: ir.Model
+    layers: tuple[Layer, ...]
+    name: str
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operator set, at least 18."""
+        return self.model.opset_imports[""]
