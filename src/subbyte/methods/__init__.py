@@ -1,0 +1,81 @@
+"""The methods: how a weight is coded, packed, and unpacked again.
+
+One row of `METHODS` a method. A method knows weights and their second moments; it knows
+no graph and sees no samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from subbyte.methods import product, scalar
+from subbyte.methods.coded import CodedWeight, WeightShape
+from subbyte.methods.product import form as product_form
+from subbyte.methods.scalar import form as scalar_form
+
+__all__ = ["METHODS", "CodedWeight", "Method", "WeightShape", "decode_weight"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of coding a weight.
+
+    ``weight_nodes(variant)`` gives standard ONNX nodes that define ``weight_int8``
+    [O, T, I] and ``weight_scale`` [O] from the packed inputs and attributes.
+    """
+
+    name: str
+    paper: str
+    becomes: str
+    bits: str
+    options: Mapping[str, str]
+    variants: tuple[str, ...]
+    decode: Callable[[CodedWeight], NDArray[np.int8]]
+    scale: Callable[[CodedWeight], NDArray[np.float32]]
+    weight_nodes: Callable[[str], list[onnx.NodeProto]]
+    summary: str
+
+
+METHODS: Mapping[str, Method] = {
+    "product": Method(
+        name="product",
+        paper="Q-CNN (Wu et al., CVPR 2016, arXiv 1512.06473)",
+        becomes="groups of d input channels -> one of K words, times a sign or gain",
+        bits="0.5-3",
+        options={
+            "group": "d, channels a code: 2, 3, 4, 6 or 8",
+            "words": "K, words a codebook: 16, 32, 64, 128 or 256",
+            "gain": "bits of gain a code: 0 none, 1 sign, 2-4 sign and magnitude",
+            "shared": "one codebook a layer instead of one a channel group",
+        },
+        variants=("", "Gain"),
+        decode=product_form.decode,
+        scale=product_form.scale,
+        weight_nodes=product_form.weight_nodes,
+        summary=(product.__doc__ or "").splitlines()[0],
+    ),
+    "scalar": Method(
+        name="scalar",
+        paper="uniform grid; 2 bits as in soft/hard quantization (Hung et al., SiPS 2015)",
+        becomes="one of 2^bits evenly spaced levels, with a scale per output",
+        bits="2, 3, 4, 8",
+        options={"bits": "bits a weight: 2, 3, 4 or 8"},
+        variants=("",),
+        decode=scalar_form.decode,
+        scale=scalar_form.scale,
+        weight_nodes=scalar_form.weight_nodes,
+        summary=(scalar.__doc__ or "").splitlines()[0],
+    ),
+}
+
+
+def decode_weight(coded: CodedWeight) -> NDArray[np.float32]:
+    """The effective float weight [O, T, I]: scale[o] * integer weight[o, t, i]."""
+    method = METHODS[coded.method]
+    integers = method.decode(coded).astype(np.float32)
+    return integers * method.scale(coded)[:, None, None]

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class CodedWeight:
     """One coded weight: packed arrays plus the integers that say how to unpack them.
 
     ``inputs`` are stored in the file as constant inputs of the layer's node, in this
-    order; ``attributes`` become the node's attributes (an int, or a list of ints).
+    order; ``attributes`` become the node's attributes (an int, a float, or a list of ints).
     ``method`` + ``variant`` choose the unpacking function (`subbyte.methods`).
     """
 
@@ -43,14 +45,47 @@ class CodedWeight:
     variant: str
     shape: WeightShape
     inputs: Mapping[str, NDArray[np.generic]]
-    attributes: Mapping[str, int | list[int]] = field(default_factory=dict)
+    attributes: Mapping[str, int | float | list[int]] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        """Bytes stored: codes, signs or gains, codebooks, scales, padding."""
-        return sum(array.nbytes for array in self.inputs.values())
+        """Bytes stored: codes, signs or gains, codebooks, scales, padding, float attributes."""
+        arrays = sum(array.nbytes for array in self.inputs.values())
+        return arrays + 4 * sum(isinstance(value, float) for value in self.attributes.values())
 
     @property
     def bits_per_weight(self) -> float:
         """8 * nbytes / (O * T * I)."""
         return 8 * self.nbytes / self.shape.count
+
+
+def pack_scale(scale: NDArray[np.float32]) -> tuple[NDArray[np.float16], float]:
+    """Split a positive scale [O] into float16 [O] and one float32 base: scale ~ half * base.
+
+    The base keeps the halves at or below 1, where float16 holds 11 significant bits down
+    to 6e-5 of the largest channel.
+    """
+    largest = float(scale.max(initial=0.0))
+    base = float(np.float32(largest)) if largest > 0 else 1.0
+    return (scale / base).astype(np.float16), base
+
+
+def decode_scale(coded: CodedWeight) -> NDArray[np.float32]:
+    """The per-output scale float32 [O] as the file's nodes compute it."""
+    base = np.float32(coded.attributes["scale_base"])
+    return coded.inputs["scale"].astype(np.float32) * base
+
+
+def scale_nodes() -> list[onnx.NodeProto]:
+    """Standard nodes from input ``scale`` and attribute ``scale_base`` to ``weight_scale``."""
+    base = helper.make_node("Constant", [], ["sbase"])
+    base.attribute.append(
+        onnx.AttributeProto(
+            name="value_float", ref_attr_name="scale_base", type=onnx.AttributeProto.FLOAT
+        )
+    )
+    return [
+        base,
+        helper.make_node("Cast", ["scale"], ["sfull"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["sfull", "sbase"], ["weight_scale"]),
+    ]

@@ -1,0 +1,217 @@
+"""The options of a product code and its packed form.
+
+With d = ``group``, K = ``words``, group g = i // d of the input channels:
+
+    W[o, t, i] ~ scale[o] * gain[o, t, g] * codebook[g, code[o, t, g], i % d]
+
+``codebook`` is int8, every word's entries within +-63 and its positive and its negative
+entries each summing to at most 126, so that the native kernel's table of inner products
+fits its 16-bit step. ``gain`` is an int8 level over 64. The effective integer weight is
+rint(gain_level * word / 64), within +-63.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from subbyte.errors import OptionError
+from subbyte.methods import packing
+from subbyte.methods.coded import CodedWeight, WeightShape, decode_scale, pack_scale, scale_nodes
+
+GROUPS = (2, 3, 4, 6, 8)
+WORDS = (16, 32, 64, 128, 256)
+GAIN_UNIT = 64
+WORD_LIMIT = 63
+PART_LIMIT = 126
+
+_MAGNITUDES = {
+    1: (1.0,),
+    2: (1.0, 0.5),
+    3: (1.0, 0.7, 0.45, 0.25),
+    4: (1.0, 0.8, 0.64, 0.5, 0.38, 0.28, 0.18, 0.08),
+}
+
+
+@dataclass(frozen=True)
+class ProductOptions:
+    """``group`` d channels a code, ``words`` K, ``gain`` bits a code (0 none, 1 sign, 2-4),
+    ``shared``: one codebook for the layer instead of one per channel group."""
+
+    group: int = 4
+    words: int = 16
+    gain: int = 0
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        _check("group", self.group, range(1, 17))
+        _check("words", self.words, WORDS)
+        _check("gain", self.gain, range(5))
+
+    @property
+    def code_bits(self) -> int:
+        """log2(words)."""
+        return int(math.log2(self.words))
+
+    def gain_levels(self) -> NDArray[np.int8]:
+        """The 2**gain int8 levels over 64: a sign and a magnitude; ``[64]`` without gain."""
+        if self.gain == 0:
+            return np.array([GAIN_UNIT], np.int8)
+        sizes = np.rint(GAIN_UNIT * np.array(_MAGNITUDES[self.gain]))
+        return np.stack([sizes, -sizes], axis=1).reshape(-1).astype(np.int8)
+
+
+def _check(name: str, value: int, allowed: range | tuple[int, ...]) -> None:
+    if value not in allowed:
+        choices = ", ".join(str(choice) for choice in allowed)
+        raise OptionError(f"product: {name} out of range", expected=f"one of {choices}", got=value)
+
+
+def stored_bytes(shape: WeightShape, options: ProductOptions) -> int:
+    """Bytes `pack` will use: codes, gains, codebooks, scales."""
+    channel_groups = -(-shape.inputs // options.group)
+    rows = -(-shape.outputs * shape.taps * channel_groups // 8)
+    books = 1 if options.shared else channel_groups * shape.groups
+    gains = len(options.gain_levels()) if options.gain else 0
+    return (
+        rows * (options.code_bits + options.gain)
+        + books * options.words * options.group
+        + gains
+        + 2 * shape.outputs
+        + 4
+    )
+
+
+def pack(
+    shape: WeightShape,
+    options: ProductOptions,
+    codes: NDArray[np.integer],
+    gain_codes: NDArray[np.integer],
+    codebook: NDArray[np.int8],
+    scale: NDArray[np.float32],
+) -> CodedWeight:
+    """Pack codes and gain codes [O, T, G], codebook [books, K, d] int8 and scale [O] float32."""
+    channel_groups = -(-shape.inputs // options.group)
+    half, base = pack_scale(scale)
+    inputs: dict[str, NDArray[np.generic]] = {
+        "codes": packing.pack(codes, options.code_bits),
+        "codebook": codebook,
+        "scale": half,
+    }
+    if options.gain:
+        inputs["gain_codes"] = packing.pack(gain_codes, options.gain)
+        inputs["gains"] = options.gain_levels()
+    per_group = shape.outputs // shape.groups
+    return CodedWeight(
+        method="product",
+        variant="Gain" if options.gain else "",
+        shape=shape,
+        inputs=inputs,
+        attributes={
+            "code_shape": [shape.groups, per_group, shape.taps, channel_groups],
+            "weight_shape": [shape.outputs, shape.taps, shape.inputs],
+            "scale_base": base,
+        },
+    )
+
+
+def decode(coded: CodedWeight) -> NDArray[np.int8]:
+    """Effective integer weights int8 [O, T, I]."""
+    shape = coded.shape
+    codebook = coded.inputs["codebook"].astype(np.int32)
+    books, words, group = codebook.shape
+    channel_groups = -(-shape.inputs // group)
+    grid = (shape.groups, shape.outputs // shape.groups, shape.taps, channel_groups)
+    count = math.prod(grid)
+    codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), count).reshape(grid)
+    offset = np.arange(shape.groups * channel_groups) * (words if books > 1 else 0)
+    index = codes + offset.reshape(shape.groups, 1, 1, channel_groups)
+    weight = codebook.reshape(-1, group)[index]
+    if coded.variant:
+        gain_codes = packing.unpack(coded.inputs["gain_codes"].astype(np.uint8), count)
+        gain = coded.inputs["gains"].astype(np.int32)[gain_codes].reshape(*grid, 1)
+        weight = np.rint(gain * weight / GAIN_UNIT)
+    flat = weight.reshape(shape.outputs, shape.taps, channel_groups * group)
+    return flat[:, :, : shape.inputs].astype(np.int8)
+
+
+def scale(coded: CodedWeight) -> NDArray[np.float32]:
+    """Per-output scale float32 [O]."""
+    return decode_scale(coded)
+
+
+def weight_nodes(variant: str) -> list[onnx.NodeProto]:
+    """Nodes from codes, codebook, scale (and gain_codes, gains) to weight_int8, weight_scale."""
+    node = helper.make_node
+    nodes = [
+        packing.attribute("cs", "code_shape", "ints"),
+        *packing.unpack_nodes("codes", "cs", "c", "a"),
+        *_index_nodes(),
+        node("Gather", ["cb", "ix"], ["w0"], axis=0),
+    ]
+    if variant == "Gain":
+        nodes += _gain_nodes("w0", "w1")
+    return [*nodes, *_layout_nodes("w1" if variant == "Gain" else "w0"), *scale_nodes()]
+
+
+def _index_nodes() -> list[onnx.NodeProto]:
+    """``ix`` = code + K * codebook number (P rows of them, or a single 0); ``cb`` [., d]."""
+    node = helper.make_node
+    return [
+        node("Cast", ["c"], ["ci"], to=TensorProto.INT64),
+        node("Shape", ["codebook"], ["sh"]),
+        packing.constant("k0", 0, np.int64),
+        packing.constant("k1", 1, np.int64),
+        node("Gather", ["sh", "k0"], ["nb"], axis=0),
+        node("Gather", ["sh", "k1"], ["nk"], axis=0),
+        node("Range", ["k0", "nb", "k1"], ["rg"]),
+        node("Mul", ["rg", "nk"], ["of"]),
+        packing.constant("v0", [0], np.int64),
+        packing.constant("v1", [1, 1, -1], np.int64),
+        node("Gather", ["cs", "v0"], ["pg"], axis=0),
+        node("Concat", ["pg", "v1"], ["os"], axis=0),
+        node("Reshape", ["of", "os"], ["og"]),
+        node("Add", ["ci", "og"], ["ix"]),
+        packing.constant("m1", [-1], np.int64),
+        node("Shape", ["codebook"], ["dd"], start=2),
+        node("Concat", ["m1", "dd"], ["sc"], axis=0),
+        node("Reshape", ["codebook", "sc"], ["cb"]),
+    ]
+
+
+def _gain_nodes(word: str, output: str) -> list[onnx.NodeProto]:
+    """``output`` = rint(gain * word / 64) int8; exact, as the product is a small integer."""
+    node = helper.make_node
+    return [
+        *packing.unpack_nodes("gain_codes", "cs", "g", "b"),
+        node("Cast", ["g"], ["gi"], to=TensorProto.INT64),
+        node("Gather", ["gains", "gi"], ["gv"], axis=0),
+        node("Cast", ["gv"], ["gf"], to=TensorProto.FLOAT),
+        node("Unsqueeze", ["gf", "m1"], ["gu"]),
+        node("Cast", [word], ["wf"], to=TensorProto.FLOAT),
+        node("Mul", ["wf", "gu"], ["wg"]),
+        packing.constant("gs", 1 / GAIN_UNIT, np.float32),
+        node("Mul", ["wg", "gs"], ["wh"]),
+        node("Round", ["wh"], ["wr"]),
+        node("Cast", ["wr"], [output], to=TensorProto.INT8),
+    ]
+
+
+def _layout_nodes(word: str) -> list[onnx.NodeProto]:
+    """[P, O/P, T, G, d] -> ``weight_int8`` [O, T, I], the padding channels cut off."""
+    node = helper.make_node
+    return [
+        packing.attribute("ws", "weight_shape", "ints"),
+        packing.constant("v2", [0, 1], np.int64),
+        packing.constant("v3", [2], np.int64),
+        node("Gather", ["ws", "v2"], ["wo"], axis=0),
+        node("Gather", ["ws", "v3"], ["wi"], axis=0),
+        node("Concat", ["wo", "m1"], ["wp"], axis=0),
+        node("Reshape", [word, "wp"], ["wq"]),
+        node("Slice", ["wq", "v0", "wi", "v3"], ["weight_int8"]),
+    ]

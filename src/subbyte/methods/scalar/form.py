@@ -1,0 +1,105 @@
+"""The options of a scalar grid and its packed form.
+
+    W[o, t, i] ~ scale[o] * (step * code[o, t, i] + offset),   code in 0 .. 2**bits - 1
+
+Two grids for 2 to 4 bits: ``even`` (step 2, offset 1 - 2**bits: symmetric, without zero)
+and ``zero`` (step 1, offset -2**(bits - 1): with zero, one level more below). 8 bits use
+the levels -127 .. 127.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from subbyte.errors import OptionError
+from subbyte.methods import packing
+from subbyte.methods.coded import CodedWeight, WeightShape, decode_scale, pack_scale, scale_nodes
+
+BITS = (2, 3, 4, 8)
+Grid = Literal["even", "zero"]
+
+
+@dataclass(frozen=True)
+class ScalarOptions:
+    """``bits`` a weight: 2, 3, 4 or 8."""
+
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        if self.bits not in BITS:
+            raise OptionError("scalar: bits out of range", expected="2, 3, 4 or 8", got=self.bits)
+
+
+def grid_map(bits: int, grid: Grid) -> tuple[int, int]:
+    """(step, offset) from code to level."""
+    if grid == "even" and bits < 8:
+        return 2, 1 - (1 << bits)
+    return 1, -(1 << (bits - 1))
+
+
+def stored_bytes(shape: WeightShape, options: ScalarOptions) -> int:
+    """Bytes `pack` will use: codes and scales."""
+    return -(-shape.count // 8) * options.bits + 2 * shape.outputs + 4
+
+
+def pack(
+    shape: WeightShape,
+    bits: int,
+    grid: Grid,
+    levels: NDArray[np.integer],
+    scale: NDArray[np.float32],
+) -> CodedWeight:
+    """Pack integer ``levels`` [O, T, I] of the grid and ``scale`` [O] float32."""
+    step, offset = grid_map(bits, grid)
+    half, base = pack_scale(scale)
+    return CodedWeight(
+        method="scalar",
+        variant="",
+        shape=shape,
+        inputs={"codes": packing.pack((levels - offset) // step, bits), "scale": half},
+        attributes={
+            "weight_shape": [shape.outputs, shape.taps, shape.inputs],
+            "step": step,
+            "offset": offset,
+            "scale_base": base,
+        },
+    )
+
+
+def decode(coded: CodedWeight) -> NDArray[np.int8]:
+    """Effective integer weights int8 [O, T, I]."""
+    codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), coded.shape.count)
+    levels = codes.astype(np.int32) * coded.attributes["step"] + coded.attributes["offset"]
+    shape = coded.shape
+    return levels.astype(np.int8).reshape(shape.outputs, shape.taps, shape.inputs)
+
+
+def scale(coded: CodedWeight) -> NDArray[np.float32]:
+    """Per-output scale float32 [O]."""
+    return decode_scale(coded)
+
+
+def weight_nodes(variant: str) -> list[onnx.NodeProto]:
+    """Nodes from codes, scale and the attributes to weight_int8 and weight_scale."""
+    if variant:
+        raise ValueError(f"scalar has no variant {variant!r}")
+    node = helper.make_node
+    return [
+        packing.attribute("ws", "weight_shape", "ints"),
+        *packing.unpack_nodes("codes", "ws", "c", "a"),
+        node("Cast", ["c"], ["ci"], to=TensorProto.INT32),
+        packing.attribute("sp", "step", "int"),
+        packing.attribute("so", "offset", "int"),
+        node("Cast", ["sp"], ["si"], to=TensorProto.INT32),
+        node("Cast", ["so"], ["oi"], to=TensorProto.INT32),
+        node("Mul", ["ci", "si"], ["cm"]),
+        node("Add", ["cm", "oi"], ["cl"]),
+        node("Cast", ["cl"], ["weight_int8"], to=TensorProto.INT8),
+        *scale_nodes(),
+    ]
