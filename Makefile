@@ -1,0 +1,46 @@
+# Everything runs in the project's own virtual environment, made on first use.
+PYTHON ?= python3
+VENV ?= .venv
+# Installed before the rest, so that the exact build of torch can be chosen:
+# any later range that it satisfies installs nothing more.
+TORCH ?= torch==2.13.0
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs clean
+
+help: ## Say what each target does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+
+$(READY): pyproject.toml CMakeLists.txt
+	$(PYTHON) -c 'import sys; sys.exit("subbyte needs Python 3.11 or newer, PYTHON=$(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(READY) ## Train a small net on scikit-learn's digits and compress it at three sizes
+	$(BIN)/python -m examples.digits
+
+test: $(READY) ## Run the tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS)
+
+check: $(READY) ## Lint, format, types, layers, and that the generated tables are up to date
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.tables --check
+
+bench: $(READY) ## Compress and measure every network of the data folder (long), then make the tables
+	$(BIN)/python -m benchmarks.networks
+	$(BIN)/python -m benchmarks.tables
+
+docs: $(READY) ## Make the tables of the docs from the recorded results
+	$(BIN)/python -m benchmarks.tables
+
+clean: ## Remove the virtual environment and everything built
+	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
