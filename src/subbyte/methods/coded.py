@@ -63,11 +63,11 @@ def pack_scale(scale: NDArray[np.float32]) -> tuple[NDArray[np.float16], float]:
     """Split a positive scale [O] into float16 [O] and one float32 base: scale ~ half * base.
 
     The base keeps the halves at or below 1, where float16 holds 11 significant bits down
-    to 6e-5 of the largest channel.
+    to 2**-14 of the largest channel. Smaller scales (dead channels) are raised to that:
+    integer kernels divide biases by the scale, so it must not vanish.
     """
-    largest = float(scale.max(initial=0.0))
-    base = float(np.float32(largest)) if largest > 0 else 1.0
-    return (scale / base).astype(np.float16), base
+    base = float(np.float32(scale.max(initial=0.0))) or 1.0
+    return np.maximum(scale / base, 2.0**-14).astype(np.float16), base
 
 
 def decode_scale(coded: CodedWeight) -> NDArray[np.float32]:

@@ -67,58 +67,72 @@ def unpack_nodes(packed: str, shape: str, output: str, prefix: str) -> list[onnx
     """Standard nodes (opset 18): ``output`` = the codes of ``packed``, as uint8 in ``shape``.
 
     ``packed`` and ``shape`` (int64 vector) are value names; ``prefix`` keeps the inner
-    names apart from those of other calls. A code that crosses a byte takes its high bits
-    from the next byte; where a code ends within the last byte, what is read from there
-    instead is masked away. Shifting left by 7 - s and by 1 more avoids a shift by 8,
-    which is undefined on uint8.
+    names apart from those of other calls. With r the code's first bit in its byte l, and
+    the next byte h, each column of eight codes is
+
+        (l & low) / 2**r  +  (h & high) * 2**(8 - r)
+
+    Bits are masked first so that the division is exact and no product exceeds 255:
+    OpenVINO computes BitShift by rounding division and saturating multiplication.
     """
-    names = {
-        key: prefix + key for key in "bjpyrslnmhtuvwxkqzcfed"
-    }
     node = helper.make_node
-    v = names
+    v = {key: prefix + key for key in "yrtoulhab"}
     return [
-        node("Shape", [packed], [v["b"]], start=1),
-        constant(v["j"], np.arange(8), np.int64),
-        node("Mul", [v["j"], v["b"]], [v["p"]]),
-        constant(v["e"], [8], np.int64),
-        node("Div", [v["p"], v["e"]], [v["y"]]),
-        node("Mod", [v["p"], v["e"]], [v["r"]]),
-        node("Cast", [v["r"]], [v["s"]], to=TensorProto.UINT8),
-        node("Gather", [packed, v["y"]], [v["l"]], axis=1),
-        node("BitShift", [v["l"], v["s"]], [v["n"]], direction="RIGHT"),
-        constant(v["m"], [1], np.int64),
-        node("Add", [v["y"], v["m"]], [v["h"]]),
-        node("Sub", [v["b"], v["m"]], [v["t"]]),
-        node("Min", [v["h"], v["t"]], [v["u"]]),
-        node("Gather", [packed, v["u"]], [v["v"]], axis=1),
-        constant(v["w"], [7], np.int64),
-        node("Sub", [v["w"], v["r"]], [v["x"]]),
-        node("Cast", [v["x"]], [v["k"]], to=TensorProto.UINT8),
-        node("BitShift", [v["v"], v["k"]], [v["q"]], direction="LEFT"),
-        constant(v["z"], [1], np.uint8),
-        node("BitShift", [v["q"], v["z"]], [v["c"]], direction="LEFT"),
-        node("BitwiseOr", [v["n"], v["c"]], [v["f"]]),
-        *_mask_nodes(v["f"], v["b"], v["e"], shape, output, v["d"]),
+        *_column_nodes(packed, prefix),
+        node("Gather", [packed, v["y"]], [v["a"]], axis=1),
+        node("BitwiseAnd", [v["a"], v["l"]], [v["a"] + "m"]),
+        node("Div", [v["a"] + "m", v["u"]], [v["a"] + "d"]),
+        node("Add", [v["y"], v["o"]], [v["a"] + "i"]),
+        node("Sub", [v["b"], v["o"]], [v["b"] + "i"]),
+        node("Min", [v["a"] + "i", v["b"] + "i"], [v["a"] + "n"]),
+        node("Gather", [packed, v["a"] + "n"], [v["b"] + "g"], axis=1),
+        node("BitwiseAnd", [v["b"] + "g", v["h"]], [v["b"] + "m"]),
+        node("Mul", [v["b"] + "m", v["t"]], [v["b"] + "t"]),
+        node("Add", [v["b"] + "t", v["b"] + "t"], [v["b"] + "u"]),
+        node("Add", [v["a"] + "d", v["b"] + "u"], [v["a"] + "s"]),
+        *_cut_nodes(v["a"] + "s", shape, output, prefix + "c"),
     ]
 
 
-def _mask_nodes(
-    value: str, bits: str, eight: str, shape: str, output: str, prefix: str
-) -> list[onnx.NodeProto]:
-    """``output`` = the low ``bits`` of ``value``, cut to the first prod(shape), in ``shape``."""
+def _column_nodes(packed: str, prefix: str) -> list[onnx.NodeProto]:
+    """Per column j of eight codes: byte ``y``; uint8 masks ``l`` and ``h``; 2**r as ``u``;
+    2**(7 - r) as ``t``; and the code width ``b``, the number one ``o`` (int64)."""
     node = helper.make_node
-    name = {key: prefix + key for key in "acgilop"}
+    v = {key: prefix + key for key in "bjeyrowgxpqiklmhnstuz"}
     return [
-        node("Sub", [eight, bits], [name["a"]]),
-        node("Cast", [name["a"]], [name["c"]], to=TensorProto.UINT8),
-        constant(name["g"], [255], np.uint8),
-        node("BitShift", [name["g"], name["c"]], [name["i"]], direction="RIGHT"),
-        node("BitwiseAnd", [value, name["i"]], [name["l"]]),
-        constant(name["o"], [-1], np.int64),
-        node("Reshape", [name["l"], name["o"]], [name["p"]]),
-        node("ReduceProd", [shape], [name["p"] + "n"], keepdims=1),
-        constant(name["p"] + "z", [0], np.int64),
-        node("Slice", [name["p"], name["p"] + "z", name["p"] + "n"], [name["p"] + "s"]),
-        node("Reshape", [name["p"] + "s", shape], [output]),
+        node("Shape", [packed], [v["b"]], start=1),
+        constant(v["j"], np.arange(8), np.int64),
+        constant(v["e"], 8, np.int64),
+        constant(v["o"], 1, np.int64),
+        constant(v["w"], 1 << np.arange(9), np.int64),
+        node("Mul", [v["j"], v["b"]], [v["p"]]),
+        node("Div", [v["p"], v["e"]], [v["y"]]),
+        node("Mod", [v["p"], v["e"]], [v["r"]]),
+        node("Gather", [v["w"], v["r"]], [v["g"]]),
+        node("Cast", [v["g"]], [v["u"]], to=TensorProto.UINT8),
+        constant(v["z"], 128, np.int64),
+        node("Div", [v["z"], v["g"]], [v["q"]]),
+        node("Cast", [v["q"]], [v["t"]], to=TensorProto.UINT8),
+        node("Add", [v["r"], v["b"]], [v["x"]]),
+        node("Min", [v["x"], v["e"]], [v["i"]]),
+        node("Gather", [v["w"], v["i"]], [v["k"]]),
+        node("Sub", [v["k"], v["g"]], [v["m"]]),
+        node("Cast", [v["m"]], [v["l"]], to=TensorProto.UINT8),
+        node("Sub", [v["x"], v["i"]], [v["n"]]),
+        node("Gather", [v["w"], v["n"]], [v["s"]]),
+        node("Sub", [v["s"], v["o"]], [v["s"] + "m"]),
+        node("Cast", [v["s"] + "m"], [v["h"]], to=TensorProto.UINT8),
+    ]
+
+
+def _cut_nodes(value: str, shape: str, output: str, prefix: str) -> list[onnx.NodeProto]:
+    """``output`` = the first prod(shape) of ``value``, in ``shape``."""
+    node = helper.make_node
+    return [
+        constant(prefix + "o", [-1], np.int64),
+        node("Reshape", [value, prefix + "o"], [prefix + "f"]),
+        node("ReduceProd", [shape], [prefix + "n"], keepdims=1),
+        constant(prefix + "z", [0], np.int64),
+        node("Slice", [prefix + "f", prefix + "z", prefix + "n"], [prefix + "s"]),
+        node("Reshape", [prefix + "s", shape], [output]),
     ]

@@ -1,0 +1,181 @@
+"""The scalar encoders: coordinate descent against H for 2 to 4 bits, rounding for 8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subbyte.methods.coded import CodedWeight, WeightShape
+from subbyte.methods.scalar import form
+from subbyte.methods.scalar.form import Grid, ScalarOptions
+
+ROUNDS = 3
+SWEEPS = 2
+PANEL = 128
+STEP_CANDIDATES = 40
+PAIR_LIMIT = 127
+
+
+def encode(
+    target: Tensor, moments: Tensor, shape: WeightShape, options: ScalarOptions, seed: int
+) -> CodedWeight:
+    """Code ``target`` [O, T, I] float32 under ``moments`` H [groups, T*I, T*I].
+
+    2 to 4 bits: both grids of `form` are tried, the one with the smaller
+    tr((W - What) H (W - What)^T) is kept. Deterministic; ``seed`` is not used.
+    """
+    del seed
+    if options.bits == 8:
+        return _encode_rounded(target, shape)
+    grids: tuple[Grid, ...] = ("even", "zero")
+    found = [(grid, _encode_grid(target, moments, shape, options.bits, grid)) for grid in grids]
+    grid, states = min(found, key=lambda item: sum(state.loss() for state in item[1]))
+    levels = torch.cat([state.levels for state in states]).reshape(target.shape)
+    scale = torch.cat([state.scale for state in states])
+    return form.pack(
+        shape,
+        options.bits,
+        grid,
+        levels.round().to(torch.int64).cpu().numpy(),
+        scale.cpu().numpy().astype(np.float32),
+    )
+
+
+@dataclass
+class _GridState:
+    """target, levels [O, n]; moments [n, n]; scale [O]; levels lie on low, low + step .. high."""
+
+    target: Tensor
+    moments: Tensor
+    scale: Tensor
+    levels: Tensor
+    step: int
+    low: int
+    high: int
+
+    def snap(self, value: Tensor) -> Tensor:
+        """The grid level nearest to ``value``."""
+        index = ((value - self.low) / self.step).round()
+        return (index * self.step + self.low).clamp(self.low, self.high)
+
+    def loss(self) -> float:
+        """tr(E H E^T)."""
+        error = self.target - self.levels * self.scale[:, None]
+        return float(((error @ self.moments) * error).sum())
+
+
+def _encode_grid(
+    target: Tensor, moments: Tensor, shape: WeightShape, bits: int, grid: Grid
+) -> list[_GridState]:
+    per_group = shape.outputs // shape.groups
+    states = []
+    for p in range(shape.groups):
+        rows = target[p * per_group : (p + 1) * per_group].reshape(per_group, -1)
+        state = _start(rows, moments[p], bits, grid)
+        _sequential_pass(state)
+        for _ in range(ROUNDS):
+            _fit_scale(state)
+            _sweep(state)
+        _fit_scale(state)
+        states.append(state)
+    return states
+
+
+def _start(target: Tensor, moments: Tensor, bits: int, grid: Grid) -> _GridState:
+    """Per-channel scale from `STEP_CANDIDATES` shares of the largest weight, by diag(H)."""
+    step, low = form.grid_map(bits, grid)
+    high = low + step * ((1 << bits) - 1)
+    state = _GridState(
+        target, moments, target.new_ones(len(target)), torch.zeros_like(target), step, low, high
+    )
+    largest = target.abs().amax(1).clamp_min(1e-12) / max(-low, high)
+    best = torch.full_like(largest, torch.inf)
+    importance = moments.diagonal()[None]
+    for share in torch.linspace(0.25, 1.0, STEP_CANDIDATES):
+        scale = largest * share.item()
+        error = target - state.snap(target / scale[:, None]) * scale[:, None]
+        cost = (error.square() * importance).sum(1)
+        state.scale = torch.where(cost < best, scale, state.scale)
+        best = torch.minimum(cost, best)
+    return state
+
+
+def _sequential_pass(state: _GridState) -> None:
+    """GPTQ's pass, column by column, passed on between panels by one matrix product."""
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(state.moments))
+    upper = torch.linalg.cholesky(inverse, upper=True)
+    work, total = state.target.clone(), state.target.shape[1]
+    for first in range(0, total, PANEL):
+        last = min(first + PANEL, total)
+        errors = torch.zeros_like(work[:, first:last])
+        for column in range(first, last):
+            level = state.snap(work[:, column] / state.scale)
+            state.levels[:, column] = level
+            error = (work[:, column] - level * state.scale) / upper[column, column]
+            errors[:, column - first] = error
+            work[:, column + 1 : last] -= error[:, None] * upper[column, column + 1 : last]
+        work[:, last:] -= errors @ upper[first:last, last:]
+
+
+def _sweep(state: _GridState) -> None:
+    """Coordinate descent over single weights, `SWEEPS` times."""
+    scale = state.scale[:, None]
+    residual = (state.target - state.levels * scale) @ state.moments
+    total = state.target.shape[1]
+    for _ in range(SWEEPS):
+        for first in range(0, total, PANEL):
+            last = min(first + PANEL, total)
+            local = residual[:, first:last].clone()
+            change = torch.zeros_like(local)
+            for column in range(first, last):
+                row = state.moments[column]
+                wanted = local[:, column - first] / (row[column] * state.scale)
+                old = state.levels[:, column]
+                new = state.snap(old + wanted)
+                delta = (new - old) * state.scale
+                state.levels[:, column] = new
+                change[:, column - first] = delta
+                local[:, column - first + 1 :] -= delta[:, None] * row[column + 1 : last]
+            residual -= change @ state.moments[first:last]
+
+
+def _fit_scale(state: _GridState) -> None:
+    weighted = state.levels @ state.moments
+    energy = (weighted * state.levels).sum(1)
+    found = (weighted * state.target).sum(1) / energy.clamp_min(1e-30)
+    state.scale = torch.where(energy > 0, found, state.scale).clamp_min(1e-12)
+
+
+def _encode_rounded(target: Tensor, shape: WeightShape) -> CodedWeight:
+    """8 bits: the finest per-channel step that keeps integer kernels exact.
+
+    Products uint8 x int8 of two neighbouring weights are summed in 16 bits by runtimes on
+    CPUs without VNNI: 255 * (|a| + |b|) <= 32767 for neighbours of one sign asks for
+    |a| + |b| <= 128. Neighbours are consecutive inputs in either memory order
+    ((tap, channel) and (channel, tap)); 127 leaves room for the two roundings.
+    """
+    flat = target.reshape(len(target), -1)
+    largest = flat.abs().amax(1) / 127
+    step = torch.maximum(largest, _pair_sum(flat) / PAIR_LIMIT)
+    other = target.transpose(1, 2).reshape(len(target), -1)
+    step = torch.maximum(step, _pair_sum(other) / PAIR_LIMIT).clamp_min(1e-12)
+    levels = (target / step[:, None, None]).round().clamp(-127, 127)
+    return form.pack(
+        shape,
+        8,
+        "zero",
+        levels.to(torch.int64).cpu().numpy(),
+        step.cpu().numpy().astype(np.float32),
+    )
+
+
+def _pair_sum(rows: Tensor) -> Tensor:
+    """Largest |a + b| over neighbours of one sign, per row [O]."""
+    if rows.shape[1] < 2:
+        return rows.abs().amax(1)
+    left, right = rows[:, :-1], rows[:, 1:]
+    same = (left * right) > 0
+    return torch.where(same, (left + right).abs(), 0.0).amax(1)
