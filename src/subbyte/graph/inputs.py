@@ -1,0 +1,60 @@
+"""The inputs of an ONNX model, as `subbyte.data` wants to know them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+
+from subbyte.data import InputSpec
+from subbyte.errors import ModelFileError
+
+
+def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
+    """Name, shape and dtype of every graph input that is not an initializer."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return tuple(_spec(value) for value in model.graph.input if value.name not in constants)
+
+
+def read_input_specs(path: str | os.PathLike[str]) -> tuple[InputSpec, ...]:
+    """`input_specs` of a file; weights kept outside the file are not read.
+
+    Raises:
+        ModelFileError: no such file, not ONNX, truncated, or inputs that are no tensors.
+    """
+    where = str(path)
+    try:
+        model = onnx.ModelProto.FromString(Path(path).read_bytes())
+    except OSError as error:
+        raise ModelFileError(
+            "cannot read the model", where=where, got=error.strerror or str(error)
+        ) from error
+    except DecodeError as error:
+        raise ModelFileError(
+            "cannot read the model", where=where, expected="an ONNX file", got="no ONNX or cut off"
+        ) from error
+    if not model.graph.node:
+        raise ModelFileError("model has no nodes", where=where, expected="an ONNX network")
+    return input_specs(model)
+
+
+def _spec(value: onnx.ValueInfoProto) -> InputSpec:
+    tensor = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
+        raise ModelFileError(
+            f"input {value.name!r} has no known rank", expected="a tensor with a shape"
+        )
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
+        for dim in tensor.shape.dim
+    )
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    except KeyError as error:
+        raise ModelFileError(
+            f"input {value.name!r} has an unknown element type", got=tensor.elem_type
+        ) from error
+    return InputSpec(value.name, shape, np.dtype(dtype))

@@ -1,0 +1,213 @@
+"""Accuracy of a classifier, and how closely it follows its float original."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from subbyte.arrays import read_array, split_reference
+from subbyte.data import Batch, Preprocessing, Source, as_samples
+from subbyte.errors import CalibrationError, ModelFileError, OptionError
+from subbyte.runtime import Engine, Model, load
+
+Scores = NDArray[np.float64]
+
+
+def evaluate(
+    model: str | os.PathLike[str],
+    inputs: Source,
+    labels: str | os.PathLike[str] | ArrayLike | None = None,
+    *,
+    reference: str | os.PathLike[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    label_offset: int = 0,
+    limit: int | None = None,
+    batch_size: int = 64,
+    engine: Engine = "portable",
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure a model whose one output is class scores [N, classes].
+
+    With s the scores of the model, r those of the reference, y the labels:
+
+    - ``top1``, ``top5``: percent of samples whose label is the highest, among the five
+      highest scores;
+    - ``balanced_accuracy``: mean over the classes present of their top-1 percent;
+    - ``agreement``: percent of samples with argmax s = argmax r;
+    - ``kl``: mean over samples of KL(softmax(r) || softmax(s)), in nats.
+
+    Args:
+        model: ONNX file, compressed or not.
+        inputs: samples, as `subbyte.data.as_samples` takes them (``FILE.npz:array``).
+        labels: class indices [N]: an array, or ``FILE.npz:array``.
+        reference: ONNX file of the float original; adds agreement and kl.
+        preprocessing: from stored samples to what the model expects.
+        label_offset: added to each label (1 for a model with a background class in front).
+        limit: use the first so many samples only.
+        batch_size: samples per run; a model with a fixed batch gets that.
+        engine, threads: as `subbyte.load`.
+        progress: called with (samples done, samples in all).
+
+    Raises:
+        SubbyteError: unreadable files, data that do not fit, an output that is not
+            [N, classes], neither labels nor reference.
+    """
+    if labels is None and reference is None:
+        raise OptionError("nothing to measure against", expected="labels, a reference, or both")
+    if batch_size < 1:
+        raise OptionError("batch size out of range", expected="at least 1", got=batch_size)
+    network = load(model, engine=engine, threads=threads)
+    original = None if reference is None else load(reference, engine=engine, threads=threads)
+    if original is not None:
+        _check_same_inputs(network, original)
+    samples = as_samples(inputs, network.inputs, preprocessing, option="evaluation data")
+    target = None if labels is None else _read_labels(labels, len(samples)) + label_offset
+    samples = samples.first(limit)
+    tally = _Tally()
+    for batch in samples.batches(batch_size):
+        scores = _scores(network, batch)
+        part = None if target is None else target[tally.n : tally.n + len(scores)]
+        tally.add(scores, part, None if original is None else _scores(original, batch))
+        if progress is not None:
+            progress(tally.n, len(samples))
+    return {"model": os.fspath(model), **tally.result()}
+
+
+class _Tally:
+    """Running sums over batches."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.classes = 0
+        self._ranks: list[NDArray[np.int64]] = []
+        self._labels: list[NDArray[np.int64]] = []
+        self._agree = 0
+        self._kl = 0.0
+        self._referenced = False
+
+    def add(
+        self, scores: Scores, labels: NDArray[np.int64] | None, reference: Scores | None
+    ) -> None:
+        self.n += len(scores)
+        self.classes = scores.shape[1]
+        if labels is not None:
+            _check_label_range(labels, self.classes)
+            self._ranks.append(_rank(scores, labels))
+            self._labels.append(labels)
+        if reference is not None:
+            if reference.shape != scores.shape:
+                raise OptionError(
+                    "reference has other classes than the model",
+                    expected=f"{scores.shape[1]} classes",
+                    got=reference.shape[1],
+                )
+            self._referenced = True
+            self._agree += int((scores.argmax(1) == reference.argmax(1)).sum())
+            self._kl += float(_divergence(reference, scores).sum())
+
+    def result(self) -> dict[str, Any]:
+        result: dict[str, Any] = {"n": self.n, "classes": self.classes}
+        if self._ranks:
+            ranks, labels = np.concatenate(self._ranks), np.concatenate(self._labels)
+            hits = ranks == 0
+            recalls = [hits[labels == label].mean() for label in np.unique(labels)]
+            result["top1"] = 100 * float(hits.mean())
+            result["top5"] = 100 * float((ranks < 5).mean())
+            result["balanced_accuracy"] = 100 * float(np.mean(recalls))
+        if self._referenced:
+            result["agreement"] = 100 * self._agree / self.n
+            result["kl"] = self._kl / self.n
+        return result
+
+
+def _rank(scores: Scores, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Place of the label among the scores, 0 the highest; of equal ones the first leads."""
+    own = scores[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    ahead = (scores > own) | ((scores == own) & earlier)
+    return np.asarray(ahead.sum(axis=1))
+
+
+def _divergence(reference: Scores, scores: Scores) -> NDArray[np.float64]:
+    """KL(softmax(reference) || softmax(scores)) of each sample, in nats."""
+    p, q = _log_softmax(reference), _log_softmax(scores)
+    return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
+
+
+def _log_softmax(scores: Scores) -> NDArray[np.float64]:
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def _scores(model: Model, batch: Batch) -> Scores:
+    """Class scores of a batch; a model with a fixed batch size gets pieces of that size."""
+    count = len(next(iter(batch.values())))
+    fixed = model.inputs[0].shape[0]
+    size = fixed if isinstance(fixed, int) else count
+    pieces = []
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        output = model.run({name: array[rows] for name, array in batch.items()})
+        if isinstance(output, tuple) or output.ndim != 2:
+            raise _not_scores(model)
+        pieces.append(output[: count - start])
+    scores = np.concatenate(pieces).astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise ModelFileError("outputs are NaN or Inf", where=str(model.path))
+    return scores
+
+
+def _not_scores(model: Model) -> OptionError:
+    outputs = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in model.outputs)
+    return OptionError(
+        "top1, top5, balanced_accuracy, agreement and kl need class scores",
+        where=str(model.path),
+        expected="one output [N, classes]",
+        got=outputs,
+    )
+
+
+def _read_labels(labels: str | os.PathLike[str] | ArrayLike, count: int) -> NDArray[np.int64]:
+    if isinstance(labels, str | os.PathLike):
+        path, name = split_reference(labels)
+        array, where = read_array(Path(path), name), os.fspath(labels)
+    else:
+        array, where = np.asarray(labels), "labels"
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise CalibrationError(
+            "labels are not class indices",
+            where=where,
+            expected="integers [N]",
+            got=f"{array.dtype} {list(array.shape)}",
+        )
+    if len(array) != count:
+        raise CalibrationError(
+            "labels and samples differ in number", where=where, expected=count, got=len(array)
+        )
+    return array.astype(np.int64)
+
+
+def _check_label_range(labels: NDArray[np.int64], classes: int) -> None:
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        raise CalibrationError(
+            "label out of range",
+            expected=f"0 to {classes - 1} after the label offset",
+            got=labels[outside][0],
+        )
+
+
+def _check_same_inputs(model: Model, reference: Model) -> None:
+    if model.input_names != reference.input_names:
+        raise OptionError(
+            "reference takes other inputs than the model",
+            where=str(reference.path),
+            expected=", ".join(model.input_names),
+            got=", ".join(reference.input_names),
+        )

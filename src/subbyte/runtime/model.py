@@ -1,0 +1,205 @@
+"""A model in ONNX Runtime: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from subbyte.data import InputSpec
+from subbyte.errors import CalibrationError, MissingDependencyError, ModelFileError, OptionError
+from subbyte.runtime.ort import ERRORS, ort
+
+Engine = Literal["portable", "native"]
+
+_DTYPES: Mapping[str, str] = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+} | {f"tensor({name})": name for name in ("int8", "int16", "int32", "int64")} | {
+    f"tensor({name})": name for name in ("uint8", "uint16", "uint32", "uint64")
+}
+
+
+class Model:
+    """A loaded network. Make one with `load`.
+
+    Attributes:
+        path: the file it came from.
+        inputs, outputs: name, shape (a free dimension is its name, or None) and dtype.
+        session: the ``onnxruntime.InferenceSession`` underneath.
+    """
+
+    def __init__(self, path: Path, session: ort.InferenceSession) -> None:
+        self.path = path
+        self.session = session
+        self.inputs = _specs(path, session.get_inputs())
+        self.outputs = _specs(path, session.get_outputs())
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        return [spec.name for spec in self.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return [spec.name for spec in self.outputs]
+
+    def run(
+        self, *arrays: ArrayLike | Mapping[str, ArrayLike]
+    ) -> NDArray[Any] | tuple[NDArray[Any], ...]:
+        """Run the network on a batch.
+
+        Args:
+            arrays: one array per input, in order; or one mapping from input name to array.
+                They are converted to the dtype that the input asks for.
+
+        Returns:
+            The output, or a tuple if the model has several.
+
+        Raises:
+            CalibrationError: arrays that do not fit the inputs.
+            ModelFileError: ONNX Runtime cannot execute the model.
+        """
+        feeds = self._feeds(arrays)
+        try:
+            results = self.session.run(None, feeds)
+        except ERRORS as error:
+            raise ModelFileError(
+                "ONNX Runtime cannot run the model", where=str(self.path), got=_first_line(error)
+            ) from error
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _feeds(
+        self, arrays: tuple[ArrayLike | Mapping[str, ArrayLike], ...]
+    ) -> dict[str, NDArray[Any]]:
+        named: Mapping[str, ArrayLike]
+        if len(arrays) == 1 and isinstance(arrays[0], Mapping):
+            named = arrays[0]
+        else:
+            if len(arrays) != len(self.inputs):
+                raise CalibrationError(
+                    "wrong number of inputs",
+                    where=str(self.path),
+                    expected=f"{len(self.inputs)} ({', '.join(self.input_names)})",
+                    got=len(arrays),
+                )
+            named = dict(zip(self.input_names, arrays, strict=True))  # type: ignore[arg-type]
+        if set(named) != set(self.input_names):
+            raise CalibrationError(
+                "wrong input names",
+                where=str(self.path),
+                expected=", ".join(self.input_names),
+                got=", ".join(named),
+            )
+        return {spec.name: self._checked(named[spec.name], spec) for spec in self.inputs}
+
+    def _checked(self, values: ArrayLike, spec: InputSpec) -> NDArray[Any]:
+        array = np.asarray(values)
+        if array.ndim != len(spec.shape) or any(
+            isinstance(want, int) and want != got
+            for want, got in zip(spec.shape, array.shape, strict=True)
+        ):
+            raise CalibrationError(
+                f"array does not fit input {spec.name!r}",
+                where=str(self.path),
+                expected=list(spec.shape),
+                got=list(array.shape),
+            )
+        if array.dtype.kind not in "biuf" or (spec.dtype.kind != "f" and array.dtype.kind == "f"):
+            raise CalibrationError(
+                f"array for input {spec.name!r} has the wrong dtype",
+                where=str(self.path),
+                expected=spec.dtype,
+                got=array.dtype,
+            )
+        return np.ascontiguousarray(array, dtype=spec.dtype)
+
+
+def load(
+    path: str | os.PathLike[str], *, engine: Engine = "portable", threads: int | None = None
+) -> Model:
+    """Load an ONNX file, compressed or not, for running on the CPU.
+
+    Args:
+        path: the file. External data are looked for beside it.
+        engine: "portable" runs the standard operators of the file, in ONNX Runtime alone.
+            "native" asks for subbyte's own kernels, which this version does not have.
+        threads: threads of one operator; None leaves it to ONNX Runtime (all cores).
+
+    Raises:
+        ModelFileError: no such file, not ONNX, truncated, or more than ONNX Runtime can.
+        MissingDependencyError: ``engine="native"``.
+        OptionError: an unknown engine, or threads below 1.
+    """
+    file = Path(path)
+    _check_options(engine, threads)
+    _check_file(file)
+    options = ort.SessionOptions()
+    # What matters arrives as an exception; the log would print it a second time.
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+    try:
+        session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except ERRORS as error:
+        raise ModelFileError(
+            "cannot load the model", where=str(file), expected="an ONNX file", got=_first_line(error)
+        ) from error
+    return Model(file, session)
+
+
+def _check_options(engine: str, threads: int | None) -> None:
+    if engine not in get_args(Engine):
+        raise OptionError("unknown engine", expected="portable or native", got=engine)
+    if engine == "native":
+        raise MissingDependencyError(
+            "this version of subbyte has no native library",
+            expected="engine portable",
+            got="engine native",
+        )
+    if threads is not None and threads < 1:
+        raise OptionError("threads out of range", expected="at least 1", got=threads)
+
+
+def _check_file(file: Path) -> None:
+    if file.is_dir():
+        raise ModelFileError("model is a folder", where=str(file), expected="an ONNX file")
+    try:
+        size = file.stat().st_size
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise ModelFileError(
+            "cannot read the model", where=str(file), got=error.strerror or str(error)
+        ) from error
+    if size == 0:
+        raise ModelFileError("model file is empty", where=str(file), expected="an ONNX file")
+
+
+def _specs(path: Path, arguments: Sequence[ort.NodeArg]) -> tuple[InputSpec, ...]:
+    for argument in arguments:
+        if argument.type not in _DTYPES:
+            raise ModelFileError(
+                f"value {argument.name!r} has a type that subbyte does not handle",
+                where=str(path),
+                expected="a tensor of numbers",
+                got=argument.type,
+            )
+    return tuple(
+        InputSpec(argument.name, tuple(argument.shape), np.dtype(_DTYPES[argument.type]))
+        for argument in arguments
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """ONNX Runtime's message without status code and source lines, at most 300 characters."""
+    line = str(error).strip().splitlines()[0]
+    return line.removeprefix("[ONNXRuntimeError] : ").strip()[:300]
