@@ -16,14 +16,16 @@ from subbyte.runtime.ort import ERRORS, ort
 
 Engine = Literal["portable", "native"]
 
-_DTYPES: Mapping[str, str] = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(bool)": "bool",
-} | {f"tensor({name})": name for name in ("int8", "int16", "int32", "int64")} | {
-    f"tensor({name})": name for name in ("uint8", "uint16", "uint32", "uint64")
-}
+_DTYPES: Mapping[str, str] = (
+    {
+        "tensor(float)": "float32",
+        "tensor(float16)": "float16",
+        "tensor(double)": "float64",
+        "tensor(bool)": "bool",
+    }
+    | {f"tensor({name})": name for name in ("int8", "int16", "int32", "int64")}
+    | {f"tensor({name})": name for name in ("uint8", "uint16", "uint32", "uint64")}
+)
 
 
 class Model:
@@ -151,7 +153,10 @@ def load(
         session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except ERRORS as error:
         raise ModelFileError(
-            "cannot load the model", where=str(file), expected="an ONNX file", got=_first_line(error)
+            "cannot load the model",
+            where=str(file),
+            expected="an ONNX file",
+            got=_first_line(error),
         ) from error
     return Model(file, session)
 

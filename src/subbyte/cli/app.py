@@ -1,0 +1,76 @@
+"""The program: its commands, and how errors reach the user."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+import subbyte
+from subbyte.cli import bench, compress, evaluate, inline, inspect, methods
+from subbyte.cli.console import ERRORS
+from subbyte.errors import SubbyteError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """Commands whose user errors end in one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; our own bugs keep their traceback."""
+        try:
+            return super().invoke(ctx)
+        except SubbyteError as error:
+            ERRORS.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(EXIT_USER_ERROR) from error
+        except KeyboardInterrupt as error:
+            hint = str(error) or "nothing was written"
+            ERRORS.print(f"interrupted: {hint}", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="subbyte",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"subbyte {subbyte.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Compress a trained network to 0.5 - 4 bits per weight; run it in any ONNX runtime.
+
+    Start with `subbyte compress net.onnx -o small.onnx --calib samples.npz:x`, then
+    measure with `subbyte eval` and look inside with `subbyte inspect`.
+    """
+
+
+_MAKE, _MEASURE = "Make", "Look and measure"
+
+app.command("compress", rich_help_panel=_MAKE)(compress.command)
+app.command("inline", rich_help_panel=_MAKE)(inline.command)
+app.command("eval", rich_help_panel=_MEASURE)(evaluate.command)
+app.command("inspect", rich_help_panel=_MEASURE)(inspect.command)
+app.command("bench", rich_help_panel=_MEASURE)(bench.command)
+app.command("methods", rich_help_panel=_MEASURE)(methods.command)

@@ -1,0 +1,230 @@
+"""``subbyte compress``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from subbyte.cli import options
+from subbyte.cli.console import (
+    ERRORS,
+    OUT,
+    byte_size,
+    check_outputs,
+    print_table,
+    stage_progress,
+    write_json,
+)
+from subbyte.errors import OptionError
+from subbyte.extras import compress_extra
+
+_DATA = "Calibration"
+_CODING = "Coding"
+_RUN = "Run"
+
+
+def command(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN.onnx", help="The trained network, in float.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the small one."),
+    ],
+    calib: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE.npz[:array]",
+            help="A few hundred samples of what the network will see; no labels. For a network "
+            "with several inputs: a file with an array for each, of the same name.",
+            rich_help_panel=_DATA,
+        ),
+    ],
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Use N samples, drawn at random by --seed; all if not given.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = None,
+    scale: options.Scale = 1.0,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    layout: options.LayoutOption = "nchw",
+    method: Annotated[
+        Literal["product", "scalar"],
+        typer.Option(
+            help="How weights are coded; `subbyte methods` explains.", rich_help_panel=_CODING
+        ),
+    ] = "product",
+    bits: Annotated[
+        float | None,
+        typer.Option(
+            metavar="B",
+            help="At most B bits per weight in all layers together, codebooks, scales and signs "
+            "included.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    group: Annotated[
+        int | None,
+        typer.Option(
+            metavar="D",
+            help="product: input channels per code (2, 3, 4, 6 or 8); with --bits the fewest "
+            "allowed.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    gain: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BITS",
+            help="product: gain bits per code: 0 none, 1 a sign, 2-4 sign and size.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PLAN.toml",
+            help="Method and bits of each layer, from a file.",
+            rich_help_panel=_CODING,
+        ),
+    ] = None,
+    activations: Annotated[
+        Literal["int8", "float"],
+        typer.Option(help="What layers hand to each other.", rich_help_panel=_CODING),
+    ] = "int8",
+    tune: Annotated[
+        int,
+        typer.Option(
+            metavar="STEPS",
+            help="Then train codebooks, scales and biases to follow the float network.",
+            rich_help_panel=_CODING,
+        ),
+    ] = 0,
+    inline: Annotated[
+        bool,
+        typer.Option(
+            "--inline",
+            help="Write standard operators only, for runtimes without model-local functions, "
+            "such as OpenVINO.",
+            rich_help_panel=_CODING,
+        ),
+    ] = False,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Same seed, same bytes on the same machine.", rich_help_panel=_RUN
+        ),
+    ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="D", help="Where to compute: cpu, cuda, cuda:1 ...", rich_help_panel=_RUN
+        ),
+    ] = "cpu",
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep checkpoints in DIR. Without it they lie beside OUT.onnx until the run is "
+            "done. Either way, the same command continues an interrupted run.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
+    json: options.JsonFile = None,
+) -> None:
+    r"""Make a trained network several times smaller.
+
+    The weights of convolutions and linear layers are coded in 0.5 to 4 bits each, guided by
+    the calibration samples. The result is one ONNX file that any ONNX runtime runs.
+
+    Example (bytes 0 - 255, channels last, 2 bits per weight):
+
+    ```
+    subbyte compress net.onnx -o small.onnx --calib cifar10.npz:x_train \
+      --scale 255 --layout nhwc --samples 1000 --bits 2
+    ```
+    """
+    steps = options.preprocessing(scale, mean, std, layout)
+    _check_paths(source, output, json)
+    with compress_extra("subbyte compress"):
+        from subbyte.compress import CompressOptions, compress
+        from subbyte.data import as_samples
+        from subbyte.graph.inputs import read_input_specs
+
+    wishes = CompressOptions(
+        method=method,
+        bits=bits,
+        group=group,
+        gain=gain,
+        plan=plan,
+        tune=tune,
+        seed=seed,
+        device=device,
+        work=work,
+        activations=activations,
+        inline=inline,
+        samples=samples,
+    )
+    data = as_samples(calib, read_input_specs(source), steps, option="--calib")
+    if samples is not None and samples > len(data):
+        ERRORS.print(f"note: --samples {samples}, but {calib} has {len(data)}: using all")
+    data = data.take(samples, seed)
+    started = time.monotonic()
+    try:
+        with stage_progress() as progress:
+            compress(source, output, data, wishes, progress=progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command continues where this one stopped") from None
+    _report(source, output, json, len(data), time.monotonic() - started)
+
+
+def _check_paths(source: Path, output: Path, json: Path | None) -> None:
+    check_outputs(output, json)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OptionError(
+            "output would overwrite the input", where=str(output), expected="another file name"
+        )
+
+
+def _report(source: Path, output: Path, json: Path | None, samples: int, seconds: float) -> None:
+    from subbyte.report import inspect
+
+    found = inspect(output)
+    before = source.stat().st_size
+    after = found["file_bytes"]
+    result: dict[str, Any] = {
+        "input": str(source),
+        "output": str(output),
+        "input_bytes": before,
+        "samples": samples,
+        "seconds": seconds,
+        **{key: value for key, value in found.items() if key != "model"},
+    }
+    write_json(json, result)
+    counts = Counter(layer["method"] for layer in found["layers"])
+    print_table(
+        None,
+        {"": "left", str(output): "right"},
+        [
+            ["file before", byte_size(before)],
+            ["file after", f"{byte_size(after)} ({before / after:.1f} times smaller)"],
+            ["bits per weight", f"{found['bits_per_weight']:.3f}"],
+            ["layers", ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))],
+            ["time", f"{seconds:.0f} s"],
+        ],
+    )
+    OUT.print(f"Next: subbyte inspect {output}", soft_wrap=True)
+    OUT.print(f"      subbyte eval {output} --reference {source} --data ...", soft_wrap=True)

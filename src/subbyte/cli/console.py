@@ -1,0 +1,88 @@
+"""What the commands print and write: tables, progress, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+import subbyte
+from subbyte.files import check_writable, write_atomic
+
+OUT = Console(highlight=False)
+ERRORS = Console(stderr=True, highlight=False)
+
+StageProgress = Callable[[str, int, int, str], None]
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Raise `OutputError` now if one of the files could not be written later."""
+    for path in paths:
+        if path is not None:
+            check_writable(path)
+
+
+def write_json(path: Path | None, result: Mapping[str, Any]) -> None:
+    """Write a command's result, if the user asked for it."""
+    if path is not None:
+        document = {"subbyte": subbyte.__version__, **result}
+        write_atomic(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
+
+
+def print_table(title: str | None, columns: Mapping[str, str], rows: list[list[str]]) -> None:
+    """Print rows under ``columns``: heading -> "left" or "right"."""
+    if title is not None:
+        OUT.print(title, soft_wrap=True)
+    table = Table()
+    for heading, justify in columns.items():
+        table.add_column(heading, justify="right" if justify == "right" else "left")
+    for row in rows:
+        table.add_row(*row)
+    OUT.print(table)
+
+
+def byte_size(count: int) -> str:
+    """``1.05 MB``: decimal units, three digits."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{count} B" if unit == "B" else f"{value:.3g} {unit}"
+
+
+@contextmanager
+def stage_progress() -> Iterator[StageProgress]:
+    """A bar per stage on stderr, with the time left: ``progress(stage, done, total, detail)``."""
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=ERRORS,
+    )
+    tasks: dict[str, Any] = {}
+
+    def progress(stage: str, done: int, total: int, detail: str) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total, detail=detail)
+        bars.update(tasks[stage], completed=done, total=total, detail=detail)
+
+    with bars:
+        yield progress

@@ -1,0 +1,120 @@
+"""``subbyte eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from subbyte.cli import options
+from subbyte.cli.console import check_outputs, print_table, stage_progress, write_json
+from subbyte.runtime import Engine
+
+_DATA = "Data"
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network to measure.")],
+    data: Annotated[
+        Path,
+        typer.Option(metavar="FILE.npz", help="File with the samples.", rich_help_panel=_DATA),
+    ],
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARRAY",
+            help="Array of samples in FILE.npz. May be left out if the arrays are named like "
+            "the model's inputs, or if there is only one.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARRAY",
+            help="Array of class indices in FILE.npz. May be left out with --reference.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FLOAT.onnx",
+            help="The float original: adds agreement and kl, which need no labels.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Use the first N samples only.", rich_help_panel=_DATA),
+    ] = None,
+    label_offset: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Add K to each label (1 if class 0 of the model is a background class).",
+            rich_help_panel=_DATA,
+        ),
+    ] = 0,
+    scale: options.Scale = 1.0,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    layout: options.LayoutOption = "nchw",
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="portable: ONNX Runtime alone. native: subbyte's own kernels, "
+            "not part of this version."
+        ),
+    ] = "portable",
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Samples per run.")] = 64,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Threads; all cores if not given.", show_default=False),
+    ] = None,
+    json: options.JsonFile = None,
+) -> None:
+    r"""Measure accuracy, and how closely a network follows its float original.
+
+    Works for classifiers: one output with a score per class. **top1**, **top5** and
+    **balanced_accuracy** (the mean over classes) are in percent and need labels.
+    **agreement** (percent of samples with the same best class) and **kl** (divergence of the
+    class probabilities, 0 is best) compare with `--reference`.
+
+    Example:
+
+    ```
+    subbyte eval small.onnx --data cifar10.npz --inputs x_test --labels y_test \
+      --scale 255 --layout nhwc --reference net.onnx
+    ```
+    """
+    from subbyte.report import evaluate
+
+    check_outputs(json)
+    with stage_progress() as progress:
+        result = evaluate(
+            model,
+            _member(data, inputs),
+            None if labels is None else _member(data, labels),
+            reference=reference,
+            preprocessing=options.preprocessing(scale, mean, std, layout),
+            label_offset=label_offset,
+            limit=limit,
+            batch_size=batch_size,
+            engine=engine,
+            threads=threads,
+            progress=lambda done, total: progress("Samples", done, total, ""),
+        )
+    write_json(json, result)
+    units = {"kl": " nats", "n": "", "classes": ""}
+    rows = [
+        [name, f"{value:.4g}{units.get(name, ' %')}" if isinstance(value, float) else str(value)]
+        for name, value in result.items()
+        if name != "model"
+    ]
+    print_table(str(model), {"": "left", "value": "right"}, rows)
+
+
+def _member(data: Path, name: str | None) -> str:
+    return str(data) if name is None else f"{data}:{name}"

@@ -1,0 +1,92 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from subbyte.data import Layout, Preprocessing
+
+PREPROCESSING = "Preprocessing: (x / scale - mean) / std, channels first"
+
+
+class Numbers(tuple[float, ...]):
+    """Numbers given as ``a,b,c``."""
+
+
+class InputShape(tuple[str, tuple[int, ...]]):
+    """An input's shape given as ``NAME=1x3x224x224``."""
+
+
+def parse_numbers(text: str | Numbers) -> Numbers:
+    """Read ``a,b,c``."""
+    if isinstance(text, Numbers):
+        return text
+    try:
+        return Numbers(float(part) for part in text.split(",")) if text else Numbers()
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected numbers as in 0.485,0.456,0.406, got {text!r}"
+        ) from None
+
+
+def parse_shape(text: str | InputShape) -> InputShape:
+    """Read ``NAME=1x3x224x224``."""
+    if isinstance(text, InputShape):
+        return text
+    name, _, sizes = text.rpartition("=")
+    if not name or re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", sizes) is None:
+        raise typer.BadParameter(f"expected NAME=1x3x224x224, got {text!r}")
+    return InputShape((name, tuple(int(size) for size in sizes.split("x"))))
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Also write the result to FILE as JSON."),
+]
+Scale = Annotated[
+    float,
+    typer.Option(
+        help="Divide samples by this; 255 brings image bytes to 0 - 1.",
+        rich_help_panel=PREPROCESSING,
+    ),
+]
+Mean = Annotated[
+    Numbers | None,
+    typer.Option(
+        metavar="a,b,c",
+        parser=parse_numbers,
+        help="Subtract this: one number, or one per channel.",
+        rich_help_panel=PREPROCESSING,
+        show_default=False,
+    ),
+]
+Std = Annotated[
+    Numbers | None,
+    typer.Option(
+        metavar="a,b,c",
+        parser=parse_numbers,
+        help="Then divide by this: one number, or one per channel.",
+        rich_help_panel=PREPROCESSING,
+        show_default=False,
+    ),
+]
+LayoutOption = Annotated[
+    Layout,
+    typer.Option(
+        "--layout",
+        help="Where stored samples have their channels: nchw first (N, C, H, W), "
+        "nhwc last (N, H, W, C).",
+        rich_help_panel=PREPROCESSING,
+    ),
+]
+
+
+def preprocessing(
+    scale: float, mean: Numbers | None, std: Numbers | None, layout: Layout
+) -> Preprocessing:
+    """The four options as one object."""
+    return Preprocessing(scale, tuple(mean or ()), tuple(std or ()), layout)
