@@ -18,7 +18,7 @@ help: ## Say what each target does
 $(READY): pyproject.toml CMakeLists.txt
 	$(PYTHON) -c 'import sys; sys.exit("subbyte needs Python 3.11 or newer, PYTHON=$(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet --editable ".[dev]"
 	touch $@
 

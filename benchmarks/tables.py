@@ -1,0 +1,206 @@
+"""The tables of the docs, made from the recorded results.
+
+python -m benchmarks.tables            write them
+python -m benchmarks.tables --check    exit with 1 if one is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.networks.catalog import NETWORKS
+
+ROOT = Path(__file__).parents[1]
+RECORDS = ROOT / "benchmarks" / "results" / "networks"
+NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
+
+_BEGIN, _END = "<!-- networks table: begin (make docs) -->", "<!-- networks table: end -->"
+_HEADER = (
+    "# Networks",
+    "",
+    "Made by `python -m benchmarks.tables` from `benchmarks/results/networks/*.json`; the",
+    "JSON files have the exact command, CPU and versions of each run.",
+    "",
+    "- *bits*: bits per weight over all convolution and linear weights, everything stored",
+    "  included (codes, codebooks, scales, layers kept at 8 bits).",
+    "- *agreement*, *KL*: against the float network on the test samples; KL is the mean of",
+    "  KL(float || compressed) in nats.",
+    "- *file*: float file size divided by compressed file size.",
+    "- *seconds*: wall time of the `subbyte compress` command.",
+    "- Calibration samples have no labels and are never test samples. Where one set had to",
+    "  serve for both, it was divided into halves, so float figures are those of the test half.",
+)
+
+Record = dict[str, Any]
+
+
+def main() -> int:
+    """Write the tables, or say which are out of date."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = [path for path, text in pages().items() if _read(path) != text]
+    if not check:
+        for path, text in pages().items():
+            path.write_text(text)
+        return 0
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} is out of date: run make docs", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def pages() -> dict[Path, str]:
+    """Every page that holds generated text, and what it should be."""
+    records = read_records(RECORDS)
+    readme = ROOT / "README.md"
+    return {
+        ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
+        readme: fill(readme.read_text(), summary(records)),
+    }
+
+
+def read_records(folder: Path) -> list[Record]:
+    """The records, in the order of the catalog, the largest first."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    order = list(NETWORKS)
+    return sorted(records, key=lambda r: (order.index(r["network"]), -r["bits"], r["id"]))
+
+
+def networks_page(records: Sequence[Record], notes: dict[str, str]) -> str:
+    """The whole page: one table, what was measured on what, explanations."""
+    columns = (
+        *("network", "metric", "float", "compressed", "drop", "agreement", "KL"),
+        *("bits", "file", "seconds", "options"),
+    )
+    names = dict.fromkeys(record["network"] for record in records)
+    return "\n".join(
+        [
+            *_HEADER,
+            "",
+            *table(columns, (_full_row(record) for record in records)),
+            "",
+            "## Samples",
+            "",
+            *table(("network", "calibrated on", "tested on"), map(_samples_row, names)),
+            "",
+            "## What was lost, and why",
+            "",
+            *(f"- **{name}**: {notes[name]}" for name in names if name in notes),
+            "",
+            "## Where",
+            "",
+            *_machines(records),
+            "",
+        ]
+    )
+
+
+def summary(records: Sequence[Record]) -> str:
+    """The short table for the README: per network, the smallest file within 1 point."""
+    columns = ("network", "test set", "metric", "float", "compressed", "bits", "file")
+    return "\n".join(table(columns, (_short_row(record) for record in best(records))))
+
+
+def best(records: Sequence[Record], loss: float = 1.0) -> list[Record]:
+    """Of each network the run with the fewest bits that loses at most ``loss`` points.
+
+    A network none of whose runs is that good is represented by the one that loses least.
+    """
+    chosen = []
+    for name in dict.fromkeys(record["network"] for record in records):
+        runs = [record for record in records if record["network"] == name]
+        good = [record for record in runs if drop(record) <= loss]
+        chosen.append(
+            min(good, key=lambda r: r["compressed"]["bits_per_weight"])
+            if good
+            else min(runs, key=drop)
+        )
+    return chosen
+
+
+def drop(record: Record) -> float:
+    """Points of the metric that compression cost."""
+    return float(record["float"]["metric"] - record["compressed"]["metric"])
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def fill(page: str, text: str) -> str:
+    """``page`` with ``text`` between its two marks."""
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise SystemExit(f"no place for the table: {_BEGIN} ... {_END}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def _full_row(record: Record) -> list[str]:
+    small = record["compressed"]
+    return [
+        record["network"],
+        record["metric"],
+        f"{record['float']['metric']:.2f}",
+        f"{small['metric']:.2f}",
+        f"{drop(record):+.2f}",
+        f"{small['agreement']:.1f} %" if "agreement" in small else "",
+        f"{small['kl']:.3f}" if "kl" in small else "",
+        f"{small['bits_per_weight']:.2f}",
+        _ratio(record),
+        f"{record['seconds']:.0f}",
+        " ".join([f"--samples {record['calibration']['samples']}", *record["options"]]),
+    ]
+
+
+def _short_row(record: Record) -> list[str]:
+    return [
+        record["network"],
+        record["test"]["source"],
+        record["metric"],
+        f"{record['float']['metric']:.2f}",
+        f"{record['compressed']['metric']:.2f}",
+        f"{record['compressed']['bits_per_weight']:.2f}",
+        _ratio(record),
+    ]
+
+
+def _samples_row(name: str) -> list[str]:
+    return [name, NETWORKS[name].calibrated_on, NETWORKS[name].tested_on]
+
+
+def _ratio(record: Record) -> str:
+    return f"{record['float']['file_bytes'] / record['compressed']['file_bytes']:.1f}x smaller"
+
+
+def _machines(records: Sequence[Record]) -> list[str]:
+    """One line per kind of machine and set of versions."""
+    lines = dict.fromkeys(
+        f"- {record['system']['cpu']}, {record['system']['cores']} cores, "
+        + ", ".join(
+            f"{name} {version}"
+            for name, version in (record["system"]["versions"] | record["packages"]).items()
+        )
+        for record in records
+    )
+    return list(lines)
+
+
+def _notes() -> dict[str, str]:
+    return dict(tomllib.loads(NOTES.read_text()))
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

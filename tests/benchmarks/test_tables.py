@@ -1,0 +1,69 @@
+"""Tables made from records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.tables import best, fill, networks_page, pages, summary
+
+
+def record(network: str, bits: float, compressed: float, **options: Any) -> dict[str, Any]:
+    return {
+        "id": f"{network}-{bits}",
+        "network": network,
+        "metric": "top-1",
+        "bits": bits,
+        "options": [],
+        "seconds": 12.3,
+        "calibration": {"samples": 1000, "source": "training images"},
+        "test": {"samples": 2880, "source": "test images"},
+        "float": {"metric": 93.75, "file_bytes": 1000},
+        "compressed": {"metric": compressed, "bits_per_weight": bits, "file_bytes": 100} | options,
+        "system": {"cpu": "A CPU", "cores": 2, "versions": {"python": "3.11.7"}},
+        "packages": {"torch": "2.13.0"},
+    }
+
+
+def test_best_is_the_smallest_that_loses_little() -> None:
+    records = [record("resnet20", b, m) for b, m in ((3, 93.7), (2, 93.0), (1.4, 91.6))]
+    assert [r["bits"] for r in best(records)] == [2]
+
+
+def test_best_falls_back_to_the_least_loss() -> None:
+    records = [record("kwt1", b, m) for b, m in ((3, 90.0), (2, 80.0))]
+    assert [r["bits"] for r in best(records)] == [3]
+
+
+def test_page_has_every_run_and_the_note() -> None:
+    records = [record("resnet20", 2, 93.0, kl=0.0456, agreement=97.25), record("espnet", 3, 90.0)]
+    page = networks_page(records, {"resnet20": "why."})
+    row = (
+        "| resnet20 | top-1 | 93.75 | 93.00 | +0.75 | 97.2 % | 0.046 | 2.00 | 10.0x smaller | 12 |"
+    )
+    assert row in page
+    assert "| espnet | top-1 | 93.75 | 90.00 | +3.75 |  |  | 3.00 |" in page
+    assert "- **resnet20**: why." in page
+    assert page.count("A CPU") == 1
+
+
+def test_fill_replaces_what_stands_between_the_marks() -> None:
+    begin, end = "<!-- networks table: begin (make docs) -->", "<!-- networks table: end -->"
+    page = f"a\n{begin}\nold\n{end}\nb\n"
+    assert fill(page, "new") == f"a\n{begin}\nnew\n{end}\nb\n"
+
+
+def test_fill_says_when_there_is_no_place() -> None:
+    with pytest.raises(SystemExit, match="no place"):
+        fill("nothing", "new")
+
+
+def test_summary_has_one_row_per_network() -> None:
+    records = [record("resnet20", b, 93.0) for b in (2, 3)] + [record("kwt1", 3, 92.0)]
+    assert len(summary(records).splitlines()) == 4
+
+
+def test_committed_pages_are_up_to_date() -> None:
+    stale = [path.name for path, text in pages().items() if path.read_text() != text]
+    assert stale == []
