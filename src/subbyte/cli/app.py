@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -20,7 +19,7 @@ EXIT_INTERRUPTED = 130
 class Commands(TyperGroup):
     """Commands whose user errors end in one line on stderr and exit code 2."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command; our own bugs keep their traceback."""
         try:
             return super().invoke(ctx)

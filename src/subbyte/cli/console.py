@@ -80,9 +80,13 @@ def stage_progress() -> Iterator[StageProgress]:
     tasks: dict[str, Any] = {}
 
     def progress(stage: str, done: int, total: int, detail: str) -> None:
+        bars.start()
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total, detail=detail)
         bars.update(tasks[stage], completed=done, total=total, detail=detail)
 
-    with bars:
+    try:
         yield progress
+    finally:
+        if tasks:
+            bars.stop()

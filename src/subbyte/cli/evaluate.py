@@ -107,13 +107,14 @@ def command(
             progress=lambda done, total: progress("Samples", done, total, ""),
         )
     write_json(json, result)
-    units = {"kl": " nats", "n": "", "classes": ""}
-    rows = [
-        [name, f"{value:.4g}{units.get(name, ' %')}" if isinstance(value, float) else str(value)]
-        for name, value in result.items()
-        if name != "model"
-    ]
+    rows = [[name, _shown(name, value)] for name, value in result.items() if name != "model"]
     print_table(str(model), {"": "left", "value": "right"}, rows)
+
+
+def _shown(name: str, value: float) -> str:
+    if name == "kl":
+        return f"{value:.4f} nats"
+    return f"{value:.2f} %" if isinstance(value, float) else str(value)
 
 
 def _member(data: Path, name: str | None) -> str:
