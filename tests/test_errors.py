@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from subbyte import errors
+from subbyte.errors import SubbyteError
+from subbyte.extras import compress_extra
+
+
+def test_message_says_what_where_expected_got() -> None:
+    error = SubbyteError("wrong shape", where="a.npz:x", expected=[1, 2], got="3\n 4")
+    assert str(error) == "wrong shape [a.npz:x]: expected [1, 2], got 3 4"
+    assert str(SubbyteError("empty")) == "empty"
+
+
+def test_every_error_is_a_subbyte_error() -> None:
+    kinds = [kind for name, kind in vars(errors).items() if name.endswith("Error")]
+    assert len(kinds) > 5
+    assert all(issubclass(kind, SubbyteError) for kind in kinds)
+
+
+def test_missing_package_names_the_extra() -> None:
+    with (
+        pytest.raises(errors.MissingDependencyError, match=r"needs .* torch: .*subbyte\[compress\]"),
+        compress_extra("subbyte compress"),
+    ):
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+
+def test_other_missing_modules_are_our_own_bug() -> None:
+    with pytest.raises(ModuleNotFoundError), compress_extra("subbyte compress"):
+        raise ModuleNotFoundError("No module named 'subbyte.nothing'", name="subbyte.nothing")
