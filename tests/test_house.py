@@ -1,0 +1,131 @@
+"""What the whole repository promises: commands, sizes of files, docstrings, imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "subbyte"
+FOLDERS = ("src", "tests", "benchmarks", "examples", "native")
+LONGEST_FILE = 500
+
+# Where the name to import is not the name to install.
+_DISTRIBUTION = {"google": "protobuf", "onnx_ir": "onnx-ir"}
+
+
+def sources(folder: Path, *suffixes: str) -> list[Path]:
+    return sorted(path for suffix in suffixes for path in folder.rglob(f"*{suffix}"))
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def ci_commands() -> list[str]:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_ci_runs_every_command_of_the_readme_in_its_place() -> None:
+    """The order may differ only between make targets, which do not depend on each other."""
+    readme, ci = readme_commands(), ci_commands()
+    assert {"make demo", "make test"} <= set(readme)
+    assert [line for line in ci if line in readme and not line.startswith("make")] == [
+        line for line in readme if not line.startswith("make")
+    ]
+    assert {line for line in readme if line.startswith("make")} <= set(ci)
+
+
+def test_ci_stops_at_the_first_failure_and_checks_everything() -> None:
+    assert "set -euo pipefail" in ci_commands()
+    assert "make check" in ci_commands()
+
+
+def test_a_first_result_takes_few_lines() -> None:
+    assert len(readme_commands()) < 15
+
+
+def test_make_targets_of_the_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sources(ROOT / "docs", ".md")]:
+        named = set(re.findall(r"`make ([a-z]+)", page.read_text()))
+        assert named <= targets, page.name
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sources(ROOT / "docs", ".md")]
+    broken = [
+        f"{page.relative_to(ROOT)} -> {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_files_are_short() -> None:
+    paths = [
+        path
+        for folder in FOLDERS
+        if (ROOT / folder).is_dir()
+        for path in sources(ROOT / folder, ".py", ".cpp", ".h")
+    ]
+    assert len(paths) > 20
+    long = [str(path) for path in paths if len(path.read_text().splitlines()) > LONGEST_FILE]
+    assert long == []
+
+
+@pytest.mark.parametrize(
+    "path", sources(PACKAGE, ".py"), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_every_module_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_third_party_imports_are_declared() -> None:
+    """What the package imports stands in its dependencies or in the extra ``compress``."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = project["dependencies"] + project["optional-dependencies"]["compress"]
+    declared = {re.split(r"[<>=!~\[ ]", line)[0] for line in required}
+    imported = {name for path in sources(PACKAGE, ".py") for name in _imports(path)}
+    outside = imported - set(sys.stdlib_module_names) - {"subbyte"}
+    assert {_DISTRIBUTION.get(name, name) for name in outside} <= declared
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import subbyte", ("torch", "onnx", "onnxruntime", "numpy", "rich", "typer")),
+        ("import subbyte; subbyte.load", ("torch", "onnx", "onnx_ir", "rich", "typer")),
+        ("import subbyte.cli.app", ("torch", "onnx")),
+    ],
+)
+def test_import_brings_in_no_more_than_it_needs(statement: str, absent: tuple[str, ...]) -> None:
+    code = f"{statement}\nimport sys\nprint([m for m in {absent!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version_is_the_packages() -> None:
+    import subbyte
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert subbyte.__version__ == project["version"]
