@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def measure(row: NetworkRow, setting: Setting, data: Path, folder: Path) -> dict
         "float": {"file_bytes": source.stat().st_size}
         | _evaluate(row, source, None, split, folder),
         "compressed": _inspect(target, folder) | _evaluate(row, target, source, split, folder),
-        "system": system(),
+        "system": system() | {"threads": _threads()},
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
 
@@ -128,6 +129,11 @@ def _report(arguments: list[str], path: Path) -> dict[str, Any]:
     run(["subbyte", *arguments, "--json", str(path)])
     report: dict[str, Any] = json.loads(path.read_text())
     return report
+
+
+def _threads() -> int | None:
+    """Threads that torch and ONNX Runtime take unless told otherwise."""
+    return int(os.environ["OMP_NUM_THREADS"]) if "OMP_NUM_THREADS" in os.environ else os.cpu_count()
 
 
 def _without_folders(command: list[str]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.networks.catalog import NETWORKS
 from benchmarks.networks.datasets import everything, halves
 from benchmarks.networks.measure import metric
-from benchmarks.networks.record import Setting, preprocessing_options
+from benchmarks.networks.record import Setting, preprocessing_options, run
 from subbyte.data import Preprocessing
 
 DATA = Path(os.environ.get("SUBBYTE_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -40,6 +40,12 @@ def test_preprocessing_options_leave_defaults_out() -> None:
     assert preprocessing_options(Preprocessing(255, (0.5,), (0.25, 1.0, 2.0), "nhwc")) == [
         *("--scale", "255", "--mean", "0.5", "--std", "0.25,1.0,2.0", "--layout", "nhwc"),
     ]
+
+
+def test_a_failed_command_ends_the_run(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^subbyte inspect nowhere.onnx: exit status 2$"):
+        run(["subbyte", "inspect", "nowhere.onnx"])
+    assert "nowhere.onnx" in capfd.readouterr().err
 
 
 @needs_data
