@@ -49,7 +49,9 @@ def test_npy(tmp_path: Path) -> None:
 
 
 def test_several_arrays_need_a_name(npz: Path) -> None:
-    with pytest.raises(CalibrationError, match=r"several arrays.*data.npz:x, got x uint8 \[2, 3\], y"):
+    with pytest.raises(
+        CalibrationError, match=r"several arrays.*npz:x, got x uint8 \[2, 3\], y"
+    ):
         read_array(npz)
 
 

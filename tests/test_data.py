@@ -101,7 +101,7 @@ def test_missing_input_names_what_is_there(tmp_path: Path) -> None:
     np.savez(path, a=np.ones((4, 2)))
     with pytest.raises(CalibrationError, match=r"expected a, b, got a float64 \[4, 2\]"):
         as_samples(path, specs)
-    with pytest.raises(CalibrationError, match="expected a, b, got a$"):
+    with pytest.raises(CalibrationError, match=r"expected a, b, got a$"):
         as_samples({"a": np.ones((4, 2))}, specs)
     with pytest.raises(CalibrationError, match="expected a, b, got one array"):
         as_samples(np.ones((4, 2)), specs)
@@ -210,7 +210,8 @@ def test_fingerprint_sees_values_order_and_preprocessing() -> None:
         base.first(3).fingerprint(),
     }
     assert len(prints) == 5
-    assert base.fingerprint() == as_samples(
-        pixels(), [IMAGE], Preprocessing(layout="nhwc")
-    ).fingerprint()
+    assert (
+        base.fingerprint()
+        == as_samples(pixels(), [IMAGE], Preprocessing(layout="nhwc")).fingerprint()
+    )
     assert as_samples(base, [IMAGE]) is base

@@ -53,5 +53,5 @@ def test_check_writable_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OutputError, match="does not exist"):
         check_writable(tmp_path / "file" / "a.bin")
     monkeypatch.setattr("tempfile.mkstemp", refuse(errno.EACCES))
-    with pytest.raises(OutputError, match="not writable.*Permission denied"):
+    with pytest.raises(OutputError, match=r"not writable.*Permission denied"):
         check_writable(tmp_path / "a.bin")

@@ -54,6 +54,11 @@ def conv_weights(seed: int = 0, width: int = 16) -> dict[str, NDArray[np.float32
     }
 
 
+def conv(name: str, source: str, output: str) -> onnx.NodeProto:
+    inputs = [source, f"{name}.weight", f"{name}.bias"]
+    return helper.make_node("Conv", inputs, [output], name, pads=[1] * 4)
+
+
 def classifier(
     weights: dict[str, NDArray[np.float32]] | None = None,
     *,
@@ -67,9 +72,13 @@ def classifier(
     constants = dict(constants)
     constants["conv1.weight"] = constants["conv1.weight"][:, :channels]
     nodes = [
-        helper.make_node("Conv", ["input", "conv1.weight", "conv1.bias"], ["c1"], "conv1", pads=[1] * 4),
+        helper.make_node(
+            "Conv", ["input", "conv1.weight", "conv1.bias"], ["c1"], "conv1", pads=[1] * 4
+        ),
         helper.make_node(activation, ["c1"], ["r1"], "act1", domain=domain),
-        helper.make_node("Conv", ["r1", "conv2.weight", "conv2.bias"], ["c2"], "conv2", pads=[1] * 4),
+        helper.make_node(
+            "Conv", ["r1", "conv2.weight", "conv2.bias"], ["c2"], "conv2", pads=[1] * 4
+        ),
         helper.make_node("Relu", ["c2"], ["r2"], "act2"),
         helper.make_node("GlobalAveragePool", ["r2"], ["p"], "pool"),
         helper.make_node("Flatten", ["p"], ["f"], "flatten"),

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+import subbyte
+from subbyte.errors import ModelFileError, OptionError
+from subbyte.report import system
+from subbyte.report.benchmark import _row
+from tests import tiny
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return tiny.save(tiny.classifier(), tmp_path / "model.onnx")
+
+
+def test_reports_every_model_and_the_machine(tmp_path: Path, model: Path) -> None:
+    other = tiny.save(tiny.classifier(tiny.conv_weights(5)), tmp_path / "other.onnx")
+    seen: list[tuple[int, int]] = []
+    result = subbyte.bench(
+        [model, other], runs=3, batch=2, progress=lambda *state: seen.append(state)
+    )
+    assert [row["model"] for row in result["models"]] == [str(model), str(other)]
+    assert result["models"][0]["ratio"] == 1
+    assert all(0 < row["min_ms"] <= row["median_ms"] for row in result["models"])
+    assert result["shapes"] == {"input": [2, 3, 6, 6]}
+    assert (result["runs"], result["threads"]) == (3, 1)
+    assert result["system"]["cpu"]
+    assert result["system"]["versions"]["numpy"] == np.__version__
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_statistics_follow_their_formulas(model: Path) -> None:
+    first = np.array([1.0, 2.0, 4.0, 5.0]) / 1000
+    own = np.array([2.0, 6.0, 4.0, 5.0]) / 1000
+    row = _row(subbyte.load(model), own, first)
+    assert row["median_ms"] == pytest.approx(4.5)
+    assert row["min_ms"] == pytest.approx(2)
+    assert row["iqr_ms"] == pytest.approx(5.25 - 3.5)
+    assert row["ratio"] == pytest.approx(1.5)
+
+
+def test_free_dimensions_need_a_shape(tmp_path: Path) -> None:
+    shape = ["N", "T"]
+    model = tiny.build(
+        [helper.make_node("Cast", ["ids"], ["y"], to=TensorProto.FLOAT)],
+        {},
+        {"ids": shape},
+        {"y": shape},
+        TensorProto.INT64,
+    )
+    path = tiny.save(model, tmp_path / "free.onnx")
+    with pytest.raises(OptionError, match=r"free dimensions.*--shape ids=1x"):
+        subbyte.bench([path], runs=1)
+    assert subbyte.bench([path], runs=1, shapes={"ids": (2, 9)})["shapes"] == {"ids": [2, 9]}
+    with pytest.raises(OptionError, match="expected ids, got tokens"):
+        subbyte.bench([path], runs=1, shapes={"tokens": (2, 9)})
+
+
+@pytest.mark.parametrize("name", ["threads", "runs", "batch"])
+def test_options_out_of_range(model: Path, name: str) -> None:
+    with pytest.raises(OptionError, match=f"{name} out of range"):
+        subbyte.bench([model], **{name: 0})
+    with pytest.raises(OptionError, match="no models"):
+        subbyte.bench([])
+
+
+def test_outputs_are_checked_before_timing(tmp_path: Path, model: Path) -> None:
+    values = {"input": ["N", 3, 6, 6]}
+    same_input = tiny.build(
+        [helper.make_node("Neg", ["input"], ["y"])], {}, values, {"y": values["input"]}
+    )
+    with pytest.raises(ModelFileError, match="differ in their outputs"):
+        subbyte.bench([model, tiny.save(same_input, tmp_path / "neg.onnx")], runs=1)
+    log = tiny.build(
+        [helper.make_node("Log", ["input"], ["y"])], {}, values, {"y": values["input"]}
+    )
+    with pytest.raises(ModelFileError, match="NaN or Inf"):
+        subbyte.bench([tiny.save(log, tmp_path / "log.onnx")], runs=1)
+
+
+def test_cpu_name_and_flags_come_from_cpuinfo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_vnni\nmodel name\t: x\n")
+    monkeypatch.setattr(system, "_CPUINFO", info)
+    assert system.cpu_name() == "Some CPU"
+    assert system.isa_flags() == ["avx2", "avx512_vnni"]
+    monkeypatch.setattr(system, "_CPUINFO", tmp_path / "none")
+    assert system.cpu_name()
+    assert system.isa_flags() == []
