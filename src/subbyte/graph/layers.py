@@ -1,0 +1,45 @@
+"""The weight of a layer between its ONNX layout and the canonical W[O, T, I].
+
+ONNX layouts: Conv [O, I, k...], ConvTranspose [groups * I, O / groups, k...],
+Linear [O, I], with I input channels per group. Both functions take and give numpy arrays
+or torch tensors (views where possible) of any element type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from numpy.typing import NDArray
+
+from subbyte.graph.network import Layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", bound="NDArray[Any] | Tensor")
+
+
+def canonical(layer: Layer, weight: Array) -> Array:
+    """``weight`` in ONNX layout -> [O, T, I]."""
+    shape = layer.shape
+    array: Any = weight
+    if layer.op == "ConvTranspose":
+        split = array.reshape(shape.groups, shape.inputs, shape.outputs // shape.groups, shape.taps)
+        turned = split.swapaxes(1, 2).swapaxes(2, 3)
+    else:
+        turned = array.reshape(shape.outputs, shape.inputs, shape.taps).swapaxes(1, 2)
+    return turned.reshape(shape.outputs, shape.taps, shape.inputs)
+
+
+def to_onnx_layout(layer: Layer, weight: Array) -> Array:
+    """[O, T, I] -> the ONNX layout of the layer's weight; inverse of `canonical`."""
+    shape, array = layer.shape, weight
+    if layer.op == "Linear":
+        return array.reshape(shape.outputs, shape.inputs)  # type: ignore[return-value]
+    outputs = shape.outputs // shape.groups
+    if layer.op == "Conv":
+        turned: Any = array.swapaxes(1, 2)
+        return turned.reshape(shape.outputs, shape.inputs, *layer.kernel_shape)
+    split: Any = array.reshape(shape.groups, outputs, shape.taps, shape.inputs)
+    turned = split.swapaxes(2, 3).swapaxes(1, 2)
+    return turned.reshape(shape.groups * shape.inputs, outputs, *layer.kernel_shape)

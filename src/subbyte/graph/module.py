@@ -1,0 +1,192 @@
+"""A network as an ordinary differentiable ``nn.Module``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from subbyte.errors import OptionError
+from subbyte.graph.module_steps import Lifetimes, Step, make_step, place_lengths
+from subbyte.graph.network import Network
+from subbyte.graph.ops.node import to_torch
+
+
+class GraphModule(nn.Module):
+    """Runs the nodes of a `Network` with torch; batch and device are free.
+
+    Floating-point constants with more than one entry, and all weights and biases of layers,
+    are parameters; other constants are buffers. Both are registered in ``values`` under
+    their ONNX names, with what Python does not allow in a name replaced by ``_``.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        graph = network.model.graph
+        self.input_names = tuple(str(value.name) for value in graph.inputs)
+        self.output_names = tuple(str(value.name) for value in graph.outputs)
+        self.values = nn.Module()
+        self.sources = nn.ModuleDict()
+        self._keys: dict[str, str] = {}
+        self._cpu: dict[str, Tensor] = {}
+        self._layer_constants = {
+            name for layer in network.layers for name in (layer.weight, layer.bias) if name
+        }
+        self.steps = [make_step(node, network.opset) for node in graph]
+        self._register(graph)
+        self._lifetimes = Lifetimes(self.input_names, self.output_names, self.steps)
+
+    # Constants
+
+    def constant(self, name: str) -> Tensor:
+        """The current value of initializer ``name``."""
+        key = self._keys[name]
+        if key in self.sources:
+            value: Tensor = self.sources[key]()
+            return value
+        parameter = self.values._parameters.get(key)
+        if parameter is not None:
+            return parameter
+        buffer = self.values._buffers[key]
+        if buffer is None:
+            raise KeyError(name)
+        return buffer
+
+    def replace(self, name: str, source: nn.Module) -> None:
+        """From now on initializer ``name`` has the value ``source()``, trained through it."""
+        key = self._keys[name]
+        if key in self.values._parameters:
+            del self.values._parameters[key]
+        self.values._buffers.pop(key, None)
+        self.sources[key] = source
+
+    def set_constant(self, name: str, tensor: Tensor) -> None:
+        """Overwrite the data of initializer ``name``; a replaced one is a parameter again."""
+        key = self._keys[name]
+        if key in self.sources:
+            del self.sources[key]
+            self.values.register_parameter(key, nn.Parameter(tensor.detach().clone()))
+            return
+        stored = self.constant(name)
+        if stored.shape != tensor.shape:
+            raise OptionError(
+                "constant of another shape",
+                where=name,
+                expected=tuple(stored.shape),
+                got=tuple(tensor.shape),
+            )
+        with torch.no_grad():
+            stored.copy_(tensor)
+
+    def set_bias(self, node: str, tensor: Tensor) -> None:
+        """Set the bias [O] of the layer ``node``, which may have had none, or a shared one."""
+        place = next(place for place, step in enumerate(self.steps) if step.name == node)
+        step = self.steps[place]
+        name = step.inputs[2] if len(step.inputs) > 2 else None
+        if name is not None and sum(name in other.inputs for other in self.steps) == 1:
+            self.set_constant(name, tensor)
+            return
+        fresh = f"{node}.bias"
+        while fresh in self._keys:
+            fresh += "_"
+        self._add(fresh, tensor.detach().clone(), trained=True)
+        self.steps[place] = replace(
+            step,
+            inputs=(*step.inputs[:2], fresh),
+            arguments=(*step.arguments[:2], fresh),
+        )
+
+    # Running
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """The graph's output, or a tuple of them."""
+        if len(inputs) != len(self.input_names):
+            raise OptionError(
+                "wrong number of inputs", expected=self.input_names, got=f"{len(inputs)} tensors"
+            )
+        env = dict(zip(self.input_names, inputs, strict=True))
+        self.run(env, 0, len(self.steps))
+        outputs = tuple(
+            env[name] if name in env else self.constant(name) for name in self.output_names
+        )
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def run(
+        self, env: dict[str, Tensor], first: int, last: int, keep: Collection[str] = ()
+    ) -> None:
+        """Execute ``steps[first:last]`` in place on ``env`` (value name -> tensor).
+
+        Drops every value that no later step reads, is no graph output and is not in ``keep``.
+        """
+        for place in range(first, last):
+            step = self.steps[place]
+            arguments = [
+                None if name is None else env[name] if name in env else self._fetch(name, step)
+                for name in step.arguments
+            ]
+            if step.moved:
+                step.follow(arguments)
+            result = step.kernel(*arguments)
+            if isinstance(result, (tuple, list)):
+                env.update(zip(step.outputs, result, strict=False))
+            else:
+                env[step.outputs[0]] = result
+            for name in self._lifetimes.dropped[place]:
+                if name not in keep:
+                    env.pop(name, None)
+        for name in list(env):
+            if name not in keep and self._lifetimes.last_read.get(name, -1) < last:
+                del env[name]
+
+    def live(self, at: int) -> set[str]:
+        """Values made before step ``at`` (or graph inputs) that steps from ``at`` on read.
+
+        Graph outputs count as read at the end.
+        """
+        return {
+            name
+            for name, made in self._lifetimes.made.items()
+            if made < at <= self._lifetimes.last_read.get(name, -1)
+        }
+
+    def _fetch(self, name: str, step: Step) -> Tensor:
+        return self._cpu[name] if step.on_cpu else self.constant(name)
+
+    # Building
+
+    def _register(self, graph: ir.Graph) -> None:
+        """Decide what runs on the CPU, then register every constant that a kernel reads."""
+        names = {str(value.name) for value in graph.initializers.values()}
+        tensors = {
+            str(value.name): to_torch(value.const_value, str(value.name))
+            for value in graph.initializers.values()
+            if value.const_value is not None
+        }
+        trained = {name for name, tensor in tensors.items() if self._is_trained(name, tensor)}
+        self.steps = place_lengths(self.steps, names, trained)
+        used = {name for step in self.steps if not step.on_cpu for name in step.arguments if name}
+        on_cpu = {name for step in self.steps if step.on_cpu for name in step.arguments if name}
+        for name, tensor in tensors.items():
+            if name in on_cpu:
+                self._cpu[name] = tensor
+            if name in used or name in self.output_names:
+                self._add(name, tensor, name in trained)
+
+    def _is_trained(self, name: str, tensor: Tensor) -> bool:
+        weight = name in self._layer_constants or tensor.numel() > 1
+        return tensor.is_floating_point() and weight
+
+    def _add(self, name: str, tensor: Tensor, trained: bool) -> None:
+        key = re.sub(r"\W", "_", name) or "_"
+        while hasattr(self.values, key) or key in self.sources:
+            key += "_"
+        self._keys[name] = key
+        if trained:
+            self.values.register_parameter(key, nn.Parameter(tensor))
+        else:
+            self.values.register_buffer(key, tensor)

@@ -1,0 +1,114 @@
+"""The steps of a `GraphModule`: kernels, where they run, and how long values live."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+from torch import Tensor
+
+from subbyte.graph.ops import OPERATORS, Kernel, build_kernel
+from subbyte.graph.ops.node import node_form
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node in execution order.
+
+    ``arguments`` are the values that the kernel is called with: ``inputs``, with None for
+    constants that the kernel already holds. Sizes (what ``Shape`` gives, and what is worked
+    out from it) stay on the CPU: ``on_cpu`` steps compute with nothing else, and the values
+    at positions ``moved`` have to go to the device of the one at position ``anchor``.
+    """
+
+    name: str
+    op_type: str
+    domain: str
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str, ...]
+    kernel: Kernel
+    arguments: tuple[str | None, ...]
+    on_cpu: bool = False
+    moved: tuple[int, ...] = ()
+    anchor: int = 0
+
+    def follow(self, arguments: list[Tensor | None]) -> None:
+        """Move the arguments at positions ``moved``, in place."""
+        anchor = arguments[self.anchor]
+        for place in self.moved:
+            value = arguments[place]
+            if value is not None and anchor is not None:
+                arguments[place] = value.to(anchor.device)
+
+
+def make_step(node: ir.Node, opset: int) -> Step:
+    """Build the kernel of a node; raises `UnsupportedOperatorError`."""
+    form = node_form(node, opset)
+    kernel = build_kernel(form)
+    inputs = tuple(None if value is None else value.name for value in node.inputs)
+    return Step(
+        name=str(node.name),
+        op_type=node.op_type,
+        domain=node.domain,
+        inputs=inputs,
+        outputs=tuple(value.name or "" for value in node.outputs),
+        kernel=kernel,
+        arguments=tuple(None if place in form.baked else name for place, name in enumerate(inputs)),
+    )
+
+
+def place_lengths(
+    steps: Sequence[Step], constants: Collection[str], trained: Collection[str]
+) -> list[Step]:
+    """Steps that compute with sizes only go to the CPU; the others learn what to move."""
+    lengths: set[str] = set()
+    placed = []
+    for step in steps:
+        row = OPERATORS[step.domain, step.op_type]
+        read = {name for name in step.arguments if name}
+        if row.makes_lengths:
+            lengths.update(step.outputs)
+        elif (
+            read - set(constants) <= lengths
+            and not read & set(trained)
+            and (not read or read & lengths)
+        ):
+            step = replace(step, on_cpu=True)
+            lengths.update(step.outputs)
+        elif read & lengths:
+            step = _with_moves(step, row.lengths, lengths)
+        placed.append(step)
+    return placed
+
+
+def _with_moves(step: Step, length_places: Collection[int], lengths: Collection[str]) -> Step:
+    data = [
+        place for place, name in enumerate(step.arguments) if name and place not in length_places
+    ]
+    moved = tuple(place for place in data if step.arguments[place] in lengths)
+    anchor = next((place for place in data if place not in moved), None)
+    return step if anchor is None else replace(step, moved=moved, anchor=anchor)
+
+
+class Lifetimes:
+    """When each value is made and last read, by step index.
+
+    Graph inputs are made at -1; graph outputs are read at ``len(steps)``. ``dropped[i]``
+    are the values that nothing reads after step i.
+    """
+
+    def __init__(
+        self, inputs: Sequence[str], outputs: Sequence[str], steps: Sequence[Step]
+    ) -> None:
+        self.made = dict.fromkeys(inputs, -1)
+        self.last_read: dict[str, int] = {}
+        for place, step in enumerate(steps):
+            self.made.update(dict.fromkeys(step.outputs, place))
+            self.last_read.update({name: place for name in step.inputs if name})
+        self.last_read.update(dict.fromkeys(outputs, len(steps)))
+        self.dropped: list[list[str]] = [[] for _ in steps]
+        for name, made in self.made.items():
+            last = self.last_read.get(name, made)
+            if 0 <= last < len(steps):
+                self.dropped[last].append(name)

@@ -1,0 +1,53 @@
+"""The operators that the graph reader covers, one file per family."""
+
+from subbyte.graph.ops import (
+    attention,
+    conv,
+    elementwise,
+    index,
+    logic,
+    make,
+    matrix,
+    normalization,
+    pool,
+    quantize,
+    reduce,
+    resize,
+    shape,
+)
+from subbyte.graph.ops.registry import (
+    OPERATORS,
+    PREPARED,
+    Form,
+    Kernel,
+    build_kernel,
+    operator,
+    unsupported,
+)
+
+FAMILIES = (
+    attention,
+    conv,
+    elementwise,
+    index,
+    logic,
+    make,
+    matrix,
+    normalization,
+    pool,
+    quantize,
+    reduce,
+    resize,
+    shape,
+)
+
+__all__ = [
+    "FAMILIES",
+    "OPERATORS",
+    "PREPARED",
+    "Form",
+    "Kernel",
+    "build_kernel",
+    "operator",
+    "unsupported",
+]

@@ -1,0 +1,62 @@
+"""Linear quantization, per tensor or per axis, as found in quantized models."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+import torch
+from torch import Tensor
+
+from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.registry import Form, Kernel, operator
+
+QUANTIZED = (torch.int8, torch.uint8, torch.int16, torch.int32)
+
+
+def _along(parameter: Tensor, x: Tensor, axis: int) -> Tensor:
+    if parameter.numel() == 1:
+        return parameter.reshape(())
+    return parameter.reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)])
+
+
+def _read_axis(form: Form) -> int:
+    if form.attribute("block_size", 0):
+        form.unsupported("block_size")
+    form.attribute("saturate", 1)
+    return form.attribute("axis", 1)
+
+
+@operator("QuantizeLinear")
+def quantize_linear(form: Form) -> Kernel:
+    """saturate(round(x / scale) + zero_point), ties to even."""
+    axis, code = _read_axis(form), form.attribute("output_dtype", 0)
+    form.attribute("precision", 0)
+    kind = TORCH_DTYPES.get(ir.DataType(code)) if code else torch.uint8
+    zero = form.constants.get(2)
+    if zero is not None:
+        kind = getattr(torch, str(zero.dtype), None)
+    if kind not in QUANTIZED:
+        form.unsupported("output type")
+    limits = torch.iinfo(kind)
+
+    def run(x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
+        y = torch.round(x / _along(scale, x, axis))
+        if zero_point is not None:
+            y = y + _along(zero_point, x, axis)
+        return y.clamp(limits.min, limits.max).to(kind)
+
+    return run
+
+
+@operator("DequantizeLinear")
+def dequantize_linear(form: Form) -> Kernel:
+    """(x - zero_point) * scale."""
+    axis = _read_axis(form)
+    form.attribute("output_dtype", 0)
+
+    def run(x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
+        y = x.to(scale.dtype)
+        if zero_point is not None:
+            y = y - _along(zero_point, x, axis).to(scale.dtype)
+        return y * _along(scale, x, axis)
+
+    return run

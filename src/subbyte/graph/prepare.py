@@ -1,0 +1,61 @@
+"""Preparation: a checked model of operator set 18 or later becomes a `Network`.
+
+In order: constants lifted to initializers, Identity and Dropout removed, shapes inferred,
+constants folded, a baked batch of 1 freed, known sizes folded, Gemm and MatMul normalised
+to Linear, BatchNorm and per-channel arithmetic folded into layers, pads made explicit.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from subbyte.graph.network import Network
+from subbyte.graph.prepare_affine import fold_affine
+from subbyte.graph.prepare_batch import free_batch, has_baked_batch
+from subbyte.graph.prepare_fold import fold_constants, fold_sizes
+from subbyte.graph.prepare_layers import find_layers
+from subbyte.graph.prepare_linear import normalize_linear
+from subbyte.graph.prepare_pads import resolve_pads
+
+FOLD_ROUNDS = 8
+"""Folding a size may make further shapes known; real networks need two or three rounds."""
+
+
+def prepare_graph(model: ir.Model, name: str) -> Network:
+    """Prepare ``model`` in place."""
+    passes.RemoveInitializersFromInputsPass()(model)
+    passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    passes.TopologicalSortPass()(model)
+    _drop_dropout(model)
+    passes.IdentityEliminationPass()(model)
+    _infer_shapes(model)
+    fold_constants(model)
+    if has_baked_batch(model):
+        free_batch(model)
+        _infer_shapes(model)
+    for _ in range(FOLD_ROUNDS):
+        if not fold_sizes(model):
+            break
+        fold_constants(model)
+        _infer_shapes(model)
+    normalize_linear(model)
+    fold_affine(model)
+    resolve_pads(model)
+    passes.RemoveUnusedNodesPass()(model)
+    passes.NameFixPass()(model)
+    return Network(model=model, layers=find_layers(model), name=name)
+
+
+def _infer_shapes(model: ir.Model) -> None:
+    passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+
+
+def _drop_dropout(model: ir.Model) -> None:
+    """Dropout at inference is Identity (its mask output is checked to be unused)."""
+    for node in model.graph:
+        if node.domain == "" and node.op_type == "Dropout":
+            node.op_type = "Identity"
+            node.resize_inputs(1)
+            node.resize_outputs(1)
+            node.attributes.clear()

@@ -1,0 +1,137 @@
+"""Constant folding: constant sub-graphs, and sizes that are known despite a dynamic batch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from subbyte.graph.ops import build_kernel
+from subbyte.graph.ops.node import constant_array, node_form, to_torch
+from subbyte.graph.prepare_edit import Editor, has_single_use, static_sizes
+
+REARRANGING = frozenset(
+    {"Cast", "DequantizeLinear", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+)
+"""Operators whose result is the same weight in another form: it keeps the weight's name."""
+
+LARGE = 1 << 24
+"""Bytes above which a constant is not made out of smaller ones (an Expand, for example)."""
+
+
+def fold_constants(model: ir.Model) -> None:
+    """Evaluate every node whose inputs are all constants and put its results in its place."""
+    editor = Editor(model.graph)
+    opset = model.opset_imports[""]
+    for node in list(model.graph):
+        constants = [value is None or constant_array(value) is not None for value in node.inputs]
+        if not all(constants) or any(value.is_graph_output() for value in node.outputs):
+            continue
+        if _grows(node):
+            continue
+        results = _evaluate(node, opset)
+        source = node.inputs[0] if node.inputs else None
+        for value, result in zip(node.outputs, results, strict=False):
+            array = result.numpy()
+            if source is not None and node.op_type in REARRANGING and has_single_use(source):
+                constant = editor.derive(source, node.op_type.lower(), array)
+            else:
+                constant = editor.constant(value.name or node.op_type, array)
+            value.replace_all_uses_with(constant)
+        model.graph.remove(node, safe=True)
+        editor.finish()
+
+
+def _grows(node: ir.Node) -> bool:
+    sizes = [static_sizes(value) for value in node.outputs]
+    made = sum(8 * math.prod(entry or 0 for entry in size) for size in sizes if size is not None)
+    read = sum(value.const_value.nbytes for value in node.inputs if value and value.const_value)
+    return made > LARGE and made > 4 * read
+
+
+def _evaluate(node: ir.Node, opset: int) -> list[torch.Tensor]:
+    tensors = [
+        None
+        if value is None or value.const_value is None
+        else to_torch(value.const_value, str(value.name))
+        for value in node.inputs
+    ]
+    form = node_form(node, opset)
+    kernel = build_kernel(form)
+    arguments = [None if place in form.baked else tensor for place, tensor in enumerate(tensors)]
+    with torch.no_grad():
+        result = kernel(*arguments)
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+
+def fold_sizes(model: ir.Model) -> bool:
+    """Replace values computed from ``Shape`` that are known; return whether there were any.
+
+    Follows sizes, None where dynamic, through the operators with which exporters take shapes
+    apart and join them.
+    """
+    editor, known, changed = Editor(model.graph), dict[ir.Value, list[int | None]](), False
+    for node in list(model.graph):
+        entries = _known_entries(node, known)
+        if entries is None:
+            continue
+        value = node.outputs[0]
+        known[value] = entries
+        if None in entries or value.is_graph_output() or not value.uses():
+            continue
+        scalar = value.shape is not None and len(value.shape) == 0
+        array = np.array(entries, dtype=np.int64)
+        constant = editor.constant(f"{value.name}.size", array.reshape(()) if scalar else array)
+        value.replace_all_uses_with(constant)
+        changed = True
+    return changed
+
+
+def _known_entries(
+    node: ir.Node, known: dict[ir.Value, list[int | None]]
+) -> list[int | None] | None:
+    """The entries of an integer vector (or scalar) as far as known; None if nothing is."""
+    output = node.outputs[0]
+    if node.op_type == "Shape":
+        sizes = static_sizes(node.inputs[0])
+        start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", None)
+        return None if sizes is None else sizes[start:end]
+    if output.shape is None or len(output.shape) > 1 or output.dtype != ir.DataType.INT64:
+        return None
+    entries = [_entries(value, known) for value in node.inputs]
+    if not entries or entries[0] is None:
+        return None
+    if node.op_type in ("Squeeze", "Unsqueeze", "Cast", "Identity"):
+        return entries[0]
+    if node.op_type == "Gather" and len(entries) > 1 and entries[1] is not None:
+        return [None if at is None else entries[0][at] for at in entries[1]]
+    if node.op_type == "Concat" and None not in entries:
+        return [size for part in entries if part is not None for size in part]
+    if node.op_type == "Slice":
+        return _slice_entries(entries)
+    return None
+
+
+def _entries(
+    value: ir.Value | None, known: dict[ir.Value, list[int | None]]
+) -> list[int | None] | None:
+    if value is None:
+        return None
+    array = constant_array(value)
+    if array is not None and array.dtype == np.int64 and array.ndim <= 1:
+        return [int(entry) for entry in array.reshape(-1)]
+    return known.get(value)
+
+
+def _slice_entries(entries: list[list[int | None] | None]) -> list[int | None] | None:
+    bounds: list[int] = []
+    for place, default in ((1, None), (2, None), (4, 1)):
+        given = entries[place] if place < len(entries) else None
+        entry = given[0] if given else default
+        if entry is None:
+            return None
+        bounds.append(entry)
+    source = entries[0]
+    return None if source is None else source[slice(*bounds)]

@@ -1,0 +1,172 @@
+"""Reading ONNX files: what can be wrong with one is found here, before any work starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import google.protobuf.message  # type: ignore[import-untyped]
+import onnx
+import onnx.checker
+import onnx.external_data_helper
+import onnx.inliner
+import onnx.version_converter
+import onnx_ir as ir
+
+from subbyte.errors import (
+    AlreadyCompressedError,
+    ModelFileError,
+    UnsupportedOperatorError,
+)
+from subbyte.graph.network import Network
+from subbyte.graph.ops import OPERATORS, build_kernel, unsupported
+from subbyte.graph.ops.node import node_form
+from subbyte.graph.prepare import prepare_graph
+from subbyte.graph.prepare_weights import check_finite
+
+OLDEST_OPSET = 11
+PREPARED_OPSET = 18
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def read_network(path: str | os.PathLike[str]) -> Network:
+    """The network in an ONNX file (operator sets 11 to the newest that onnx knows).
+
+    Raises `ModelFileError` (no such file, truncated, not ONNX, broken external data),
+    `AlreadyCompressedError`, `UnsupportedOperatorError` or `WeightError` (NaN, Inf).
+    """
+    source = Path(path)
+    return prepare(load_model(source), source.stem, where=str(source))
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Parse an ONNX file and load its external data; raises `ModelFileError`."""
+    where = str(path)
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except OSError as error:
+        raise ModelFileError(
+            "model file cannot be read", where=where, got=error.strerror
+        ) from error
+    except google.protobuf.message.DecodeError as error:
+        raise ModelFileError(
+            "not an ONNX file, or a truncated one", where=where, got=str(error)
+        ) from error
+    if not model.graph.node:
+        raise ModelFileError("not an ONNX file", where=where, got="a graph without nodes")
+    try:
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelFileError(
+            "external data of the model cannot be read", where=where, got=_first_line(error)
+        ) from error
+    return model
+
+
+def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Network:
+    """The network of a parsed model: checked, converted to operator set 18 or later, prepared.
+
+    ``where`` (by default ``name``) is what errors call the model; ``model`` is not changed.
+    """
+    where = where or name
+    opset = _check_header(model, where)
+    if model.functions:
+        model = _inline(model, where)
+    graph_model = _to_ir(model, where)
+    _check_operator_names(graph_model, opset)
+    _check_valid(model, where)
+    check_finite(graph_model)
+    if opset < PREPARED_OPSET:
+        graph_model = _to_ir(_convert(model, opset, where), where)
+    _check_operator_forms(graph_model)
+    return prepare_graph(graph_model, name)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _check_header(model: onnx.ModelProto, where: str) -> int:
+    """Raise for a compressed model and for operator sets out of range; return the standard one."""
+    domains = {node.domain for node in model.graph.node}
+    domains |= {function.domain for function in model.functions}
+    if "subbyte" in domains:
+        raise AlreadyCompressedError(
+            "the model already holds subbyte layers", where=where, expected="a float model"
+        )
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
+    newest = onnx.defs.onnx_opset_version()
+    if len(versions) != 1 or not OLDEST_OPSET <= versions[0] <= newest:
+        raise ModelFileError(
+            "operator set of the model is not covered",
+            where=where,
+            expected=f"one from {OLDEST_OPSET} to {newest}",
+            got=versions[0] if versions else "none",
+        )
+    return versions[0]
+
+
+def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    try:
+        return onnx.inliner.inline_local_functions(model, convert_version=True)
+    except (RuntimeError, ValueError) as error:
+        raise ModelFileError(
+            "functions of the model cannot be expanded", where=where, got=_first_line(error)
+        ) from error
+
+
+def _to_ir(model: onnx.ModelProto, where: str) -> ir.Model:
+    try:
+        graph_model = ir.from_proto(model)
+    except (ValueError, KeyError, TypeError, ir.serde.SerdeError) as error:
+        raise ModelFileError("not a valid model", where=where, got=_first_line(error)) from error
+    for node in graph_model.graph:
+        if node.domain == "ai.onnx":
+            node.domain = ""
+        node.name = node.name or next((out.name for out in node.outputs if out.name), "node")
+    return graph_model
+
+
+def _check_operator_names(model: ir.Model, opset: int) -> None:
+    """Raise `UnsupportedOperatorError` that lists each kind of unknown operator once."""
+    found: dict[tuple[str, str], str] = {}
+    for node in model.graph:
+        kind = (node.domain, node.op_type)
+        if kind not in OPERATORS and kind not in found:
+            version = model.opset_imports.get(node.domain, opset)
+            found[kind] = node_form(node, version).label()
+    if found:
+        raise unsupported(*found.values())
+
+
+def _check_operator_forms(model: ir.Model) -> None:
+    """Raise `UnsupportedOperatorError` that lists the nodes whose form is not covered."""
+    opset, found = model.opset_imports[""], []
+    for node in model.graph:
+        try:
+            build_kernel(node_form(node, opset))
+        except UnsupportedOperatorError as error:
+            found.append(str(error.got))
+    if found:
+        raise unsupported(*found)
+
+
+def _check_valid(model: onnx.ModelProto, where: str) -> None:
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelFileError("not a valid model", where=where, got=_first_line(error)) from error
+    except ValueError as error:
+        raise ModelFileError("model too large", where=where, got=_first_line(error)) from error
+
+
+def _convert(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProto:
+    try:
+        return onnx.version_converter.convert_version(model, PREPARED_OPSET)
+    except (RuntimeError, onnx.version_converter.ConvertError) as error:
+        raise UnsupportedOperatorError(
+            f"model cannot be converted to operator set {PREPARED_OPSET}",
+            where=where,
+            got=f"operator set {opset}, {_first_line(error)}",
+        ) from error
