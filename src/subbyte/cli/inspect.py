@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,25 +33,28 @@ def command(
 
         result = inspect(model)
     write_json(json, result)
-    rows = [
-        [
-            layer["name"],
-            layer["op"],
-            layer["method"],
-            "x".join(map(str, layer["shape"])),
-            f"{layer['bits_per_weight']:.2f}",
-            byte_size(layer["bytes"]),
-            layer["activations"],
-            layer["reason"],
-        ]
-        for layer in result["layers"]
-    ]
-    right = {"shape": "right", "bits": "right", "bytes": "right"}
+    explained = any(layer["reason"] for layer in result["layers"])
+    rows = [_row(layer)[: 8 if explained else 7] for layer in result["layers"]]
+    right = dict.fromkeys(("shape", "bits", "bytes"), "right")
     headings = ("layer", "op", "method", "shape", "bits", "bytes", "activations", "reason")
-    print_table(str(model), {name: right.get(name, "left") for name in headings}, rows)
+    columns = {name: right.get(name, "left") for name in headings[: 8 if explained else 7]}
+    print_table(str(model), columns, rows)
     OUT.print(
         f"{result['weight_count']:,} weights at {result['bits_per_weight']:.3f} bits; "
         f"file {byte_size(result['file_bytes'])} = "
         + " + ".join(f"{name} {byte_size(size)}" for name, size in result["parts"].items()),
         soft_wrap=True,
     )
+
+
+def _row(layer: dict[str, Any]) -> list[str]:
+    return [
+        layer["name"],
+        layer["op"],
+        layer["method"],
+        "x".join(map(str, layer["shape"])),
+        f"{layer['bits_per_weight']:.2f}",
+        byte_size(layer["bytes"]),
+        layer["activations"],
+        layer["reason"],
+    ]

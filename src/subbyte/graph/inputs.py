@@ -20,10 +20,19 @@ def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
 
 
 def read_input_specs(path: str | os.PathLike[str]) -> tuple[InputSpec, ...]:
-    """`input_specs` of a file; weights kept outside the file are not read.
+    """`input_specs` of a file.
 
     Raises:
-        ModelFileError: no such file, not ONNX, truncated, or inputs that are no tensors.
+        ModelFileError: as `parse_model`, or inputs that are no tensors.
+    """
+    return input_specs(parse_model(path))
+
+
+def parse_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The model in a file; weights kept outside the file are not read.
+
+    Raises:
+        ModelFileError: no such file, not ONNX, truncated.
     """
     where = str(path)
     try:
@@ -38,7 +47,7 @@ def read_input_specs(path: str | os.PathLike[str]) -> tuple[InputSpec, ...]:
         ) from error
     if not model.graph.node:
         raise ModelFileError("model has no nodes", where=where, expected="an ONNX network")
-    return input_specs(model)
+    return model
 
 
 def _spec(value: onnx.ValueInfoProto) -> InputSpec:

@@ -2,5 +2,6 @@
 
 from subbyte.report.benchmark import bench
 from subbyte.report.evaluation import evaluate
+from subbyte.report.inspection import inspect
 
-__all__ = ["bench", "evaluate"]
+__all__ = ["bench", "evaluate", "inspect"]

@@ -1,0 +1,183 @@
+"""The conv and linear layers of a file, and the constants that hold their weights.
+
+Three kinds of nodes are layers: a node of domain ``subbyte`` whose function unpacks a
+weight; a standard Conv, ConvTranspose, Gemm or MatMul with a stored weight; and one whose
+weight is computed from stored constants alone, as in an inlined or a QDQ file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from subbyte.errors import ModelFileError
+from subbyte.methods import METHODS
+from subbyte.report.stored import StoredModel, constant_sources
+from subbyte.runtime.ort import ERRORS, ort
+
+DOMAIN = "subbyte"
+FLOAT_REASON = "subbyte.float"
+_FORMS = {"Float": "float", "Dequant": "int8 in, float out", "Add": "int8", "": "int8"}
+_WEIGHT_INPUTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1, 0), "MatMul": (1, 0)}
+_OPS = {"Gemm": "Linear", "MatMul": "Linear"}
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """One weight, and the first node that uses it.
+
+    ``position`` is that node's place in the graph, ``stored`` names the constants that the
+    weight is made of, ``bias`` that of the bias.
+
+    ``method`` is a name from the table of methods, "float", "int8" (a stored weight behind
+    a DequantizeLinear) or "packed" (behind anything else). ``reason`` says why a coded
+    layer computes on float values.
+    """
+
+    position: int
+    name: str
+    op: str
+    method: str
+    shape: tuple[int, ...]
+    stored: frozenset[str]
+    bias: str
+    activations: str
+    reason: str
+
+
+def find_layers(model: StoredModel, where: str) -> list[StoredLayer]:
+    """Layers in the order in which they run; nodes that share a weight make one layer.
+
+    Raises:
+        ModelFileError: a weight made by nodes that cannot be executed.
+    """
+    found: dict[frozenset[str], StoredLayer] = {}
+    layers = [*_coded_layers(model), *_standard_layers(model, where)]
+    for layer in sorted(layers, key=lambda layer: layer.position):
+        first = found.get(layer.stored)
+        found[layer.stored] = (
+            layer if first is None else replace(first, name=f"{first.name}, {layer.name}")
+        )
+    return list(found.values())
+
+
+def _coded_layers(model: StoredModel) -> Iterator[StoredLayer]:
+    functions = {function.name: function for function in model.proto.functions}
+    for position, node in enumerate(model.proto.graph.node):
+        if node.domain != DOMAIN or node.op_type not in functions:
+            continue
+        function = functions[node.op_type]
+        unpack = next((inner for inner in function.node if inner.domain == DOMAIN), None)
+        if unpack is not None:
+            yield _coded_layer(position, node, function, unpack)
+
+
+def _coded_layer(
+    position: int, node: onnx.NodeProto, function: onnx.FunctionProto, unpack: onnx.NodeProto
+) -> StoredLayer:
+    actual = dict(zip(function.input, node.input, strict=False))
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    form = node.op_type.removeprefix(unpack.op_type.removesuffix("Weight"))
+    op = next(op for op in ("ConvTranspose", "Conv", "Linear") if form.startswith(op))
+    suffix = next(each for each in _FORMS if form.endswith(each))
+    outputs, _, inputs = attributes["weight_shape"]
+    return StoredLayer(
+        position=position,
+        name=node.name,
+        op=op,
+        method=next(name for name in METHODS if unpack.op_type.startswith(name.title())),
+        shape=(outputs, inputs, *attributes.get("kernel_shape", ())),
+        stored=frozenset(actual[name] for name in unpack.input),
+        bias=actual.get("bias", ""),
+        activations=_FORMS[suffix],
+        reason=next((p.value for p in node.metadata_props if p.key == FLOAT_REASON), ""),
+    )
+
+
+def _standard_layers(model: StoredModel, where: str) -> list[StoredLayer]:
+    graph = model.proto.graph
+    sources = constant_sources(graph, model.constants)
+    makers = {output: node for node in graph.node for output in node.output}
+    weights = [
+        (position, node, node.input[index])
+        for position, node in enumerate(graph.node)
+        for index in _WEIGHT_INPUTS.get(node.op_type, ())
+        if not node.domain
+        if sources.get(node.input[index]) and node.input[1 - index] not in sources
+    ]
+    shapes = _shapes(model, [weight for *_, weight in weights], sources, where)
+    return [
+        _standard_layer(position, node, weight, shapes[weight], sources[weight], makers)
+        for position, node, weight in weights
+    ]
+
+
+def _standard_layer(
+    position: int,
+    node: onnx.NodeProto,
+    weight: str,
+    shape: tuple[int, ...],
+    stored: frozenset[str],
+    makers: Mapping[str, onnx.NodeProto],
+) -> StoredLayer:
+    data = next(name for name in node.input[:2] if name != weight)
+    quantized = data in makers and makers[data].op_type == "DequantizeLinear"
+    method = "float"
+    if weight in makers and makers[weight].op_type != "Constant":
+        maker = makers[weight]
+        direct = maker.op_type == "DequantizeLinear" and stored == frozenset(maker.input)
+        method = "int8" if direct else "packed"
+    return StoredLayer(
+        position=position,
+        name=node.name or node.output[0],
+        op=_OPS.get(node.op_type, node.op_type),
+        method=method,
+        shape=shape,
+        stored=stored,
+        bias=node.input[2] if len(node.input) > 2 else "",
+        activations="int8" if quantized else "float",
+        reason="",
+    )
+
+
+def _shapes(
+    model: StoredModel, weights: list[str], sources: Mapping[str, frozenset[str]], where: str
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of weights: as stored, else by computing them."""
+    shapes = {name: model.constants[name].shape for name in weights if name in model.constants}
+    computed = [name for name in dict.fromkeys(weights) if name not in shapes]
+    if computed:
+        values = _compute(model.proto, computed, sources, where)
+        shapes |= {name: value.shape for name, value in zip(computed, values, strict=True)}
+    return shapes
+
+
+def _compute(
+    proto: onnx.ModelProto, names: list[str], sources: Mapping[str, frozenset[str]], where: str
+) -> list[NDArray[Any]]:
+    """Run the nodes that depend on constants alone."""
+    part = onnx.ModelProto()
+    part.CopyFrom(proto)
+    del part.graph.input[:], part.graph.output[:], part.graph.node[:], part.graph.value_info[:]
+    part.graph.node.extend(
+        node for node in proto.graph.node if node.output and node.output[0] in sources
+    )
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(
+            part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        values: list[NDArray[Any]] = session.run(names, {})
+    except ERRORS as error:
+        raise ModelFileError(
+            "the model's weights cannot be computed", where=where, got=str(error)[:300]
+        ) from error
+    return values
