@@ -115,6 +115,7 @@ def _imports(path: Path) -> set[str]:
     [
         ("import subbyte", ("torch", "onnx", "onnxruntime", "numpy", "rich", "typer")),
         ("import subbyte; subbyte.load", ("torch", "onnx", "onnx_ir", "rich", "typer")),
+        ("import subbyte; subbyte.evaluate; subbyte.bench", ("torch", "onnx", "onnx_ir")),
         ("import subbyte.cli.app", ("torch", "onnx")),
     ],
 )
