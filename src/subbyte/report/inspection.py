@@ -29,11 +29,12 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     layers = find_layers(model, str(path))
     weights = set().union(*(layer.stored for layer in layers))
     biases = {layer.bias for layer in layers if layer.bias in model.constants} - weights
+    in_nodes = sum(layer.attribute_bytes for layer in layers)
     parts = {
-        "weights": _nbytes(model, weights),
+        "weights": _nbytes(model, weights) + in_nodes,
         "biases": _nbytes(model, biases),
         "other": _nbytes(model, set(model.constants) - weights - biases),
-        "graph": model.graph_bytes,
+        "graph": model.graph_bytes - in_nodes,
     }
     count = sum(math.prod(layer.shape) for layer in layers)
     return {
@@ -47,7 +48,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _row(model: StoredModel, layer: StoredLayer) -> Mapping[str, Any]:
-    size = _nbytes(model, set(layer.stored))
+    size = _nbytes(model, set(layer.stored)) + layer.attribute_bytes
     return {
         "name": layer.name,
         "op": layer.op,

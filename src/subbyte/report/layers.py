@@ -32,7 +32,8 @@ class StoredLayer:
     """One weight, and the first node that uses it.
 
     ``position`` is that node's place in the graph, ``stored`` names the constants that the
-    weight is made of, ``bias`` that of the bias.
+    weight is made of, ``bias`` that of the bias; ``attribute_bytes`` are those of the
+    weight's numbers that stand in the node itself.
 
     ``method`` is a name from the table of methods, "float", "int8" (a stored weight behind
     a DequantizeLinear) or "packed" (behind anything else). ``reason`` says why a coded
@@ -45,6 +46,7 @@ class StoredLayer:
     method: str
     shape: tuple[int, ...]
     stored: frozenset[str]
+    attribute_bytes: int
     bias: str
     activations: str
     reason: str
@@ -93,6 +95,7 @@ def _coded_layer(
         method=next(name for name in METHODS if unpack.op_type.startswith(name.title())),
         shape=(outputs, inputs, *attributes.get("kernel_shape", ())),
         stored=frozenset(actual[name] for name in unpack.input),
+        attribute_bytes=4 * sum(isinstance(value, float) for value in attributes.values()),
         bias=actual.get("bias", ""),
         activations=_FORMS[suffix],
         reason=next((p.value for p in node.metadata_props if p.key == FLOAT_REASON), ""),
@@ -139,6 +142,7 @@ def _standard_layer(
         method=method,
         shape=shape,
         stored=stored,
+        attribute_bytes=0,
         bias=node.input[2] if len(node.input) > 2 else "",
         activations="int8" if quantized else "float",
         reason="",

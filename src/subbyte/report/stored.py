@@ -66,9 +66,18 @@ def read_stored(path: Path) -> StoredModel:
     return StoredModel(proto, constants, size + outside, size - inside)
 
 
-def constant_sources(graph: onnx.GraphProto, constants: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Values computed from constants alone -> names of the constants they are made of."""
-    sources = {name: frozenset({name}) for name in constants}
+def constant_sources(
+    graph: onnx.GraphProto, constants: Mapping[str, Constant]
+) -> dict[str, frozenset[str]]:
+    """Values computed from constants alone -> names of the constants they are made of.
+
+    int64 constants are left out: they are shapes and indices, which say how a value is
+    made, not what it is.
+    """
+    sources = {
+        name: frozenset({name} if constant.element_type != onnx.TensorProto.INT64 else ())
+        for name, constant in constants.items()
+    }
     sources[""] = frozenset()
     for node in graph.node:
         if any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute):
