@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from subbyte.cli import options
-from subbyte.cli.console import OUT, check_outputs, print_table, stage_progress, write_json
+from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
 
 
 def command(
@@ -61,8 +61,9 @@ def command(
         [row["model"], *(f"{row[key]:.3f}" for key in ("median_ms", "min_ms", "iqr_ms", "ratio"))]
         for row in result["models"]
     ]
-    numbers = dict.fromkeys(("median ms", "min ms", "iqr ms", "ratio"), "right")
-    print_table(None, {"network": "left", **numbers}, rows)
+    columns: dict[str, Column] = {"network": "text"}
+    columns |= dict.fromkeys(("median ms", "min ms", "iqr ms", "ratio"), "number")
+    print_table(None, columns, rows)
     system = result["system"]
     OUT.print(
         f"{runs} runs each, {threads} thread(s), {system['cpu']}, "

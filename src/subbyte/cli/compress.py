@@ -217,7 +217,7 @@ def _report(source: Path, output: Path, json: Path | None, samples: int, seconds
     counts = Counter(layer["method"] for layer in found["layers"])
     print_table(
         None,
-        {"": "left", str(output): "right"},
+        {"": "word", str(output): "text"},
         [
             ["file before", byte_size(before)],
             ["file after", f"{byte_size(after)} ({before / after:.1f} times smaller)"],

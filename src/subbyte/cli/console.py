@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -22,9 +24,18 @@ from rich.table import Table
 import subbyte
 from subbyte.files import check_writable, write_atomic
 
-OUT = Console(highlight=False)
+_FILE_WIDTH = 200
+
+
+def _width(stream: TextIO) -> int | None:
+    """None: as wide as the terminal (or COLUMNS); a pipe or a file has no width to keep to."""
+    return None if stream.isatty() or "COLUMNS" in os.environ else _FILE_WIDTH
+
+
+OUT = Console(highlight=False, width=_width(sys.stdout))
 ERRORS = Console(stderr=True, highlight=False)
 
+Column = Literal["text", "word", "number"]
 StageProgress = Callable[[str, int, int, str], None]
 
 
@@ -42,13 +53,18 @@ def write_json(path: Path | None, result: Mapping[str, Any]) -> None:
         write_atomic(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
 
-def print_table(title: str | None, columns: Mapping[str, str], rows: list[list[str]]) -> None:
-    """Print rows under ``columns``: heading -> "left" or "right"."""
+def print_table(title: str | None, columns: Mapping[str, Column], rows: list[list[str]]) -> None:
+    """Print rows under headings; a "text" may take several lines, a "word" may not."""
     if title is not None:
         OUT.print(title, soft_wrap=True)
     table = Table()
-    for heading, justify in columns.items():
-        table.add_column(heading, justify="right" if justify == "right" else "left")
+    for heading, kind in columns.items():
+        table.add_column(
+            heading,
+            justify="right" if kind == "number" else "left",
+            no_wrap=kind != "text",
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*row)
     OUT.print(table)

@@ -108,7 +108,7 @@ def command(
         )
     write_json(json, result)
     rows = [[name, _shown(name, value)] for name, value in result.items() if name != "model"]
-    print_table(str(model), {"": "left", "value": "right"}, rows)
+    print_table(str(model), {"": "word", "value": "number"}, rows)
 
 
 def _shown(name: str, value: float) -> str:

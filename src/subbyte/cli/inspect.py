@@ -8,8 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from subbyte.cli import options
-from subbyte.cli.console import OUT, byte_size, check_outputs, print_table, write_json
+from subbyte.cli.console import OUT, Column, byte_size, check_outputs, print_table, write_json
 from subbyte.extras import compress_extra
+
+_COLUMNS: dict[str, Column] = {
+    "layer": "text",
+    "op": "word",
+    "method": "word",
+    "shape": "number",
+    "bits": "number",
+    "bytes": "number",
+    "activations": "text",
+    "reason": "text",
+}
 
 
 def command(
@@ -33,11 +44,10 @@ def command(
 
         result = inspect(model)
     write_json(json, result)
-    explained = any(layer["reason"] for layer in result["layers"])
-    rows = [_row(layer)[: 8 if explained else 7] for layer in result["layers"]]
-    right = dict.fromkeys(("shape", "bits", "bytes"), "right")
-    headings = ("layer", "op", "method", "shape", "bits", "bytes", "activations", "reason")
-    columns = {name: right.get(name, "left") for name in headings[: 8 if explained else 7]}
+    columns = dict(_COLUMNS)
+    if not any(layer["reason"] for layer in result["layers"]):
+        del columns["reason"]
+    rows = [_row(layer)[: len(columns)] for layer in result["layers"]]
     print_table(str(model), columns, rows)
     OUT.print(
         f"{result['weight_count']:,} weights at {result['bits_per_weight']:.3f} bits; "

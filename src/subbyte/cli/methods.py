@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from subbyte.cli import options
-from subbyte.cli.console import OUT, check_outputs, print_table, write_json
+from subbyte.cli.console import OUT, Column, check_outputs, print_table, write_json
 from subbyte.extras import compress_extra
 
 
@@ -31,8 +31,9 @@ def command(json: options.JsonFile = None) -> None:
         for method in METHODS.values()
     ]
     write_json(json, {"methods": rows})
-    headings = dict.fromkeys(("method", "bits", "weights become", "paper"), "left")
-    print_table(None, headings, [[m.name, m.bits, m.becomes, m.paper] for m in METHODS.values()])
+    columns: dict[str, Column] = {"method": "word", "bits": "word"}
+    columns |= dict.fromkeys(("weights become", "paper"), "text")
+    print_table(None, columns, [[m.name, m.bits, m.becomes, m.paper] for m in METHODS.values()])
     for method in METHODS.values():
         OUT.print(f"\n{method.name}: {method.summary}", soft_wrap=True)
         for name, text in method.options.items():
