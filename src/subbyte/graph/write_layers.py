@@ -1,0 +1,158 @@
+"""Writing a convolution or linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from subbyte.graph import topology
+from subbyte.graph.emit import PLAIN, Emitter, Form
+from subbyte.graph.functions import layer_function, weight_function
+from subbyte.graph.network import Layer
+from subbyte.methods import CodedWeight
+
+FLOAT_REASON = "subbyte.float"
+
+_MAP: Form = ("uint8", "last")
+_ROWS: Form = ("uint8", "plain")
+
+
+class LayerWriter:
+    """Writes coded layers as ``subbyte`` nodes, others as standard nodes."""
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        coded: Mapping[str, CodedWeight],
+        biases: Mapping[str, NDArray[np.float32]],
+        opset: int,
+    ) -> None:
+        self.emitter, self.coded, self.biases, self.opset = emitter, coded, biases, opset
+        self._packed: dict[str, list[str]] = {}
+
+    def write(self, layer: Layer, form: str, reason: str | None) -> None:
+        """Write a coded layer in ``form``: ``uint8``, ``dequant`` or ``float``."""
+        x, y = layer.node.inputs[0], layer.node.outputs[0]
+        if form == "float":
+            node = self._call(layer, "Float", self.emitter.get(x), [], PLAIN, y)
+            if reason:
+                node.metadata_props.add(key=FLOAT_REASON, value=reason)
+            return
+        stored = _ROWS if layer.op == "Linear" else _MAP
+        source = self.emitter.get(x, stored)
+        params = self.emitter.quantization(x)
+        if form == "dequant":
+            self._call(layer, "Dequant", source, params, ("float", stored[1]), y)
+        else:
+            params = params + self.emitter.quantization(y)
+            self._call(layer, "", source, params, stored, y)
+
+    def write_sum(self, layer: Layer, total: ir.Node) -> None:
+        """Write a convolution together with the sum that is its only reader."""
+        emitter, inner = self.emitter, layer.node.outputs[0]
+        x, y = layer.node.inputs[0], total.outputs[0]
+        other = total.inputs[1] if total.inputs[0] is inner else total.inputs[0]
+        source, summand = emitter.get(x, _MAP), emitter.get(other, _MAP)
+        params = [
+            *emitter.quantization(x),
+            *emitter.quantization(y),
+            summand,
+            *emitter.quantization(other),
+            *emitter.quantization(inner),
+        ]
+        self._call(layer, "Add", source, params, _MAP, y)
+
+    def write_uncoded(self, layer: Layer) -> None:
+        """Write a layer without a coded weight as standard float nodes."""
+        emitter, node = self.emitter, layer.node
+        x, y = emitter.get(node.inputs[0]), emitter.define(node.outputs[0])
+        if layer.op == "Linear":
+            self._uncoded_linear(layer, x, y)
+            return
+        inputs = [x, emitter.operand(layer.node.inputs[1])]
+        if layer.bias is not None or layer.name in self.biases:
+            inputs.append(emitter.array(self.bias(layer)))
+        made = emitter.node(layer.op, inputs, [y], name=layer.name)
+        made.attribute.extend(map(ir.serde.serialize_attribute, node.attributes.values()))
+
+    def bias(self, layer: Layer) -> NDArray[np.float32]:
+        """Bias float32 [O]: the given one, or the network's own, or zeros."""
+        if layer.name in self.biases:
+            return np.asarray(self.biases[layer.name], np.float32)
+        own = topology.constant(topology.optional_input(layer.node, 2))
+        if own is None:
+            return np.zeros(layer.shape.outputs, np.float32)
+        return own.astype(np.float32)
+
+    def _call(
+        self,
+        layer: Layer,
+        form: str,
+        source: str,
+        params: list[str],
+        output: Form,
+        y: ir.Value,
+    ) -> onnx.NodeProto:
+        coded = self.coded[layer.weight]
+        weight = weight_function(coded.method, coded.variant, list(coded.inputs), self.opset)
+        self.emitter.functions.setdefault(weight.name, weight)
+        op = "Linear" if form == "Dequant" else _op_name(layer)
+        function = layer_function(weight, op, form, self.opset)
+        bias = self.emitter.array(self.bias(layer))
+        inputs = [source, *self._arrays(layer.weight, coded), bias, *params]
+        attributes = {
+            **coded.attributes,
+            **(_attributes(layer) if not op.startswith("Linear") else {}),
+        }
+        node = self.emitter.call(function, inputs, [self.emitter.define(y, output)], **attributes)
+        node.name = layer.name
+        return node
+
+    def _arrays(self, name: str, coded: CodedWeight) -> list[str]:
+        """Initializers of the packed arrays; a shared weight has them once."""
+        if name not in self._packed:
+            prefix = f"w{len(self._packed)}"
+            self._packed[name] = [
+                self.emitter.array(array, f"{prefix}.{key}") for key, array in coded.inputs.items()
+            ]
+        return self._packed[name]
+
+    def _uncoded_linear(self, layer: Layer, x: str, y: str) -> None:
+        emitter = self.emitter
+        weight = topology.known(layer.node.inputs[1])
+        left = topology.attribute(layer.node, "axis", -1) == -2
+        matrix = emitter.array(weight if left else weight.T)
+        bias = self.bias(layer)
+        product = emitter.fresh() if bias.any() else y
+        emitter.node("MatMul", [matrix, x] if left else [x, matrix], [product], name=layer.name)
+        if bias.any():
+            emitter.node("Add", [product, emitter.array(bias[:, None] if left else bias)], [y])
+
+
+def _op_name(layer: Layer) -> str:
+    if layer.op == "Linear":
+        return "LinearLeft" if topology.attribute(layer.node, "axis", -1) == -2 else "Linear"
+    padding = topology.attribute(layer.node, "auto_pad", "NOTSET")
+    return layer.op + ("Same" if padding.startswith("SAME") else "")
+
+
+def _attributes(layer: Layer) -> dict[str, object]:
+    attributes: dict[str, object] = {
+        "kernel_shape": list(layer.kernel_shape),
+        "strides": list(layer.strides),
+        "dilations": list(layer.dilations),
+        "group": layer.shape.groups,
+    }
+    padding = topology.attribute(layer.node, "auto_pad", "NOTSET")
+    if padding.startswith("SAME"):
+        attributes["auto_pad"] = padding
+    else:
+        attributes["pads"] = list(layer.pads)
+    if layer.op == "ConvTranspose":
+        zeros = [0] * len(layer.kernel_shape)
+        attributes["output_padding"] = list(topology.attribute(layer.node, "output_padding", zeros))
+    return attributes

@@ -1,0 +1,139 @@
+"""What compress/ does, in small: code the weights, calibrate, and run what a file must equal."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from subbyte.graph.islands import IslandPlan
+from subbyte.graph.layers import canonical, to_onnx_layout
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Network
+from subbyte.graph.quant import QuantParams
+from subbyte.graph.topology import known
+from subbyte.methods import CodedWeight, WeightShape, decode_weight
+from subbyte.methods.product import form as product
+from subbyte.methods.scalar import form as scalar
+
+
+def code_scalar(weight: np.ndarray, shape: WeightShape, bits: int = 8) -> CodedWeight:
+    """Round W[O, T, I] to the per-channel grid with zero."""
+    top = (1 << (bits - 1)) - 1
+    scale = np.maximum(np.abs(weight).max(axis=(1, 2)), 1e-6) / top
+    levels = np.clip(np.rint(weight / scale[:, None, None]), -top, top).astype(np.int64)
+    return scalar.pack(shape, bits, "zero", levels, scale.astype(np.float32))
+
+
+def code_product(
+    weight: np.ndarray, shape: WeightShape, gain: int = 0, group: int = 4, shared: bool = False
+) -> CodedWeight:
+    """Random words and codes, of the weight's size: a coded weight, if a bad one."""
+    rng = np.random.default_rng(weight.size)
+    options = product.ProductOptions(group, 16, gain, shared)
+    groups = -(-shape.inputs // group)
+    grid = (shape.outputs, shape.taps, groups)
+    codes = rng.integers(0, 16, grid)
+    gains = rng.integers(0, 1 << gain, grid)
+    books = 1 if shared else shape.groups * groups
+    words = rng.integers(-31, 32, (books, 16, group)).astype(np.int8)
+    scale = weight.std(axis=(1, 2)) / 18 + 1e-6
+    return product.pack(shape, options, codes, gains, words, scale.astype(np.float32))
+
+
+def code_network(
+    network: Network, method: str = "scalar", **options: int
+) -> dict[str, CodedWeight]:
+    """Code every weight; ``method`` is ``scalar``, ``product`` or ``gain``."""
+    coded = {}
+    for layer in network.layers:
+        weight = canonical(layer, np.asarray(known(layer.node.inputs[1]), np.float32))
+        if method == "scalar" or layer.shape.inputs < 8:
+            coded[layer.weight] = code_scalar(weight, layer.shape, **options)
+        else:
+            gain = 3 if method == "gain" else 0
+            coded[layer.weight] = code_product(weight, layer.shape, gain)
+    return coded
+
+
+def coded_module(network: Network, coded: dict[str, CodedWeight]) -> GraphModule:
+    """The network with its coded weights."""
+    module = GraphModule(network).eval()
+    for layer in network.layers:
+        if layer.weight in coded:
+            weight = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
+            module.set_constant(layer.weight, torch.from_numpy(weight.copy()))
+    return module
+
+
+def values_of(module: GraphModule, inputs: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """Every value of one run."""
+    env = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    names = {name for step in module.steps for name in [*step.inputs, *step.outputs] if name}
+    with torch.no_grad():
+        module.run(env, 0, len(module.steps), names)
+    return env
+
+
+def calibrate(
+    module: GraphModule, plan: IslandPlan, inputs: dict[str, np.ndarray]
+) -> dict[str, QuantParams]:
+    """Parameters from the least and the greatest value seen."""
+    values = values_of(module, inputs)
+    params = {}
+    for group in plan.groups:
+        arrays = [values[v.name].detach().numpy().clip(v.limit.low, v.limit.high) for v in group.values]
+        low, high = min(a.min() for a in arrays), max(a.max() for a in arrays)
+        params[group.name] = group.params(float(low), float(high))
+    return params
+
+
+def simulate(
+    network: Network,
+    module: GraphModule,
+    plan: IslandPlan,
+    params: dict[str, QuantParams],
+    inputs: dict[str, np.ndarray],
+) -> dict[str, torch.Tensor]:
+    """Run with every carried value rounded to its eight bits wherever uint8 is read."""
+    of = {value: params[group] for value, group in plan.group_of.items()}
+    forms = {layer.output: plan.layers[layer.name].form for layer in network.layers}
+    env = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    for index, step in enumerate(module.steps):
+        local = dict(env)
+        form = forms.get(step.outputs[0])
+        joined = step.outputs[0] in plan.nodes
+        for place, name in enumerate(step.inputs):
+            if name in of and (joined or (form in ("uint8", "dequant") and place == 0)):
+                local[name] = fake_quantize(local[name], of[name])
+        with torch.no_grad():
+            module.run(local, index, index + 1, {n for s in module.steps for n in s.outputs})
+        for name in step.outputs:
+            env[name] = local[name]
+            if name in of and (joined or form == "uint8"):
+                env[name] = fake_quantize(env[name], of[name])
+    return env
+
+
+def fake_quantize(x: torch.Tensor, params: QuantParams) -> torch.Tensor:
+    """scale * (clamp(round(x / scale) + zero) - zero)."""
+    scale = torch.tensor(params.scale, dtype=torch.float32)
+    q = (torch.round(x / scale) + params.zero_point).clamp(0, 255)
+    return (q - params.zero_point) * scale
+
+
+def session(
+    model: onnx.ModelProto, optimized: str = "", optimize: bool = True
+) -> onnxruntime.InferenceSession:
+    """Stock onnxruntime, one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if optimized:
+        options.optimized_model_filepath = optimized
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
