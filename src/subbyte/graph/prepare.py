@@ -31,6 +31,7 @@ def prepare_graph(model: ir.Model, name: str) -> Network:
     passes.IdentityEliminationPass()(model)
     _infer_shapes(model)
     fold_constants(model)
+    _infer_shapes(model)
     if has_baked_batch(model):
         free_batch(model)
         _infer_shapes(model)

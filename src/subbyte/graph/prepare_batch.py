@@ -55,13 +55,12 @@ def _free_reshape(editor: Editor, node: ir.Node) -> None:
     target, sizes = constant_array(node.inputs[1]), static_sizes(node.inputs[0])
     if target is None or not sizes or sizes[0] != 1 or not target.size or target[0] != 1:
         return
-    if node.attributes.get_int("allowzero", 0):
-        return
     rest = [int(size) for size in target[1:]]
     if 0 in rest or None in sizes:
         return
     if -1 not in rest and math.prod(rest) != math.prod(size or 0 for size in sizes[1:]):
         return
+    node.attributes.pop("allowzero", None)  # no entry was 0, so it made no difference
     shape = editor.constant(f"{node.name}.shape", np.array([0, *rest], dtype=np.int64))
     node.replace_input_with(1, shape)
 

@@ -98,7 +98,8 @@ def _resolve_transposed(node: ir.Node, kernel: list[int]) -> None:
         strides[axis] * (known[axis] - 1) + more[axis] + (kernel[axis] - 1) * dilations[axis] + 1
         for axis in range(rank)
     ]
-    pads, more = transposed_pads(natural, wanted, more, auto_pad)
+    upper, extend = auto_pad == "SAME_UPPER", shape is not None
+    pads, more = transposed_pads(natural, wanted, more, upper, extend)
     node.attributes.pop("output_shape", None)
     _set(node, "output_padding", more)
     _replace_auto_pad(node, pads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from subbyte.graph.prepare_weights import check_finite
 
 OLDEST_OPSET = 11
 PREPARED_OPSET = 18
+CONVERTED_WRONGLY = {"Hardmax": 13}
+"""Operators whose meaning changed in a version that onnx's converter does not adapt."""
 STANDARD_DOMAINS = ("", "ai.onnx")
 
 
@@ -136,6 +139,9 @@ def _check_operator_names(model: ir.Model, opset: int) -> None:
         if kind not in OPERATORS and kind not in found:
             version = model.opset_imports.get(node.domain, opset)
             found[kind] = node_form(node, version).label()
+        elif not node.domain and opset < CONVERTED_WRONGLY.get(node.op_type, 0):
+            newer = CONVERTED_WRONGLY[node.op_type]
+            found[kind] = node_form(node, opset).label(f"only from operator set {newer}")
     if found:
         raise unsupported(*found.values())
 
@@ -153,6 +159,14 @@ def _check_operator_forms(model: ir.Model) -> None:
 
 
 def _check_valid(model: onnx.ModelProto, where: str) -> None:
+    if any(not output.type.tensor_type.HasField("shape") for output in model.graph.output):
+        # Runtimes accept outputs of unknown type, the checker does not: show it some type.
+        model = copy.deepcopy(model)
+        for output in model.graph.output:
+            if output.type.WhichOneof("value") in (None, "tensor_type"):
+                tensor = output.type.tensor_type
+                tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
+                tensor.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

@@ -109,7 +109,8 @@ def conv_transpose(form: Form) -> Kernel:
             wanted = output_shape or [
                 size * stride for size, stride in zip(x.shape[2:], strides, strict=True)
             ]
-            pads, more = transposed_pads(natural, wanted[-rank:], more, auto_pad)
+            upper, extend = auto_pad == "SAME_UPPER", output_shape is not None
+            pads, more = transposed_pads(natural, wanted[-rank:], more, upper, extend)
         elif auto_pad == "VALID":
             pads = [0] * 2 * rank
         return _transpose(x, w, b, strides, pads, more, group, dilations)
@@ -118,11 +119,17 @@ def conv_transpose(form: Form) -> Kernel:
 
 
 def transposed_pads(
-    natural: Sequence[int], wanted: Sequence[int], more: Sequence[int], auto_pad: str
+    natural: Sequence[int], wanted: Sequence[int], more: Sequence[int], upper: bool, extend: bool
 ) -> tuple[list[int], list[int]]:
-    """Pads and output padding that bring the natural output size to the wanted one."""
+    """Pads and output padding that bring the natural output size to the wanted one.
+
+    An explicit ``output_shape`` is always reached (``extend``); with SAME alone, runtimes
+    leave an output that is too small (kernel < stride) as it is.
+    """
     spare = [size - want for size, want in zip(natural, wanted, strict=True)]
-    pads = split_total([max(entry, 0) for entry in spare], auto_pad == "SAME_UPPER")
+    pads = split_total([max(entry, 0) for entry in spare], upper)
+    if not extend:
+        return pads, list(more)
     return pads, [over + max(-entry, 0) for over, entry in zip(more, spare, strict=True)]
 
 

@@ -69,18 +69,10 @@ def instance_normalization(form: Form) -> Kernel:
 
 @operator("GroupNormalization")
 def group_normalization(form: Form) -> Kernel:
-    """Normalise over groups of channels; scale and bias are per channel (per group before 21)."""
+    """Normalise over groups of channels; one scale and bias per channel (operator set 21)."""
     groups, epsilon = form.attribute("num_groups", 1), form.attribute("epsilon", 1e-5)
     form.attribute("stash_type", 1)
-    per_group = form.opset < 21
-
-    def run(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        if per_group:
-            repeats = x.shape[1] // groups
-            scale, bias = scale.repeat_interleave(repeats), bias.repeat_interleave(repeats)
-        return F.group_norm(x, groups, scale, bias, epsilon)
-
-    return run
+    return lambda x, scale, bias: F.group_norm(x, groups, scale, bias, epsilon)
 
 
 @operator("LpNormalization")

@@ -50,18 +50,20 @@ class Rule:
 
 
 def _coordinates(rule: Rule, size: int, outputs: int, scale: float) -> Array:
-    at = np.arange(outputs, dtype=np.float64)
+    # In float32, as runtimes do it: otherwise nearest differs where a coordinate is a tie.
+    at, half, ratio = np.arange(outputs, dtype=np.float32), np.float32(0.5), np.float32(scale)
     if rule.coordinates == "align_corners":
-        return at * (size - 1) / (outputs - 1) if outputs > 1 else np.zeros(outputs)
+        steps = np.float32(max(outputs - 1, 1))
+        return (at * np.float32(size - 1) / steps).astype(np.float64)
     if rule.coordinates == "asymmetric":
-        return at / scale
+        return (at / ratio).astype(np.float64)
     if rule.coordinates == "pytorch_half_pixel" and outputs == 1:
         return np.zeros(1)
-    centre = (at + 0.5) / scale - 0.5
+    position = (at + half) / ratio
     if rule.coordinates == "half_pixel_symmetric":
-        adjustment = outputs / (size * scale)
-        return centre + size / 2 * (1 - adjustment)
-    return centre
+        adjustment = np.float32(outputs) / (ratio * np.float32(size))
+        position = np.float32(size) * half * (1 - adjustment) + position
+    return (position - half).astype(np.float64)
 
 
 def _weights(rule: Rule, distance: Array) -> Array:
@@ -87,8 +89,9 @@ def taps(rule: Rule, size: int, outputs: int, scale: float) -> tuple[NDArray[np.
     first = np.floor(at - reach) + 1
     index = first + np.arange(int(np.ceil(2 * reach)) + (1 if rule.antialias else 0))[:, None]
     weight = _weights(rule, (index - at) * stretch)
-    if rule.exclude_outside or rule.antialias:
+    if rule.exclude_outside:
         weight = np.where((index >= 0) & (index < size), weight, 0.0)
+    if rule.exclude_outside or rule.antialias:
         weight = weight / weight.sum(0)
     return np.clip(index, 0, size - 1).astype(np.int64), weight
 

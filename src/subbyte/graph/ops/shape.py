@@ -95,7 +95,7 @@ def split(form: Form) -> Kernel:
         sizes = listed if listed is not None else read(sizes_tensor)
         if sizes is None:
             size = -(-x.shape[axis] // parts)
-            return torch.split(x, size, axis)
+            sizes = [size] * (parts - 1) + [x.shape[axis] - size * (parts - 1)]
         return torch.split(x, list(sizes), axis)
 
     return run
@@ -122,12 +122,14 @@ def slice_(form: Form) -> Kernel:
 def slice_axis(x: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
     """x[start:end:step] along one axis."""
     size = x.shape[axis]
-    # ONNX writes INT64_MIN for "past the beginning", which Python's slice also accepts.
-    first, last, step = slice(start, end, step).indices(size)
+    start, end = (bound + size if bound < 0 else bound for bound in (start, end))
     if step > 0:
-        index: tuple[Any, ...] = (slice(None),) * (axis % x.ndim)
-        return x[(*index, slice(first, max(last, first), step))]
-    picked = torch.arange(first, last, step, device=x.device)
+        first, last = min(max(start, 0), size), min(max(end, 0), size)
+        before: tuple[Any, ...] = (slice(None),) * (axis % x.ndim)
+        return x[(*before, slice(first, max(last, first), step))]
+    # Unlike Python's, a start before the beginning is the first entry here.
+    first, last = min(max(start, 0), size - 1), min(max(end, -1), size - 1)
+    picked = torch.arange(first, min(last, first), step, device=x.device)
     return x.index_select(axis, picked)
 
 

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.graph.one_node import check
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((2, 3, 4)).astype(np.float32)
+Y = RNG.standard_normal((3, 1)).astype(np.float32)
+POSITIVE = np.abs(X) + 0.5
+UNIT = np.tanh(X) * 0.99
+
+UNARY = {
+    "Abs": X, "Acos": UNIT, "Acosh": POSITIVE + 1, "Asin": UNIT, "Asinh": X, "Atan": X,
+    "Atanh": UNIT, "Ceil": X, "Cos": X, "Cosh": X, "Erf": X, "Exp": X, "Floor": X,
+    "HardSwish": 4 * X, "Identity": X, "Log": POSITIVE, "Mish": X, "Neg": X, "Reciprocal": POSITIVE,
+    "Relu": X, "Round": np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.4], np.float32), "Sigmoid": X,
+    "Sign": X, "Sin": X, "Sinh": X, "Softplus": 30 * X, "Softsign": X, "Sqrt": POSITIVE, "Tan": X,
+    "Tanh": X,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op_type", UNARY)
+def test_unary(op_type: str) -> None:
+    check(op_type, [UNARY[op_type]])
+
+
+@pytest.mark.parametrize("op_type", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_binary(op_type: str, dtype: type) -> None:
+    x, y = (4 * X).astype(dtype), (3 * Y).astype(dtype)
+    check(op_type, [x, np.where(y == 0, 2, y).astype(dtype)])
+
+
+@pytest.mark.parametrize("op_type", ["Max", "Min", "Sum", "Mean"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_variadic(op_type: str, count: int) -> None:
+    check(op_type, [X, Y, X[0]][:count])
+
+
+def test_power_keeps_the_type_of_the_base() -> None:
+    check("Pow", [POSITIVE, Y])
+    check("Pow", [np.arange(5), np.array([2], np.float32)])
+
+
+@pytest.mark.parametrize("fmod", [0, 1])
+def test_mod(fmod: int) -> None:
+    check("Mod", [np.arange(-6, 6), np.full(12, 4)], fmod=fmod)
+    check("Mod", [X, np.full(1, 0.7, np.float32)], fmod=1)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18])
+@pytest.mark.parametrize("bounds", [(-0.5, 0.5), (None, 0.5), (-0.5, None), (None, None)])
+def test_clip(opset: int, bounds: tuple[float | None, float | None]) -> None:
+    values = [None if bound is None else np.array(bound, np.float32) for bound in bounds]
+    check("Clip", [X, *values], opset)
+    constants = {place + 1: value for place, value in enumerate(values) if value is not None}
+    check("Clip", [X, *values], opset, constants)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "attributes"),
+    [
+        ("LeakyRelu", {"alpha": 0.2}),
+        ("HardSigmoid", {}),
+        ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+        ("Elu", {"alpha": 0.7}),
+        ("Celu", {"alpha": 0.7}),
+        ("Selu", {}),
+        ("ThresholdedRelu", {"alpha": 0.4}),
+        ("Shrink", {"lambd": 0.4, "bias": 0.1}),
+    ],
+)
+def test_activation(op_type: str, attributes: dict[str, float]) -> None:
+    check(op_type, [4 * X], **attributes)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu(approximate: str) -> None:
+    check("Gelu", [X], 20, approximate=approximate)
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1,), (3, 4), (4,)])
+def test_p_relu(shape: tuple[int, ...]) -> None:
+    check("PRelu", [X, RNG.standard_normal(shape).astype(np.float32)])
+
+
+@pytest.mark.parametrize("opset", [11, 12, 13, 18])
+def test_dropout_is_identity(opset: int) -> None:
+    check("Dropout", [X], opset)
