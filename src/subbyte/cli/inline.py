@@ -33,9 +33,9 @@ def command(
     """
     check_outputs(output, json)
     with compress_extra("subbyte inline"):
-        from subbyte.graph import inline
+        from subbyte.graph.inline import inline_file
 
-        inline(source, output)
+        inline_file(source, output)
     result = {
         "input": str(source),
         "output": str(output),

@@ -35,17 +35,17 @@ def write_network(
     network: Network,
     coded: Mapping[str, CodedWeight],
     biases: Mapping[str, NDArray[np.float32]] | None = None,
-    activations: Mapping[str, QuantParams] | None = None,
     plan: IslandPlan | None = None,
+    activations: Mapping[str, QuantParams] | None = None,
     float_reason: str = "activations kept float",
 ) -> onnx.ModelProto:
     """Write ``network`` with its coded weights as one ONNX model.
 
     ``coded``: by weight initializer; layers without an entry are written as standard
     float nodes. ``biases``: float32 [O] by layer name, in place of the network's own.
-    ``activations``: `QuantParams` by group name (or by the name of any value of the
-    group) of ``plan``, which defaults to `plan_islands`; None keeps every activation
-    float, for ``float_reason``. Raises OutputError if the weights exceed what one file
+    ``activations``: `QuantParams` by the name of a group of ``plan``, or of any value of
+    that group; ``plan`` defaults to `plan_islands`. Without ``activations`` every layer
+    keeps floats, for ``float_reason``. Raises OutputError if the weights exceed what one file
     can hold.
     """
     if activations is None:
