@@ -49,9 +49,7 @@ def test_npy(tmp_path: Path) -> None:
 
 
 def test_several_arrays_need_a_name(npz: Path) -> None:
-    with pytest.raises(
-        CalibrationError, match=r"several arrays.*npz:x, got x uint8 \[2, 3\], y"
-    ):
+    with pytest.raises(CalibrationError, match=r"several arrays.*npz:x, got x uint8 \[2, 3\], y"):
         read_array(npz)
 
 
@@ -115,3 +113,18 @@ def test_header_that_promises_more_than_there_is(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b"(400000000000,}", b"(40000000,), } "))
     with pytest.raises(CalibrationError, match="needs 160000000 bytes, 16 are there"):
         read_array(path)
+
+
+def test_damaged_bytes_end_in_the_named_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((3, 4)))
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        data = bytearray(good)
+        data[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            read_array(path)
+        except CalibrationError as error:
+            assert "a.npy" in str(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from numpy.typing import NDArray
 
 from subbyte.errors import CalibrationError
 
-_BROKEN_FILE = (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# An npy header is a Python literal: a damaged one may fail in the tokenizer or the parser.
+_BROKEN_FILE = (
+    *(ValueError, EOFError, OSError, RuntimeError, TypeError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 _NPY_MAGIC = b"\x93NUMPY"
 _NUMERIC_KINDS = "biuf"
 

@@ -140,3 +140,16 @@ def test_onnxruntime_writes_no_telemetry(path: Path, tmp_path: Path) -> None:
         timeout=60,
     )
     assert list(home.rglob("*")) == []
+
+
+def test_damaged_names_end_in_the_named_error(
+    path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is not UTF-8 cannot even be quoted by ONNX Runtime's message."""
+    good = path.read_bytes()
+    for name in (b"conv2.weight", b"input", b"Flatten"):
+        damaged = tmp_path / "damaged.onnx"
+        damaged.write_bytes(good.replace(name, b"\xff" + name[1:], 1))
+        with pytest.raises(ModelFileError, match="cannot load the model"):
+            subbyte.load(damaged)
+    assert capfd.readouterr().out == ""

@@ -18,7 +18,7 @@ from onnx import helper
 from subbyte.errors import ModelFileError
 from subbyte.methods import METHODS
 from subbyte.report.stored import StoredModel, constant_sources
-from subbyte.runtime.ort import ERRORS, ort
+from subbyte.runtime.ort import ERRORS, first_line, open_session, ort
 
 DOMAIN = "subbyte"
 FLOAT_REASON = "subbyte.float"
@@ -173,15 +173,12 @@ def _compute(
     )
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     options = ort.SessionOptions()
-    options.log_severity_level = 4
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = ort.InferenceSession(
-            part.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(part.SerializeToString(), options)
         values: list[NDArray[Any]] = session.run(names, {})
     except ERRORS as error:
         raise ModelFileError(
-            "the model's weights cannot be computed", where=where, got=str(error)[:300]
+            "the model's weights cannot be computed", where=where, got=first_line(error)
         ) from error
     return values

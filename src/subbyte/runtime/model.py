@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from subbyte.data import InputSpec
 from subbyte.errors import CalibrationError, MissingDependencyError, ModelFileError, OptionError
-from subbyte.runtime.ort import ERRORS, ort
+from subbyte.runtime.ort import ERRORS, first_line, open_session, ort
 
 Engine = Literal["portable", "native"]
 
@@ -74,7 +74,7 @@ class Model:
             results = self.session.run(None, feeds)
         except ERRORS as error:
             raise ModelFileError(
-                "ONNX Runtime cannot run the model", where=str(self.path), got=_first_line(error)
+                "ONNX Runtime cannot run the model", where=str(self.path), got=first_line(error)
             ) from error
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -144,21 +144,18 @@ def load(
     _check_options(engine, threads)
     _check_file(file)
     options = ort.SessionOptions()
-    # What matters arrives as an exception; the log would print it a second time.
-    options.log_severity_level = 4
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
     try:
-        session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return Model(file, open_session(str(file), options))
     except ERRORS as error:
         raise ModelFileError(
             "cannot load the model",
             where=str(file),
             expected="an ONNX file",
-            got=_first_line(error),
+            got=first_line(error),
         ) from error
-    return Model(file, session)
 
 
 def _check_options(engine: str, threads: int | None) -> None:
@@ -202,9 +199,3 @@ def _specs(path: Path, arguments: Sequence[ort.NodeArg]) -> tuple[InputSpec, ...
         InputSpec(argument.name, tuple(argument.shape), np.dtype(_DTYPES[argument.type]))
         for argument in arguments
     )
-
-
-def _first_line(error: Exception) -> str:
-    """ONNX Runtime's message without status code and source lines, at most 300 characters."""
-    line = str(error).strip().splitlines()[0]
-    return line.removeprefix("[ONNXRuntimeError] : ").strip()[:300]

@@ -20,20 +20,40 @@ if os.environ["ORT_DISABLE_TELEMETRY"] not in ("", "0"):
     # Covers the case that somebody imported onnxruntime before this module did.
     ort.disable_telemetry_events()
 
-# ONNX Runtime's errors have no common base class.
-ERRORS: tuple[type[Exception], ...] = tuple(
-    getattr(_state, name)
-    for name in (
-        "EPFail",
-        "Fail",
-        "InvalidArgument",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "NoModel",
-        "NoSuchFile",
-        "NotImplemented",
-        "RuntimeException",
-    )
+# ONNX Runtime's errors have no common base class. The last is what a message becomes that
+# quotes a damaged name.
+ERRORS: tuple[type[Exception], ...] = (
+    _state.EPFail,
+    _state.Fail,
+    _state.InvalidArgument,
+    _state.InvalidGraph,
+    _state.InvalidProtobuf,
+    _state.NoModel,
+    _state.NoSuchFile,
+    _state.NotImplemented,
+    _state.RuntimeException,
+    UnicodeDecodeError,
 )
 
-__all__ = ["ERRORS", "ort"]
+
+def open_session(model: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
+    """A session on the CPU for a file (path) or a serialized model; raises one of `ERRORS`."""
+    # What matters arrives as an exception; the log would print it a second time.
+    options.log_severity_level = 4
+    # Without this, a failure is announced on stdout and then tried again.
+    return ort.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
+
+
+def first_line(error: Exception) -> str:
+    """ONNX Runtime's message without status code and source lines, at most 300 characters."""
+    if isinstance(error, UnicodeDecodeError):
+        text = bytes(error.object).decode(errors="replace")
+    else:
+        text = str(error)
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return lines[0].removeprefix("[ONNXRuntimeError] : ").strip()[:300]
+
+
+__all__ = ["ERRORS", "first_line", "open_session", "ort"]
