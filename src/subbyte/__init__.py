@@ -9,38 +9,62 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from subbyte.extras import compress_extra
+
 if TYPE_CHECKING:
     from subbyte import errors as errors
+    from subbyte import methods as methods
+    from subbyte.compress.api import compress as compress
     from subbyte.data import InputSpec as InputSpec
     from subbyte.data import Preprocessing as Preprocessing
     from subbyte.data import Samples as Samples
+    from subbyte.graph.inline import inline_file as inline
     from subbyte.report import bench as bench
     from subbyte.report import evaluate as evaluate
     from subbyte.report import inspect as inspect
     from subbyte.runtime import Model as Model
     from subbyte.runtime import load as load
 
+# Name here -> (module, name there).
 _HOMES = {
-    "InputSpec": "subbyte.data",
-    "Model": "subbyte.runtime",
-    "Preprocessing": "subbyte.data",
-    "Samples": "subbyte.data",
-    "bench": "subbyte.report",
-    "evaluate": "subbyte.report",
-    "inspect": "subbyte.report",
-    "load": "subbyte.runtime",
+    "InputSpec": ("subbyte.data", "InputSpec"),
+    "Model": ("subbyte.runtime", "Model"),
+    "Preprocessing": ("subbyte.data", "Preprocessing"),
+    "Samples": ("subbyte.data", "Samples"),
+    "bench": ("subbyte.report", "bench"),
+    "evaluate": ("subbyte.report", "evaluate"),
+    "inline": ("subbyte.graph.inline", "inline_file"),
+    "inspect": ("subbyte.report", "inspect"),
+    "load": ("subbyte.runtime", "load"),
 }
-_MODULES = ("compress", "errors")
+_MODULES = ("compress", "errors", "methods")
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compress", "errors", *_HOMES]
+__all__ = [
+    "InputSpec",
+    "Model",
+    "Preprocessing",
+    "Samples",
+    "__version__",
+    "bench",
+    "compress",
+    "errors",
+    "evaluate",
+    "inline",
+    "inspect",
+    "load",
+    "methods",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        module, there = _HOMES[name]
+        with compress_extra(f"subbyte.{name}"):
+            return getattr(importlib.import_module(module), there)
     if name in _MODULES:
-        return importlib.import_module(f"subbyte.{name}")
+        with compress_extra(f"subbyte.{name}"):
+            return importlib.import_module(f"subbyte.{name}")
     raise AttributeError(f"module 'subbyte' has no attribute {name!r}")
 
 

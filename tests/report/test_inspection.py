@@ -5,10 +5,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper, numpy_helper
 
 import subbyte
 from subbyte.errors import ModelFileError
+from subbyte.graph.layers import canonical
+from subbyte.graph.read import prepare
+from subbyte.graph.write import write_network
+from subbyte.methods import CodedWeight
+from subbyte.methods.product import encode as product
+from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.scalar import encode as scalar
+from subbyte.methods.scalar.form import ScalarOptions
 from tests import tiny
 
 
@@ -103,6 +112,80 @@ def test_model_without_layers(tmp_path: Path) -> None:
     model = tiny.build(nodes, {}, {"x": ["N", 5]}, {"y": ["N", 5]})
     result = subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
     assert (result["weight_count"], result["bits_per_weight"], result["layers"]) == (0, 0.0, [])
+
+
+def coded_classifier() -> tuple[onnx.ModelProto, dict[str, CodedWeight]]:
+    """`tiny.classifier` with one product, one 8-bit and one 2-bit layer, and its codes."""
+    network = prepare(tiny.classifier(), "tiny")
+    encoders = (
+        lambda w, h, s: scalar.encode(w, h, s, ScalarOptions(8), 0),
+        lambda w, h, s: product.encode(w, h, s, ProductOptions(4, 16, 1), 0),
+        lambda w, h, s: scalar.encode(w, h, s, ScalarOptions(2), 0),
+    )
+    coded = {}
+    for layer, encode in zip(network.layers, encoders, strict=True):
+        value = network.model.graph.initializers[layer.weight].const_value
+        assert value is not None
+        weight = torch.from_numpy(canonical(layer, value.numpy()).copy())
+        moments = torch.eye(weight[0].numel())[None]
+        coded[layer.weight] = encode(weight, moments, layer.shape)
+    return write_network(network, coded), coded
+
+
+def test_coded_layers_take_what_their_codes_claim(tmp_path: Path) -> None:
+    model, coded = coded_classifier()
+    path = tiny.save(model, tmp_path / "a.onnx")
+    result = subbyte.inspect(path)
+    rows = [(row["op"], row["method"], row["shape"]) for row in result["layers"]]
+    assert rows == [
+        ("Conv", "scalar", [16, 3, 3, 3]),
+        ("Conv", "product", [16, 16, 3, 3]),
+        ("Linear", "scalar", [4, 16]),
+    ]
+    assert [row["bytes"] for row in result["layers"]] == [each.nbytes for each in coded.values()]
+    assert [row["bits_per_weight"] for row in result["layers"]] == [
+        pytest.approx(each.bits_per_weight) for each in coded.values()
+    ]
+    assert result["parts"]["weights"] == sum(each.nbytes for each in coded.values())
+    assert result["parts"]["biases"] == 4 * (16 + 16 + 4)
+    assert sum(result["parts"].values()) == result["file_bytes"] == path.stat().st_size
+    assert {row["activations"] for row in result["layers"]} == {"float"}
+    assert all(row["reason"] for row in result["layers"])
+
+
+def test_inlined_file_shows_the_same_layers(tmp_path: Path) -> None:
+    model, _ = coded_classifier()
+    before = subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
+    subbyte.inline(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    after = subbyte.inspect(tmp_path / "b.onnx")
+    for one, two in zip(before["layers"], after["layers"], strict=True):
+        for key in ("name", "op", "method", "shape", "activations", "reason"):
+            assert one[key] == two[key]
+        # Expanding adds small tables: shifts, gain unit, scale base.
+        assert one["bytes"] <= two["bytes"] <= one["bytes"] + 80
+    assert sum(after["parts"].values()) == after["file_bytes"]
+
+
+def test_layer_of_a_newer_version(tmp_path: Path) -> None:
+    model, _ = coded_classifier()
+    for node in [*model.graph.node, *model.functions]:
+        kind = node.op_type if isinstance(node, onnx.NodeProto) else node.name
+        if kind.startswith("Product") and not kind.endswith("Weight"):
+            name = kind.replace("Product", "Wavelet")
+            if isinstance(node, onnx.NodeProto):
+                node.op_type = name
+            else:
+                node.name = name
+    with pytest.raises(ModelFileError, match="does not know: got Wavelet"):
+        subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
+
+
+def test_layer_without_its_weight(tmp_path: Path) -> None:
+    model, _ = coded_classifier()
+    layer = next(node for node in model.graph.node if node.op_type.startswith("Product"))
+    layer.input[1] = "elsewhere"
+    with pytest.raises(ModelFileError, match=r"without its packed weight \[conv2\]"):
+        subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1])

@@ -7,6 +7,7 @@ weight is computed from stored constants alone, as in an inlined or a QDQ file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from subbyte.errors import ModelFileError
+from subbyte.graph.body import DOMAIN
+from subbyte.graph.inline import LAYER_KEY
+from subbyte.graph.write_layers import FLOAT_REASON
 from subbyte.methods import METHODS
 from subbyte.report.stored import StoredModel, constant_sources
 from subbyte.runtime.ort import ERRORS, first_line, open_session, ort
 
-DOMAIN = "subbyte"
-FLOAT_REASON = "subbyte.float"
+_CODED_TYPE = re.compile(r"(ConvTranspose|Conv|LinearLeft|Linear)(?:Same)?(Float|Dequant|Add|)$")
 _FORMS = {"Float": "float", "Dequant": "int8 in, float out", "Add": "int8", "": "int8"}
 _WEIGHT_INPUTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1, 0), "MatMul": (1, 0)}
 _OPS = {"Gemm": "Linear", "MatMul": "Linear"}
@@ -52,11 +55,19 @@ class StoredLayer:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Kind:
+    op: str
+    method: str
+    activations: str
+
+
 def find_layers(model: StoredModel, where: str) -> list[StoredLayer]:
     """Layers in the order in which they run; nodes that share a weight make one layer.
 
     Raises:
-        ModelFileError: a weight made by nodes that cannot be executed.
+        ModelFileError: a coded layer of an unknown type, or a weight made by nodes that
+            cannot be executed.
     """
     found: dict[frozenset[str], StoredLayer] = {}
     layers = [*_coded_layers(model), *_standard_layers(model, where)]
@@ -76,30 +87,50 @@ def _coded_layers(model: StoredModel) -> Iterator[StoredLayer]:
         function = functions[node.op_type]
         unpack = next((inner for inner in function.node if inner.domain == DOMAIN), None)
         if unpack is not None:
-            yield _coded_layer(position, node, function, unpack)
+            yield _coded_layer(position, node, function, unpack, model)
 
 
 def _coded_layer(
-    position: int, node: onnx.NodeProto, function: onnx.FunctionProto, unpack: onnx.NodeProto
+    position: int,
+    node: onnx.NodeProto,
+    function: onnx.FunctionProto,
+    unpack: onnx.NodeProto,
+    model: StoredModel,
 ) -> StoredLayer:
     actual = dict(zip(function.input, node.input, strict=False))
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    form = node.op_type.removeprefix(unpack.op_type.removesuffix("Weight"))
-    op = next(op for op in ("ConvTranspose", "Conv", "Linear") if form.startswith(op))
-    suffix = next(each for each in _FORMS if form.endswith(each))
+    kind = _coded_kind(node.op_type)
+    stored = frozenset(actual.get(name, "") for name in unpack.input)
+    if "weight_shape" not in attributes or not stored <= set(model.constants):
+        raise ModelFileError("layer without its packed weight", where=node.name, got=node.op_type)
     outputs, _, inputs = attributes["weight_shape"]
     return StoredLayer(
         position=position,
         name=node.name,
-        op=op,
-        method=next(name for name in METHODS if unpack.op_type.startswith(name.title())),
+        op=kind.op,
+        method=kind.method,
         shape=(outputs, inputs, *attributes.get("kernel_shape", ())),
-        stored=frozenset(actual[name] for name in unpack.input),
+        stored=stored,
         attribute_bytes=4 * sum(isinstance(value, float) for value in attributes.values()),
         bias=actual.get("bias", ""),
-        activations=_FORMS[suffix],
-        reason=next((p.value for p in node.metadata_props if p.key == FLOAT_REASON), ""),
+        activations=kind.activations,
+        reason=_property(node, FLOAT_REASON),
     )
+
+
+def _coded_kind(op_type: str) -> _Kind:
+    """Parse the type of a coded node: Method + Variant + Op + Form."""
+    found = _CODED_TYPE.search(op_type)
+    method = next((name for name in METHODS if op_type.startswith(name.title())), None)
+    if found is None or method is None:
+        raise ModelFileError(
+            "layer of a type that this version of subbyte does not know", got=op_type
+        )
+    return _Kind(found[1].removesuffix("Left"), method, _FORMS[found[2]])
+
+
+def _property(node: onnx.NodeProto, key: str) -> str:
+    return next((entry.value for entry in node.metadata_props if entry.key == key), "")
 
 
 def _standard_layers(model: StoredModel, where: str) -> list[StoredLayer]:
@@ -110,7 +141,7 @@ def _standard_layers(model: StoredModel, where: str) -> list[StoredLayer]:
         (position, node, node.input[index])
         for position, node in enumerate(graph.node)
         for index in _WEIGHT_INPUTS.get(node.op_type, ())
-        if not node.domain
+        if not node.domain and len(node.input) > 1
         if sources.get(node.input[index]) and node.input[1 - index] not in sources
     ]
     shapes = _shapes(model, [weight for *_, weight in weights], sources, where)
@@ -128,6 +159,30 @@ def _standard_layer(
     stored: frozenset[str],
     makers: Mapping[str, onnx.NodeProto],
 ) -> StoredLayer:
+    coded_as = _property(node, LAYER_KEY)
+    kind = _coded_kind(coded_as) if coded_as else _standard_kind(node, weight, stored, makers)
+    if coded_as and node.op_type == "MatMul" and weight == node.input[1]:
+        shape = shape[::-1]
+    return StoredLayer(
+        position=position,
+        name=node.name or node.output[0],
+        op=kind.op,
+        method=kind.method,
+        shape=shape,
+        stored=stored,
+        attribute_bytes=0,
+        bias=node.input[2] if len(node.input) > 2 else "",
+        activations=kind.activations,
+        reason=_property(node, FLOAT_REASON),
+    )
+
+
+def _standard_kind(
+    node: onnx.NodeProto,
+    weight: str,
+    stored: frozenset[str],
+    makers: Mapping[str, onnx.NodeProto],
+) -> _Kind:
     data = next(name for name in node.input[:2] if name != weight)
     quantized = data in makers and makers[data].op_type == "DequantizeLinear"
     method = "float"
@@ -135,18 +190,8 @@ def _standard_layer(
         maker = makers[weight]
         direct = maker.op_type == "DequantizeLinear" and stored == frozenset(maker.input)
         method = "int8" if direct else "packed"
-    return StoredLayer(
-        position=position,
-        name=node.name or node.output[0],
-        op=_OPS.get(node.op_type, node.op_type),
-        method=method,
-        shape=shape,
-        stored=stored,
-        attribute_bytes=0,
-        bias=node.input[2] if len(node.input) > 2 else "",
-        activations="int8" if quantized else "float",
-        reason="",
-    )
+    op = _OPS.get(node.op_type, node.op_type)
+    return _Kind(op, method, "int8" if quantized else "float")
 
 
 def _shapes(
