@@ -20,6 +20,8 @@ from subbyte.methods.scalar import encode as scalar
 from subbyte.methods.scalar.form import ScalarOptions
 from tests import tiny
 
+Coded = tuple[onnx.ModelProto, dict[str, CodedWeight]]
+
 
 def test_float_model(tmp_path: Path) -> None:
     path = tiny.save(tiny.classifier(), tmp_path / "a.onnx")
@@ -114,7 +116,19 @@ def test_model_without_layers(tmp_path: Path) -> None:
     assert (result["weight_count"], result["bits_per_weight"], result["layers"]) == (0, 0.0, [])
 
 
-def coded_classifier() -> tuple[onnx.ModelProto, dict[str, CodedWeight]]:
+@pytest.fixture(scope="module")
+def coded_once() -> Coded:
+    return coded_classifier()
+
+
+@pytest.fixture
+def coded(coded_once: Coded) -> Coded:
+    model = onnx.ModelProto()
+    model.CopyFrom(coded_once[0])
+    return model, coded_once[1]
+
+
+def coded_classifier() -> Coded:
     """`tiny.classifier` with one product, one 8-bit and one 2-bit layer, and its codes."""
     network = prepare(tiny.classifier(), "tiny")
     encoders = (
@@ -132,8 +146,8 @@ def coded_classifier() -> tuple[onnx.ModelProto, dict[str, CodedWeight]]:
     return write_network(network, coded), coded
 
 
-def test_coded_layers_take_what_their_codes_claim(tmp_path: Path) -> None:
-    model, coded = coded_classifier()
+def test_coded_layers_take_what_their_codes_claim(tmp_path: Path, coded: Coded) -> None:
+    model, codes = coded
     path = tiny.save(model, tmp_path / "a.onnx")
     result = subbyte.inspect(path)
     rows = [(row["op"], row["method"], row["shape"]) for row in result["layers"]]
@@ -142,19 +156,19 @@ def test_coded_layers_take_what_their_codes_claim(tmp_path: Path) -> None:
         ("Conv", "product", [16, 16, 3, 3]),
         ("Linear", "scalar", [4, 16]),
     ]
-    assert [row["bytes"] for row in result["layers"]] == [each.nbytes for each in coded.values()]
+    assert [row["bytes"] for row in result["layers"]] == [each.nbytes for each in codes.values()]
     assert [row["bits_per_weight"] for row in result["layers"]] == [
-        pytest.approx(each.bits_per_weight) for each in coded.values()
+        pytest.approx(each.bits_per_weight) for each in codes.values()
     ]
-    assert result["parts"]["weights"] == sum(each.nbytes for each in coded.values())
+    assert result["parts"]["weights"] == sum(each.nbytes for each in codes.values())
     assert result["parts"]["biases"] == 4 * (16 + 16 + 4)
     assert sum(result["parts"].values()) == result["file_bytes"] == path.stat().st_size
     assert {row["activations"] for row in result["layers"]} == {"float"}
     assert all(row["reason"] for row in result["layers"])
 
 
-def test_inlined_file_shows_the_same_layers(tmp_path: Path) -> None:
-    model, _ = coded_classifier()
+def test_inlined_file_shows_the_same_layers(tmp_path: Path, coded: Coded) -> None:
+    model, _ = coded
     before = subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
     subbyte.inline(tmp_path / "a.onnx", tmp_path / "b.onnx")
     after = subbyte.inspect(tmp_path / "b.onnx")
@@ -166,8 +180,8 @@ def test_inlined_file_shows_the_same_layers(tmp_path: Path) -> None:
     assert sum(after["parts"].values()) == after["file_bytes"]
 
 
-def test_layer_of_a_newer_version(tmp_path: Path) -> None:
-    model, _ = coded_classifier()
+def test_layer_of_a_newer_version(tmp_path: Path, coded: Coded) -> None:
+    model, _ = coded
     for node in [*model.graph.node, *model.functions]:
         kind = node.op_type if isinstance(node, onnx.NodeProto) else node.name
         if kind.startswith("Product") and not kind.endswith("Weight"):
@@ -180,8 +194,8 @@ def test_layer_of_a_newer_version(tmp_path: Path) -> None:
         subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
 
 
-def test_layer_without_its_weight(tmp_path: Path) -> None:
-    model, _ = coded_classifier()
+def test_layer_without_its_weight(tmp_path: Path, coded: Coded) -> None:
+    model, _ = coded
     layer = next(node for node in model.graph.node if node.op_type.startswith("Product"))
     layer.input[1] = "elsewhere"
     with pytest.raises(ModelFileError, match=r"without its packed weight \[conv2\]"):

@@ -103,6 +103,10 @@ def stage_progress() -> Iterator[StageProgress]:
 
     try:
         yield progress
-    finally:
-        if tasks:
-            bars.stop()
+    except BaseException:
+        # What went wrong is all that there is to read then.
+        bars.live.transient = True
+        bars.live.stop()
+        raise
+    if tasks:
+        bars.stop()
