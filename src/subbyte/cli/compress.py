@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,7 @@ from subbyte.cli.console import (
     stage_progress,
     write_json,
 )
+from subbyte.data import Preprocessing
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 
@@ -189,6 +191,7 @@ def command(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
     _report(source, output, json, len(data), time.monotonic() - started)
+    _suggest(source, output, steps)
 
 
 def _check_paths(source: Path, output: Path, json: Path | None) -> None:
@@ -201,9 +204,10 @@ def _check_paths(source: Path, output: Path, json: Path | None) -> None:
 
 def _report(source: Path, output: Path, json: Path | None, samples: int, seconds: float) -> None:
     from subbyte.report import inspect
+    from subbyte.report.stored import read_stored
 
     found = inspect(output)
-    before = source.stat().st_size
+    before = read_stored(source).file_bytes
     after = found["file_bytes"]
     result: dict[str, Any] = {
         "input": str(source),
@@ -226,5 +230,14 @@ def _report(source: Path, output: Path, json: Path | None, samples: int, seconds
             ["time", f"{seconds:.0f} s"],
         ],
     )
-    OUT.print(f"Next: subbyte inspect {output}", soft_wrap=True)
-    OUT.print(f"      subbyte eval {output} --reference {source} --data ...", soft_wrap=True)
+
+
+def _suggest(source: Path, output: Path, steps: Preprocessing) -> None:
+    """Say how to look at the result, with the same preprocessing."""
+    given = ["--scale", f"{steps.scale:g}"] if steps.scale != 1 else []
+    for name, values in (("--mean", steps.mean), ("--std", steps.std)):
+        given += [name, ",".join(map(str, values))] if values else []
+    given += ["--layout", steps.layout] if steps.layout != "nchw" else []
+    words = ["subbyte", "eval", str(output), "--reference", str(source), *given]
+    OUT.print(f"Next: {shlex.join(['subbyte', 'inspect', str(output)])}", soft_wrap=True)
+    OUT.print(f"      {shlex.join(words)} --data FILE.npz ...", soft_wrap=True)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper
 
 from subbyte.errors import ModelFileError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.inputs import parse_model
+from subbyte.runtime.ort import open_session, ort
 
 LAYER_KEY = "subbyte.layer"
 
@@ -170,11 +170,7 @@ def _evaluate(
     )
     imports = [entry for entry in model.opset_import if entry.domain != DOMAIN]
     part = helper.make_model(graph, opset_imports=imports, ir_version=model.ir_version)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(part.SerializeToString(), ort.SessionOptions())
     values: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = session.run(None, {})
     return values
 
