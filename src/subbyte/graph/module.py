@@ -183,7 +183,7 @@ class GraphModule(nn.Module):
 
     def _add(self, name: str, tensor: Tensor, trained: bool) -> None:
         key = re.sub(r"\W", "_", name) or "_"
-        while hasattr(self.values, key) or key in self.sources:
+        while hasattr(self.values, key) or hasattr(self.sources, key):
             key += "_"
         self._keys[name] = key
         if trained:

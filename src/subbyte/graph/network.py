@@ -46,12 +46,14 @@ class Layer:
 class Network:
     """The prepared graph (functions inlined, constants folded, BatchNorm folded) and its layers.
 
-    ``layers`` are in the order in which they run.
+    ``layers`` are in the order in which they run. ``fixed_batch`` is the only batch size
+    with which the graph runs, where an exporter baked one in; None if any size will do.
     """
 
     model: ir.Model
     layers: tuple[Layer, ...]
     name: str
+    fixed_batch: int | None = None
 
     @property
     def opset(self) -> int:

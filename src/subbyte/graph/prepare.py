@@ -1,7 +1,7 @@
 """Preparation: a checked model of operator set 18 or later becomes a `Network`.
 
 In order: constants lifted to initializers, Identity and Dropout removed, shapes inferred,
-constants folded, a baked batch of 1 freed, known sizes folded, Gemm and MatMul normalised
+constants folded, a baked batch freed, known sizes folded, Gemm and MatMul normalised
 to Linear, BatchNorm and per-channel arithmetic folded into layers, pads made explicit.
 """
 
@@ -12,7 +12,7 @@ from onnx_ir.passes import common as passes
 
 from subbyte.graph.network import Network
 from subbyte.graph.prepare_affine import fold_affine
-from subbyte.graph.prepare_batch import free_batch, has_baked_batch
+from subbyte.graph.prepare_batch import baked_batch, free_batch
 from subbyte.graph.prepare_fold import fold_constants, fold_sizes
 from subbyte.graph.prepare_layers import find_layers
 from subbyte.graph.prepare_linear import normalize_linear
@@ -32,8 +32,9 @@ def prepare_graph(model: ir.Model, name: str) -> Network:
     _infer_shapes(model)
     fold_constants(model)
     _infer_shapes(model)
-    if has_baked_batch(model):
-        free_batch(model)
+    fixed_batch = baked_batch(model)
+    if free_batch(model):
+        fixed_batch = None
         _infer_shapes(model)
     for _ in range(FOLD_ROUNDS):
         if not fold_sizes(model):
@@ -45,7 +46,7 @@ def prepare_graph(model: ir.Model, name: str) -> Network:
     resolve_pads(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.NameFixPass()(model)
-    return Network(model=model, layers=find_layers(model), name=name)
+    return Network(model=model, layers=find_layers(model), name=name, fixed_batch=fixed_batch)
 
 
 def _infer_shapes(model: ir.Model) -> None:

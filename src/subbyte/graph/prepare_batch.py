@@ -1,110 +1,275 @@
-"""A batch of 1 that an exporter baked into the graph is made dynamic where unambiguous.
+"""A batch that an exporter baked into the graph is made dynamic, where that can be verified.
 
-Only done if every input has the static size 1 on its first axis. What then changes:
+If every input has the same static size B on its first axis, the graph is run on B and on 2 B
+random samples. ``Reshape`` to a constant shape is given a free entry where the batch goes:
 
-- the first axis of inputs and outputs gets the symbolic size ``N``;
-- ``Reshape`` to a constant shape [1, ...] of a value whose first axis is 1 copies that axis
-  (entry 0) if the other axes hold the same number of entries. For a batch of 1 this is the
-  same operator, so nothing can go wrong there;
-- ``Resize`` to constant sizes [1, C, ...] names its spatial axes only;
-- a constant with first axis 1 that ``Concat`` joins with such values on another axis
-  (a class token) is expanded to their batch.
+1. to an entry B that begins where the batch begins in the input;
+2. else into the entry that begins there, unless it is the last one (features);
+3. else into the entry that ends there (positions x batch flattened to rows).
 
-Anything else runs as it is: correct for a batch of 1.
+``Resize`` to constant sizes takes the first one from its input, and a constant that ``Concat``
+joins with batched values on another axis (a class token) is expanded to their batch. The
+result counts only if the outputs for 2 B samples are those of both halves; else the graph is left
+as it was, and runs with batches of B.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+import torch
+from torch import Tensor
 
-from subbyte.graph.ops.node import constant_array
+from subbyte.graph.ops import build_kernel
+from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.node import constant_array, node_form, to_torch
 from subbyte.graph.prepare_edit import Editor, static_sizes
 
 BATCH = "N"
+TOLERANCE = 1e-3
+"""Largest difference, relative to the largest output, that rounding may make."""
 
 
-def has_baked_batch(model: ir.Model) -> bool:
-    """Whether every graph input has first axis 1."""
-    sizes = [static_sizes(value) for value in model.graph.inputs]
-    return bool(sizes) and all(size and size[0] == 1 for size in sizes)
+def baked_batch(model: ir.Model) -> int | None:
+    """The static size of the first axis that all graph inputs share, if there is one."""
+    firsts = set()
+    for value in model.graph.inputs:
+        sizes = static_sizes(value)
+        if not sizes or None in sizes or value.dtype not in TORCH_DTYPES:
+            return None
+        firsts.add(sizes[0])
+    return firsts.pop() if len(firsts) == 1 else None
 
 
-def free_batch(model: ir.Model) -> None:
-    """Make the baked batch dynamic, in place; shapes of all other values are forgotten."""
-    editor = Editor(model.graph)
-    for node in list(model.graph):
-        if node.op_type == "Reshape":
-            _free_reshape(editor, node)
-        elif node.op_type == "Resize":
-            _free_resize(editor, node)
-        elif node.op_type == "Concat":
-            _free_concat(editor, node)
+def free_batch(model: ir.Model) -> bool:
+    """Make the baked batch dynamic, in place; return whether that worked.
+
+    Inputs and outputs get the symbolic size ``N``; the shapes of all other values are
+    forgotten.
+    """
+    batch = baked_batch(model)
+    if batch is None:
+        return False
+    trial = _Trial(model, batch)
+    if not trial.run():
+        trial.undo()
+        return False
     for node in model.graph:
         for value in node.outputs:
             if not value.is_graph_output():
                 value.shape = None
     for value in (*model.graph.inputs, *model.graph.outputs):
-        if value.shape is not None and len(value.shape) and value.shape[0] == 1:
+        if value.shape is not None and len(value.shape) and value.shape[0] == batch:
             value.shape = ir.Shape([BATCH, *list(value.shape)[1:]])
+    return True
 
 
-def _free_reshape(editor: Editor, node: ir.Node) -> None:
-    target, sizes = constant_array(node.inputs[1]), static_sizes(node.inputs[0])
-    if target is None or not sizes or sizes[0] != 1 or not target.size or target[0] != 1:
-        return
-    rest = [int(size) for size in target[1:]]
-    if 0 in rest or None in sizes:
-        return
-    if -1 not in rest and math.prod(rest) != math.prod(size or 0 for size in sizes[1:]):
-        return
-    node.attributes.pop("allowzero", None)  # no entry was 0, so it made no difference
-    shape = editor.constant(f"{node.name}.shape", np.array([0, *rest], dtype=np.int64))
-    node.replace_input_with(1, shape)
+@dataclass(frozen=True)
+class _Batched:
+    """A value for the first half, the second half, and both together."""
+
+    first: Tensor
+    second: Tensor
+    both: Tensor
+
+    @property
+    def axis(self) -> int | None:
+        """The one axis on which the value for both is larger; None if there is none."""
+        sizes = enumerate(zip(self.first.shape, self.both.shape, strict=True))
+        axes = [axis for axis, (one, two) in sizes if one != two]
+        return axes[0] if len(axes) == 1 else None
 
 
-def _free_resize(editor: Editor, node: ir.Node) -> None:
-    target = constant_array(node.inputs[3]) if len(node.inputs) > 3 else None
-    sizes = static_sizes(node.inputs[0])
-    if target is None or sizes is None or "axes" in node.attributes:
-        return
-    if sizes[0] != 1 or sizes[:2] != target[:2].tolist():
-        return
-    spatial = editor.constant(f"{node.name}.sizes", target[2:].astype(np.int64))
-    node.replace_input_with(3, spatial)
-    node.attributes["axes"] = ir.AttrInt64s("axes", list(range(2, len(sizes))))
+class _Trial:
+    """Runs the graph on a batch and on twice the batch, and edits it on the way."""
+
+    def __init__(self, model: ir.Model, batch: int) -> None:
+        self.graph, self.batch = model.graph, batch
+        self.opset = model.opset_imports[""]
+        self.editor = Editor(model.graph)
+        self.values: dict[ir.Value, _Batched] = {}
+        self.outer: dict[ir.Value, int] = {}
+        self.changes: list[tuple[ir.Node, int, ir.Value | None]] = []
+
+    def run(self) -> bool:
+        """Whether the edited graph treats the samples of a larger batch one by one."""
+        generator = torch.Generator().manual_seed(0)
+        for value in self.graph.inputs:
+            first, second = (_sample(value, generator) for _ in range(2))
+            self.values[value] = _Batched(first, second, torch.cat([first, second]))
+        last = {value: node for node in self.graph for value in node.inputs}
+        try:
+            with torch.no_grad():
+                for node in list(self.graph):
+                    self._visit(node)
+                    for read in node.inputs:
+                        if read and last.get(read) is node and not read.is_graph_output():
+                            self.values.pop(read, None)
+        except (RuntimeError, IndexError, ValueError):
+            # torch's own words for shapes that do not fit: this batch cannot be freed.
+            return False
+        return all(self._is_independent(value) for value in self.graph.outputs)
+
+    def undo(self) -> None:
+        """Put every changed input back; inserted nodes are left unused."""
+        for node, place, value in reversed(self.changes):
+            node.replace_input_with(place, value)
+
+    def _change(self, node: ir.Node, place: int, value: ir.Value) -> None:
+        self.changes.append((node, place, node.inputs[place]))
+        node.replace_input_with(place, value)
+
+    def _visit(self, node: ir.Node) -> None:
+        if node.op_type == "Reshape":
+            self._free_reshape(node)
+        elif node.op_type == "Resize":
+            self._free_resize(node)
+        elif node.op_type == "Concat":
+            self._free_concat(node)
+        results = [self._evaluate(node, part) for part in ("first", "second", "both")]
+        for value, *parts in zip(node.outputs, *results, strict=False):
+            self.values[value] = _Batched(*parts)
+            self._inherit_outer(node, value)
+
+    def _evaluate(self, node: ir.Node, part: str) -> Sequence[Tensor]:
+        form = node_form(node, self.opset)
+        kernel = build_kernel(form)
+        arguments = [
+            None if value is None or place in form.baked else self._tensor(value, part)
+            for place, value in enumerate(node.inputs)
+        ]
+        result = kernel(*arguments)
+        return result if isinstance(result, (tuple, list)) else [result]
+
+    def _tensor(self, value: ir.Value, part: str) -> Tensor:
+        if value.const_value is not None and value not in self.values:
+            return to_torch(value.const_value, str(value.name))
+        tensor: Tensor = getattr(self.values[value], part)
+        return tensor
+
+    def _inherit_outer(self, node: ir.Node, value: ir.Value) -> None:
+        """Rows of positions x batch stay such rows through operators that keep their number."""
+        rows = self.values[value].first.shape[:1]
+        for source in node.inputs:
+            if source in self.outer and self.values[source].first.shape[:1] == rows:
+                self.outer[value] = self.outer[source]
+
+    def _free_reshape(self, node: ir.Node) -> None:
+        source = node.inputs[0]
+        target = constant_array(node.inputs[1])
+        if target is None or source is None or source not in self.values:
+            return
+        axis = self.values[source].axis
+        if axis is None:
+            return
+        sizes = list(self.values[source].first.shape)
+        before = math.prod(sizes[:axis]) * self.outer.get(source, 1)
+        entries = _resolved(sizes, [int(entry) for entry in target])
+        place, inner = _batch_place(entries, before, self.batch)
+        if place is None:
+            return
+        if inner:
+            self.outer[node.outputs[0]] = before
+        entries[place] = -1
+        if list(target) != entries:
+            shape = self.editor.constant(f"{node.name}.shape", np.array(entries, dtype=np.int64))
+            self._change(node, 1, shape)
+
+    def _free_resize(self, node: ir.Node) -> None:
+        """Sizes [B, C, ...] -> [batch of the input, C, ...]."""
+        source = node.inputs[0]
+        target = constant_array(node.inputs[3]) if len(node.inputs) > 3 else None
+        if target is None or source not in self.values or "axes" in node.attributes:
+            return
+        if self.values[source].axis == 0 and target[0] == self.batch:
+            rest = self.editor.constant(f"{node.name}.rest", target[1:].astype(np.int64))
+            self._change(node, 3, self._joined(node, source, rest, f"{node.name}.sizes"))
+
+    def _free_concat(self, node: ir.Node) -> None:
+        batched = [value for value in node.inputs if value in self.values]
+        axis = node.attributes.get_int("axis", 0)
+        if not batched or self.values[batched[0]].axis != 0 or axis == 0:
+            return
+        for place, value in enumerate(node.inputs):
+            array = constant_array(value)
+            if array is None or array.ndim < 2 or axis % array.ndim == 0:
+                continue
+            if array.shape[0] == self.batch and (array == array[:1]).all():
+                self._expand(node, place, array[:1], batched[0])
+
+    def _joined(self, node: ir.Node, like: ir.Value | None, rest: ir.Value, name: str) -> ir.Value:
+        """The shape [batch of ``like``, *rest] as a value computed before ``node``."""
+        batch = ir.node("Shape", [like], {"start": 0, "end": 1}, name=f"{name}.batch")
+        shape = ir.node("Concat", [batch.outputs[0], rest], {"axis": 0}, name=name)
+        return self._insert(node, [batch, shape], ir.TensorType(ir.DataType.INT64))
+
+    def _expand(self, node: ir.Node, place: int, array: np.ndarray, like: ir.Value | None) -> None:
+        value = node.inputs[place]
+        if value is None:
+            return
+        name = f"{node.name}.{value.name}"
+        row = value if self.batch == 1 else self.editor.constant(f"{name}.row", array)
+        ones = self.editor.constant(f"{name}.ones", np.ones(array.ndim - 1, dtype=np.int64))
+        shape = self._joined(node, like, ones, f"{name}.shape")
+        wide = ir.node("Expand", [row, shape], name=f"{name}.expand")
+        self._change(node, place, self._insert(node, [wide], value.type))
+
+    def _insert(
+        self, node: ir.Node, made: Sequence[ir.Node], kind: ir.TypeProtocol | None
+    ) -> ir.Value:
+        for entry in made:
+            entry.outputs[0].name = self.editor.unique(str(entry.name))
+            entry.outputs[0].type = kind
+            self.graph.insert_before(node, entry)
+            self._visit(entry)
+        return made[-1].outputs[0]
+
+    def _is_independent(self, value: ir.Value) -> bool:
+        """Whether the output for both halves is the outputs of the halves, one after the other."""
+        result = self.values.get(value)
+        if result is None or result.axis != 0:
+            return False
+        expected = torch.cat([result.first, result.second])
+        if expected.shape != result.both.shape:
+            return False
+        difference = (expected.double() - result.both.double()).abs().max()
+        return bool(difference <= TOLERANCE * expected.double().abs().max().clamp(min=1e-6))
 
 
-def _free_concat(editor: Editor, node: ir.Node) -> None:
-    batched = [value for value in node.inputs if value and constant_array(value) is None]
-    sizes = [static_sizes(value) for value in node.inputs]
-    axis = node.attributes.get_int("axis", 0)
-    if not batched or any(not size or size[0] != 1 for size in sizes):
-        return
-    rank = len(sizes[0] or ())
-    if rank < 2 or axis % rank == 0:
-        return
-    for place, value in enumerate(node.inputs):
-        array = constant_array(value)
-        if array is not None and value is not None:
-            _expand(editor, node, place, batched[0])
+def _sample(value: ir.Value, generator: torch.Generator) -> Tensor:
+    sizes = [size or 0 for size in static_sizes(value) or ()]
+    kind = TORCH_DTYPES[value.dtype or ir.DataType.FLOAT]
+    if kind.is_floating_point:
+        return torch.randn(sizes, generator=generator).to(kind)
+    return torch.randint(0, 2, sizes, generator=generator).to(kind)
 
 
-def _expand(editor: Editor, node: ir.Node, place: int, like: ir.Value) -> None:
-    """Insert Expand(constant, [batch of ``like``, 1, 1, ...]) before input ``place``."""
-    value = node.inputs[place]
-    if value is None or value.shape is None:
-        return
-    base = f"{node.name}.{value.name}"
-    batch = ir.node("Shape", [like], {"start": 0, "end": 1}, name=f"{base}.batch")
-    ones = editor.constant(f"{base}.ones", np.ones(len(value.shape) - 1, dtype=np.int64))
-    shape = ir.node("Concat", [batch.outputs[0], ones], {"axis": 0}, name=f"{base}.shape")
-    wide = ir.node("Expand", [value, shape.outputs[0]], name=f"{base}.expand")
-    lengths = ir.TensorType(ir.DataType.INT64)
-    for made, kind in ((batch, lengths), (shape, lengths), (wide, value.type)):
-        made.outputs[0].name = editor.unique(str(made.name))
-        made.outputs[0].type = kind
-        editor.graph.insert_before(node, made)
-    node.replace_input_with(place, wide.outputs[0])
+def _resolved(sizes: Sequence[int], target: list[int]) -> list[int]:
+    """A Reshape target with its 0 and -1 entries worked out for the input ``sizes``."""
+    target = [sizes[place] if entry == 0 else entry for place, entry in enumerate(target)]
+    if -1 in target:
+        known = -math.prod(target)
+        target[target.index(-1)] = math.prod(sizes) // known if known else 0
+    return target
+
+
+def _batch_place(entries: list[int], before: int, batch: int) -> tuple[int | None, bool]:
+    """(entry of the target that takes the batch, whether the batch is its inner part).
+
+    ``before`` is the number of blocks into which the axes before the batch cut the input.
+    """
+    starts = [math.prod(entries[:place]) for place in range(len(entries) + 1)]
+    for place, entry in enumerate(entries):
+        if starts[place] == before and entry == batch:
+            return place, False
+    for place, entry in enumerate(entries[:-1] or entries):
+        if starts[place] == before and entry % batch == 0:
+            return place, False
+    for place in range(len(entries)):
+        if starts[place + 1] == before * batch:
+            return place, True
+    return None, False

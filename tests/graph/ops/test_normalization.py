@@ -14,11 +14,11 @@ def vector(size: int, low: float = -1.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("opset", [11, 14, 18])
-@pytest.mark.parametrize("rank", [2, 3, 4])
-def test_batch_normalization(opset: int, rank: int) -> None:
-    x = X.reshape(X.shape[: rank - 1] + (-1,)) if rank < 4 else X
-    check("BatchNormalization", [x, vector(4), vector(4), vector(4), vector(4, 0.1)]
-          if rank > 2 else [x[:, :4], *[vector(4)] * 3, vector(4, 0.1)], opset, epsilon=1e-3)  # fmt: skip
+@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 30), (2, 4, 5, 6), (2, 4, 5, 3, 2)])
+def test_batch_normalization(opset: int, shape: tuple[int, ...]) -> None:
+    x = RNG.standard_normal(shape).astype(np.float32)
+    parameters = [vector(4), vector(4), vector(4), vector(4, 0.1)]
+    check("BatchNormalization", [x, *parameters], opset, epsilon=1e-3)
 
 
 @pytest.mark.parametrize("axis", [-1, 2, 1])
