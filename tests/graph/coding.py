@@ -83,7 +83,9 @@ def calibrate(
     values = values_of(module, inputs)
     params = {}
     for group in plan.groups:
-        arrays = [values[v.name].detach().numpy().clip(v.limit.low, v.limit.high) for v in group.values]
+        arrays = [
+            values[v.name].detach().numpy().clip(v.limit.low, v.limit.high) for v in group.values
+        ]
         low, high = min(a.min() for a in arrays), max(a.max() for a in arrays)
         params[group.name] = group.params(float(low), float(high))
     return params

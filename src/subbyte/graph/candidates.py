@@ -48,6 +48,11 @@ def is_pointwise(node: ir.Node) -> bool:
     return len(moving) == 1 and rank is not None and topology.rank(moving[0]) == rank
 
 
+def is_arithmetic(node: ir.Node) -> bool:
+    """Whether ``node`` computes with numbers, rather than select, move or average them."""
+    return is_pointwise(node) or topology.is_standard(node, "Add", "Mul")
+
+
 def spatial_mean(node: ir.Node) -> bool:
     """Whether a ReduceMean is the mean over both spatial axes of a feature map."""
     axes = topology.constant(topology.optional_input(node, 1))

@@ -16,7 +16,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from subbyte.graph import topology
-from subbyte.graph.candidates import is_candidate, is_pointwise
+from subbyte.graph.candidates import is_arithmetic, is_candidate, is_pointwise
 from subbyte.graph.groups import Group, group_values
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.ranges import Interval, forward_ranges, needed_ranges
@@ -214,7 +214,7 @@ class _Planner:
         if output.is_graph_output():
             return True
         return not all(
-            self._reads(node, output) and not is_pointwise(node) for node in output.consumers()
+            self._reads(node, output) and not is_arithmetic(node) for node in output.consumers()
         )
 
     def _leads_to_island(self, value: ir.Value) -> bool:
