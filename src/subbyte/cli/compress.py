@@ -182,7 +182,8 @@ def command(
     )
     data = as_samples(calib, read_input_specs(source), steps, option="--calib")
     if samples is not None and samples > len(data):
-        ERRORS.print(f"note: --samples {samples}, but {calib} has {len(data)}: using all")
+        note = f"note: --samples {samples}, but {calib} has {len(data)}: using all"
+        ERRORS.print(note, soft_wrap=True)
     data = data.take(samples, seed)
     started = time.monotonic()
     try:

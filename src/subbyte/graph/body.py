@@ -20,6 +20,10 @@ from onnx import helper
 DOMAIN = "subbyte"
 DOMAIN_VERSION = 1
 
+# Metadata of a compressed model, inlined or not.
+FORMAT_KEY = "subbyte.format"
+FORMAT_VERSION = "1"
+
 TO_NCHW = (0, 3, 1, 2)
 TO_NHWC = (0, 2, 3, 1)
 

@@ -19,6 +19,7 @@ from subbyte.errors import (
     ModelFileError,
     UnsupportedOperatorError,
 )
+from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.network import Network
 from subbyte.graph.ops import OPERATORS, build_kernel, unsupported
 from subbyte.graph.ops.node import node_form
@@ -94,7 +95,8 @@ def _check_header(model: onnx.ModelProto, where: str) -> int:
     """Raise for a compressed model and for operator sets out of range; return the standard one."""
     domains = {node.domain for node in model.graph.node}
     domains |= {function.domain for function in model.functions}
-    if "subbyte" in domains:
+    inlined = any(entry.key == FORMAT_KEY for entry in model.metadata_props)
+    if DOMAIN in domains or inlined:
         raise AlreadyCompressedError(
             "the model already holds subbyte layers", where=where, expected="a float model"
         )

@@ -12,7 +12,7 @@ from onnx import helper
 
 from subbyte.errors import OutputError
 from subbyte.graph import topology
-from subbyte.graph.body import DOMAIN, DOMAIN_VERSION
+from subbyte.graph.body import DOMAIN, DOMAIN_VERSION, FORMAT_KEY, FORMAT_VERSION
 from subbyte.graph.emit import Emitter
 from subbyte.graph.islands import IslandPlan, float_plan, plan_islands
 from subbyte.graph.network import Network
@@ -21,9 +21,6 @@ from subbyte.graph.quant import QuantParams
 from subbyte.graph.write_layers import LayerWriter
 from subbyte.graph.write_nodes import NodeWriter
 from subbyte.methods import CodedWeight
-
-FORMAT_KEY = "subbyte.format"
-FORMAT_VERSION = "1"
 
 # What one protobuf message can hold, less room for names and nodes.
 MAX_BYTES = 2**31 - 2**24
