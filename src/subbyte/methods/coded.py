@@ -72,7 +72,7 @@ def pack_scale(scale: NDArray[np.float32]) -> tuple[NDArray[np.float16], float]:
 
 def decode_scale(coded: CodedWeight) -> NDArray[np.float32]:
     """The per-output scale float32 [O] as the file's nodes compute it."""
-    base = np.float32(coded.attributes["scale_base"])
+    base = np.asarray(coded.attributes["scale_base"], np.float32)
     return coded.inputs["scale"].astype(np.float32) * base
 
 

@@ -134,7 +134,7 @@ class _CodebookProblem:
     def __init__(self, state: ProductState) -> None:
         books, words, self.group = state.codebook.shape
         self.shape = state.codebook.shape
-        outputs, taps, count = state.entry.shape
+        outputs, _taps, count = state.entry.shape
         word, gain = state.entry % words, state.gains[state.entry // words]
         book = torch.arange(count, device=word.device) * words * (books > 1)
         self.index = (word + book).reshape(-1)

@@ -56,9 +56,7 @@ def _start(
     for k in range(1, words):
         chance = weights * distance + 1e-9 * share + 1e-20
         codebook[:, k] = points[rows, torch.multinomial(chance, 1, generator=rng)[:, 0]]
-        distance = torch.minimum(
-            distance, _distance(points, energy, codebook[:, k : k + 1], gains)
-        )
+        distance = torch.minimum(distance, _distance(points, energy, codebook[:, k : k + 1], gains))
     return codebook
 
 

@@ -1,0 +1,69 @@
+"""``subbyte.compress``: the Python form of ``subbyte compress``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import onnx
+from torch import nn
+
+from subbyte.compress.export import export_module
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.pipeline import Compressed, compress_network
+from subbyte.compress.sequence import Progress
+from subbyte.data import Preprocessing, Samples, Source, as_samples
+from subbyte.errors import OptionError
+from subbyte.graph.inputs import input_specs, read_input_specs
+
+
+def compress(
+    source: str | os.PathLike[str] | onnx.ModelProto | nn.Module,
+    output: str | os.PathLike[str],
+    calib: Source,
+    options: CompressOptions | None = None,
+    *,
+    example_inputs: Any = None,
+    preprocessing: Preprocessing | None = None,
+    progress: Progress | None = None,
+    **wishes: Any,
+) -> Compressed:
+    """Compress a network and write it to ``output``.
+
+    Args:
+        source: an ONNX file, an onnx.ModelProto, or a torch.nn.Module (exported with
+            ``example_inputs``, a tensor or a tuple of tensors, batch first).
+        output: the ONNX file to write.
+        calib: a few hundred unlabelled samples: an array [N, ...], a mapping from input
+            names to arrays, ``FILE.npz[:array]``, or `Samples`.
+        options: `CompressOptions`; or give its fields as keywords (``bits=2.0``).
+        preprocessing: applied to ``calib`` unless it is `Samples`.
+        progress: called as progress(stage, done, total, detail).
+
+    Raises:
+        SubbyteError: whatever is wrong with the input; nothing is written then.
+    """
+    if options is not None and wishes:
+        raise OptionError("options and keywords exclude each other", got=", ".join(wishes))
+    options = options or CompressOptions(**wishes)
+    network: str | os.PathLike[str] | onnx.ModelProto
+    if isinstance(source, nn.Module):
+        network = export_module(source, example_inputs)
+    elif example_inputs is not None:
+        raise OptionError("example_inputs belongs to a PyTorch module", got=type(source).__name__)
+    else:
+        network = source
+    if isinstance(calib, Samples):
+        samples = calib
+    else:
+        specs = (
+            input_specs(network)
+            if isinstance(network, onnx.ModelProto)
+            else read_input_specs(network)
+        )
+        samples = as_samples(calib, specs, preprocessing).take(options.samples, options.seed)
+    return compress_network(network, output, samples, options, progress or _silent)
+
+
+def _silent(stage: str, done: int, total: int, detail: str) -> None:
+    """No progress."""

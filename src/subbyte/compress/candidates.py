@@ -1,0 +1,142 @@
+"""The ways a layer may be coded, each with its bytes and its predicted harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subbyte.compress.encode import LayerOptions, stored_bytes
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.statistics import BLOCK, LayerStatistics
+from subbyte.graph.network import Layer
+from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions
+from subbyte.methods.product.kmeans import entries_of, kmeans, nearest
+from subbyte.methods.scalar.form import ScalarOptions
+
+TINY_WEIGHTS = 1024
+TINY_INPUTS = 16
+FEW_CHANNELS = 4
+POINTS = 2048
+SHARED_POINTS = 8192
+SAMPLED_GROUPS = 12
+STEPS = 6
+DEFAULT_PRODUCT = ProductOptions(group=4, words=16, gain=3)
+DEFAULT_SCALAR = ScalarOptions(bits=4)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """``harm``: predicted rise of the output divergence."""
+
+    options: LayerOptions
+    bytes: int
+    harm: float
+
+
+def keeps_eight_bits(layer: Layer) -> bool:
+    """Depthwise layers, tiny ones, and those that read three or four input channels."""
+    shape = layer.shape
+    return (
+        layer.depthwise
+        or shape.count < TINY_WEIGHTS
+        or shape.inputs * shape.taps < TINY_INPUTS
+        or shape.inputs <= FEW_CHANNELS
+    )
+
+
+def product_forms(layer: Layer, options: CompressOptions) -> list[ProductOptions]:
+    """All product forms the options allow for this layer."""
+    least = options.group or min(GROUPS)
+    gains = range(5) if options.gain is None else (options.gain,)
+    sharings = (False, True) if layer.shape.groups == 1 else (False,)
+    return [
+        ProductOptions(group, 16, gain, shared)
+        for group in GROUPS
+        if least <= group <= layer.shape.inputs or group == least
+        for gain in gains
+        for shared in sharings
+    ]
+
+
+def layer_candidates(
+    layer: Layer,
+    weight: Tensor,
+    data: LayerStatistics,
+    options: CompressOptions,
+    seed: int,
+) -> list[Candidate]:
+    """Candidates of one layer that may be coded below 8 bits, weight [O, T, I]."""
+    if options.method == "scalar":
+        forms: list[LayerOptions] = [ScalarOptions(bits) for bits in (2, 3, 4, 8)]
+    else:
+        forms = list(product_forms(layer, options))
+    found = []
+    for form in forms:
+        rng = torch.Generator(device=weight.device).manual_seed(seed)
+        if isinstance(form, ProductOptions):
+            error = product_error(layer, weight, data, form, rng)
+        else:
+            error = scalar_error(layer, weight, data, form)
+        harm = data.sensitivity * error / max(data.energy, 1e-30)
+        found.append(Candidate(form, stored_bytes(layer, form), harm))
+    return found
+
+
+def product_error(
+    layer: Layer, weight: Tensor, data: LayerStatistics, form: ProductOptions, rng: torch.Generator
+) -> float:
+    """Predicted output energy of the error, by a short k-means on a part of the weight."""
+    points, weights, share = _points(layer, weight, data, form, rng)
+    gains = torch.from_numpy(form.gain_levels().astype(np.float32) / GAIN_UNIT).to(weight.device)
+    codebook = kmeans(points, weights, form.words, gains, STEPS, rng)
+    entries = entries_of(codebook, gains)
+    chosen = nearest(points, entries)[..., None].expand(-1, -1, form.group)
+    missed = points - entries.gather(1, chosen)
+    return float((missed.square().sum(-1) * weights).sum()) / share
+
+
+def _points(
+    layer: Layer, weight: Tensor, data: LayerStatistics, form: ProductOptions, rng: torch.Generator
+) -> tuple[Tensor, Tensor, float]:
+    """Sampled code vectors in their block's metric: [B, N, d], weights [B, N], share taken."""
+    shape, d = layer.shape, form.group
+    per_block = BLOCK // d
+    padded = torch.nn.functional.pad(weight, (0, data.blocks.shape[1] * BLOCK - shape.inputs))
+    scale = padded.square().mean((1, 2)).sqrt().clamp_min(1e-12)
+    rows = (padded / scale[:, None, None]).unflatten(2, (-1, d))
+    count = -(-shape.inputs // d)
+    grid = data.blocks.mean(0).reshape(-1, per_block, d, per_block, d).diagonal(dim1=1, dim2=3)
+    metric = grid.permute(0, 3, 1, 2).reshape(-1, d, d)[:count]
+    if form.shared:
+        metric = metric.mean(0, keepdim=True).expand(count, -1, -1)
+    level = metric.diagonal(dim1=1, dim2=2).mean().clamp_min(1e-12)
+    eye = torch.eye(d, device=weight.device)
+    factor = torch.linalg.cholesky(metric + 1e-3 * level * eye)
+    chosen = torch.randperm(count, generator=rng, device=weight.device)[:SAMPLED_GROUPS]
+    points = rows[:, :, chosen].permute(2, 0, 1, 3).flatten(1, 2) @ factor[chosen]
+    weights = scale.square()[:, None].expand(shape.outputs, shape.taps).reshape(1, -1)
+    weights = weights.expand(len(chosen), -1)
+    limit = POINTS
+    if form.shared:
+        points, weights, limit = points.reshape(1, -1, d), weights.reshape(1, -1), SHARED_POINTS
+    taken = torch.randperm(points.shape[1], generator=rng, device=weight.device)[:limit]
+    share = len(chosen) / count * len(taken) / points.shape[1]
+    return points[:, taken], weights[:, taken], share
+
+
+def scalar_error(layer: Layer, weight: Tensor, data: LayerStatistics, form: ScalarOptions) -> float:
+    """Predicted output energy of the error on the best of a few symmetric grids per output."""
+    energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : layer.shape.inputs]
+    rows = weight.reshape(layer.shape.groups, -1, layer.shape.taps, layer.shape.inputs)
+    largest = rows.abs().amax((2, 3), keepdim=True).clamp_min(1e-12)
+    top = (1 << form.bits) - 1
+    best = torch.full_like(largest[..., 0, 0], torch.inf)
+    for share in torch.linspace(0.25, 1.0, 16):
+        step = largest * share.item() / top
+        snapped = (((rows / step + top) / 2).round().clamp(0, top) * 2 - top) * step
+        cost = ((rows - snapped).square() * energy[:, None, None]).sum((2, 3))
+        best = torch.minimum(best, cost)
+    return float(best.sum())

@@ -1,0 +1,90 @@
+"""Checkpoints of a run: one file a finished piece of work, written whole or not at all.
+
+A work folder belongs to one job: the same network, samples and options. The job's key is
+in every file; files with another key are not used and are overwritten.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.errors import OutputError
+from subbyte.files import write_atomic
+from subbyte.methods.coded import CodedWeight, WeightShape
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+class Checkpoints:
+    """Named bundles of arrays in ``folder``, valid for the job ``key``."""
+
+    def __init__(self, folder: Path, key: str, keep: bool) -> None:
+        self.folder, self._key, self._keep = folder, key, keep
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                "cannot make the work folder", where=str(folder), got=error.strerror
+            ) from error
+
+    def save(self, name: str, arrays: Arrays, facts: object = None) -> None:
+        """Write ``arrays`` and JSON-able ``facts`` under ``name``."""
+        header = json.dumps({"key": self._key, "facts": facts})
+        buffer = io.BytesIO()
+        np.savez(buffer, **{"": np.array(header)}, **arrays)  # type: ignore[arg-type]
+        write_atomic(self._path(name), buffer.getvalue())
+
+    def load(self, name: str) -> tuple[Arrays, object] | None:
+        """What `save` wrote under ``name`` for this job; None if nothing (whole) is there."""
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(str(file[""]))
+            if header["key"] != self._key:
+                return None
+            return {k: file[k] for k in file.files if k}, header["facts"]
+
+    def save_weight(self, name: str, coded: CodedWeight, extra: Arrays) -> None:
+        """Write a coded weight and other arrays under ``name``."""
+        shape = coded.shape
+        facts = {
+            "method": coded.method,
+            "variant": coded.variant,
+            "shape": [shape.outputs, shape.taps, shape.inputs, shape.groups],
+            "attributes": dict(coded.attributes),
+            "inputs": list(coded.inputs),
+        }
+        packed = {f"input.{key}": array for key, array in coded.inputs.items()}
+        self.save(name, {**packed, **extra}, facts)
+
+    def load_weight(self, name: str) -> tuple[CodedWeight, Arrays] | None:
+        """What `save_weight` wrote, or None."""
+        found = self.load(name)
+        if found is None:
+            return None
+        arrays, facts = found
+        assert isinstance(facts, dict)  # noqa: S101 - our own file, checked by its key
+        coded = CodedWeight(
+            method=facts["method"],
+            variant=facts["variant"],
+            shape=WeightShape(*facts["shape"]),
+            inputs={key: arrays.pop(f"input.{key}") for key in facts["inputs"]},
+            attributes=facts["attributes"],
+        )
+        return coded, arrays
+
+    def done(self) -> None:
+        """The run is complete: remove the folder unless the user asked for it by name."""
+        if not self._keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        return self.folder / f"{safe}.npz"

@@ -1,0 +1,46 @@
+"""From a layer's options to its coded weight: the one place that knows every encoder."""
+
+from __future__ import annotations
+
+import torch
+
+from subbyte.compress.device import few_threads
+from subbyte.compress.moments import Target
+from subbyte.graph.network import Layer
+from subbyte.methods import CodedWeight, decode_weight
+from subbyte.methods.product import encode as product_encode
+from subbyte.methods.product import form as product_form
+from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.scalar import encode as scalar_encode
+from subbyte.methods.scalar import form as scalar_form
+from subbyte.methods.scalar.form import ScalarOptions
+
+LayerOptions = ProductOptions | ScalarOptions
+
+
+def encode_weight(
+    layer: Layer, target: Target, options: LayerOptions, seed: int
+) -> tuple[CodedWeight, float]:
+    """Code a layer's target; also its relative error tr(E H E^T) / tr(W* H W*^T)."""
+    method = product_encode if isinstance(options, ProductOptions) else scalar_encode
+    with few_threads(target.moments.shape[1]):
+        coded = method.encode(target.weight, target.moments, layer.shape, options, seed)
+    return coded, relative_error(target, coded)
+
+
+def relative_error(target: Target, coded: CodedWeight) -> float:
+    """tr(E H E^T) / tr(W* H W*^T) with E = W* - What, summed over convolution groups."""
+    groups = len(target.moments)
+    wanted = target.weight.reshape(groups, -1, target.moments.shape[1])
+    decoded = torch.from_numpy(decode_weight(coded)).to(wanted.device)
+    error = wanted - decoded.reshape(wanted.shape)
+    lost = ((error @ target.moments) * error).sum()
+    total = ((wanted @ target.moments) * wanted).sum()
+    return float(lost / total.clamp_min(1e-30))
+
+
+def stored_bytes(layer: Layer, options: LayerOptions) -> int:
+    """Bytes the layer's weight will take."""
+    if isinstance(options, ProductOptions):
+        return product_form.stored_bytes(layer.shape, options)
+    return scalar_form.stored_bytes(layer.shape, options)

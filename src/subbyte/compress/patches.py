@@ -1,0 +1,73 @@
+"""The inputs of a layer as rows: what a linear map y = W x sees."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+from subbyte.graph.network import Layer
+
+
+def output_rows(layer: Layer, output: Tensor) -> Tensor:
+    """A layer's output as [N, positions, O], positions in row-major order."""
+    if layer.op == "Linear":
+        axis = int(layer.node.attributes["axis"].as_int())
+        moved = output.movedim(axis, -1)
+        return moved.reshape(len(output), -1, moved.shape[-1])
+    return output.flatten(2).transpose(1, 2)
+
+
+def input_rows(layer: Layer, value: Tensor, positions: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Inputs at chosen output ``positions`` [N, S]: rows [N, S, groups, T * I].
+
+    ``size``: the output's spatial size. For a ConvTranspose the rows are input pixels
+    [N, S, groups, I] and positions count input pixels: every tap sees the same pixel.
+    """
+    if layer.op == "Linear":
+        axis = int(layer.node.attributes["axis"].as_int())
+        moved = value.movedim(axis, -1)
+        return _gather(moved.reshape(len(value), -1, moved.shape[-1]), positions)[:, :, None]
+    if layer.op == "ConvTranspose":
+        rows = _gather(value.flatten(2).transpose(1, 2), positions)
+        return rows.unflatten(2, (layer.shape.groups, layer.shape.inputs))
+    return _conv_rows(layer, value, positions, size)
+
+
+def position_count(layer: Layer, value: Tensor, output: Tensor) -> int:
+    """How many positions a sample has for `input_rows`."""
+    if layer.op == "Linear":
+        return math.prod(output.shape[1:]) // layer.shape.outputs
+    spatial = value.shape[2:] if layer.op == "ConvTranspose" else output.shape[2:]
+    return math.prod(spatial)
+
+
+def _gather(rows: Tensor, positions: Tensor) -> Tensor:
+    index = positions[:, :, None].expand(-1, -1, rows.shape[2])
+    return rows.gather(1, index)
+
+
+def _conv_rows(layer: Layer, value: Tensor, positions: Tensor, size: tuple[int, ...]) -> Tensor:
+    rank = len(layer.kernel_shape)
+    begins, ends = layer.pads[:rank], layer.pads[rank:]
+    flat_pads = [p for pair in zip(reversed(begins), reversed(ends), strict=True) for p in pair]
+    padded = torch.nn.functional.pad(value, flat_pads)
+    spatial = padded.shape[2:]
+    strides = [math.prod(spatial[axis + 1 :]) for axis in range(rank)]
+    base = torch.zeros_like(positions)
+    remaining = positions
+    for axis in reversed(range(rank)):
+        base = base + remaining % size[axis] * layer.strides[axis] * strides[axis]
+        remaining = remaining // size[axis]
+    taps = [
+        sum(k * layer.dilations[a] * strides[a] for a, k in enumerate(tap))
+        for tap in itertools.product(*(range(k) for k in layer.kernel_shape))
+    ]
+    offsets = torch.tensor(taps, device=positions.device)
+    index = (base[:, :, None] + offsets).flatten(1)
+    pixels = padded.flatten(2).transpose(1, 2)
+    rows = _gather(pixels, index).unflatten(1, (positions.shape[1], len(taps)))
+    groups, inputs = layer.shape.groups, layer.shape.inputs
+    return rows.unflatten(3, (groups, inputs)).transpose(2, 3).flatten(3)

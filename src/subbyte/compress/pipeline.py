@@ -1,0 +1,186 @@
+"""The main job: a network and samples in, one small ONNX file out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from subbyte.compress.activations import quantize_activations
+from subbyte.compress.checkpoint import Checkpoints
+from subbyte.compress.device import open_device, repeatable
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan import make_plan
+from subbyte.compress.plan_file import Plan, parse_plan, write_plan
+from subbyte.compress.sequence import Encoded, Progress, Sequence
+from subbyte.compress.tune import Tuner
+from subbyte.data import Samples
+from subbyte.errors import WeightError
+from subbyte.files import check_writable, write_atomic
+from subbyte.graph.inline import inline
+from subbyte.graph.layers import to_onnx_layout
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer, Network
+from subbyte.graph.read import load_model, prepare
+from subbyte.graph.write import write_network
+from subbyte.methods import decode_weight
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What was written, and where."""
+
+    path: Path
+    plan: Plan
+    losses: dict[str, float]
+
+
+def compress_network(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    output: str | os.PathLike[str],
+    samples: Samples,
+    options: CompressOptions,
+    progress: Progress,
+) -> Compressed:
+    """Compress ``source`` with ``samples`` and write ``output`` (whole, or not at all).
+
+    Raises:
+        SubbyteError: whatever is wrong with the network, the samples, the options or the
+            output, before the long part of the work starts where it can be known then.
+    """
+    target = check_writable(output)
+    device = open_device(options.device)
+    model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
+    name = "model" if isinstance(source, onnx.ModelProto) else str(source)
+    network = prepare(model, name)
+    _check_layers(network)
+    checkpoints = _open_checkpoints(target, network, samples, options)
+    with repeatable():
+        written, plan, encoded = _run(network, samples, options, device, checkpoints, progress)
+    write_atomic(target, written.SerializeToString(deterministic=True))
+    checkpoints.done()
+    return Compressed(target, plan, encoded.losses)
+
+
+def _run(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    checkpoints: Checkpoints,
+    progress: Progress,
+) -> tuple[onnx.ModelProto, Plan, Encoded]:
+    plan = _plan(network, samples, options, device, checkpoints, progress)
+    sequence = Sequence(network, samples, plan, options.seed, device, checkpoints, progress)
+    encoded = sequence.run()
+    if options.tune:
+        tuner = Tuner(
+            network,
+            sequence.compressed,
+            encoded,
+            samples,
+            options.tune,
+            options.seed,
+            device,
+            checkpoints,
+            progress,
+        )
+        encoded = tuner.run()
+    del sequence
+    written = _write(network, samples, options, device, encoded, progress)
+    return (inline(written) if options.inline else written), plan, encoded
+
+
+def _write(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    encoded: Encoded,
+    progress: Progress,
+) -> onnx.ModelProto:
+    biases = {name: value.numpy().astype(np.float32) for name, value in encoded.biases.items()}
+    if options.activations == "float":
+        reason = "--activations float"
+        return write_network(network, encoded.weights, biases, float_reason=reason)
+    module = coded_module(network, encoded, device)
+    islands, params = quantize_activations(network, module, samples, device, progress)
+    return write_network(network, encoded.weights, biases, activations=params, plan=islands)
+
+
+def coded_module(network: Network, encoded: Encoded, device: torch.device) -> GraphModule:
+    """The network with the weights and biases that the file will hold."""
+    module = GraphModule(network).to(device).eval()
+    for layer in network.layers:
+        if layer.weight in encoded.weights:
+            weight = torch.from_numpy(decode_weight(encoded.weights[layer.weight])).to(device)
+            module.set_constant(layer.weight, to_onnx_layout(layer, weight))
+        if layer.name in encoded.biases:
+            module.set_bias(layer.name, encoded.biases[layer.name].to(device))
+    return module
+
+
+def _check_layers(network: Network) -> None:
+    if not network.layers:
+        raise WeightError(
+            "nothing to compress", where=network.name, expected="conv or linear layers", got="none"
+        )
+    for layer in network.layers:
+        value = network.model.graph.initializers[layer.weight].const_value
+        if value is not None and not np.any(value.numpy()):
+            raise WeightError(
+                "all weights are zero", where=f"{layer.name} ({layer.op})", got=layer.weight
+            )
+
+
+def _open_checkpoints(
+    target: Path, network: Network, samples: Samples, options: CompressOptions
+) -> Checkpoints:
+    wishes = asdict(options)
+    for not_part_of_the_result in ("work", "inline", "activations", "samples"):
+        del wishes[not_part_of_the_result]
+    if options.plan is not None:
+        wishes["plan"] = hashlib.sha256(options.plan.read_bytes()).hexdigest()
+    digest = hashlib.sha256(
+        json.dumps([FORMAT, torch.__version__, wishes], sort_keys=True).encode()
+    )
+    digest.update(samples.fingerprint().encode())
+    digest.update(_fingerprint(network))
+    folder = options.work or target.with_name(target.name + ".work")
+    return Checkpoints(folder, digest.hexdigest(), keep=options.work is not None)
+
+
+def _fingerprint(network: Network) -> bytes:
+    digest = hashlib.sha256(str(network.model.graph).encode())
+    for name, value in sorted(network.model.graph.initializers.items()):
+        digest.update(name.encode())
+        if value.const_value is not None:
+            digest.update(value.const_value.numpy().tobytes())
+    return digest.digest()
+
+
+def _plan(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    checkpoints: Checkpoints,
+    progress: Progress,
+) -> Plan:
+    layers: list[Layer] = list({layer.weight: layer for layer in network.layers}.values())
+    found = checkpoints.load("plan")
+    if found is not None:
+        return parse_plan(str(found[1]), layers, str(checkpoints.folder))
+    plan = make_plan(network, samples, options, device, progress)
+    text = write_plan(plan, layers)
+    checkpoints.save("plan", {}, text)
+    write_atomic(checkpoints.folder / "plan.toml", text.encode())
+    return plan

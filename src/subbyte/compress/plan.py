@@ -1,0 +1,152 @@
+"""Which way each layer is coded, chosen under a budget of bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from subbyte.compress.candidates import (
+    DEFAULT_PRODUCT,
+    DEFAULT_SCALAR,
+    Candidate,
+    keeps_eight_bits,
+    layer_candidates,
+)
+from subbyte.compress.device import few_threads
+from subbyte.compress.encode import LayerOptions, stored_bytes
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan_file import EIGHT_BITS, Plan, read_plan
+from subbyte.compress.sequence import Progress
+from subbyte.compress.statistics import collect, probe
+from subbyte.data import Samples
+from subbyte.errors import BudgetError
+from subbyte.graph.layers import canonical
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer, Network
+from subbyte.methods.product.form import ProductOptions
+
+
+def make_plan(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    progress: Progress,
+) -> Plan:
+    """The options of every layer, by weight name."""
+    layers = list({layer.weight: layer for layer in network.layers}.values())
+    if options.plan is not None:
+        return read_plan(options.plan, layers)
+    if options.bits is None:
+        return {layer.weight: _default(layer, options) for layer in layers}
+    return _plan_for_bits(network, layers, samples, options, device, progress)
+
+
+def _default(layer: Layer, options: CompressOptions) -> LayerOptions:
+    if keeps_eight_bits(layer):
+        return EIGHT_BITS
+    if options.method == "scalar":
+        return DEFAULT_SCALAR
+    group = options.group or DEFAULT_PRODUCT.group
+    gain = DEFAULT_PRODUCT.gain if options.gain is None else options.gain
+    return ProductOptions(group, DEFAULT_PRODUCT.words, gain)
+
+
+def _plan_for_bits(
+    network: Network,
+    layers: list[Layer],
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    progress: Progress,
+) -> Plan:
+    assert options.bits is not None  # noqa: S101 - the caller's branch
+    plan: Plan = {layer.weight: EIGHT_BITS for layer in layers if keeps_eight_bits(layer)}
+    open_layers = [layer for layer in layers if layer.weight not in plan]
+    fixed = sum(stored_bytes(layer, EIGHT_BITS) for layer in layers if layer.weight in plan)
+    budget = options.bits * sum(layer.shape.count for layer in layers) / 8
+    module = GraphModule(network).to(device).eval()
+    statistics = collect(module, open_layers, samples, device)
+    probe(module, open_layers, statistics, samples, options.seed, device, progress)
+    choices = {}
+    for number, layer in enumerate(open_layers):
+        progress("plan", number, len(open_layers), layer.name)
+        weight = canonical(layer, module.constant(layer.weight).detach())
+        data = statistics[layer.weight]
+        with few_threads(0):
+            choices[layer.weight] = layer_candidates(layer, weight, data, options, options.seed)
+    progress("plan", len(open_layers), len(open_layers), "")
+    total = sum(layer.shape.count for layer in layers)
+    _check_reach(choices, fixed, budget, total, options)
+    chosen = choose(choices, budget - fixed)
+    return plan | {weight: candidate.options for weight, candidate in chosen.items()}
+
+
+def _check_reach(
+    choices: Mapping[str, list[Candidate]],
+    fixed: float,
+    budget: float,
+    total: int,
+    options: CompressOptions,
+) -> None:
+    least = fixed + sum(min(c.bytes for c in found) for found in choices.values())
+    if least > budget:
+        # Rounded up, so that the number it names is one that works.
+        needed = -(-8 * least * 1000 // total) / 1000
+        raise BudgetError(
+            "--bits out of reach for this network and these options",
+            expected=f"at least {needed:.3f} bits per weight",
+            got=options.bits,
+        )
+
+
+def choose(choices: Mapping[str, list[Candidate]], budget: float) -> dict[str, Candidate]:
+    """The candidate of every layer with the least total harm within ``budget`` bytes.
+
+    Lagrangian relaxation (each layer minimises harm + price * bytes; the price is
+    bisected), then what is left of the budget is spent greedily on the upgrade with the
+    best gain per byte. The layers must fit the budget with their smallest candidates.
+    """
+    low, high = 0.0, 1e6
+    best = _at_price(choices, high)
+    if _bytes(best) > budget:
+        best = {w: min(found, key=lambda c: (c.bytes, c.harm)) for w, found in choices.items()}
+    for _ in range(100):
+        price = (low * high) ** 0.5 if low > 0 else high / 1e3
+        trial = _at_price(choices, price)
+        if _bytes(trial) <= budget:
+            best, high = trial, price
+        else:
+            low = price
+        if high < 1e-18:
+            break
+    return _spend_rest(choices, best, budget)
+
+
+def _at_price(choices: Mapping[str, list[Candidate]], price: float) -> dict[str, Candidate]:
+    return {
+        weight: min(found, key=lambda c: (c.harm + price * c.bytes, c.bytes))
+        for weight, found in choices.items()
+    }
+
+
+def _bytes(chosen: Mapping[str, Candidate]) -> int:
+    return sum(candidate.bytes for candidate in chosen.values())
+
+
+def _spend_rest(
+    choices: Mapping[str, list[Candidate]], chosen: dict[str, Candidate], budget: float
+) -> dict[str, Candidate]:
+    while True:
+        left = budget - _bytes(chosen)
+        upgrades = [
+            ((now.harm - c.harm) / (c.bytes - now.bytes), weight, c)
+            for weight, now in chosen.items()
+            for c in choices[weight]
+            if c.harm < now.harm and 0 < c.bytes - now.bytes <= left
+        ]
+        if not upgrades:
+            return chosen
+        _, weight, candidate = max(upgrades, key=lambda u: (u[0], u[1]))
+        chosen = chosen | {weight: candidate}

@@ -1,0 +1,105 @@
+"""A plan as a file: TOML that a person can read and edit."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from subbyte.compress.encode import LayerOptions
+from subbyte.errors import OptionError
+from subbyte.graph.network import Layer
+from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.scalar.form import ScalarOptions
+
+Plan = dict[str, LayerOptions]
+"""The options of each layer, by the name of its weight initializer."""
+
+EIGHT_BITS = ScalarOptions(8)
+
+_PRODUCT_KEYS = {"group": int, "words": int, "gain": int, "shared": bool}
+_SCALAR_KEYS = {"bits": int}
+
+
+def read_plan(path: Path, layers: list[Layer]) -> Plan:
+    """Read a plan: ``[layers."NAME"]`` tables with ``method`` and its options.
+
+    NAME is the layer's node name. Layers the file does not name are kept at 8 bits.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError("cannot read the plan", where=str(path), got=error) from error
+    return parse_plan(text, layers, str(path))
+
+
+def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
+    """`read_plan` on text; ``where`` names its origin in errors."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError("plan is not TOML", where=where, got=error) from error
+    tables = data.get("layers", {})
+    if not isinstance(tables, dict) or set(data) - {"layers"}:
+        raise OptionError('plan: expected only [layers."NAME"] tables', where=where)
+    by_name = {layer.name: layer for layer in layers}
+    plan: Plan = {layer.weight: EIGHT_BITS for layer in layers}
+    for name, table in tables.items():
+        if name not in by_name:
+            raise OptionError("plan: no such layer in the network", where=f"{where}: {name}")
+        plan[by_name[name].weight] = _layer_options(table, f"{where}: {name}")
+    return plan
+
+
+def _layer_options(table: Any, where: str) -> LayerOptions:
+    if not isinstance(table, dict) or table.get("method") not in ("product", "scalar"):
+        got = table.get("method") if isinstance(table, dict) else table
+        raise OptionError(
+            "plan: unknown method", where=where, expected="product or scalar", got=got
+        )
+    keys = _PRODUCT_KEYS if table["method"] == "product" else _SCALAR_KEYS
+    values = {key: value for key, value in table.items() if key != "method"}
+    for key, value in values.items():
+        if key not in keys:
+            raise OptionError(f"plan: unknown option {key}", where=where, expected=", ".join(keys))
+        if type(value) is not keys[key]:
+            raise OptionError(
+                f"plan: {key} has the wrong type",
+                where=where,
+                expected=keys[key].__name__,
+                got=value,
+            )
+    try:
+        if table["method"] == "product":
+            return ProductOptions(**values)
+        return ScalarOptions(**values)
+    except OptionError as error:
+        raise OptionError(
+            f"plan: {error.what}", where=where, expected=error.expected, got=error.got
+        ) from error
+
+
+def write_plan(plan: Plan, layers: list[Layer]) -> str:
+    """The plan as TOML text that `read_plan` reads and a person can edit."""
+    lines = ["# How each layer is coded; edit and pass to: subbyte compress --plan", ""]
+    for layer in layers:
+        options = plan[layer.weight]
+        lines.append(f"[layers.{_quoted(layer.name)}]")
+        if isinstance(options, ProductOptions):
+            shared = "true" if options.shared else "false"
+            lines += [
+                'method = "product"',
+                f"group = {options.group}",
+                f"words = {options.words}",
+                f"gain = {options.gain}",
+                f"shared = {shared}",
+            ]
+        else:
+            lines += ['method = "scalar"', f"bits = {options.bits}"]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,208 @@
+"""Layer by layer through the network, float and compressed side by side.
+
+For each layer in execution order: bring both networks up to it (only the values that are
+still needed are kept, see `ActivationStore`), sum up the layer's moments over all
+samples, encode the weight, put the coded weight into the compressed network, go on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subbyte.compress.checkpoint import Checkpoints
+from subbyte.compress.encode import LayerOptions, encode_weight
+from subbyte.compress.moments import Moments
+from subbyte.compress.patches import input_rows, output_rows, position_count
+from subbyte.compress.store import ActivationStore, Environment
+from subbyte.data import Samples
+from subbyte.graph.layers import canonical, to_onnx_layout
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer, Network
+from subbyte.methods import CodedWeight, decode_weight
+
+POSITIONS = 64
+ROWS_PER_COLUMN = 4
+CHUNK_VALUES = 1 << 24
+MAX_CHUNK = 100
+
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass
+class Encoded:
+    """Results by name: coded weights by initializer, biases [O] by node, relative errors."""
+
+    weights: dict[str, CodedWeight]
+    biases: dict[str, Tensor]
+    losses: dict[str, float]
+
+
+class Sequence:
+    """One pass over the layers of ``network`` with ``samples``."""
+
+    def __init__(
+        self,
+        network: Network,
+        samples: Samples,
+        plan: Mapping[str, LayerOptions],
+        seed: int,
+        device: torch.device,
+        checkpoints: Checkpoints,
+        progress: Progress,
+    ) -> None:
+        self._network, self._samples, self._plan = network, samples, plan
+        self._seed, self._device = seed, device
+        self._checkpoints, self._progress = checkpoints, progress
+        self._float = GraphModule(network).to(device).eval()
+        self.compressed = GraphModule(network).to(device).eval()
+        self._step = {step.name: i for i, step in enumerate(self._float.steps)}
+        self._chunk = chunk_size(self._float, samples, device)
+        self._done = Encoded({}, {}, {})
+
+    @torch.no_grad()
+    def run(self) -> Encoded:
+        """Encode every layer of the plan; the coded network is left in ``compressed``."""
+        layers = [layer for layer in self._network.layers if layer.weight in self._plan]
+        store = ActivationStore(self._checkpoints.folder)
+        try:
+            self._fill(store)
+            at_float, at_coded = 0, 0
+            for number, layer in enumerate(layers):
+                self._progress("encode", number, len(layers), layer.name)
+                step = self._step[layer.name]
+                self._layer(store, layer, number, at_float, at_coded)
+                at_float, at_coded = step + 1, step
+            self._progress("encode", len(layers), len(layers), "")
+        finally:
+            store.close()
+        return self._done
+
+    def _fill(self, store: ActivationStore) -> None:
+        for chunk, batch in enumerate(self._samples.batches(self._chunk)):
+            inputs = {k: torch.from_numpy(v).to(self._device) for k, v in batch.items()}
+            store.put(("float", chunk), dict(inputs))
+            store.put(("coded", chunk), inputs)
+
+    def _chunks(self) -> Iterator[int]:
+        return iter(range(-(-len(self._samples) // self._chunk)))
+
+    def _layer(
+        self, store: ActivationStore, layer: Layer, number: int, at_float: int, at_coded: int
+    ) -> None:
+        """Advance to the layer, take its moments unless a checkpoint has its result."""
+        found = self._checkpoints.load_weight(f"layer-{number}")
+        step = self._step[layer.name]
+        moments = None if found else Moments(layer, self._device)
+        for chunk in self._chunks():
+            ours, coded = store.take(("float", chunk)), store.take(("coded", chunk))
+            inputs = [v for v in (layer.input, layer.output) if v]
+            self._float.run(ours, at_float, step + 1, keep=inputs)
+            self.compressed.run(coded, at_coded, step, keep=inputs)
+            if moments is not None:
+                self._add(moments, layer, ours, coded, (number, chunk))
+            self._trim(ours, step + 1)
+            store.put(("float", chunk), ours)
+            store.put(("coded", chunk), coded)
+        if found:
+            self._apply(layer, found[0], torch.from_numpy(found[1]["bias"]), found[1]["loss"])
+        elif moments is not None:
+            self._encode(layer, number, moments)
+
+    def _trim(self, environment: Environment, step: int) -> None:
+        for name in set(environment) - self._float.live(step):
+            del environment[name]
+
+    def _add(
+        self,
+        moments: Moments,
+        layer: Layer,
+        ours: Environment,
+        coded: Environment,
+        seed: tuple[int, int],
+    ) -> None:
+        """Sample positions, the same in both networks, and add their rows."""
+        output, value = ours[layer.output], coded[layer.input]
+        count = position_count(layer, value, output)
+        width = layer.shape.inputs * layer.shape.taps
+        wanted = max(POSITIONS, math.ceil(ROWS_PER_COLUMN * width / len(self._samples)))
+        state = np.random.SeedSequence((self._seed, *seed)).generate_state(1)[0]
+        rng = torch.Generator().manual_seed(int(state))
+        if wanted < count:
+            positions = torch.randint(0, count, (len(value), wanted), generator=rng)
+        else:
+            positions = torch.arange(count).expand(len(value), count)
+        positions = positions.to(self._device)
+        size = tuple(output.shape[2:])
+        rows = input_rows(layer, value, positions, size).flatten(0, 1)
+        if layer.op == "ConvTranspose":
+            targets = input_rows(layer, ours[layer.input], positions, size).flatten(2)
+        else:
+            target = output + self._residual(layer, ours, coded)
+            index = positions[:, :, None].expand(-1, -1, layer.shape.outputs)
+            targets = output_rows(layer, target).gather(1, index)
+        moments.add(rows, targets.flatten(0, 1))
+
+    def _residual(self, layer: Layer, ours: Environment, coded: Environment) -> Tensor | float:
+        """Float minus compressed value of the other side of the Add that ``layer`` feeds."""
+        other = residual_operand(self._float, layer)
+        if other is None or other not in ours or other not in coded:
+            return 0.0
+        if ours[other].shape != ours[layer.output].shape:
+            return 0.0
+        return ours[other] - coded[other]
+
+    def _encode(self, layer: Layer, number: int, moments: Moments) -> None:
+        weight = canonical(layer, self._float.constant(layer.weight))
+        bias = self._bias(layer)
+        if layer.weight in self._done.weights:
+            coded, loss = self._done.weights[layer.weight], self._done.losses[layer.weight]
+        else:
+            target = moments.target(weight)
+            coded, loss = encode_weight(
+                layer, target, self._plan[layer.weight], seed=self._seed * 1009 + number
+            )
+        decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
+        bias = moments.bias(weight, decoded, bias)
+        extra = {"bias": bias.cpu().numpy(), "loss": np.array(loss)}
+        self._checkpoints.save_weight(f"layer-{number}", coded, extra)
+        self._apply(layer, coded, bias, loss)
+
+    def _bias(self, layer: Layer) -> Tensor:
+        if layer.bias is None:
+            return torch.zeros(layer.shape.outputs, device=self._device)
+        return self._float.constant(layer.bias)
+
+    def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:
+        decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
+        self.compressed.set_constant(layer.weight, to_onnx_layout(layer, decoded))
+        self.compressed.set_bias(layer.name, bias.to(self._device))
+        self._done.weights[layer.weight] = coded
+        self._done.biases[layer.name] = bias.cpu()
+        self._done.losses[layer.weight] = float(np.asarray(loss))
+
+
+def residual_operand(module: GraphModule, layer: Layer) -> str | None:
+    """The other input of the Add that alone reads ``layer``'s output, if there is one."""
+    readers = [step for step in module.steps if layer.output in step.inputs]
+    if len(readers) != 1 or readers[0].op_type != "Add" or layer.output in module.output_names:
+        return None
+    others = [name for name in readers[0].inputs if name != layer.output]
+    return others[0] if len(others) == 1 else None
+
+
+@torch.no_grad()
+def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> int:
+    """Samples a chunk, so that the values alive at once stay near `CHUNK_VALUES`."""
+    batch = next(iter(samples.batches(1)))
+    environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+    most = 1
+    for step in range(len(module.steps)):
+        module.run(environment, step, step + 1)
+        most = max(most, sum(value.numel() for value in environment.values()))
+    return max(1, min(MAX_CHUNK, CHUNK_VALUES // most))

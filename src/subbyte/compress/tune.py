@@ -1,0 +1,212 @@
+"""Tuning: distillation from the float network on the same unlabelled samples.
+
+Codebooks, scales and biases are trained (Adam, cosine schedule) to lower the divergence
+between the float network's outputs and the compressed one's; codes are held, except in
+layers whose first error is large, where moving them pays for its overfitting
+(ACCURACY: d = 8). A part of the samples is held back: the state with the least divergence
+on it is kept, the untuned one included, so tuning never makes that worse.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from subbyte.compress.checkpoint import Checkpoints
+from subbyte.compress.sequence import Encoded, Progress, chunk_size
+from subbyte.compress.similarity import divergence
+from subbyte.data import Samples
+from subbyte.graph.layers import to_onnx_layout
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer, Network
+from subbyte.methods import CodedWeight
+from subbyte.methods.product.trainable import ProductWeight
+from subbyte.methods.scalar.trainable import ScalarWeight
+
+BATCH = 64
+HELD_BACK = 0.15
+MOST_HELD_BACK = 512
+MOVE_ABOVE = 0.25
+CHECK_EVERY = 50
+WARM_UP = 20
+RATES = {"codebook": 3e-3, "log_scale": 2e-3, "bias": 2e-3, "latent": 2e-3}
+SCALAR_RATE = 5e-4
+
+
+class _Source(nn.Module):
+    """A layer's weight in the layout its node wants, from its trainable parts."""
+
+    def __init__(self, layer: Layer, weight: ProductWeight | ScalarWeight) -> None:
+        super().__init__()
+        self.layer, self.weight = layer, weight
+
+    def forward(self) -> Tensor:
+        return to_onnx_layout(self.layer, self.weight())
+
+
+@dataclass
+class _Best:
+    harm: float
+    state: dict[str, Tensor]
+
+
+class Tuner:
+    """Trains the compressed network of a `Sequence` in place."""
+
+    def __init__(
+        self,
+        network: Network,
+        compressed: GraphModule,
+        encoded: Encoded,
+        samples: Samples,
+        steps: int,
+        seed: int,
+        device: torch.device,
+        checkpoints: Checkpoints,
+        progress: Progress,
+    ) -> None:
+        self._module, self._encoded, self._steps = compressed, encoded, steps
+        self._device, self._checkpoints, self._progress = device, checkpoints, progress
+        self._teacher = GraphModule(network).to(device).eval()
+        self._rng = np.random.default_rng(seed)
+        order = self._rng.permutation(len(samples))
+        held = min(MOST_HELD_BACK, max(1, round(HELD_BACK * len(samples))))
+        self._held, self._train = (
+            samples.select(np.sort(order[:held])),
+            samples.select(order[held:]),
+        )
+        self._chunk = chunk_size(compressed, samples, device)
+        self._layers = {layer.weight: layer for layer in network.layers}
+        self._sources = self._make_sources()
+        self._biases = self._make_biases(network)
+        self._parts = nn.ModuleDict(
+            {str(i): source for i, source in enumerate(self._sources.values())}
+        )
+        self._parts["biases"] = nn.ParameterList(self._biases.values())
+
+    def _make_sources(self) -> dict[str, _Source]:
+        sources = {}
+        for weight, coded in self._encoded.weights.items():
+            part: ProductWeight | ScalarWeight
+            if coded.method == "product":
+                part = ProductWeight(coded, move=self._encoded.losses[weight] > MOVE_ABOVE)
+            else:
+                part = ScalarWeight(coded)
+            sources[weight] = _Source(self._layers[weight], part.to(self._device))
+            self._module.replace(weight, sources[weight])
+        return sources
+
+    def _make_biases(self, network: Network) -> dict[str, nn.Parameter]:
+        biases = {}
+        for layer in network.layers:
+            if layer.name in self._encoded.biases:
+                value = nn.Parameter(self._encoded.biases[layer.name].to(self._device).clone())
+                self._module.set_bias(layer.name, value)
+                biases[layer.name] = value
+        return biases
+
+    def run(self) -> Encoded:
+        """Train, keep the best, return it packed."""
+        optimizer = torch.optim.Adam(self._groups(), betas=(0.9, 0.99))
+        first, best = self._resume(optimizer)
+        best = best or _Best(self._harm(), _copy(self._parts))
+        self.before = best.harm if first == 0 else None
+        batches = _epochs(len(self._train), self._rng, first)
+        for step in range(first, self._steps):
+            self._progress("tune", step, self._steps, f"held-back divergence {best.harm:.4f}")
+            self._step(optimizer, step, next(batches))
+            if (step + 1) % CHECK_EVERY == 0 or step + 1 == self._steps:
+                harm = self._harm()
+                if harm < best.harm:
+                    best = _Best(harm, _copy(self._parts))
+                self._save(optimizer, step + 1, best)
+        self._progress("tune", self._steps, self._steps, f"held-back divergence {best.harm:.4f}")
+        self._parts.load_state_dict(best.state)
+        return self._result()
+
+    def _groups(self) -> list[dict[str, object]]:
+        """Parameter groups by kind, each with its own base rate."""
+        kinds: dict[float, list[nn.Parameter]] = {}
+        for source in self._sources.values():
+            for name, parameter in source.weight.named_parameters():
+                scalar = isinstance(source.weight, ScalarWeight)
+                kinds.setdefault(SCALAR_RATE if scalar else RATES[name], []).append(parameter)
+        kinds.setdefault(RATES["bias"], []).extend(self._biases.values())
+        return [{"params": found, "lr": rate, "base": rate} for rate, found in kinds.items()]
+
+    def _step(self, optimizer: torch.optim.Adam, step: int, index: np.ndarray) -> None:
+        warm = min(1.0, (step + 1) / WARM_UP)
+        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / self._steps))
+        for group in optimizer.param_groups:
+            group["lr"] = group["base"] * warm * decay
+        optimizer.zero_grad()
+        batch = self._train.select(index)
+        for part in batch.batches(self._chunk):
+            inputs = [torch.from_numpy(v).to(self._device) for v in part.values()]
+            with torch.no_grad():
+                wanted = _tuple(self._teacher(*inputs))
+            loss = divergence(wanted, _tuple(self._module(*inputs)))
+            (loss * (len(inputs[0]) / len(batch))).backward()
+        optimizer.step()
+        for source in self._sources.values():
+            if isinstance(source.weight, ProductWeight):
+                source.weight.reassign()
+
+    @torch.no_grad()
+    def _harm(self) -> float:
+        total = 0.0
+        for part in self._held.batches(self._chunk):
+            inputs = [torch.from_numpy(v).to(self._device) for v in part.values()]
+            harm = divergence(_tuple(self._teacher(*inputs)), _tuple(self._module(*inputs)))
+            total += float(harm) * len(inputs[0])
+        return total / len(self._held)
+
+    def _result(self) -> Encoded:
+        weights: dict[str, CodedWeight] = {}
+        for name, source in self._sources.items():
+            weights[name] = source.weight.coded()
+        biases = {name: value.detach().cpu() for name, value in self._biases.items()}
+        return Encoded(weights, biases, self._encoded.losses)
+
+    def _save(self, optimizer: torch.optim.Adam, step: int, best: _Best) -> None:
+        buffer = io.BytesIO()
+        state = {"now": self._parts.state_dict(), "best": best.state}
+        torch.save(state | {"optimizer": optimizer.state_dict()}, buffer)
+        raw = np.frombuffer(buffer.getvalue(), np.uint8)
+        self._checkpoints.save("tune", {"state": raw}, {"step": step, "harm": best.harm})
+
+    def _resume(self, optimizer: torch.optim.Adam) -> tuple[int, _Best | None]:
+        found = self._checkpoints.load("tune")
+        if found is None:
+            return 0, None
+        arrays, facts = found
+        assert isinstance(facts, dict)  # noqa: S101 - our own file, checked by its key
+        state = torch.load(io.BytesIO(arrays["state"].tobytes()), weights_only=True)
+        self._parts.load_state_dict(state["now"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(facts["step"]), _Best(float(facts["harm"]), state["best"])
+
+
+def _epochs(count: int, rng: np.random.Generator, skip: int):  # type: ignore[no-untyped-def]
+    """Batches of indices, reshuffled every epoch; ``skip`` of them passed over."""
+    size = min(BATCH, count)
+    number = 0
+    while True:
+        order = rng.permutation(count)
+        for start in range(0, count - size + 1, size):
+            if number >= skip:
+                yield order[start : start + size]
+            number += 1
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
