@@ -21,9 +21,7 @@ def test_every_error_is_a_subbyte_error() -> None:
 
 def test_missing_package_names_the_extra() -> None:
     with (
-        pytest.raises(
-            errors.MissingDependencyError, match=r"torch: .*subbyte\[compress\]"
-        ),
+        pytest.raises(errors.MissingDependencyError, match=r"torch: .*subbyte\[compress\]"),
         compress_extra("subbyte compress"),
     ):
         raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
