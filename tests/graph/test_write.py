@@ -21,6 +21,7 @@ from subbyte.graph.quant import QuantParams
 from subbyte.graph.read import prepare, read_network
 from subbyte.graph.write import write_network
 from subbyte.methods import CodedWeight
+from subbyte.report import inspect
 from tests.graph import zoo
 from tests.graph.builder import Builder
 from tests.graph.coding import (
@@ -197,6 +198,22 @@ def test_islands_of_every_kind_of_node() -> None:
     assert_computes_the_plan(case)
 
 
+@pytest.mark.parametrize(("steepest", "operator"), [(0.9, "Max"), (1.5, "PRelu")])
+def test_channel_slopes_and_norms_work_with_the_channels_last(
+    steepest: float, operator: str, tmp_path: Path
+) -> None:
+    b = Builder()
+    joined = b.op("Concat", "cat", b.conv("a", "x", 8, 8), b.conv("b", "x", 8, 8), axis=1)
+    entries = [b.constant(f"bn{i}", b.rng.uniform(0.5, 2, 16)) for i in range(4)]
+    y = b.op("BatchNormalization", "bn", joined, *entries)
+    slope = b.constant("slope", np.linspace(-0.5, steepest, 16).reshape(16, 1, 1))
+    case = built(b, **{b.head(b.conv("c", b.op("PRelu", "p", y, slope), 16, 8), 8): 2})
+    assert_computes_the_plan(case)
+    operators = optimized(case.model, tmp_path)
+    assert operators[operator] == 1
+    assert operators["Transpose"] == 1
+
+
 def test_mean_over_the_map_in_both_forms() -> None:
     b = Builder()
     axes = b.constant("axes", [2, 3], np.int64)
@@ -309,6 +326,25 @@ def test_missing_parameters_are_our_own_mistake() -> None:
     network = b.network(**{b.head(b.conv("a", "x", 8, 8), 8): 2})
     with pytest.raises(ValueError, match="no quantization for the group of 'x'"):
         write_network(network, code_network(network), activations={})
+
+
+def test_every_byte_is_accounted_for(tmp_path: Path) -> None:
+    """What `inspect` says of a file that holds coded, shared and float layers."""
+    b = Builder()
+    a = b.conv("a", "x", 8, 16)
+    again = b.op("Conv", "again", b.conv("b", a, 16, 16), "b.weight", "b.bias", pads=[1] * 4)
+    network = b.network(**{b.head(again, 16): 2})
+    coded = code_network(network, "gain")
+    del coded["scores.weight"]
+    path = tmp_path / "m.onnx"
+    onnx.save(write_network(network, coded), path)
+    report = inspect(path)
+    assert report["file_bytes"] == path.stat().st_size == sum(report["parts"].values())
+    packed = sum(weight.nbytes for weight in coded.values())
+    assert report["parts"]["weights"] == packed + 4 * 16 * 10
+    assert report["weight_count"] == 8 * 16 * 9 + 16 * 16 * 9 + 16 * 10
+    methods = {layer["name"]: layer["method"] for layer in report["layers"]}
+    assert methods == {"a": "product", "b, again": "product", "scores": "float"}
 
 
 def test_same_bytes_every_time() -> None:
