@@ -213,6 +213,22 @@ def test_identity_dropout_and_constant_parts_disappear() -> None:
     assert [value.name for value in network.model.graph.outputs] == ["y"]
 
 
+def test_output_names_survive() -> None:
+    nodes = [
+        node("Relu", "x", "a"),
+        node("Identity", "a", "y"),
+        node("Identity", "a", "z"),
+        node("Identity", "x", "same"),
+    ]
+    shapes = {name: ["N", 3] for name in ("y", "z", "same")}
+    model = tiny.build(nodes, {}, {"x": ["N", 3]}, shapes)
+    x = normal(2, 3)
+    compare(run_module(model, [x]), run_ort(model, [x]))
+    network = prepare(model, "net")
+    assert [value.name for value in network.model.graph.outputs] == ["y", "z", "same"]
+    assert types(network) == ["Relu", "Identity", "Identity"]
+
+
 def test_known_sizes_are_folded_despite_a_dynamic_batch() -> None:
     constants = {
         "two": np.array([2], np.int64),

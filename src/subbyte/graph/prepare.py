@@ -7,6 +7,8 @@ to Linear, BatchNorm and per-channel arithmetic folded into layers, pads made ex
 
 from __future__ import annotations
 
+import logging
+
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
@@ -22,13 +24,16 @@ FOLD_ROUNDS = 8
 """Folding a size may make further shapes known; real networks need two or three rounds."""
 
 
+# Shape inference that fails is logged with its traceback; here it only means unknown shapes.
+logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
+
+
 def prepare_graph(model: ir.Model, name: str) -> Network:
     """Prepare ``model`` in place."""
     passes.RemoveInitializersFromInputsPass()(model)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     passes.TopologicalSortPass()(model)
-    _drop_dropout(model)
-    passes.IdentityEliminationPass()(model)
+    _drop_identities(model)
     _infer_shapes(model)
     fold_constants(model)
     _infer_shapes(model)
@@ -53,11 +58,28 @@ def _infer_shapes(model: ir.Model) -> None:
     passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
 
 
-def _drop_dropout(model: ir.Model) -> None:
-    """Dropout at inference is Identity (its mask output is checked to be unused)."""
-    for node in model.graph:
-        if node.domain == "" and node.op_type == "Dropout":
+def _drop_identities(model: ir.Model) -> None:
+    """Remove Identity, and Dropout, which at inference is the same (its mask is unused).
+
+    An Identity between a graph output and another graph output, input or constant stays,
+    because both names have to.
+    """
+    for node in list(model.graph):
+        if node.domain != "" or node.op_type not in ("Dropout", "Identity"):
+            continue
+        if node.op_type == "Dropout":
             node.op_type = "Identity"
             node.resize_inputs(1)
             node.resize_outputs(1)
             node.attributes.clear()
+        source, value = node.inputs[0], node.outputs[0]
+        if source is None:
+            continue
+        if value.is_graph_output():
+            if source.is_graph_output() or source.is_graph_input() or source.is_initializer():
+                continue
+            source.name = value.name
+        if source.shape is None:
+            source.shape = value.shape
+        value.replace_all_uses_with(source, replace_graph_outputs=True)
+        model.graph.remove(node, safe=True)
