@@ -27,7 +27,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-BITS = (3.0, 2.0, 1.25)
+BITS = (3.0, 1.5, 0.75)
 EPOCHS = 25
 BATCH = 64
 # Pixels of the digits are 0 to 16.
@@ -174,40 +174,52 @@ def subbyte(folder: Path, *arguments: str) -> dict[str, Any]:
 def as_table(rows: list[Row]) -> Table:
     """One row per network."""
     table = Table(title="scikit-learn's digits, 360 test images", title_justify="left")
-    table.add_column("network")
-    for heading in ("bits per weight", "file size", "accuracy", "agreement", "latency"):
-        table.add_column(heading, justify="right")
+    table.add_column("network", no_wrap=True)
+    units = (
+        "bits per\nweight",
+        "file\nkB",
+        "accuracy\n%",
+        "agreement\n%",
+        "KL\nnats",
+        "latency\nms",
+    )
+    for heading in units:
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row["name"],
+            row["name"].removesuffix(".onnx"),
             f"{row['bits_per_weight']:.2f}",
-            f"{row['file_bytes'] / 1000:.1f} kB",
-            f"{row['top1']:.1f} %",
-            f"{row['agreement']:.1f} %",
-            f"{row['median_ms']:.3f} ms",
+            f"{row['file_bytes'] / 1000:.1f}",
+            f"{row['top1']:.1f}",
+            f"{row['agreement']:.1f}",
+            f"{row['kl']:.4f}",
+            f"{row['median_ms']:.3f}",
         )
     return table
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Accuracy and agreement against file size."""
+    """Two panels: accuracy and agreement against file size, KL against bits per weight."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     size = [row["file_bytes"] / 1000 for row in rows]
-    for key, label in (("top1", "accuracy"), ("agreement", "agreement with float")):
-        axes.plot(size, [row[key] for row in rows], marker="o", label=label)
-    for x, row in zip(size, rows, strict=True):
-        note = f"{row['bits_per_weight']:.2f} bits"
-        axes.annotate(note, (x, row["top1"]), (0, -14), textcoords="offset points", ha="center")
-    axes.set_xscale("log")
-    axes.set_xlabel("file size, kB")
-    axes.set_ylabel("percent of 360 test images")
-    axes.set_title("Digits: what each size keeps")
-    axes.margins(0.12)
-    axes.grid(alpha=0.3)
-    axes.legend()
+    for key, label, style in (("top1", "accuracy", "o-"), ("agreement", "agreement", "s--")):
+        left.plot(size, [row[key] for row in rows], style, label=f"{label}, percent")
+    left.set_xscale("log")
+    left.set_xticks(size, [f"{kilobytes:.0f}" for kilobytes in size])
+    left.minorticks_off()
+    left.set_xlabel("file size, kB")
+    left.legend()
+    small = rows[1:]
+    bits = [row["bits_per_weight"] for row in small]
+    right.semilogy(bits, [row["kl"] for row in small], "o-")
+    right.set_xlabel("bits per weight")
+    right.set_ylabel("KL from the float network, nats")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle("Digits: what each size keeps, on 360 test images")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
