@@ -274,6 +274,57 @@ def test_shared_weight_is_stored_once() -> None:
     assert_computes_the_plan(case)
 
 
+@pytest.mark.parametrize("all_coded", [True, False])
+def test_half_precision_network(all_coded: bool) -> None:
+    b = Builder()
+    model = b.model(**{b.head(b.op("Relu", "r", b.conv("a", "x", 8, 8)), 8): 2})
+    dtype = np.float16
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor).astype(dtype)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    for value in [*model.graph.input, *model.graph.output]:
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    network = prepare(model, "small")
+    coded = code_network(network)
+    if not all_coded:
+        del coded["scores.weight"]
+    plan = plan_islands(network)
+    assert {layer.reason for layer in plan.layers.values()} == {"the network computes in float16"}
+    samples = {"x": b.samples()["x"].astype(dtype)}
+    (y,) = session(write_network(network, coded, None, plan, {})).run(None, samples)
+    assert y.dtype == dtype
+    expected = values_of(coded_module(network, coded), samples)["scores"]
+    np.testing.assert_allclose(y, expected.numpy(), atol=2e-2)
+
+
+def test_free_spatial_sizes() -> None:
+    b = Builder()
+    b.inputs = {"x": ["N", 8, "H", "W"]}
+    a = b.op("Relu", "r", b.conv("a", "x", 8, 8))
+    y = b.op("Relu", "q", b.op("Add", "s", b.conv("b", a, 8, 8), a))
+    network = b.network(**{b.head(b.conv("c", y, 8, 8), 8): 2})
+    inputs = np.random.default_rng(0).standard_normal((2, 8, 10, 12)).astype(np.float32)
+    case = Case(network, {"x": inputs}, "scalar")
+    assert_computes_the_plan(case)
+    other = {"x": np.zeros((1, 8, 5, 7), np.float32)}
+    assert session(case.model).run(None, other)[0].shape == (1, 10)
+
+
+def test_layer_kept_float_between_islands() -> None:
+    b = Builder()
+    y = b.conv("b", b.op("Relu", "r", b.conv("a", "x", 8, 8)), 8, 8)
+    network = b.network(**{b.head(b.conv("c", y, 8, 8), 8): 2})
+    case = Case(network, b.samples(), "scalar")
+    case.plan = plan_islands(network, keep_float={"r": "too wide"})
+    case.params = calibrate(case.module, case.plan, case.inputs)
+    case.model = write_network(network, case.coded, None, case.plan, case.params)
+    reasons = {
+        node.name: prop.value for node in case.model.graph.node for prop in node.metadata_props
+    }
+    assert reasons == {"a": "output: too wide", "b": "input: too wide"}
+    assert_computes_the_plan(case)
+
+
 def test_header_survives_and_nothing_is_left_over() -> None:
     b = Builder()
     model = b.model(**{b.head(b.conv("a", "x", 8, 8), 8): 2})

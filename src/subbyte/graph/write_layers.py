@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from subbyte.graph import topology
-from subbyte.graph.emit import PLAIN, Emitter, Form
+from subbyte.graph.emit import Emitter, Form
 from subbyte.graph.functions import layer_function, weight_function
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight
@@ -38,18 +38,31 @@ class LayerWriter:
         """Write a coded layer in ``form``: ``uint8``, ``dequant`` or ``float``."""
         x, y = layer.node.inputs[0], layer.node.outputs[0]
         if form == "float":
-            node = self._call(layer, "Float", self.emitter.get(x), [], PLAIN, y)
-            if reason:
-                node.metadata_props.add(key=FLOAT_REASON, value=reason)
+            self._write_float(layer, reason)
             return
         stored = _ROWS if layer.op == "Linear" else _MAP
         source = self.emitter.get(x, stored)
         params = self.emitter.quantization(x)
         if form == "dequant":
-            self._call(layer, "Dequant", source, params, ("float", stored[1]), y)
+            output = self.emitter.define(y, ("float", stored[1]))
+            self._call(layer, "Dequant", source, params, output)
         else:
             params = params + self.emitter.quantization(y)
-            self._call(layer, "", source, params, stored, y)
+            self._call(layer, "", source, params, self.emitter.define(y, stored))
+
+    def _write_float(self, layer: Layer, reason: str | None) -> None:
+        """The form that computes in float32, between casts where the network does not."""
+        emitter, x, y = self.emitter, layer.node.inputs[0], layer.node.outputs[0]
+        source, output = emitter.get(x), emitter.define(y)
+        if topology.is_float32(y):
+            node = self._call(layer, "Float", source, [], output)
+        else:
+            wide, result = emitter.fresh(), emitter.fresh()
+            emitter.node("Cast", [source], [wide], to=onnx.TensorProto.FLOAT)
+            node = self._call(layer, "Float", wide, [], result)
+            emitter.node("Cast", [result], [output], to=int(y.dtype or 0))
+        if reason:
+            node.metadata_props.add(key=FLOAT_REASON, value=reason)
 
     def write_sum(self, layer: Layer, total: ir.Node) -> None:
         """Write a convolution together with the sum that is its only reader."""
@@ -64,7 +77,7 @@ class LayerWriter:
             *emitter.quantization(other),
             *emitter.quantization(inner),
         ]
-        self._call(layer, "Add", source, params, _MAP, y)
+        self._call(layer, "Add", source, params, emitter.define(y, _MAP))
 
     def write_uncoded(self, layer: Layer) -> None:
         """Write a layer without a coded weight as standard float nodes."""
@@ -75,7 +88,8 @@ class LayerWriter:
             return
         inputs = [x, emitter.operand(layer.node.inputs[1])]
         if layer.bias is not None or layer.name in self.biases:
-            inputs.append(emitter.array(self.bias(layer)))
+            weight = topology.known(layer.node.inputs[1])
+            inputs.append(emitter.array(self.bias(layer).astype(weight.dtype)))
         made = emitter.node(layer.op, inputs, [y], name=layer.name)
         made.attribute.extend(map(ir.serde.serialize_attribute, node.attributes.values()))
 
@@ -94,8 +108,7 @@ class LayerWriter:
         form: str,
         source: str,
         params: list[str],
-        output: Form,
-        y: ir.Value,
+        output: str,
     ) -> onnx.NodeProto:
         coded = self.coded[layer.weight]
         weight = weight_function(coded.method, coded.variant, list(coded.inputs), self.opset)
@@ -108,7 +121,7 @@ class LayerWriter:
             **coded.attributes,
             **(_attributes(layer) if not op.startswith("Linear") else {}),
         }
-        node = self.emitter.call(function, inputs, [self.emitter.define(y, output)], **attributes)
+        node = self.emitter.call(function, inputs, [output], **attributes)
         node.name = layer.name
         return node
 
@@ -126,7 +139,7 @@ class LayerWriter:
         weight = topology.known(layer.node.inputs[1])
         left = topology.attribute(layer.node, "axis", -1) == -2
         matrix = emitter.array(weight if left else weight.T)
-        bias = self.bias(layer)
+        bias = self.bias(layer).astype(weight.dtype)
         product = emitter.fresh() if bias.any() else y
         emitter.node("MatMul", [matrix, x] if left else [x, matrix], [product], name=layer.name)
         if bias.any():
