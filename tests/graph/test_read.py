@@ -173,6 +173,26 @@ def test_weights_that_are_not_finite(value: float) -> None:
     assert_one_line(caught.value, "initializer conv2.weight", "node conv2", "1 NaN or Inf")
 
 
+@pytest.mark.parametrize(
+    ("shape", "group"), [((4, 2, 1, 1), 1), ((4, 3, 1, 1), 2), ((3, 1, 1, 1), 2), ((0, 3, 1, 1), 1)]
+)
+def test_weights_of_an_impossible_shape(shape: tuple[int, ...], group: int) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], "conv", group=group)
+    weight = np.ones(shape, np.float32)
+    model = tiny.build([node], {"w": weight}, {"x": ["N", 3, 6, 6]}, {"y": ["N", 4, 6, 6]})
+    with pytest.raises(WeightError) as caught:
+        prepare(model, "net")
+    assert_one_line(caught.value, "node conv", f"got {list(shape)}")
+
+
+def test_constant_with_too_few_data() -> None:
+    model = tiny.classifier()
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
+    with pytest.raises(ModelFileError) as caught:
+        prepare(model, "net")
+    assert_one_line(caught.value, "net")
+
+
 def test_inf_in_a_mask_is_no_error() -> None:
     mask = np.triu(np.full((6, 6), -np.inf, np.float32), 1)
     model = one_node("Add", [X, mask], constants={1: mask})

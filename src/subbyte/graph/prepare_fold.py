@@ -106,12 +106,18 @@ def _known_entries(
     if node.op_type in ("Squeeze", "Unsqueeze", "Cast", "Identity"):
         return entries[0]
     if node.op_type == "Gather" and len(entries) > 1 and entries[1] is not None:
-        return [None if at is None else entries[0][at] for at in entries[1]]
+        return _gather_entries(entries[0], entries[1])
     if node.op_type == "Concat" and None not in entries:
         return [size for part in entries if part is not None for size in part]
     if node.op_type == "Slice":
         return _slice_entries(entries)
     return None
+
+
+def _gather_entries(source: list[int | None], places: list[int | None]) -> list[int | None] | None:
+    if any(at is not None and not -len(source) <= at < len(source) for at in places):
+        return None
+    return [None if at is None else source[at] for at in places]
 
 
 def _entries(

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from subbyte.errors import WeightError
 from subbyte.graph.network import Layer, LayerOp
 from subbyte.graph.prepare_affine import LAYERS
-from subbyte.graph.prepare_edit import float_constant
+from subbyte.graph.prepare_edit import float_constant, static_sizes
 from subbyte.methods.coded import WeightShape
 
 
@@ -42,6 +42,7 @@ def _layer(node: ir.Node) -> Layer:
                 got="NaN or Inf",
             )
     groups = node.attributes.get_int("group", 1)
+    _check_shape(node, array.shape, groups)
     attributes = {
         name: tuple(node.attributes.get_ints(name, ())) for name in ("strides", "dilations", "pads")
     }
@@ -57,6 +58,30 @@ def _layer(node: ir.Node) -> Layer:
         kernel_shape=array.shape[2:],
         **attributes,
     )
+
+
+def _check_shape(node: ir.Node, shape: tuple[int, ...], groups: int) -> None:
+    """Raise `WeightError` if the weight's shape fits neither operator nor input."""
+    linear = node.op_type == "Linear"
+    sizes = static_sizes(node.inputs[0])
+    channels = None
+    if sizes:
+        axis = node.attributes.get_int("axis", -1) if linear else 1
+        channels = sizes[axis] if -len(sizes) <= axis < len(sizes) else None
+    fits = len(shape) == 2 if linear else len(shape) in (3, 4, 5)
+    expected = f"{node.op_type} weight"
+    if fits and min(shape) > 0 and groups > 0 and shape[0] % groups == 0:
+        wanted = shape[0] if node.op_type == "ConvTranspose" else shape[1] * groups
+        fits, expected = channels in (None, wanted), f"one for {channels} input channels"
+    else:
+        fits = False
+    if not fits:
+        raise WeightError(
+            "weight of an impossible shape",
+            where=f"node {node.name}",
+            expected=expected,
+            got=f"{list(shape)}" + (f" in {groups} groups" if groups != 1 else ""),
+        )
 
 
 def _weight_shape(op_type: str, shape: tuple[int, ...], groups: int) -> WeightShape:

@@ -58,7 +58,7 @@ def _rewrite_gemm(editor: Editor, node: ir.Node) -> None:
         return
     side = 0 if arrays[1] is None else 1
     source, x, array = node.inputs[side], node.inputs[1 - side], arrays[side]
-    if source is None or x is None or array is None:
+    if source is None or x is None or array is None or array.ndim != 2:
         return
     flips = [bool(node.attributes.get_int(name, 0)) for name in ("transA", "transB")]
     axis = -1 if side == 1 else -2

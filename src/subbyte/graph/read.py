@@ -79,6 +79,7 @@ def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Netw
     graph_model = _to_ir(model, where)
     _check_operator_names(graph_model, opset)
     _check_valid(model, where)
+    _check_tensors(graph_model, where)
     check_finite(graph_model)
     if opset < PREPARED_OPSET:
         graph_model = _to_ir(_convert(model, opset, where), where)
@@ -175,6 +176,26 @@ def _check_valid(model: onnx.ModelProto, where: str) -> None:
         raise ModelFileError("not a valid model", where=where, got=_first_line(error)) from error
     except ValueError as error:
         raise ModelFileError("model too large", where=where, got=_first_line(error)) from error
+
+
+def _check_tensors(model: ir.Model, where: str) -> None:
+    """Raise `ModelFileError` for a constant whose data do not fill its shape."""
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    for node in model.graph:
+        attributes = node.attributes.values()
+        tensors += [
+            entry.as_tensor() for entry in attributes if entry.type == ir.AttributeType.TENSOR
+        ]
+    for tensor in tensors:
+        try:
+            if tensor is not None:
+                tensor.numpy()
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(
+                "constant of the model is broken",
+                where=f"{where}, {tensor.name if tensor is not None else ''}",
+                got=_first_line(error),
+            ) from error
 
 
 def _convert(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProto:
