@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 
 from subbyte.graph.body import DOMAIN
-from subbyte.graph.functions import layer_function, weight_function
+from subbyte.graph.functions import layer_function, weight_functions
 from subbyte.graph.quant import QuantParams
 from subbyte.methods import METHODS, CodedWeight, WeightShape, decode_weight
 from tests.graph.coding import code_product, code_scalar, session
@@ -45,8 +45,8 @@ def run(
     opset: int = OPSET,
 ) -> np.ndarray:
     """One call of the function in a model of its own."""
-    unpack = weight_function(weight.method, weight.variant, list(weight.inputs), opset)
-    function = layer_function(unpack, op, form, opset)
+    unpack = weight_functions(weight.method, weight.variant, list(weight.inputs), opset)
+    function = layer_function(unpack[-1], op, form, opset)
     constants: dict[str, np.ndarray] = {**weight.inputs, "bias": bias}
     for name, params in (("x", X), ("y", Y), ("r", R), ("m", M)):
         constants[f"{name}_scale"] = np.float32(params.scale)
@@ -70,7 +70,7 @@ def run(
     )
     imports = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
     model = helper.make_model(
-        graph, opset_imports=imports, functions=[unpack, function], ir_version=10
+        graph, opset_imports=imports, functions=[*unpack, function], ir_version=10
     )
     onnx.checker.check_model(model)
     (y,) = session(model, optimize=optimize).run(None, feeds)
@@ -238,8 +238,8 @@ def test_float_transposed_conv(groups: int) -> None:
 def test_bodies_use_operators_of_set_18(method: str, variant: str) -> None:
     name = {"product": "product", "scalar": "scalar"}[method]
     weight = coded("gain" if variant == "Gain" else name, WeightShape(12, 9, 16))
-    unpack = weight_function(method, variant, list(weight.inputs), OPSET)
-    functions = [unpack]
+    functions = weight_functions(method, variant, list(weight.inputs), OPSET)
+    unpack = functions[-1]
     for op, form in itertools.product(("Conv", "Linear"), ("", "Float")):
         functions.append(layer_function(unpack, op, form, OPSET))
     for function in functions:
@@ -262,7 +262,15 @@ def test_bodies_mean_the_same_in_later_sets(opset: int) -> None:
 def test_functions_are_small() -> None:
     """All the functions of a file with one method of weights, in bytes."""
     weight = coded("gain", WeightShape(12, 9, 16))
-    unpack = weight_function("product", "Gain", list(weight.inputs), OPSET)
+    unpack = weight_functions("product", "Gain", list(weight.inputs), OPSET)
     forms = [("Conv", ""), ("Conv", "Add"), ("Linear", "Dequant")]
-    functions = [unpack, *(layer_function(unpack, op, form, OPSET) for op, form in forms)]
-    assert sum(function.ByteSize() for function in functions) < 8000
+    functions = [*unpack, *(layer_function(unpack[-1], op, form, OPSET) for op, form in forms)]
+    assert sum(function.ByteSize() for function in functions) < 6000
+
+
+@pytest.mark.parametrize(("method", "calls"), [("scalar", 1), ("product", 1), ("gain", 2)])
+def test_codes_are_unpacked_by_one_shared_function(method: str, calls: int) -> None:
+    weight = coded(method, WeightShape(12, 9, 16))
+    unpack, own = weight_functions(weight.method, weight.variant, list(weight.inputs), OPSET)
+    assert unpack.name == "Unpack"
+    assert sum(node.op_type == "Unpack" for node in own.node) == calls

@@ -22,7 +22,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from subbyte.graph.body import TO_NCHW, TO_NHWC, Body, make_function, reference_types
+from subbyte.graph.body import DOMAIN, TO_NCHW, TO_NHWC, Body, make_function, reference_types
+from subbyte.graph.outline import outline, unpack_function
 from subbyte.methods import METHODS
 
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "dilations": "ints", "group": "int"}
@@ -30,12 +31,13 @@ _WINDOW = {"kernel_shape": "ints", "strides": "ints", "dilations": "ints", "grou
 FORMS = ("", "Add", "Dequant", "Float")
 
 
-def weight_function(
+def weight_functions(
     method: str, variant: str, inputs: Sequence[str], opset: int
-) -> onnx.FunctionProto:
-    """``<Method><Variant>Weight``: packed inputs -> weight_int8 [O, T, I], weight_scale [O]."""
-    nodes = METHODS[method].weight_nodes(variant)
-    return make_function(
+) -> list[onnx.FunctionProto]:
+    """``<Method><Variant>Weight`` (packed inputs -> weight_int8 [O, T, I], weight_scale [O]),
+    after the function that it calls."""
+    nodes = outline(METHODS[method].weight_nodes(variant))
+    weight = make_function(
         f"{method.title()}{variant}Weight",
         inputs,
         ["weight_int8", "weight_scale"],
@@ -43,6 +45,8 @@ def weight_function(
         list(reference_types(nodes)),
         opset,
     )
+    calls = any(node.domain == DOMAIN for node in nodes)
+    return [unpack_function(opset), weight] if calls else [weight]
 
 
 def layer_function(

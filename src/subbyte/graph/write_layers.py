@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from subbyte.graph import topology
 from subbyte.graph.emit import Emitter, Form
-from subbyte.graph.functions import layer_function, weight_function
+from subbyte.graph.functions import layer_function, weight_functions
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight
 
@@ -111,10 +111,11 @@ class LayerWriter:
         output: str,
     ) -> onnx.NodeProto:
         coded = self.coded[layer.weight]
-        weight = weight_function(coded.method, coded.variant, list(coded.inputs), self.opset)
-        self.emitter.functions.setdefault(weight.name, weight)
+        functions = weight_functions(coded.method, coded.variant, list(coded.inputs), self.opset)
+        for each in functions:
+            self.emitter.functions.setdefault(each.name, each)
         op = "Linear" if form == "Dequant" else _op_name(layer)
-        function = layer_function(weight, op, form, self.opset)
+        function = layer_function(functions[-1], op, form, self.opset)
         bias = self.emitter.array(self.bias(layer))
         inputs = [source, *self._arrays(layer.weight, coded), bias, *params]
         attributes = {
