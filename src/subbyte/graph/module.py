@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from subbyte.errors import OptionError
-from subbyte.graph.module_steps import Lifetimes, Step, make_step, place_lengths
+from subbyte.graph.module_steps import Lifetimes, Step, make_step, place_lengths, statistics
 from subbyte.graph.network import Network
 from subbyte.graph.ops.node import to_torch
 
@@ -21,8 +21,9 @@ class GraphModule(nn.Module):
     """Runs the nodes of a `Network` with torch; batch and device are free.
 
     Floating-point constants with more than one entry, and all weights and biases of layers,
-    are parameters; other constants are buffers. Both are registered in ``values`` under
-    their ONNX names, with what Python does not allow in a name replaced by ``_``.
+    are parameters; other constants, and the statistics of BatchNorm, are buffers. Both are
+    registered in ``values`` under their ONNX names, with what Python does not allow in a
+    name replaced by ``_``.
     """
 
     def __init__(self, network: Network) -> None:
@@ -168,6 +169,7 @@ class GraphModule(nn.Module):
             if value.const_value is not None
         }
         trained = {name for name, tensor in tensors.items() if self._is_trained(name, tensor)}
+        trained -= statistics(self.steps)
         self.steps = place_lengths(self.steps, names, trained)
         used = {name for step in self.steps if not step.on_cpu for name in step.arguments if name}
         on_cpu = {name for step in self.steps if step.on_cpu for name in step.arguments if name}

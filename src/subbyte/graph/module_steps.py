@@ -58,6 +58,16 @@ def make_step(node: ir.Node, opset: int) -> Step:
     )
 
 
+def statistics(steps: Sequence[Step]) -> set[str]:
+    """The constants that operators read as statistics, not as parameters."""
+    return {
+        name
+        for step in steps
+        for place in OPERATORS[step.domain, step.op_type].statistics
+        if (name := step.arguments[place])
+    }
+
+
 def place_lengths(
     steps: Sequence[Step], constants: Collection[str], trained: Collection[str]
 ) -> list[Step]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from subbyte.graph.ops.registry import Form, Kernel, operator
 
 
-@operator("BatchNormalization")
+@operator("BatchNormalization", statistics=(3, 4))
 def batch_normalization(form: Form) -> Kernel:
     """scale * (x - mean) / sqrt(var + epsilon) + bias per channel, with the stored statistics."""
     epsilon = form.attribute("epsilon", 1e-5)

@@ -108,13 +108,15 @@ class Operator:
 
     ``lengths`` are the input positions that hold sizes, axes or indices which the kernel
     reads as Python numbers: such values stay on the CPU when the module is on a GPU.
-    ``makes_lengths``: its output is such a value (``Shape``, ``Size``).
+    ``makes_lengths``: its output is such a value (``Shape``, ``Size``). ``statistics`` are
+    the positions of constants that are no parameters, though they are float vectors.
     """
 
     build: Builder
     outputs: int
     lengths: frozenset[int]
     makes_lengths: bool
+    statistics: frozenset[int]
 
 
 OPERATORS: dict[tuple[str, str], Operator] = {}
@@ -126,11 +128,12 @@ def operator(
     outputs: int = 1,
     lengths: tuple[int, ...] = (),
     makes_lengths: bool = False,
+    statistics: tuple[int, ...] = (),
 ) -> Callable[[Builder], Builder]:
     """Register a kernel builder for one or more operator types."""
 
     def register(build: Builder) -> Builder:
-        row = Operator(build, outputs, frozenset(lengths), makes_lengths)
+        row = Operator(build, outputs, frozenset(lengths), makes_lengths, frozenset(statistics))
         for op_type in op_types:
             if (domain, op_type) in OPERATORS:
                 raise KeyError(f"operator {op_type} is registered twice")
