@@ -198,6 +198,22 @@ def test_islands_of_every_kind_of_node() -> None:
     assert_computes_the_plan(case)
 
 
+@pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
+@pytest.mark.parametrize("ceil_mode", [0, 1])
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1]])
+def test_pools_at_the_rim(kind: str, ceil_mode: int, pads: list[int]) -> None:
+    b = Builder()
+    window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": pads, "ceil_mode": ceil_mode}
+    x = b.conv("a", "x", 8, 8)
+    y = b.conv("c", b.op(kind, "p", x, **window), 8, 8)
+    if kind == "AveragePool":
+        z = b.op(kind, "q", b.conv("b", x, 8, 8), **window, count_include_pad=1)
+        y = b.op("Concat", "cat", y, b.conv("d", z, 8, 8), axis=1)
+    case = built(b, **{b.head(y, 8 if kind == "MaxPool" else 16): 2})
+    assert "p" in case.plan.nodes
+    assert_computes_the_plan(case)
+
+
 @pytest.mark.parametrize(("steepest", "operator"), [(0.9, "Max"), (1.5, "PRelu")])
 def test_channel_slopes_and_norms_work_with_the_channels_last(
     steepest: float, operator: str, tmp_path: Path

@@ -53,6 +53,17 @@ def is_arithmetic(node: ir.Node) -> bool:
     return is_pointwise(node) or topology.is_standard(node, "Add", "Mul")
 
 
+def counts_beyond_padding(node: ir.Node) -> bool:
+    """Whether onnxruntime's integer AveragePool would average wrongly: with ceil_mode it
+    counts entries beyond the padding along with the padding."""
+    return (
+        topology.is_standard(node, "AveragePool")
+        and bool(topology.attribute(node, "ceil_mode", 0))
+        and bool(topology.attribute(node, "count_include_pad", 0))
+        and any(topology.attribute(node, "pads", []))
+    )
+
+
 def spatial_mean(node: ir.Node) -> bool:
     """Whether a ReduceMean is the mean over both spatial axes of a feature map."""
     axes = topology.constant(topology.optional_input(node, 1))
@@ -74,7 +85,7 @@ def _max_pool(node: ir.Node) -> bool:
 
 def _average_pool(node: ir.Node) -> bool:
     spread = any(dilation != 1 for dilation in topology.attribute(node, "dilations", []))
-    return _is_map(node) and _explicit(node) and not spread
+    return _is_map(node) and _explicit(node) and not spread and not counts_beyond_padding(node)
 
 
 def _explicit(node: ir.Node) -> bool:

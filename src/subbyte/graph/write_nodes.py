@@ -9,7 +9,12 @@ import onnx
 import onnx_ir as ir
 
 from subbyte.graph import island_ops, topology
-from subbyte.graph.candidates import POINTWISE, is_candidate, is_pointwise
+from subbyte.graph.candidates import (
+    POINTWISE,
+    counts_beyond_padding,
+    is_candidate,
+    is_pointwise,
+)
 from subbyte.graph.emit import PLAIN, Emitter, Form, Kind, Layout
 from subbyte.graph.movement import position, write_movement
 from subbyte.graph.ranges import MOVEMENT
@@ -53,6 +58,12 @@ class NodeWriter:
             self.emitter.get(value, PLAIN if clip and index else form)
             for index, value in enumerate(node.inputs)
         ]
+        if counts_beyond_padding(node):
+            # Keeps the operator from being fused to the integer one.
+            barrier = self.emitter.fresh()
+            lowest = self.emitter.array(np.asarray(np.finfo(np.float32).min))
+            self.emitter.node("Clip", [inputs[0], lowest], [barrier])
+            inputs = [barrier]
         self._copy(node, inputs, outputs)
 
     def _copy(self, node: ir.Node, inputs: list[str], outputs: list[str]) -> None:
@@ -163,7 +174,7 @@ class NodeWriter:
         attributes = {
             **_window(node),
             "ceil_mode": topology.attribute(node, "ceil_mode", 0),
-            "count_include_pad": topology.attribute(node, "count_include_pad", 0),
+            "count_include_pad": _counts_padding(node),
         }
         self._pool(node, island_ops.average_pool_function(self.opset), attributes)
 
@@ -200,6 +211,12 @@ def _attributes(node: ir.Node) -> list[ir.Attr]:
     if topology.is_standard(node, "AveragePool") and not spread:
         attributes.pop("dilations", None)
     return list(attributes.values())
+
+
+def _counts_padding(node: ir.Node) -> int:
+    """Attribute ``count_include_pad``, 0 where there is no padding to count."""
+    padded = any(topology.attribute(node, "pads", []))
+    return int(padded and topology.attribute(node, "count_include_pad", 0))
 
 
 def _slopes_down(node: ir.Node) -> bool:
