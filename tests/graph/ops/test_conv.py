@@ -123,6 +123,10 @@ def test_mat_mul(side: int | None, left: tuple[int, ...], right: tuple[int, ...]
     check("MatMul", inputs, constants=None if side is None else {side: inputs[side]})
 
 
+def test_determinant() -> None:
+    check("Det", [weights(2, 3, 3)])
+
+
 @pytest.mark.parametrize("opset", [12, 18])
 def test_einsum(opset: int) -> None:
     check("Einsum", [weights(2, 3, 4), weights(2, 4, 5)], opset, equation="bij,bjk->bik")

@@ -81,6 +81,11 @@ def test_gelu(approximate: str) -> None:
     check("Gelu", [X], 20, approximate=approximate)
 
 
+@pytest.mark.parametrize("alpha", [1.0, 0.7])
+def test_swish(alpha: float) -> None:
+    check("Swish", [X], 24, alpha=alpha)
+
+
 @pytest.mark.parametrize("shape", [(3, 1), (1,), (3, 4), (4,)])
 def test_p_relu(shape: tuple[int, ...]) -> None:
     check("PRelu", [X, RNG.standard_normal(shape).astype(np.float32)])

@@ -49,11 +49,12 @@ def test_arg_reduction(op_type: str, axis: int, last: int) -> None:
 
 @pytest.mark.parametrize("exclusive", [0, 1])
 @pytest.mark.parametrize("reverse", [0, 1])
-def test_cum_sum(exclusive: int, reverse: int) -> None:
+@pytest.mark.parametrize(("op_type", "opset"), [("CumSum", 11), ("CumSum", 18), ("CumProd", 26)])
+def test_cumulative(exclusive: int, reverse: int, op_type: str, opset: int) -> None:
     axis = np.array(1, np.int64)
     more = {"exclusive": exclusive, "reverse": reverse}
-    check("CumSum", [X, axis], **more)
-    check("CumSum", [X, axis], constants={1: axis}, **more)
+    check(op_type, [X, axis], opset, **more)
+    check(op_type, [X, axis], opset, constants={1: axis}, **more)
 
 
 @pytest.mark.parametrize("largest", [0, 1])

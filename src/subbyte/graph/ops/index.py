@@ -60,7 +60,7 @@ def gather_nd(form: Form) -> Kernel:
 SCATTER_REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
-@operator("ScatterElements", "Scatter")
+@operator("ScatterElements")
 def scatter_elements(form: Form) -> Kernel:
     """A copy of x with updates written (or reduced) at indices along ``axis``."""
     axis, reduction = form.attribute("axis", 0), form.attribute("reduction", "none")
