@@ -14,7 +14,7 @@ from subbyte.compress.statistics import BLOCK, LayerStatistics
 from subbyte.graph.network import Layer
 from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions
 from subbyte.methods.product.kmeans import entries_of, kmeans, nearest
-from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods.scalar.form import BITS, ScalarOptions
 
 TINY_WEIGHTS = 1024
 TINY_INPUTS = 16
@@ -29,7 +29,7 @@ DEFAULT_SCALAR = ScalarOptions(bits=4)
 
 @dataclass(frozen=True)
 class Candidate:
-    """``harm``: predicted rise of the output divergence."""
+    """``harm``: the predicted error of the layer's output over its variance."""
 
     options: LayerOptions
     bytes: int
@@ -68,9 +68,9 @@ def layer_candidates(
     options: CompressOptions,
     seed: int,
 ) -> list[Candidate]:
-    """Candidates of one layer that may be coded below 8 bits, weight [O, T, I]."""
-    if options.method == "scalar":
-        forms: list[LayerOptions] = [ScalarOptions(bits) for bits in (2, 3, 4, 8)]
+    """All ways one layer may be coded, weight [O, T, I]."""
+    if options.method == "scalar" or keeps_eight_bits(layer):
+        forms: list[LayerOptions] = [ScalarOptions(bits) for bits in BITS]
     else:
         forms = list(product_forms(layer, options))
     found = []
@@ -80,7 +80,7 @@ def layer_candidates(
             error = product_error(layer, weight, data, form, rng)
         else:
             error = scalar_error(layer, weight, data, form)
-        harm = data.sensitivity * error / max(data.energy, 1e-30)
+        harm = error / max(data.energy, 1e-30)
         found.append(Candidate(form, stored_bytes(layer, form), harm))
     return found
 

@@ -17,7 +17,7 @@ from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
-from subbyte.compress.plan_file import Plan, parse_plan, write_plan
+from subbyte.compress.plan_file import Plan, parse_plan, read_text, write_plan
 from subbyte.compress.sequence import Encoded, Progress, Sequence
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
@@ -148,7 +148,7 @@ def _open_checkpoints(
     for not_part_of_the_result in ("work", "inline", "activations", "samples"):
         del wishes[not_part_of_the_result]
     if options.plan is not None:
-        wishes["plan"] = hashlib.sha256(options.plan.read_bytes()).hexdigest()
+        wishes["plan"] = read_text(options.plan)
     digest = hashlib.sha256(
         json.dumps([FORMAT, torch.__version__, wishes], sort_keys=True).encode()
     )

@@ -14,11 +14,11 @@ from subbyte.compress.candidates import (
     layer_candidates,
 )
 from subbyte.compress.device import few_threads
-from subbyte.compress.encode import LayerOptions, stored_bytes
+from subbyte.compress.encode import LayerOptions
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, read_plan
 from subbyte.compress.sequence import Progress
-from subbyte.compress.statistics import collect, probe
+from subbyte.compress.statistics import collect
 from subbyte.data import Samples
 from subbyte.errors import BudgetError
 from subbyte.graph.layers import canonical
@@ -61,39 +61,52 @@ def _plan_for_bits(
     device: torch.device,
     progress: Progress,
 ) -> Plan:
-    assert options.bits is not None  # noqa: S101 - the caller's branch
-    plan: Plan = {layer.weight: EIGHT_BITS for layer in layers if keeps_eight_bits(layer)}
-    open_layers = [layer for layer in layers if layer.weight not in plan]
-    fixed = sum(stored_bytes(layer, EIGHT_BITS) for layer in layers if layer.weight in plan)
-    budget = options.bits * sum(layer.shape.count for layer in layers) / 8
+    """The least total relative error within ``options.bits``.
+
+    Every layer's error counts alike, relative to its output: each is partly made good by
+    the layers after it, and weighting them by what they do alone to the network's output
+    did worse (docs/decisions). Layers that are kept at 8 bits by default go below only
+    where the budget is out of reach otherwise.
+    """
     module = GraphModule(network).to(device).eval()
-    statistics = collect(module, open_layers, samples, device)
-    probe(module, open_layers, statistics, samples, options.seed, device, progress)
+    statistics = collect(module, layers, samples, device)
     choices = {}
-    for number, layer in enumerate(open_layers):
-        progress("plan", number, len(open_layers), layer.name)
+    for number, layer in enumerate(layers):
+        progress("plan", number, len(layers), layer.name)
         weight = canonical(layer, module.constant(layer.weight).detach())
         data = statistics[layer.weight]
         with few_threads(0):
             choices[layer.weight] = layer_candidates(layer, weight, data, options, options.seed)
-    progress("plan", len(open_layers), len(open_layers), "")
-    total = sum(layer.shape.count for layer in layers)
-    _check_reach(choices, fixed, budget, total, options)
-    chosen = choose(choices, budget - fixed)
-    return plan | {weight: candidate.options for weight, candidate in chosen.items()}
+    progress("plan", len(layers), len(layers), "")
+    budget = _budget(layers, options)
+    precise = {
+        layer.weight: [c for c in choices[layer.weight] if c.options == EIGHT_BITS]
+        for layer in layers
+        if keeps_eight_bits(layer)
+    }
+    if _least(choices | precise) <= budget:
+        choices |= precise
+    _check_reach(choices, layers, options)
+    return {weight: found.options for weight, found in choose(choices, budget).items()}
+
+
+def _budget(layers: list[Layer], options: CompressOptions) -> float:
+    """Bytes that ``options.bits`` allows for all weights together."""
+    assert options.bits is not None  # noqa: S101 - the caller's branch
+    return options.bits * sum(layer.shape.count for layer in layers) / 8
+
+
+def _least(choices: Mapping[str, list[Candidate]]) -> int:
+    return sum(min(candidate.bytes for candidate in found) for found in choices.values())
 
 
 def _check_reach(
-    choices: Mapping[str, list[Candidate]],
-    fixed: float,
-    budget: float,
-    total: int,
-    options: CompressOptions,
+    choices: Mapping[str, list[Candidate]], layers: list[Layer], options: CompressOptions
 ) -> None:
-    least = fixed + sum(min(c.bytes for c in found) for found in choices.values())
-    if least > budget:
+    least = _least(choices)
+    if least > _budget(layers, options):
         # Rounded up, so that the number it names is one that works.
-        needed = -(-8 * least * 1000 // total) / 1000
+        needed = -(-8 * least * 1000 // sum(layer.shape.count for layer in layers)) / 1000
         raise BudgetError(
             "--bits out of reach for this network and these options",
             expected=f"at least {needed:.3f} bits per weight",

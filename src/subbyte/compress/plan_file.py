@@ -26,11 +26,18 @@ def read_plan(path: Path, layers: list[Layer]) -> Plan:
 
     NAME is the layer's node name. Layers the file does not name are kept at 8 bits.
     """
+    return parse_plan(read_text(path), layers, str(path))
+
+
+def read_text(path: Path) -> str:
+    """The plan file's text, or `OptionError`."""
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError("cannot read the plan", where=str(path), got=error) from error
-    return parse_plan(text, layers, str(path))
+        return path.read_text()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OptionError("cannot read the plan", where=str(path), got=reason) from error
+    except UnicodeDecodeError as error:
+        raise OptionError("plan is not a text file", where=str(path)) from error
 
 
 def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
