@@ -41,7 +41,7 @@ def test_nodes_unpack_like_numpy(bits: int, rows: int, columns: int, seed: int) 
         [packing.constant("shape", [rows, columns], np.int64), *nodes],
         "unpack",
         [helper.make_tensor_value_info("packed", TensorProto.UINT8, [None, bits])],
-        [helper.make_tensor_value_info("codes", TensorProto.UINT8, [rows, columns])],
+        [helper.make_tensor_value_info("codes", TensorProto.INT32, [rows, columns])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)

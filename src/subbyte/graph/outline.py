@@ -20,7 +20,7 @@ _INPUTS, _OUTPUT = ("packed", "shape"), "codes"
 
 
 def unpack_function(opset: int) -> onnx.FunctionProto:
-    """``Unpack``: packed uint8 [rows, bits] and a shape -> codes uint8 in that shape."""
+    """``Unpack``: packed uint8 [rows, bits] and a shape -> codes int32 in that shape."""
     return make_function(NAME, _INPUTS, [_OUTPUT], _template(), [], opset)
 
 

@@ -64,64 +64,53 @@ def attribute(name: str, attribute_name: str, kind: str) -> onnx.NodeProto:
 
 
 def unpack_nodes(packed: str, shape: str, output: str, prefix: str) -> list[onnx.NodeProto]:
-    """Standard nodes (opset 18): ``output`` = the codes of ``packed``, as uint8 in ``shape``.
+    """Standard nodes (opset 18): ``output`` = the codes of ``packed``, as int32 in ``shape``.
 
     ``packed`` and ``shape`` (int64 vector) are value names; ``prefix`` keeps the inner
-    names apart from those of other calls. With r the code's first bit in its byte l, and
-    the next byte h, each column of eight codes is
+    names apart from those of other calls. With l the byte in which a code begins, at bit
+    r, and h the next byte, the code is
 
-        (l & low) / 2**r  +  (h & high) * 2**(8 - r)
+        (l + 256 * h) / 2**r  mod  2**bits
 
-    Bits are masked first so that the division is exact and no product exceeds 255:
-    OpenVINO computes BitShift by rounding division and saturating multiplication.
+    Arithmetic on int32 is the one form that every runtime tried has and computes alike:
+    onnxruntime 1.17 has no uint8 Div, and OpenVINO's BitShift saturates to the left. A
+    row's last code ends in its last byte, so what is read as h there is cut off.
     """
     node = helper.make_node
-    v = {key: prefix + key for key in "yrtoulhab"}
+    v = {key: prefix + key for key in "yuwoinlhmasdvb"}
     return [
         *_column_nodes(packed, prefix),
-        node("Gather", [packed, v["y"]], [v["a"]], axis=1),
-        node("BitwiseAnd", [v["a"], v["l"]], [v["a"] + "m"]),
-        node("Div", [v["a"] + "m", v["u"]], [v["a"] + "d"]),
-        node("Add", [v["y"], v["o"]], [v["a"] + "i"]),
-        node("Sub", [v["b"], v["o"]], [v["b"] + "i"]),
-        node("Min", [v["a"] + "i", v["b"] + "i"], [v["a"] + "n"]),
-        node("Gather", [packed, v["a"] + "n"], [v["b"] + "g"], axis=1),
-        node("BitwiseAnd", [v["b"] + "g", v["h"]], [v["b"] + "m"]),
-        node("Mul", [v["b"] + "m", v["t"]], [v["b"] + "t"]),
-        node("Add", [v["b"] + "t", v["b"] + "t"], [v["b"] + "u"]),
-        node("Add", [v["a"] + "d", v["b"] + "u"], [v["a"] + "s"]),
-        *_cut_nodes(v["a"] + "s", shape, output, prefix + "c"),
+        node("Cast", [packed], [v["i"]], to=TensorProto.INT32),
+        node("Gather", [v["i"], v["y"]], [v["l"]], axis=1),
+        node("Gather", [v["i"], v["n"]], [v["h"]], axis=1),
+        constant(v["m"], 256, np.int32),
+        node("Mul", [v["h"], v["m"]], [v["a"]]),
+        node("Add", [v["l"], v["a"]], [v["s"]]),
+        node("Div", [v["s"], v["u"]], [v["d"]]),
+        node("Mod", [v["d"], v["w"]], [v["v"]]),
+        *_cut_nodes(v["v"], shape, output, prefix + "c"),
     ]
 
 
 def _column_nodes(packed: str, prefix: str) -> list[onnx.NodeProto]:
-    """Per column j of eight codes: byte ``y``; uint8 masks ``l`` and ``h``; 2**r as ``u``;
-    2**(7 - r) as ``t``; and the code width ``b``, the number one ``o`` (int64)."""
+    """Per column of eight codes: its first byte ``y`` and the next one ``n``, 2**r as ``u``
+    (int32); and 2**bits as ``w``."""
     node = helper.make_node
-    v = {key: prefix + key for key in "bjeyrowgxpqiklmhnstuz"}
+    v = {key: prefix + key for key in "bjeyrotpuwgkn"}
     return [
         node("Shape", [packed], [v["b"]], start=1),
         constant(v["j"], np.arange(8), np.int64),
         constant(v["e"], 8, np.int64),
         constant(v["o"], 1, np.int64),
-        constant(v["w"], 1 << np.arange(9), np.int64),
+        constant(v["t"], 1 << np.arange(9), np.int32),
         node("Mul", [v["j"], v["b"]], [v["p"]]),
         node("Div", [v["p"], v["e"]], [v["y"]]),
         node("Mod", [v["p"], v["e"]], [v["r"]]),
-        node("Gather", [v["w"], v["r"]], [v["g"]]),
-        node("Cast", [v["g"]], [v["u"]], to=TensorProto.UINT8),
-        constant(v["z"], 128, np.int64),
-        node("Div", [v["z"], v["g"]], [v["q"]]),
-        node("Cast", [v["q"]], [v["t"]], to=TensorProto.UINT8),
-        node("Add", [v["r"], v["b"]], [v["x"]]),
-        node("Min", [v["x"], v["e"]], [v["i"]]),
-        node("Gather", [v["w"], v["i"]], [v["k"]]),
-        node("Sub", [v["k"], v["g"]], [v["m"]]),
-        node("Cast", [v["m"]], [v["l"]], to=TensorProto.UINT8),
-        node("Sub", [v["x"], v["i"]], [v["n"]]),
-        node("Gather", [v["w"], v["n"]], [v["s"]]),
-        node("Sub", [v["s"], v["o"]], [v["s"] + "m"]),
-        node("Cast", [v["s"] + "m"], [v["h"]], to=TensorProto.UINT8),
+        node("Gather", [v["t"], v["r"]], [v["u"]]),
+        node("Gather", [v["t"], v["b"]], [v["w"]]),
+        node("Add", [v["y"], v["o"]], [v["g"]]),
+        node("Sub", [v["b"], v["o"]], [v["k"]]),
+        node("Min", [v["g"], v["k"]], [v["n"]]),
     ]
 
 

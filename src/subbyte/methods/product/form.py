@@ -163,7 +163,6 @@ def _index_nodes() -> list[onnx.NodeProto]:
     """``ix`` = code + K * codebook number (P rows of them, or a single 0); ``cb`` [., d]."""
     node = helper.make_node
     return [
-        node("Cast", ["c"], ["ci"], to=TensorProto.INT64),
         node("Shape", ["codebook"], ["sh"]),
         packing.constant("k0", 0, np.int64),
         packing.constant("k1", 1, np.int64),
@@ -175,8 +174,9 @@ def _index_nodes() -> list[onnx.NodeProto]:
         packing.constant("v1", [1, 1, -1], np.int64),
         node("Gather", ["cs", "v0"], ["pg"], axis=0),
         node("Concat", ["pg", "v1"], ["os"], axis=0),
-        node("Reshape", ["of", "os"], ["og"]),
-        node("Add", ["ci", "og"], ["ix"]),
+        node("Cast", ["of"], ["oc"], to=TensorProto.INT32),
+        node("Reshape", ["oc", "os"], ["og"]),
+        node("Add", ["c", "og"], ["ix"]),
         packing.constant("m1", [-1], np.int64),
         node("Shape", ["codebook"], ["dd"], start=2),
         node("Concat", ["m1", "dd"], ["sc"], axis=0),
@@ -189,8 +189,7 @@ def _gain_nodes(word: str, output: str) -> list[onnx.NodeProto]:
     node = helper.make_node
     return [
         *packing.unpack_nodes("gain_codes", "cs", "g", "b"),
-        node("Cast", ["g"], ["gi"], to=TensorProto.INT64),
-        node("Gather", ["gains", "gi"], ["gv"], axis=0),
+        node("Gather", ["gains", "g"], ["gv"], axis=0),
         node("Cast", ["gv"], ["gf"], to=TensorProto.FLOAT),
         node("Unsqueeze", ["gf", "m1"], ["gu"]),
         node("Cast", [word], ["wf"], to=TensorProto.FLOAT),

@@ -93,12 +93,11 @@ def weight_nodes(variant: str) -> list[onnx.NodeProto]:
     return [
         packing.attribute("ws", "weight_shape", "ints"),
         *packing.unpack_nodes("codes", "ws", "c", "a"),
-        node("Cast", ["c"], ["ci"], to=TensorProto.INT32),
         packing.attribute("sp", "step", "int"),
         packing.attribute("so", "offset", "int"),
         node("Cast", ["sp"], ["si"], to=TensorProto.INT32),
         node("Cast", ["so"], ["oi"], to=TensorProto.INT32),
-        node("Mul", ["ci", "si"], ["cm"]),
+        node("Mul", ["c", "si"], ["cm"]),
         node("Add", ["cm", "oi"], ["cl"]),
         node("Cast", ["cl"], ["weight_int8"], to=TensorProto.INT8),
         *scale_nodes(),
