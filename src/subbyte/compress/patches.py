@@ -51,7 +51,8 @@ def _gather(rows: Tensor, positions: Tensor) -> Tensor:
 
 def _conv_rows(layer: Layer, value: Tensor, positions: Tensor, size: tuple[int, ...]) -> Tensor:
     rank = len(layer.kernel_shape)
-    begins, ends = layer.pads[:rank], layer.pads[rank:]
+    pads = layer.pads or _same_pads(layer, tuple(value.shape[2:]), size)
+    begins, ends = pads[:rank], pads[rank:]
     flat_pads = [p for pair in zip(reversed(begins), reversed(ends), strict=True) for p in pair]
     padded = torch.nn.functional.pad(value, flat_pads)
     spatial = padded.shape[2:]
@@ -71,3 +72,16 @@ def _conv_rows(layer: Layer, value: Tensor, positions: Tensor, size: tuple[int, 
     rows = _gather(pixels, index).unflatten(1, (positions.shape[1], len(taps)))
     groups, inputs = layer.shape.groups, layer.shape.inputs
     return rows.unflatten(3, (groups, inputs)).transpose(2, 3).flatten(3)
+
+
+def _same_pads(layer: Layer, before: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, ...]:
+    """ONNX's SAME_UPPER / SAME_LOWER padding for this input and output size."""
+    windows = zip(before, after, layer.strides, layer.dilations, layer.kernel_shape, strict=True)
+    totals = [
+        max((out - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+        for size, out, stride, dilation, kernel in windows
+    ]
+    lower = layer.node.attributes["auto_pad"].as_string() == "SAME_LOWER"
+    begins = [total - total // 2 if lower else total // 2 for total in totals]
+    ends = [total - begin for total, begin in zip(totals, begins, strict=True)]
+    return (*begins, *ends)

@@ -21,7 +21,7 @@ from subbyte.compress.plan_file import Plan, parse_plan, read_text, write_plan
 from subbyte.compress.sequence import Encoded, Progress, Sequence
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
-from subbyte.errors import WeightError
+from subbyte.errors import ModelFileError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.inline import inline
 from subbyte.graph.layers import to_onnx_layout
@@ -61,7 +61,7 @@ def compress_network(
     model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
     name = "model" if isinstance(source, onnx.ModelProto) else str(source)
     network = prepare(model, name)
-    _check_layers(network)
+    _check_network(network)
     checkpoints = _open_checkpoints(target, network, samples, options)
     with repeatable():
         written, plan, encoded = _run(network, samples, options, device, checkpoints, progress)
@@ -128,7 +128,14 @@ def coded_module(network: Network, encoded: Encoded, device: torch.device) -> Gr
     return module
 
 
-def _check_layers(network: Network) -> None:
+def _check_network(network: Network) -> None:
+    if network.fixed_batch is not None and network.fixed_batch > 1:
+        raise ModelFileError(
+            "the network runs with one batch size only",
+            where=network.name,
+            expected="an export with a free batch dimension, or with batch 1",
+            got=f"batch {network.fixed_batch}",
+        )
     if not network.layers:
         raise WeightError(
             "nothing to compress", where=network.name, expected="conv or linear layers", got="none"

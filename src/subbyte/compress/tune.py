@@ -105,9 +105,8 @@ class Tuner:
         biases = {}
         for layer in network.layers:
             if layer.name in self._encoded.biases:
-                value = nn.Parameter(self._encoded.biases[layer.name].to(self._device).clone())
-                self._module.set_bias(layer.name, value)
-                biases[layer.name] = value
+                self._module.set_bias(layer.name, self._encoded.biases[layer.name])
+                biases[layer.name] = _bias_parameter(self._module, layer.name)
         return biases
 
     def run(self) -> Encoded:
@@ -190,6 +189,14 @@ class Tuner:
         self._parts.load_state_dict(state["now"])
         optimizer.load_state_dict(state["optimizer"])
         return int(facts["step"]), _Best(float(facts["harm"]), state["best"])
+
+
+def _bias_parameter(module: GraphModule, node: str) -> nn.Parameter:
+    """The parameter that ``module`` itself reads as the bias of layer ``node``."""
+    name = next(step.inputs[2] for step in module.steps if step.name == node)
+    value = module.constant(str(name))
+    assert isinstance(value, nn.Parameter)  # noqa: S101 - what set_bias makes
+    return value
 
 
 def _epochs(count: int, rng: np.random.Generator, skip: int):  # type: ignore[no-untyped-def]

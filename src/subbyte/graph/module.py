@@ -20,6 +20,8 @@ from subbyte.graph.ops.node import to_torch
 class GraphModule(nn.Module):
     """Runs the nodes of a `Network` with torch; batch and device are free.
 
+    ``fixed_batch``: as in `Network`.
+
     Floating-point constants with more than one entry, and all weights and biases of layers,
     are parameters; other constants, and the statistics of BatchNorm, are buffers. Both are
     registered in ``values`` under their ONNX names, with what Python does not allow in a
@@ -29,6 +31,7 @@ class GraphModule(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         graph = network.model.graph
+        self.fixed_batch = network.fixed_batch
         self.input_names = tuple(str(value.name) for value in graph.inputs)
         self.output_names = tuple(str(value.name) for value in graph.outputs)
         self.values = nn.Module()
