@@ -56,11 +56,16 @@ class Moments:
             zeros(groups, rows, self._width),
         )
         self._x, self._t, self._count = zeros(groups, self._width), zeros(groups, rows), 0
+        self._origin_x, self._origin_t = zeros(groups, self._width), zeros(groups, rows)
 
     def add(self, inputs: Tensor, targets: Tensor) -> None:
         """Rows x^ [R, groups, n] and t [R, O] (ConvTranspose: the float input rows)."""
         x = inputs.permute(1, 2, 0)
         t = targets.reshape(len(targets), self.layer.shape.groups, -1).permute(1, 2, 0)
+        if self._count == 0:
+            # Sums of values far from zero would lose their spread to float32's rounding.
+            self._origin_x, self._origin_t = x.mean(2), t.mean(2)
+        x, t = x - self._origin_x[:, :, None], t - self._origin_t[:, :, None]
         self._xx += x @ x.transpose(1, 2)
         self._tx += t @ x.transpose(1, 2)
         self._x += x.sum(2)
@@ -98,7 +103,8 @@ class Moments:
     def bias(self, weight: Tensor, coded: Tensor, bias: Tensor) -> Tensor:
         """The bias [O] that makes the coded layer's mean output the float one's."""
         shape = self.layer.shape
-        mean_x, mean_t = self._x / self._count, self._t / self._count
+        mean_x = self._origin_x + self._x / self._count
+        mean_t = self._origin_t + self._t / self._count
         if self.layer.op != "ConvTranspose":
             rows = coded.reshape(shape.groups, -1, self._width)
             predicted = (rows @ mean_x[:, :, None])[:, :, 0]
