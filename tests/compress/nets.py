@@ -1,0 +1,111 @@
+"""Networks, samples and runs in small, for the tests of compression."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import helper
+
+from subbyte.compress.checkpoint import Checkpoints
+from subbyte.compress.sequence import Encoded, Sequence
+from subbyte.data import Samples, as_samples
+from subbyte.graph.inputs import input_specs
+from subbyte.graph.network import Layer, Network
+from subbyte.graph.read import prepare
+from tests import tiny
+
+DATA = Path(os.environ.get("SUBBYTE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data folder: set SUBBYTE_DATA")
+CPU = torch.device("cpu")
+
+Array = NDArray[np.float32]
+
+
+def silent(stage: str, done: int, total: int, detail: str) -> None:
+    """No progress."""
+
+
+def normal(seed: int, *shape: int) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def smooth_images(count: int, channels: int = 3, size: int = 8, seed: int = 1) -> Array:
+    """Images whose pixels and channels depend on each other, as those of the world do."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.standard_normal((count, channels, size // 2, size // 2))
+    image = coarse.repeat(2, 2).repeat(2, 3) + 0.2 * rng.standard_normal(
+        (count, channels, size, size)
+    )
+    mix = rng.standard_normal((channels, channels))
+    return np.einsum("nchw,dc->ndhw", image, mix).astype(np.float32)
+
+
+def one_layer(
+    kind: str, weight: Array, rank: int, channels: int, bias: bool = True, **attributes: Any
+) -> Network:
+    """x [N, channels, ...] -> one Conv or ConvTranspose node."""
+    size: list[int | str] = ["N", channels, *(f"s{axis}" for axis in range(rank))]
+    out: list[int | str] = ["N", "o", *(f"t{axis}" for axis in range(rank))]
+    count = weight.shape[0] if kind == "Conv" else weight.shape[1] * attributes.get("group", 1)
+    constants = {"w": weight} | ({"b": normal(9, count)} if bias else {})
+    node = helper.make_node(kind, ["x", *constants], ["y"], "layer", **attributes)
+    return prepare(tiny.build([node], constants, {"x": size}, {"y": out}), "one")
+
+
+def matmul(weight: Array, rank: int, left: bool) -> Network:
+    """x @ weight, or weight @ x, with x of ``rank`` axes."""
+    shape: list[int | str] = ["N", *(f"s{axis}" for axis in range(rank - 1))]
+    shape[-2 if left else -1] = weight.shape[1 if left else 0]
+    out: list[int | str] = ["N", *(f"t{axis}" for axis in range(rank - 1))]
+    inputs = ["w", "x"] if left else ["x", "w"]
+    node = helper.make_node("MatMul", inputs, ["y"], "layer")
+    return prepare(tiny.build([node], {"w": weight}, {"x": shape}, {"y": out}), "matmul")
+
+
+def weight_of(layer: Layer) -> torch.Tensor:
+    """The float weight [O, T, I]."""
+    from subbyte.graph.layers import canonical
+    from subbyte.graph.topology import known
+
+    value = known(layer.node.inputs[1])
+    assert value is not None
+    return torch.from_numpy(canonical(layer, np.array(value, np.float32)).copy())
+
+
+def samples_for(model: onnx.ModelProto, data: Any) -> Samples:
+    return as_samples(data, input_specs(model))
+
+
+def encode(
+    model: onnx.ModelProto, data: Any, plan: dict[str, Any], folder: Path, seed: int = 0
+) -> tuple[Sequence, Encoded, Network]:
+    """Run a `Sequence` over ``model``, its checkpoints in ``folder``."""
+    network = prepare(model, "net")
+    checkpoints = Checkpoints(folder, "key", keep=True)
+    sequence = Sequence(network, samples_for(model, data), plan, seed, CPU, checkpoints, silent)
+    return sequence, sequence.run(), network
+
+
+def plan_of(model: onnx.ModelProto, options: Any) -> dict[str, Any]:
+    """The same options for every layer."""
+    return {layer.weight: options for layer in prepare(model, "net").layers}
+
+
+def run(path: Path, data: Any) -> Array:
+    """The compressed file's output in ONNX Runtime."""
+    import subbyte
+
+    return np.asarray(subbyte.load(path).run(data))
+
+
+def relative(got: Any, wanted: Any) -> float:
+    """Squared error over the variance of ``wanted``."""
+    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+    return float(((got - wanted) ** 2).mean() / wanted.var())
