@@ -6,7 +6,6 @@ import copy
 import os
 from pathlib import Path
 
-import google.protobuf.message  # type: ignore[import-untyped]
 import onnx
 import onnx.checker
 import onnx.external_data_helper
@@ -20,6 +19,7 @@ from subbyte.errors import (
     UnsupportedOperatorError,
 )
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
+from subbyte.graph.inputs import parse_model
 from subbyte.graph.network import Network
 from subbyte.graph.ops import OPERATORS, build_kernel, unsupported
 from subbyte.graph.ops.node import node_form
@@ -45,19 +45,7 @@ def read_network(path: str | os.PathLike[str]) -> Network:
 
 def load_model(path: Path) -> onnx.ModelProto:
     """Parse an ONNX file and load its external data; raises `ModelFileError`."""
-    where = str(path)
-    try:
-        model = onnx.load_model(path, load_external_data=False)
-    except OSError as error:
-        raise ModelFileError(
-            "model file cannot be read", where=where, got=error.strerror
-        ) from error
-    except google.protobuf.message.DecodeError as error:
-        raise ModelFileError(
-            "not an ONNX file, or a truncated one", where=where, got=str(error)
-        ) from error
-    if not model.graph.node:
-        raise ModelFileError("not an ONNX file", where=where, got="a graph without nodes")
+    model, where = parse_model(path), str(path)
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
