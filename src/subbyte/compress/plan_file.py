@@ -32,7 +32,7 @@ def read_plan(path: Path, layers: list[Layer]) -> Plan:
 def read_text(path: Path) -> str:
     """The plan file's text, or `OptionError`."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         reason = error.strerror or str(error)
         raise OptionError("cannot read the plan", where=str(path), got=reason) from error
@@ -109,4 +109,6 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
 
 def _quoted(name: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    # TOML takes no control characters as they are.
+    plain = "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in escaped)
+    return f'"{plain}"'
