@@ -17,7 +17,7 @@ from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
-from subbyte.compress.plan_file import Plan, parse_plan, read_text, write_plan
+from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text, write_plan
 from subbyte.compress.sequence import Encoded, Progress, Sequence
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
@@ -26,7 +26,7 @@ from subbyte.files import check_writable, write_atomic
 from subbyte.graph.inline import inline
 from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Network
 from subbyte.graph.read import load_model, prepare
 from subbyte.graph.write import write_network
 from subbyte.methods import decode_weight
@@ -182,7 +182,7 @@ def _plan(
     checkpoints: Checkpoints,
     progress: Progress,
 ) -> Plan:
-    layers: list[Layer] = list({layer.weight: layer for layer in network.layers}.values())
+    layers = planned_layers(network)
     found = checkpoints.load("plan")
     if found is not None:
         return parse_plan(str(found[1]), layers, str(checkpoints.folder))

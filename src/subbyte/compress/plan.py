@@ -16,7 +16,7 @@ from subbyte.compress.candidates import (
 from subbyte.compress.device import few_threads
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan_file import EIGHT_BITS, Plan, read_plan
+from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
 from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
 from subbyte.data import Samples
@@ -35,7 +35,7 @@ def make_plan(
     progress: Progress,
 ) -> Plan:
     """The options of every layer, by weight name."""
-    layers = list({layer.weight: layer for layer in network.layers}.values())
+    layers = planned_layers(network)
     if options.plan is not None:
         return read_plan(options.plan, layers)
     if options.bits is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from subbyte.compress.encode import LayerOptions
 from subbyte.errors import OptionError
-from subbyte.graph.network import Layer
+from subbyte.graph.network import Layer, Network
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 
@@ -19,6 +19,14 @@ EIGHT_BITS = ScalarOptions(8)
 
 _PRODUCT_KEYS = {"group": int, "words": int, "gain": int, "shared": bool}
 _SCALAR_KEYS = {"bits": int}
+
+
+def planned_layers(network: Network) -> list[Layer]:
+    """One layer a weight, the first that reads it, in the order in which they run."""
+    found: dict[str, Layer] = {}
+    for layer in network.layers:
+        found.setdefault(layer.weight, layer)
+    return list(found.values())
 
 
 def read_plan(path: Path, layers: list[Layer]) -> Plan:
