@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -96,7 +98,7 @@ def test_any_chunking_gives_the_same(cuts: list[int]) -> None:
     layer = conv_layer(groups=3)
     x, t = rows_of(layer, 3)
     edges = [0, *sorted(cuts), ROWS]
-    sizes = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+    sizes = [b - a for a, b in itertools.pairwise(edges)]
     whole, parts = summed(layer, x, t, [ROWS]), summed(layer, x, t, sizes)
     weight = weight_of(layer)
     for name in ("weight", "moments"):

@@ -1,0 +1,309 @@
+"""Planning: what is chosen, within which budget, and how far it is from the best."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+import subbyte
+from subbyte.compress.candidates import Candidate, keeps_eight_bits, layer_candidates
+from subbyte.compress.encode import LayerOptions, stored_bytes
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan import choose, make_plan
+from subbyte.compress.plan_file import EIGHT_BITS, Plan
+from subbyte.compress.statistics import LayerStatistics, collect
+from subbyte.errors import BudgetError, OptionError
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Network
+from subbyte.graph.read import prepare
+from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.report import inspect
+from tests import tiny
+from tests.compress.nets import CPU, normal, one_layer, samples_for, silent, weight_of
+
+MODEL = tiny.classifier(tiny.conv_weights(width=32))
+IMAGES = normal(0, 24, 3, 6, 6)
+COUNT = 32 * 27 + 32 * 32 * 9 + 4 * 32
+
+
+def plan_anew(**options: object) -> Plan:
+    wanted = CompressOptions(**options)  # type: ignore[arg-type]
+    return make_plan(prepare(MODEL, "net"), samples_for(MODEL, IMAGES), wanted, CPU, silent)
+
+
+planned = functools.cache(plan_anew)
+
+
+def bits_of(plan: Plan) -> float:
+    layers = {layer.weight: layer for layer in prepare(MODEL, "net").layers}
+    return 8 * sum(stored_bytes(layers[w], options) for w, options in plan.items()) / COUNT
+
+
+# choose
+
+
+def candidates(rng: np.random.Generator, count: int) -> list[Candidate]:
+    """Ways to code a layer, as they are: error falls by about 4 with every bit."""
+    size, share = rng.integers(100, 3000), rng.uniform(0.5, 2)
+    bits = np.sort(rng.uniform(0.5, 4, count))
+    return [
+        Candidate(EIGHT_BITS, int(size * b / 8) + i, float(share * 4**-b * rng.uniform(0.8, 1.3)))
+        for i, b in enumerate(bits)
+    ]
+
+
+def instance(seed: int, layers: int, count: int) -> dict[str, list[Candidate]]:
+    rng = np.random.default_rng(seed)
+    return {f"w{number}": candidates(rng, count) for number in range(layers)}
+
+
+def extent(choices: dict[str, list[Candidate]]) -> tuple[int, int]:
+    least = sum(min(c.bytes for c in found) for found in choices.values())
+    return least, sum(max(c.bytes for c in found) for found in choices.values())
+
+
+def largest_step(found: list[Candidate]) -> float:
+    """The largest fall of harm between neighbours on the lower convex hull."""
+    hull: list[Candidate] = []
+    for c in sorted(found, key=lambda c: (c.bytes, c.harm)):
+        if hull and c.harm >= hull[-1].harm:
+            continue
+        while len(hull) > 1 and (hull[-1].harm - hull[-2].harm) * (c.bytes - hull[-2].bytes) >= (
+            c.harm - hull[-2].harm
+        ) * (hull[-1].bytes - hull[-2].bytes):
+            hull.pop()
+        hull.append(c)
+    return max((a.harm - b.harm for a, b in itertools.pairwise(hull)), default=0.0)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.floats(0, 1), st.integers(1, 4), st.integers(1, 6))
+def test_choice_is_near_the_best(seed: int, part: float, layers: int, count: int) -> None:
+    choices = instance(seed, layers, count)
+    least, most = extent(choices)
+    budget = least + part * (most - least)
+    found = choose(choices, budget)
+    assert sum(c.bytes for c in found.values()) <= budget
+    assert all(c in choices[name] for name, c in found.items())
+    best = min(
+        sum(c.harm for c in chosen)
+        for chosen in itertools.product(*choices.values())
+        if sum(c.bytes for c in chosen) <= budget
+    )
+    gap = max(largest_step(found) for found in choices.values())
+    harm = sum(c.harm for c in found.values())
+    assert best <= harm * (1 + 1e-9)
+    assert harm <= best + gap + 1e-12
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_more_budget_never_harms_more(seed: int) -> None:
+    choices = instance(seed, 6, 20)
+    least, most = extent(choices)
+    harms = [
+        sum(c.harm for c in choose(choices, budget).values())
+        for budget in np.linspace(least, most, 25)
+    ]
+    assert all(b <= a * (1 + 1e-9) for a, b in itertools.pairwise(harms))
+    assert harms[-1] == pytest.approx(sum(min(c.harm for c in f) for f in choices.values()))
+
+
+def test_least_budget_takes_the_smallest() -> None:
+    choices = instance(0, 3, 5)
+    least, _ = extent(choices)
+    found = choose(choices, least)
+    assert sum(c.bytes for c in found.values()) == least
+
+
+def test_larger_but_worse_is_never_chosen() -> None:
+    small, worse = Candidate(EIGHT_BITS, 10, 0.1), Candidate(ScalarOptions(2), 20, 0.2)
+    assert choose({"a": [worse, small]}, 100)["a"] is small
+
+
+# Plans of a network
+
+
+@pytest.mark.parametrize("method", ["product", "scalar"])
+@pytest.mark.parametrize("bits", [1.9, 2.5, 3.3])
+def test_budget_holds_in_the_file(method: str, bits: float, tmp_path: Path) -> None:
+    if method == "scalar" and bits < 2:
+        bits = 2.9
+    options = {"method": method, "bits": bits, "activations": "float"}
+    found = subbyte.compress(MODEL, tmp_path / "a.onnx", IMAGES, **options)
+    result = inspect(tmp_path / "a.onnx")
+    assert result["weight_count"] == COUNT
+    assert result["bits_per_weight"] <= bits
+    assert result["bits_per_weight"] == pytest.approx(bits_of(found.plan), abs=1e-9)
+    rows = {row["name"]: row["bytes"] for row in result["layers"]}
+    for layer in prepare(MODEL, "net").layers:
+        assert rows[layer.name] == stored_bytes(layer, found.plan[layer.weight])
+
+
+def test_larger_budgets_are_used() -> None:
+    used = [bits_of(planned(bits=bits)) for bits in (1.8, 2.2, 2.6, 3.0, 3.6)]
+    assert used == sorted(used)
+    assert all(bits - 0.35 < got <= bits for got, bits in zip(used, (1.8, 2.2, 2.6), strict=False))
+
+
+def test_group_is_the_least_allowed_with_bits() -> None:
+    forms = [o for o in planned(bits=1.8, group=4).values() if isinstance(o, ProductOptions)]
+    assert forms
+    assert all(o.group >= 4 for o in forms)
+
+
+def test_gain_is_the_one_asked_for() -> None:
+    for gain in (0, 2):
+        forms = [o for o in planned(bits=2.2, gain=gain).values() if isinstance(o, ProductOptions)]
+        assert forms
+        assert {o.gain for o in forms} == {gain}
+
+
+def test_plan_without_bits() -> None:
+    assert planned() == {
+        "conv1.weight": EIGHT_BITS,
+        "conv2.weight": ProductOptions(4, 16, 3),
+        "head.weight": EIGHT_BITS,
+    }
+    assert planned(group=6, gain=0)["conv2.weight"] == ProductOptions(6, 16, 0)
+    assert planned(method="scalar")["conv2.weight"] == ScalarOptions(4)
+
+
+def test_precise_layers_keep_eight_bits_while_they_can() -> None:
+    plan = planned(bits=2.0)
+    assert plan["conv1.weight"] == plan["head.weight"] == EIGHT_BITS
+    low = planned(bits=1.3)
+    assert bits_of(low) <= 1.3
+    assert EIGHT_BITS not in (low["conv1.weight"], low["head.weight"])
+
+
+def kept(network: Network) -> bool:
+    return keeps_eight_bits(network.layers[0])
+
+
+def test_which_layers_keep_eight_bits() -> None:
+    plain = normal(0, 32, 32, 3, 3)
+    assert not kept(one_layer("Conv", plain, 2, 32))
+    assert not kept(one_layer("Conv", plain[:, :8], 2, 32, group=4))
+    assert kept(one_layer("Conv", normal(0, 1200, 1, 3, 3), 2, 1200, group=1200))
+    assert kept(one_layer("Conv", normal(0, 100, 3, 7, 7), 2, 3))
+    assert kept(one_layer("Conv", normal(0, 10, 102, 1, 1), 2, 102))
+    assert not kept(one_layer("Conv", normal(0, 16, 64, 1, 1), 2, 64))
+    assert kept(one_layer("Conv", normal(0, 200, 15, 1, 1), 2, 15))
+
+
+@pytest.mark.parametrize("method", ["product", "scalar"])
+def test_out_of_reach_names_the_least_that_works(method: str) -> None:
+    with pytest.raises(BudgetError, match=r"--bits out of reach.*got 0\.5") as error:
+        planned(method=method, bits=0.5)
+    named = re.search(r"at least ([0-9.]+) bits", str(error.value))
+    assert named is not None
+    least = float(named[1])
+    assert bits_of(planned(method=method, bits=least)) <= least
+    with pytest.raises(BudgetError):
+        planned(method=method, bits=least - 0.002)
+
+
+def test_plan_is_the_same_twice_and_the_seed_matters_little() -> None:
+    assert planned(bits=2.2) == plan_anew(bits=2.2)
+    assert abs(bits_of(planned(bits=2.2, seed=5)) - bits_of(planned(bits=2.2))) < 0.3
+
+
+def test_options_that_exclude_each_other(tmp_path: Path) -> None:
+    for wrong in (
+        {"method": "scalar", "group": 4},
+        {"method": "scalar", "gain": 0},
+        {"plan": tmp_path, "bits": 2.0},
+        {"plan": tmp_path, "group": 4},
+        {"bits": 9.0},
+        {"bits": float("nan")},
+        {"group": 5},
+        {"gain": 5},
+        {"tune": -1},
+        {"seed": -1},
+        {"method": "ternary"},
+        {"activations": "int4"},
+    ):
+        with pytest.raises(OptionError):
+            CompressOptions(**wrong)  # type: ignore[arg-type]
+
+
+# A weight that two nodes read, with another layer between them
+
+
+def shared_weight() -> Network:
+    weights = {"a": normal(1, 32, 32, 3, 3), "b": normal(2, 32, 32, 1, 1)}
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["y1"], "first", pads=[1] * 4),
+        helper.make_node("Conv", ["y1", "b"], ["y2"], "between"),
+        helper.make_node("Conv", ["y2", "a"], ["y"], "again", pads=[1] * 4),
+    ]
+    shape: list[int | str] = ["N", 32, 6, 6]
+    return prepare(tiny.build(nodes, weights, {"x": shape}, {"y": shape}), "shared")
+
+
+def test_plan_for_a_weight_read_twice() -> None:
+    network = shared_weight()
+    samples = samples_for(tiny.build([], {}, {"x": ["N", 32, 6, 6]}, {}), normal(3, 8, 32, 6, 6))
+    plan = make_plan(network, samples, CompressOptions(bits=2.2), CPU, silent)
+    assert set(plan) == {"a", "b"}
+    layers = {layer.weight: layer for layer in network.layers}
+    stored = sum(stored_bytes(layers[name], options) for name, options in plan.items())
+    assert 8 * stored <= 2.2 * (32 * 32 * 9 + 32 * 32)
+
+
+# Candidates: what is predicted
+
+
+@pytest.fixture(scope="module")
+def predicted() -> list[Candidate]:
+    network = prepare(MODEL, "net")
+    layer = network.layers[1]
+    data = collect(
+        GraphModule(network).eval(), list(network.layers), samples_for(MODEL, IMAGES), CPU
+    )
+    return layer_candidates(
+        layer, weight_of(layer), data[layer.weight], CompressOptions(bits=2.0), seed=0
+    )
+
+
+def test_predicted_harm_falls_with_gain_bits_and_smaller_groups(
+    predicted: list[Candidate],
+) -> None:
+    harm: dict[LayerOptions, float] = {c.options: c.harm for c in predicted}
+    for group in (2, 4, 8):
+        falls = [harm[ProductOptions(group, 16, gain, False)] for gain in (0, 1, 3)]
+        assert falls == sorted(falls, reverse=True)
+    for gain in (0, 3):
+        falls = [harm[ProductOptions(group, 16, gain, False)] for group in (8, 6, 4, 3, 2)]
+        assert falls == sorted(falls, reverse=True)
+    assert all(0 < c.harm < 2 for c in predicted)
+    for form in harm:
+        if isinstance(form, ProductOptions) and form.shared:
+            assert harm[form] >= 0.9 * harm[replace(form, shared=False)]
+
+
+def test_statistics_are_the_inputs_covariance() -> None:
+    network = one_layer("Conv", normal(0, 8, 5, 1, 1), 2, 5)
+    x = normal(1, 12, 5, 4, 4) + 0.7
+    samples = samples_for(tiny.build([], {}, {"x": ["N", 5, "h", "w"]}, {}), x)
+    layer = network.layers[0]
+    module = GraphModule(network).eval()
+    found: LayerStatistics = collect(module, [layer], samples, CPU)[layer.weight]
+    rows = x.transpose(0, 2, 3, 1).reshape(-1, 5)
+    assert found.blocks.shape == (1, 1, 24, 24)
+    covariance = np.cov(rows.T, bias=True)
+    np.testing.assert_allclose(found.blocks[0, 0, :5, :5].numpy(), covariance, atol=1e-4)
+    assert not found.blocks[0, 0, 5:].any()
+    weight = weight_of(layer)[:, 0].numpy()
+    energy = np.trace(weight @ covariance @ weight.T)
+    assert found.energy == pytest.approx(energy, rel=1e-3)
