@@ -32,7 +32,8 @@ class ActivationStore:
         self._forget(key)
         size = sum(value.numel() * value.element_size() for value in environment.values())
         if sum(self._bytes.values()) + size <= self._limit:
-            self._held[key], self._bytes[key] = environment, size
+            self._held[key] = {name: _alone(value) for name, value in environment.items()}
+            self._bytes[key] = size
             return
         try:
             torch.save({k: v.clone() for k, v in environment.items()}, self._path(key))
@@ -64,3 +65,9 @@ class ActivationStore:
 
     def _path(self, key: tuple[str, int]) -> Path:
         return Path(self._folder.name) / f"{key[0]}-{key[1]}.pt"
+
+
+def _alone(value: Tensor) -> Tensor:
+    """``value``, copied if it is a part of something larger that it would keep alive."""
+    shown = value.numel() * value.element_size()
+    return value.clone() if value.untyped_storage().nbytes() > shown else value
