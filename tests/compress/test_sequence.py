@@ -210,7 +210,7 @@ def test_same_bytes_twice_and_not_with_another_seed(tmp_path: Path) -> None:
 def test_resumed_from_its_checkpoints(tmp_path: Path) -> None:
     model = chain()
     first, whole, _ = encode(model, images(), plan_of(model, COARSE), tmp_path)
-    (tmp_path / "layer-2.npz").unlink()
+    (tmp_path / "layer-2.checkpoint").unlink()
     second, again, _ = encode(model, images(), plan_of(model, COARSE), tmp_path)
     assert same(whole, again)
     assert whole.losses == again.losses

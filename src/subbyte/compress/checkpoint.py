@@ -1,11 +1,13 @@
 """Checkpoints of a run: one file a finished piece of work, written whole or not at all.
 
-A work folder belongs to one job: the same network, samples and options. The job's key is
-in every file; files with another key are not used and are overwritten.
+A work folder belongs to one job: the same network, samples and options. Every file begins
+with the SHA-256 of the job's key and its content; files of another job, or damaged ones,
+are not used: their work is done again, and they are overwritten.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 from subbyte.errors import OutputError
 from subbyte.files import write_atomic
 from subbyte.methods.coded import CodedWeight, WeightShape
+
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -35,21 +39,23 @@ class Checkpoints:
 
     def save(self, name: str, arrays: Arrays, facts: object = None) -> None:
         """Write ``arrays`` and JSON-able ``facts`` under ``name``."""
-        header = json.dumps({"key": self._key, "facts": facts})
         buffer = io.BytesIO()
-        np.savez(buffer, **{"": np.array(header)}, **arrays)  # type: ignore[arg-type]
-        write_atomic(self._path(name), buffer.getvalue())
+        np.savez(buffer, **{"": np.array(json.dumps(facts))}, **arrays)  # type: ignore[arg-type]
+        payload = buffer.getvalue()
+        write_atomic(self._path(name), self._digest(payload) + payload)
 
     def load(self, name: str) -> tuple[Arrays, object] | None:
         """What `save` wrote under ``name`` for this job; None if nothing (whole) is there."""
         path = self._path(name)
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file[""]))
-            if header["key"] != self._key:
-                return None
-            return {k: file[k] for k in file.files if k}, header["facts"]
+        data = path.read_bytes()
+        digest, payload = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
+        if digest != self._digest(payload):
+            return None
+        with np.load(io.BytesIO(payload), allow_pickle=False) as file:
+            facts = json.loads(str(file[""]))
+            return {k: file[k] for k in file.files if k}, facts
 
     def save_weight(self, name: str, coded: CodedWeight, extra: Arrays) -> None:
         """Write a coded weight and other arrays under ``name``."""
@@ -70,7 +76,7 @@ class Checkpoints:
         if found is None:
             return None
         arrays, facts = found
-        assert isinstance(facts, dict)  # noqa: S101 - our own file, checked by its key
+        assert isinstance(facts, dict)  # noqa: S101 - our own file, checked by its digest
         coded = CodedWeight(
             method=facts["method"],
             variant=facts["variant"],
@@ -85,6 +91,9 @@ class Checkpoints:
         if not self._keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _digest(self, payload: bytes) -> bytes:
+        return hashlib.sha256(self._key.encode() + payload).digest()
+
     def _path(self, name: str) -> Path:
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-        return self.folder / f"{safe}.npz"
+        return self.folder / f"{safe}.checkpoint"

@@ -1,0 +1,110 @@
+"""Checkpoints: whole, of this job, or not there at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from subbyte.compress.checkpoint import Checkpoints
+from subbyte.errors import OutputError
+from subbyte.methods import WeightShape
+from subbyte.methods.scalar import form
+from tests.compress.nets import normal
+
+ARRAYS = {"bias": normal(0, 7), "codes": np.arange(40, dtype=np.uint8)}
+
+
+def open_at(folder: Path, key: str = "key", keep: bool = True) -> Checkpoints:
+    return Checkpoints(folder, key, keep)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    open_at(tmp_path).save("layer-0", ARRAYS, {"step": 3})
+    found = open_at(tmp_path).load("layer-0")
+    assert found is not None
+    assert found[1] == {"step": 3}
+    assert found[0].keys() == ARRAYS.keys()
+    for name, array in found[0].items():
+        assert array.dtype == ARRAYS[name].dtype
+        assert np.array_equal(array, ARRAYS[name])
+    assert open_at(tmp_path).load("layer-1") is None
+
+
+def test_weight_round_trip(tmp_path: Path) -> None:
+    shape = WeightShape(4, 9, 3, 2)
+    levels = np.random.default_rng(0).integers(-4, 4, (4, 9, 3))
+    coded = form.pack(shape, 3, "zero", levels, np.abs(normal(0, 4)))
+    open_at(tmp_path).save_weight("layer-0", coded, {"loss": np.array(0.25)})
+    found = open_at(tmp_path).load_weight("layer-0")
+    assert found is not None
+    again, extra = found
+    assert (again.method, again.variant, again.shape) == (coded.method, coded.variant, shape)
+    assert again.attributes == coded.attributes
+    assert list(again.inputs) == list(coded.inputs)
+    assert all(np.array_equal(again.inputs[k], coded.inputs[k]) for k in coded.inputs)
+    assert extra == {"loss": np.array(0.25)}
+
+
+def test_another_job_does_not_read_it(tmp_path: Path) -> None:
+    open_at(tmp_path, "one").save("plan", {}, "text")
+    assert open_at(tmp_path, "two").load("plan") is None
+    assert open_at(tmp_path, "one").load("plan") == ({}, "text")
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.floats(0, 1, exclude_max=True))
+def test_truncated_files_are_not_there(
+    tmp_path_factory: pytest.TempPathFactory, part: float
+) -> None:
+    folder = tmp_path_factory.mktemp("work")
+    open_at(folder).save("layer-0", ARRAYS, {"step": 3})
+    path = folder / "layer-0.checkpoint"
+    data = path.read_bytes()
+    path.write_bytes(data[: int(part * len(data))])
+    assert open_at(folder).load("layer-0") is None
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+def test_altered_files_are_not_there(
+    tmp_path_factory: pytest.TempPathFactory, part: float, flip: int
+) -> None:
+    folder = tmp_path_factory.mktemp("work")
+    open_at(folder).save("layer-0", ARRAYS, {"step": 3})
+    path = folder / "layer-0.checkpoint"
+    data = bytearray(path.read_bytes())
+    data[int(part * len(data))] ^= flip
+    path.write_bytes(bytes(data))
+    assert open_at(folder).load("layer-0") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x05\x06" + bytes(18), bytes(100)])
+def test_files_of_someone_else_are_not_there(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "layer-0.checkpoint").write_bytes(content)
+    assert open_at(tmp_path).load("layer-0") is None
+
+
+def test_arrays_without_a_digest_are_not_there(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", bias=np.zeros(3))
+    (tmp_path / "a.npz").rename(tmp_path / "layer-0.checkpoint")
+    assert open_at(tmp_path).load("layer-0") is None
+
+
+def test_folder_goes_unless_it_was_asked_for(tmp_path: Path) -> None:
+    for keep in (True, False):
+        checkpoints = open_at(tmp_path / str(keep), keep=keep)
+        checkpoints.save("plan", {}, None)
+        checkpoints.done()
+        assert (tmp_path / str(keep)).exists() == keep
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot make the work folder"):
+        open_at(tmp_path / "file" / "work")
+    with pytest.raises(OutputError, match="cannot make the work folder"):
+        open_at(tmp_path / "file")
