@@ -36,6 +36,9 @@ class CompressOptions:
     samples: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("plan", "work"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(value))
         self._check_choices()
         self._check_ranges()
         self._check_combinations()
