@@ -17,6 +17,7 @@ from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.sequence import Encoded, Sequence
 from subbyte.data import Samples, as_samples
 from subbyte.graph.inputs import input_specs
+from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import prepare
 from tests import tiny
@@ -109,3 +110,28 @@ def relative(got: Any, wanted: Any) -> float:
     """Squared error over the variance of ``wanted``."""
     got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
     return float(((got - wanted) ** 2).mean() / wanted.var())
+
+
+def classifier(images: Array, seed: int = 0) -> onnx.ModelProto:
+    """`tiny.classifier`, its scores centred and spread so that ``images`` differ in class."""
+    weights = tiny.conv_weights(seed)
+    scores = GraphModule(prepare(tiny.classifier(weights), "net")).eval()(torch.from_numpy(images))
+    mean, spread = scores.detach().mean(0).numpy(), scores.detach().std(0).numpy()
+    weights["head.weight"] = weights["head.weight"] * (2 / spread)[:, None]
+    weights["head.bias"] = (weights["head.bias"] - mean) * (2 / spread)
+    return tiny.classifier(weights)
+
+
+ROUGH_PLAN = """
+[layers.conv1]
+method = "scalar"
+bits = 2
+[layers.conv2]
+method = "product"
+group = 16
+gain = 0
+[layers.head]
+method = "scalar"
+bits = 2
+"""
+"""A plan for `classifier` that loses much: the codes of conv2 move in tuning."""
