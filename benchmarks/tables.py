@@ -89,10 +89,7 @@ def networks_page(records: Sequence[Record], notes: dict[str, str]) -> str:
             "",
             *table(("network", "calibrated on", "tested on"), map(_samples_row, names)),
             "",
-            "## What was lost, and why",
-            "",
-            *(f"- **{name}**: {notes[name]}" for name in names if name in notes),
-            "",
+            *_explanations([name for name in names if name in notes], notes),
             "## Where",
             "",
             *_machines(records),
@@ -142,6 +139,13 @@ def fill(page: str, text: str) -> str:
     if not begin or not end:
         raise SystemExit(f"no place for the table: {_BEGIN} ... {_END}")
     return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def _explanations(names: Sequence[str], notes: dict[str, str]) -> list[str]:
+    if not names:
+        return []
+    lines = (f"- **{name}**: {notes[name]}" for name in names)
+    return ["## What was lost, and why", "", *lines, ""]
 
 
 def _full_row(record: Record) -> list[str]:

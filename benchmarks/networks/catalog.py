@@ -132,7 +132,7 @@ NETWORKS: dict[str, NetworkRow] = {
             "segmentation",
             lambda data, _: datasets.camvid(data),
             57.08,
-            "123 CamVid training images",
+            "32 of CamVid's training images",
             "117 CamVid test images",
             Preprocessing(
                 1.0,
@@ -141,6 +141,7 @@ NETWORKS: dict[str, NetworkRow] = {
                 (72.12571 * 255, 72.69075 * 255, 69.90435 * 255),
                 "nhwc",
             ),
+            samples=32,
         ),
         NetworkRow(
             "kwt1",
