@@ -21,7 +21,7 @@ from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_te
 from subbyte.compress.sequence import Encoded, Progress, Sequence
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
-from subbyte.errors import ModelFileError, WeightError
+from subbyte.errors import CalibrationError, ModelFileError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.inline import inline
 from subbyte.graph.layers import to_onnx_layout
@@ -58,6 +58,10 @@ def compress_network(
     """
     target = check_writable(output)
     device = open_device(options.device)
+    if options.tune and len(samples) < 2:
+        raise CalibrationError(
+            "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
+        )
     model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
     name = "model" if isinstance(source, onnx.ModelProto) else str(source)
     network = prepare(model, name)
