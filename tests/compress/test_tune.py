@@ -167,14 +167,16 @@ def test_scales_and_codebooks_are_trained(part: str, make: MakeTuner) -> None:
     assert all(not torch.equal(value, before[name]) for name, value in found.items())
 
 
-def test_codes_move_only_where_the_error_is_large(
-    make: MakeTuner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(tune_module.RATES, "latent", 0.05)
-    # Each state is said to be the best so far: what is returned is the last one.
+@pytest.fixture
+def _codes_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes move soon; the last state is said to be the best, so that it is returned."""
+    monkeypatch.setitem(tune_module.RATES, "latent", 0.3)
     falling = itertools.count(0, -1)
     monkeypatch.setattr(Tuner, "_harm", lambda _: float(next(falling)))
 
+
+@pytest.mark.usefixtures("_codes_move")
+def test_codes_move_only_where_the_error_is_large(make: MakeTuner) -> None:
     def codes(encoded: Encoded) -> np.ndarray:
         return np.array(encoded.weights["conv2.weight"].inputs["codes"])
 
@@ -201,6 +203,7 @@ def test_same_twice(make: MakeTuner) -> None:
     assert not same(make(12).run(), make(12, seed=1).run())
 
 
+@pytest.mark.usefixtures("_codes_move")
 @pytest.mark.parametrize("at", [3, 5, 8, 11])
 def test_interrupted_in_the_middle(at: int, make: MakeTuner) -> None:
     """At a checkpoint, and between two."""

@@ -3,8 +3,10 @@
 Two passes over a part of the samples: extremes first, then a histogram between them. The
 range is the one with the least expected squared error of quantizing to uint8 (rounding
 inside it, clipping outside), searched over shares of the extreme; it never clips more
-than 1 value in 10,000 (so it is at least the 99.99 percentile). Values whose error stays
-above `HOPELESS` of their variance are not fit for 8 bits: they stay float.
+than 1 value in 10,000 (so it is at least the 99.99 percentile). Then every layer is run on
+inputs rounded to their ranges: where that alone moves its output by more than `HOPELESS`
+of the output's variance, the input is not fit for 8 bits and stays float. (The input's own
+variance would not tell: one large channel hides what happens to all the others.)
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from subbyte.compress.patches import output_rows
 from subbyte.compress.sequence import Progress, chunk_size
 from subbyte.data import Samples
 from subbyte.graph.groups import CarriedValue, Group
 from subbyte.graph.islands import IslandPlan, plan_islands
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Network
+from subbyte.graph.network import Layer, Network
 from subbyte.graph.quant import QuantParams
 
 RANGE_SAMPLES = 512
@@ -31,6 +34,7 @@ BINS = 4096
 SHARES = np.linspace(0.3, 1.0, 71)
 CLIPPED = 1e-4
 HOPELESS = 0.01
+LOSS_SAMPLES = 64
 
 
 @dataclass
@@ -50,11 +54,10 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Range:
-    """[low, high], and the share of the variance that carrying it in uint8 loses."""
+    """The values [low, high] that are carried; what lies beyond is clipped."""
 
     low: float
     high: float
-    loss: float
 
 
 def quantize_activations(
@@ -66,28 +69,82 @@ def quantize_activations(
 ) -> tuple[IslandPlan, dict[str, QuantParams]]:
     """The islands of the compressed network ``module`` and the parameters of their values."""
     plan = plan_islands(network)
-    ranges = measure(module, plan.groups, samples, device, progress)
+    params = _params(plan, measure(module, plan.groups, samples, device, progress))
+    lost = input_losses(network, module, plan, params, samples, device)
     hopeless = {
-        name: f"range not fit for 8 bits ({100 * found.loss:.1f}% of the variance lost)"
-        for name, found in ranges.items()
-        if found.loss > HOPELESS
+        name: f"range not fit for 8 bits: {100 * loss:.1f}% of {layer}'s output lost"
+        for name, (loss, layer) in lost.items()
+        if loss > HOPELESS
     }
-    if hopeless:
-        plan = plan_islands(network, keep_float=_members(plan.groups, hopeless))
-        ranges = measure(module, plan.groups, samples, device, progress)
-    return plan, {
+    if not hopeless:
+        return plan, params
+    plan = plan_islands(network, keep_float=hopeless)
+    return plan, _params(plan, measure(module, plan.groups, samples, device, progress))
+
+
+def _params(plan: IslandPlan, ranges: Mapping[str, Range]) -> dict[str, QuantParams]:
+    return {
         group.name: group.params(ranges[group.name].low, ranges[group.name].high)
         for group in plan.groups
     }
 
 
-def _members(groups: Sequence[Group], reasons: Mapping[str, str]) -> dict[str, str]:
-    return {
-        value.name: reasons[group.name]
-        for group in groups
-        if group.name in reasons
-        for value in group.values
+@torch.no_grad()
+def input_losses(
+    network: Network,
+    module: GraphModule,
+    plan: IslandPlan,
+    params: Mapping[str, QuantParams],
+    samples: Samples,
+    device: torch.device,
+) -> dict[str, tuple[float, str]]:
+    """For every quantized value that layers read: the largest share of a reader's output
+    variance that rounding the value to uint8 loses, and that layer's name."""
+    layers = {
+        layer.name: layer
+        for layer in network.layers
+        if layer.name in plan.layers and plan.layers[layer.name].form != "float"
     }
+    inputs = {name: params[plan.group_of[layer.input]] for name, layer in layers.items()}
+    sums = {name: np.zeros(2) for name in layers}
+    few = samples.first(LOSS_SAMPLES)
+    for batch in few.batches(chunk_size(module, few, device)):
+        environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+        for number, step in enumerate(module.steps):
+            if step.name in layers:
+                layer = layers[step.name]
+                rounded = _rounded(environment[layer.input], inputs[step.name])
+                sums[step.name] += _errors(module, number, layer, environment, rounded)
+            module.run(environment, number, number + 1)
+    losses: dict[str, tuple[float, str]] = {}
+    for name, (error, energy) in sums.items():
+        found = (error / max(energy, 1e-30), name)
+        losses[layers[name].input] = max(losses.get(layers[name].input, found), found)
+    return losses
+
+
+def _errors(
+    module: GraphModule,
+    number: int,
+    layer: Layer,
+    environment: Mapping[str, Tensor],
+    rounded: Tensor,
+) -> NDArray[np.float64]:
+    """Squared error of the layer's output from a rounded input, and its energy about the mean."""
+    outputs = []
+    for value in (environment[layer.input], rounded):
+        alone = {layer.input: value}
+        module.run(alone, number, number + 1, keep=[layer.output])
+        outputs.append(output_rows(layer, alone[layer.output]).flatten(0, 1))
+    exact, changed = outputs
+    return np.array(
+        [float((changed - exact).square().sum()), float((exact - exact.mean(0)).square().sum())]
+    )
+
+
+def _rounded(value: Tensor, params: QuantParams) -> Tensor:
+    codes = (value / params.scale).round() + params.zero_point
+    return (codes.clamp(0, 255) - params.zero_point) * params.scale
 
 
 @torch.no_grad()
@@ -151,10 +208,8 @@ def best_range(histogram: Histogram) -> Range:
     total = counts.sum()
     extreme = max(-histogram.low, histogram.high)
     if total == 0 or extreme == 0:
-        return Range(histogram.low, histogram.high, 0.0)
+        return Range(histogram.low, histogram.high)
     signed = histogram.low < 0
-    mean = (centres * counts).sum() / total
-    variance = max(float(((centres - mean) ** 2 * counts).sum() / total), 1e-30)
     options = []
     for share in SHARES:
         high = extreme * share
@@ -164,5 +219,5 @@ def best_range(histogram: Histogram) -> Range:
         step = high / (127 if signed else 255)
         cost = np.where(over > 0, over**2, step**2 / 12)
         options.append((float((cost * counts).sum() / total), high))
-    error, high = min(options)
-    return Range(-high if signed else 0.0, high, error / variance)
+    _, high = min(options)
+    return Range(-high if signed else 0.0, high)

@@ -19,36 +19,59 @@ from subbyte.errors import OptionError, UnsupportedOperatorError
 def export_module(module: nn.Module, example_inputs: Any) -> onnx.ModelProto:
     """Export ``module`` in evaluation mode; ``example_inputs``: a tensor or a tuple of them.
 
-    The first dimension of every input is taken for the batch. The module's mode is put
-    back afterwards.
+    The first dimension of every input is taken for the batch. The modes of the module and
+    of its parts are put back afterwards.
+
+    Raises:
+        OptionError: inputs that are no tensors, or that the module does not run on.
+        UnsupportedOperatorError: a module that torch.onnx.export cannot export.
     """
     inputs = _as_tuple(example_inputs)
     # One sample would let the exporter take the batch for a constant 1.
     inputs = tuple(torch.cat([x, x]) if len(x) == 1 else x for x in inputs)
-    training = module.training
+    modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
-        program = _export(module, inputs)
+        _try(module, inputs)
+        return _export(module, inputs)
     except torch.onnx.OnnxExporterError as error:
         raise UnsupportedOperatorError(
-            "torch.onnx.export cannot export the module", got=str(error).splitlines()[0]
+            "torch.onnx.export cannot export the module", got=_reason(error)
         ) from error
     finally:
-        module.train(training)
-    return program
+        for part, training in modes.items():
+            part.training = training
+
+
+@torch.no_grad()
+def _try(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Run the module once: the exporter does not say well what is wrong with its inputs."""
+    try:
+        module(*inputs)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise OptionError(
+            "the module does not run on example_inputs",
+            got=f"{type(error).__name__}: {_reason(error)}",
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what was at the bottom of ``error``."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _as_tuple(example_inputs: Any) -> tuple[torch.Tensor, ...]:
-    if isinstance(example_inputs, torch.Tensor):
-        return (example_inputs,)
-    if isinstance(example_inputs, Sequence) and all(
-        isinstance(x, torch.Tensor) and x.ndim > 0 for x in example_inputs
-    ):
-        return tuple(example_inputs)
+    found = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else example_inputs
+    tensors = isinstance(found, Sequence) and all(isinstance(x, torch.Tensor) for x in found)
+    if tensors and len(found) > 0 and all(x.ndim > 0 and len(x) > 0 for x in found):
+        return tuple(found)
     raise OptionError(
         "example_inputs of a PyTorch module",
         expected="a tensor or a sequence of tensors, batch first",
-        got=type(example_inputs).__name__,
+        got=[list(x.shape) for x in found] if tensors else type(found).__name__,
     )
 
 
