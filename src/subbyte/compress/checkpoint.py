@@ -7,6 +7,7 @@ are not used: their work is done again, and they are overwritten.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -90,6 +91,12 @@ class Checkpoints:
         """The run is complete: remove the folder unless the user asked for it by name."""
         if not self._keep:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def drop_if_empty(self) -> None:
+        """Remove the folder if nothing came of the run, unless the user asked for it by name."""
+        if not self._keep:
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
 
     def _digest(self, payload: bytes) -> bytes:
         return hashlib.sha256(self._key.encode() + payload).digest()

@@ -67,10 +67,13 @@ def compress_network(
     network = prepare(model, name)
     _check_network(network)
     checkpoints = _open_checkpoints(target, network, samples, options)
-    with repeatable():
-        written, plan, encoded = _run(network, samples, options, device, checkpoints, progress)
-    write_atomic(target, written.SerializeToString(deterministic=True))
-    checkpoints.done()
+    try:
+        with repeatable():
+            written, plan, encoded = _run(network, samples, options, device, checkpoints, progress)
+        write_atomic(target, written.SerializeToString(deterministic=True))
+        checkpoints.done()
+    finally:
+        checkpoints.drop_if_empty()
     return Compressed(target, plan, encoded.losses)
 
 
