@@ -102,6 +102,17 @@ def test_folder_goes_unless_it_was_asked_for(tmp_path: Path) -> None:
         assert (tmp_path / str(keep)).exists() == keep
 
 
+def test_empty_folder_goes_unless_it_was_asked_for(tmp_path: Path) -> None:
+    for keep in (True, False):
+        checkpoints = open_at(tmp_path / str(keep), keep=keep)
+        checkpoints.drop_if_empty()
+        assert (tmp_path / str(keep)).exists() == keep
+    used = open_at(tmp_path / "used", keep=False)
+    used.save("plan", {}, None)
+    used.drop_if_empty()
+    assert used.load("plan") is not None
+
+
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot make the work folder"):
