@@ -62,7 +62,16 @@ def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
     for name, table in tables.items():
         if name not in by_name:
             raise OptionError("plan: no such layer in the network", where=f"{where}: {name}")
-        plan[by_name[name].weight] = _layer_options(table, f"{where}: {name}")
+        found = _layer_options(table, f"{where}: {name}")
+        groups = by_name[name].shape.groups
+        if isinstance(found, ProductOptions) and found.shared and groups > 1:
+            raise OptionError(
+                "plan: a shared codebook is for layers without convolution groups",
+                where=f"{where}: {name}",
+                expected="shared = false",
+                got=f"shared = true with {groups} groups",
+            )
+        plan[by_name[name].weight] = found
     return plan
 
 
