@@ -17,6 +17,7 @@ from subbyte.graph.read import prepare
 from subbyte.methods.product.form import GROUPS, WORDS, ProductOptions
 from subbyte.methods.scalar.form import BITS, ScalarOptions
 from tests import tiny
+from tests.compress.nets import normal, one_layer
 
 LAYERS = list(prepare(tiny.classifier(), "net").layers)
 
@@ -100,6 +101,14 @@ def test_empty_plan() -> None:
 def test_errors(text: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         parse_plan(text, LAYERS, "p.toml")
+
+
+def test_shared_codebook_of_a_grouped_convolution() -> None:
+    grouped = list(one_layer("Conv", normal(0, 8, 4, 3, 3), 2, 8, group=2).layers)
+    text = '[layers.layer]\nmethod = "product"\nshared = {}'
+    with pytest.raises(OptionError, match=r"shared codebook .*p.toml: layer.*2 groups"):
+        parse_plan(text.format("true"), grouped, "p.toml")
+    assert parse_plan(text.format("false"), grouped, "p.toml") == {"w": ProductOptions()}
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
