@@ -19,10 +19,10 @@ from subbyte.methods.scalar.form import BITS, ScalarOptions
 TINY_WEIGHTS = 1024
 TINY_INPUTS = 16
 FEW_CHANNELS = 4
-POINTS = 2048
-SHARED_POINTS = 8192
-SAMPLED_GROUPS = 12
-STEPS = 6
+POINTS = 1024
+SHARED_POINTS = 4096
+SAMPLED_GROUPS = 8
+STEPS = 5
 DEFAULT_PRODUCT = ProductOptions(group=4, words=16, gain=3)
 DEFAULT_SCALAR = ScalarOptions(bits=4)
 
