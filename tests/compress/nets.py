@@ -13,13 +13,16 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper
 
+import subbyte
 from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.sequence import Encoded, Sequence
 from subbyte.data import Samples, as_samples
 from subbyte.graph.inputs import input_specs
+from subbyte.graph.layers import canonical
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import prepare
+from subbyte.graph.topology import known
 from tests import tiny
 
 DATA = Path(os.environ.get("SUBBYTE_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -72,9 +75,6 @@ def matmul(weight: Array, rank: int, left: bool) -> Network:
 
 def weight_of(layer: Layer) -> torch.Tensor:
     """The float weight [O, T, I]."""
-    from subbyte.graph.layers import canonical
-    from subbyte.graph.topology import known
-
     value = known(layer.node.inputs[1])
     assert value is not None
     return torch.from_numpy(canonical(layer, np.array(value, np.float32)).copy())
@@ -101,8 +101,6 @@ def plan_of(model: onnx.ModelProto, options: Any) -> dict[str, Any]:
 
 def run(path: Path, data: Any) -> Array:
     """The compressed file's output in ONNX Runtime."""
-    import subbyte
-
     return np.asarray(subbyte.load(path).run(data))
 
 
