@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subbyte.compress.moments import CONV_DAMPING, LINEAR_DAMPING, Moments
+from subbyte.compress.moments import CONV_DAMPING, LINEAR_DAMPING, MOST_DAMPING, Moments, damping_of
 from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer
@@ -69,7 +69,7 @@ def direct(
 
 
 def summed(layer: Layer, x: torch.Tensor, t: torch.Tensor, sizes: list[int]) -> Moments:
-    moments = Moments(layer, CPU)
+    moments = Moments(layer, CPU, damping_of(layer, MANY))
     for rows, targets in zip(x.split(sizes), t.split(sizes), strict=True):
         moments.add(rows, targets)
     return moments
@@ -162,7 +162,7 @@ def test_transposed_target(groups: int) -> None:
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.standard_normal((ROWS, groups, 4)).astype(np.float32)) + 0.3
     lossy = x + 0.3 * torch.from_numpy(normal(5, ROWS, groups, 4))
-    moments = Moments(layer, CPU)
+    moments = Moments(layer, CPU, damping_of(layer, MANY))
     moments.add(lossy, x.flatten(1))
     weight = weight_of(layer)
     found = moments.target(weight)
@@ -194,7 +194,7 @@ def test_transposed_bias_is_exact_where_taps_tile_the_output(groups: int) -> Non
     x = torch.from_numpy(normal(1, 5, 4 * groups, 3, 3)) + 0.5
     lossy = 0.7 * x + 0.1
     pixels = [v.flatten(2).transpose(1, 2).flatten(0, 1) for v in (lossy, x)]
-    moments = Moments(layer, CPU)
+    moments = Moments(layer, CPU, damping_of(layer, MANY))
     moments.add(pixels[0].unflatten(1, (groups, 4)), pixels[1])
     coded = torch.round(weight_of(layer))
     assert layer.bias is not None
@@ -205,3 +205,12 @@ def test_transposed_bias_is_exact_where_taps_tile_the_output(groups: int) -> Non
         module.set_bias(layer.name, bias)
         got = module(lossy).mean((0, 2, 3))
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_fewer_samples_are_trusted_less() -> None:
+    layer = conv_layer()
+    found = [damping_of(layer, samples) for samples in (16, 64, 250, 1000, 10**6)]
+    assert found == sorted(found, reverse=True)
+    assert found[0] == MOST_DAMPING
+    assert found[-1] == CONV_DAMPING
+    assert damping_of(linear_layer(), 10**6) == LINEAR_DAMPING

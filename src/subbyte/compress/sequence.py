@@ -17,7 +17,7 @@ from torch import Tensor
 
 from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.encode import LayerOptions, encode_weight
-from subbyte.compress.moments import Moments
+from subbyte.compress.moments import Moments, damping_of
 from subbyte.compress.patches import input_rows, output_rows, position_count
 from subbyte.compress.store import ActivationStore, Environment
 from subbyte.data import Samples
@@ -27,6 +27,7 @@ from subbyte.graph.network import Layer, Network
 from subbyte.methods import CodedWeight, decode_weight
 
 POSITIONS = 64
+LEAST_ROWS = 16384
 ROWS_PER_COLUMN = 4
 CHUNK_VALUES = 1 << 24
 MAX_CHUNK = 100
@@ -98,7 +99,8 @@ class Sequence:
         """Advance to the layer, take its moments unless a checkpoint has its result."""
         found = self._checkpoints.load_weight(f"layer-{number}")
         step = self._step[layer.name]
-        moments = None if found else Moments(layer, self._device)
+        damping = damping_of(layer, len(self._samples))
+        moments = None if found else Moments(layer, self._device, damping)
         for chunk in self._chunks():
             ours, coded = store.take(("float", chunk)), store.take(("coded", chunk))
             inputs = [v for v in (layer.input, layer.output) if v]
@@ -130,7 +132,8 @@ class Sequence:
         output, value = ours[layer.output], coded[layer.input]
         count = position_count(layer, value, output)
         width = layer.shape.inputs * layer.shape.taps
-        wanted = max(POSITIONS, math.ceil(ROWS_PER_COLUMN * width / len(self._samples)))
+        rows = max(LEAST_ROWS, ROWS_PER_COLUMN * width)
+        wanted = max(POSITIONS, math.ceil(rows / len(self._samples)))
         state = np.random.SeedSequence((self._seed, *seed)).generate_state(1)[0]
         rng = torch.Generator().manual_seed(int(state))
         if wanted < count:
