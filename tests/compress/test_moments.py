@@ -18,6 +18,8 @@ from tests.compress.nets import CPU, matmul, normal, one_layer, weight_of
 
 ROWS = 300
 
+MANY = 10**6
+
 
 def conv_layer(groups: int = 1) -> Layer:
     """Outputs 6, 2 channels a group, 2 x 2 taps: n = 8."""

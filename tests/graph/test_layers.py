@@ -6,7 +6,7 @@ import pytest
 import torch
 from onnx import helper
 
-from subbyte.graph.layers import canonical, to_onnx_layout
+from subbyte.graph.layers import canonical, output_layers, to_onnx_layout
 from subbyte.graph.read import prepare
 from tests import tiny
 
@@ -56,3 +56,35 @@ def test_meaning_of_the_axes() -> None:
     (layer,) = prepare(layer_of("ConvTranspose", weight, 3), "net").layers
     # Group 1 has inputs 2 and 3 and outputs 2 and 3.
     assert canonical(layer, weight)[2 + 1, 2 * 5 + 3, 0] == weight[2, 1, 2, 3]
+
+
+def test_output_layers_have_no_layer_behind_them() -> None:
+    network = prepare(tiny.classifier(), "tiny")
+    assert len(network.layers) > 1
+    assert output_layers(network) == {network.layers[-1].weight}
+
+
+def test_parallel_heads_are_output_layers() -> None:
+    weight = np.ones((4, 3, 1, 1), np.float32)
+    nodes = [
+        helper.make_node("Conv", ["input", "stem"], ["s"], "stem_node"),
+        helper.make_node("Relu", ["s"], ["r"]),
+        helper.make_node("Conv", ["r", "one"], ["a"], "one_node"),
+        helper.make_node("Conv", ["r", "two"], ["b"], "two_node"),
+        helper.make_node("Sigmoid", ["b"], ["c"]),
+    ]
+    heads = {
+        name: np.ones((2, 4, 1, 1), np.float32) * k for k, name in enumerate(("one", "two"), 1)
+    }
+    infos = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 2, 8, 8]) for name in "ac"
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "heads",
+        [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["N", 3, 8, 8])],
+        infos,
+        [onnx.numpy_helper.from_array(a, n) for n, a in {"stem": weight, **heads}.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    assert output_layers(prepare(model, "heads")) == {"one", "two"}

@@ -23,6 +23,7 @@ POINTS = 1024
 SHARED_POINTS = 4096
 SAMPLED_GROUPS = 8
 STEPS = 5
+OUTPUT_WEIGHT = 4.0
 DEFAULT_PRODUCT = ProductOptions(group=4, words=16, gain=3)
 DEFAULT_SCALAR = ScalarOptions(bits=4)
 
@@ -83,6 +84,18 @@ def layer_candidates(
         harm = error / max(data.energy, 1e-30)
         found.append(Candidate(form, stored_bytes(layer, form), harm))
     return found
+
+
+def balanced(weight: Tensor, data: LayerStatistics) -> tuple[Tensor, LayerStatistics]:
+    """Weight and statistics of an output layer, as its error is to be counted.
+
+    Every output counts relative to its own variance, and all of them `OUTPUT_WEIGHT`
+    times as much as a layer inside: what is lost here, no later layer makes good.
+    """
+    spread = data.variance.sqrt()
+    spread = spread.clamp_min(1e-3 * float(spread.max()) + 1e-20)
+    share = torch.full_like(spread, 1 / OUTPUT_WEIGHT)
+    return weight / spread[:, None, None], LayerStatistics(data.blocks, share)
 
 
 def product_error(

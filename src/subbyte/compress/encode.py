@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from subbyte.compress.device import few_threads
 from subbyte.compress.moments import Target
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight, decode_weight
+from subbyte.methods.coded import rescale
 from subbyte.methods.product import encode as product_encode
 from subbyte.methods.product import form as product_form
 from subbyte.methods.product.form import ProductOptions
@@ -18,14 +20,34 @@ from subbyte.methods.scalar.form import ScalarOptions
 LayerOptions = ProductOptions | ScalarOptions
 
 
+LEAST_SPREAD = 1e-3
+
+
 def encode_weight(
-    layer: Layer, target: Target, options: LayerOptions, seed: int
+    layer: Layer, target: Target, options: LayerOptions, seed: int, balanced: bool = False
 ) -> tuple[CodedWeight, float]:
-    """Code a layer's target; also its relative error tr(E H E^T) / tr(W* H W*^T)."""
+    """Code a layer's target; also its relative error tr(E H E^T) / tr(W* H W*^T).
+
+    ``balanced``: every output's error counts relative to that output's own spread, not to
+    the largest's. Right for a network's outputs: nothing behind them weighs them, and a
+    quiet class is a class like any other.
+    """
     method = product_encode if isinstance(options, ProductOptions) else scalar_encode
+    spread = _spread(target) if balanced else torch.ones_like(target.weight[:, 0, 0])
+    weight = target.weight / spread[:, None, None]
     with few_threads(target.moments.shape[1]):
-        coded = method.encode(target.weight, target.moments, layer.shape, options, seed)
+        coded = method.encode(weight, target.moments, layer.shape, options, seed)
+    if balanced:
+        coded = rescale(coded, spread.cpu().numpy())
     return coded, relative_error(target, coded)
+
+
+def _spread(target: Target) -> Tensor:
+    """Standard deviation [O] of each output, the smallest ones raised."""
+    rows = target.weight.reshape(len(target.moments), -1, target.moments.shape[1])
+    variance = ((rows @ target.moments) * rows).sum(2).reshape(-1)
+    spread = variance.clamp_min(0).sqrt()
+    return spread.clamp_min(LEAST_SPREAD * float(spread.max()) + 1e-20)
 
 
 def relative_error(target: Target, coded: CodedWeight) -> float:

@@ -10,6 +10,7 @@ from subbyte.compress.candidates import (
     DEFAULT_PRODUCT,
     DEFAULT_SCALAR,
     Candidate,
+    balanced,
     keeps_eight_bits,
     layer_candidates,
 )
@@ -21,7 +22,7 @@ from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
 from subbyte.data import Samples
 from subbyte.errors import BudgetError
-from subbyte.graph.layers import canonical
+from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods.product.form import ProductOptions
@@ -70,13 +71,17 @@ def _plan_for_bits(
     """
     module = GraphModule(network).to(device).eval()
     statistics = collect(module, layers, samples, device)
+    outputs = output_layers(network)
     choices = {}
     for number, layer in enumerate(layers):
         progress("plan", number, len(layers), layer.name)
         weight = canonical(layer, module.constant(layer.weight).detach())
         data = statistics[layer.weight]
+        if layer.weight in outputs:
+            weight, data = balanced(weight, data)
         with few_threads(0):
-            choices[layer.weight] = layer_candidates(layer, weight, data, options, options.seed)
+            found = layer_candidates(layer, weight, data, options, options.seed)
+        choices[layer.weight] = found
     progress("plan", len(layers), len(layers), "")
     budget = _budget(layers, options)
     precise = {

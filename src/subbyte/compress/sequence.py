@@ -21,7 +21,7 @@ from subbyte.compress.moments import Moments, damping_of
 from subbyte.compress.patches import input_rows, output_rows, position_count
 from subbyte.compress.store import ActivationStore, Environment
 from subbyte.data import Samples
-from subbyte.graph.layers import canonical, to_onnx_layout
+from subbyte.graph.layers import canonical, output_layers, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods import CodedWeight, decode_weight
@@ -64,6 +64,7 @@ class Sequence:
         self.compressed = GraphModule(network).to(device).eval()
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
         self._chunk = chunk_size(self._float, samples, device)
+        self._outputs = output_layers(network)
         self._done = Encoded({}, {}, {})
 
     @torch.no_grad()
@@ -132,8 +133,8 @@ class Sequence:
         output, value = ours[layer.output], coded[layer.input]
         count = position_count(layer, value, output)
         width = layer.shape.inputs * layer.shape.taps
-        rows = max(LEAST_ROWS, ROWS_PER_COLUMN * width)
-        wanted = max(POSITIONS, math.ceil(rows / len(self._samples)))
+        least = max(LEAST_ROWS, ROWS_PER_COLUMN * width)
+        wanted = max(POSITIONS, math.ceil(least / len(self._samples)))
         state = np.random.SeedSequence((self._seed, *seed)).generate_state(1)[0]
         rng = torch.Generator().manual_seed(int(state))
         if wanted < count:
@@ -168,7 +169,11 @@ class Sequence:
         else:
             target = moments.target(weight)
             coded, loss = encode_weight(
-                layer, target, self._plan[layer.weight], seed=self._seed * 1009 + number
+                layer,
+                target,
+                self._plan[layer.weight],
+                seed=self._seed * 1009 + number,
+                balanced=layer.weight in self._outputs,
             )
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
         bias = moments.bias(weight, decoded, bias)

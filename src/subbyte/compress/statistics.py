@@ -2,7 +2,7 @@
 
 ``blocks``: the input channels' covariance within aligned runs of `BLOCK` channels, over
 all pixels: enough to price a code of any group size d in {2, 3, 4, 6, 8}, as all of them
-divide `BLOCK`. ``energy``: the output's total variance.
+divide `BLOCK`. ``variance``: that of each output.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ STATISTICS_SAMPLES = 128
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """blocks [groups, ceil(I / 24), 24, 24]; energy >= 0."""
+    """blocks [groups, ceil(I / 24), 24, 24]; variance [O] of each output."""
 
     blocks: Tensor
-    energy: float
+    variance: Tensor
+
+    @property
+    def energy(self) -> float:
+        """Total variance of the output."""
+        return float(self.variance.sum())
 
 
 class _Sums:
@@ -59,7 +64,7 @@ class _Sums:
         mean = self.mean / self.rows
         blocks = self.cross / self.rows - mean[..., :, None] * mean[..., None, :]
         variance = self.square / self.outputs - (self.total / self.outputs).square()
-        return LayerStatistics(blocks, float(variance.clamp_min(0).sum()))
+        return LayerStatistics(blocks, variance.clamp_min(0))
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ output is ``y = W x`` on patches x in (tap, channel) order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -74,6 +74,16 @@ def decode_scale(coded: CodedWeight) -> NDArray[np.float32]:
     """The per-output scale float32 [O] as the file's nodes compute it."""
     base = np.asarray(coded.attributes["scale_base"], np.float32)
     return coded.inputs["scale"].astype(np.float32) * base
+
+
+def rescale(coded: CodedWeight, factor: NDArray[np.float32]) -> CodedWeight:
+    """The same codes with every output's scale times ``factor`` [O], positive."""
+    half, base = pack_scale(decode_scale(coded) * factor)
+    return replace(
+        coded,
+        inputs={**coded.inputs, "scale": half},
+        attributes={**coded.attributes, "scale_base": base},
+    )
 
 
 def scale_nodes() -> list[onnx.NodeProto]:
