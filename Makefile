@@ -37,6 +37,7 @@ check: $(READY) ## Lint, format, types, layers, and that the generated tables ar
 
 bench: $(READY) ## Compress and measure every network of the data folder (long), then make the tables
 	$(BIN)/python -m benchmarks.networks
+	$(BIN)/python -m benchmarks.stock_int8
 	$(BIN)/python -m benchmarks.tables
 
 docs: $(READY) ## Make the tables of the docs from the recorded results
