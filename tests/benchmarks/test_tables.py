@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.tables import best, fill, networks_page, pages, summary
+from benchmarks.tables import best, fill, networks_page, pages, stock_page, summary
 
 
 def record(network: str, bits: float, compressed: float, **options: Any) -> dict[str, Any]:
@@ -67,3 +67,15 @@ def test_summary_has_one_row_per_network() -> None:
 def test_committed_pages_are_up_to_date() -> None:
     stale = [path.name for path, text in pages().items() if path.read_text() != text]
     assert stale == []
+
+
+def test_stock_page_shows_each_ratio_with_its_spread() -> None:
+    sides = {
+        "subbyte": {"median_us": 1500.0, "file_bytes": 90_000},
+        "int8": {"median_us": 2000.0, "file_bytes": 300_000},
+    }
+    system = {"cpu": "Some CPU", "versions": {"onnxruntime": "1.2"}}
+    row = {"network": "Net", "ratio": 0.75, "ratio_quartiles": [0.7, 0.8], "sides": sides}
+    page = stock_page({"networks": [row], "system": system})
+    assert "| Net | 1.50 | 2.00 | 0.75 (0.70 to 0.80) | 90 | 300 |" in page
+    assert "Some CPU, one thread, onnxruntime 1.2." in page
