@@ -119,3 +119,11 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
         open_at(tmp_path / "file" / "work")
     with pytest.raises(OutputError, match="cannot make the work folder"):
         open_at(tmp_path / "file")
+
+
+def test_files_of_others_in_the_folder_stay(tmp_path: Path) -> None:
+    checkpoints = open_at(tmp_path / "work", keep=False)
+    checkpoints.save("plan", {}, None)
+    (tmp_path / "work" / "notes.txt").write_text("mine")
+    checkpoints.done()
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["notes.txt"]

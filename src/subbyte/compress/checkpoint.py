@@ -23,6 +23,9 @@ from subbyte.methods.coded import CodedWeight, WeightShape
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
+PLAN_FILE = "plan.toml"
+SPILL_PREFIX = "activations-"
+
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -88,9 +91,17 @@ class Checkpoints:
         return coded, arrays
 
     def done(self) -> None:
-        """The run is complete: remove the folder unless the user asked for it by name."""
-        if not self._keep:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """The run is complete: remove what it left, unless the user asked for the folder.
+
+        Only files that runs write; a folder that holds others stays.
+        """
+        if self._keep:
+            return
+        for path in [*self.folder.glob("*.checkpoint"), self.folder / PLAN_FILE]:
+            path.unlink(missing_ok=True)
+        for path in self.folder.glob(f"{SPILL_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+        self.drop_if_empty()
 
     def drop_if_empty(self) -> None:
         """Remove the folder if nothing came of the run, unless the user asked for it by name."""

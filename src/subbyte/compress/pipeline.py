@@ -13,7 +13,7 @@ import onnx
 import torch
 
 from subbyte.compress.activations import quantize_activations
-from subbyte.compress.checkpoint import Checkpoints
+from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
@@ -196,5 +196,5 @@ def _plan(
     plan = make_plan(network, samples, options, device, progress)
     text = write_plan(plan, layers)
     checkpoints.save("plan", {}, text)
-    write_atomic(checkpoints.folder / "plan.toml", text.encode())
+    write_atomic(checkpoints.folder / PLAN_FILE, text.encode())
     return plan

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from subbyte.compress.checkpoint import SPILL_PREFIX
 from subbyte.errors import OutputError
 
 MEMORY_LIMIT = 2 << 30
@@ -22,7 +23,7 @@ class ActivationStore:
     """
 
     def __init__(self, folder: Path, limit: int = MEMORY_LIMIT) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="activations-", dir=folder)
+        self._folder = tempfile.TemporaryDirectory(prefix=SPILL_PREFIX, dir=folder)
         self._limit = limit
         self._held: dict[tuple[str, int], Environment] = {}
         self._bytes: dict[tuple[str, int], int] = {}
