@@ -114,7 +114,6 @@ class Tuner:
         optimizer = torch.optim.Adam(self._groups(), betas=(0.9, 0.99))
         first, best = self._resume(optimizer)
         best = best or _Best(self._harm(), _copy(self._parts))
-        self.before = best.harm if first == 0 else None
         batches = _epochs(len(self._train), self._rng, first)
         for step in range(first, self._steps):
             self._progress("tune", step, self._steps, f"held-back divergence {best.harm:.4f}")
