@@ -26,7 +26,7 @@ from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods import CodedWeight, decode_weight
 
-POSITIONS = 64
+POSITIONS = 128
 LEAST_ROWS = 16384
 ROWS_PER_COLUMN = 4
 CHUNK_VALUES = 1 << 24

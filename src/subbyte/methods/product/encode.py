@@ -26,6 +26,8 @@ from subbyte.methods.product.kmeans import kmeans
 from subbyte.methods.product.state import ProductState
 
 ROUNDS = 8
+SMALL_ROUNDS = 16
+SMALL_WEIGHTS = 1 << 17
 SWEEPS = 2
 KMEANS_STEPS = 20
 
@@ -111,7 +113,8 @@ def _encode_group(
 ) -> ProductState:
     state = start(target, moments, options, rng, KMEANS_STEPS)
     descent.sequential_pass(state)
-    for _ in range(ROUNDS):
+    # The second eight rounds still gain a little, and cost nothing in a small layer.
+    for _ in range(SMALL_ROUNDS if target.numel() <= SMALL_WEIGHTS else ROUNDS):
         descent.fit_codebook(state)
         descent.fit_scale(state)
         descent.sweep_codes(state, SWEEPS)
