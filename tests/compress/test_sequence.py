@@ -15,7 +15,7 @@ from subbyte.compress import sequence as sequence_module
 from subbyte.compress import store as store_module
 from subbyte.compress.encode import encode_weight, relative_error
 from subbyte.compress.moments import Target
-from subbyte.compress.sequence import Encoded, residual_operand
+from subbyte.compress.sequence import Encoded, positions_per_sample, residual_operand
 from subbyte.compress.store import ActivationStore
 from subbyte.errors import OutputError
 from subbyte.graph.layers import to_onnx_layout
@@ -330,3 +330,13 @@ def test_values_no_longer_read_are_dropped(tmp_path: Path, monkeypatch: pytest.M
     encode(model, images(4), plan_of(model, EIGHT), tmp_path)
     assert max(len(names) for side, names in kept if side == "float") == 1
     assert max(len(names) for side, names in kept if side == "coded") <= 2
+
+
+def test_positions_follow_samples_and_width() -> None:
+    assert positions_per_sample(576, 1000) == sequence_module.POSITIONS
+    assert positions_per_sample(64, 16) * 16 >= sequence_module.LEAST_ROWS
+    for width in (1000, 4000, 20000):
+        rows = positions_per_sample(width, 1000) * 1000
+        assert rows >= sequence_module.ROWS_PER_COLUMN * width
+        if rows > sequence_module.ROWS_PER_COLUMN * width + 1000:
+            assert rows * width**2 <= sequence_module.MOST_WORK + 1000 * width**2

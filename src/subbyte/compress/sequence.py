@@ -29,6 +29,7 @@ from subbyte.methods import CodedWeight, decode_weight
 POSITIONS = 128
 LEAST_ROWS = 16384
 ROWS_PER_COLUMN = 4
+MOST_WORK = 200_000_000_000
 CHUNK_VALUES = 1 << 24
 MAX_CHUNK = 100
 
@@ -133,8 +134,7 @@ class Sequence:
         output, value = ours[layer.output], coded[layer.input]
         count = position_count(layer, value, output)
         width = layer.shape.inputs * layer.shape.taps
-        least = max(LEAST_ROWS, ROWS_PER_COLUMN * width)
-        wanted = max(POSITIONS, math.ceil(least / len(self._samples)))
+        wanted = positions_per_sample(width, len(self._samples))
         state = np.random.SeedSequence((self._seed, *seed)).generate_state(1)[0]
         rng = torch.Generator().manual_seed(int(state))
         if wanted < count:
@@ -202,6 +202,17 @@ def residual_operand(module: GraphModule, layer: Layer) -> str | None:
         return None
     others = [name for name in readers[0].inputs if name != layer.output]
     return others[0] if len(others) == 1 else None
+
+
+def positions_per_sample(width: int, samples: int) -> int:
+    """Positions to take of each sample for the moments of a layer with ``width`` inputs.
+
+    `POSITIONS`, more where samples are few; less where a wide layer's rows x width^2
+    multiplications would pass `MOST_WORK`; but `ROWS_PER_COLUMN` rows a column always.
+    """
+    least = max(LEAST_ROWS, ROWS_PER_COLUMN * width)
+    most = max(least, MOST_WORK // (width * width))
+    return min(max(POSITIONS, math.ceil(least / samples)), math.ceil(most / samples))
 
 
 @torch.no_grad()
