@@ -1,0 +1,209 @@
+// Look-up kernels for AVX-512 with VNNI and VBMI.
+//
+// One 64-byte table vector holds the entries of 4 groups; one `vpermb` looks up the codes of
+// 4 groups x 16 outputs in it, one `vpdpbusd` adds each output's 4 bytes to its int32 sum.
+//
+// vpdpbusd multiplies unsigned by signed bytes. Without gain the unsigned side is 1 and the
+// entries are signed. With gain the entries are the unsigned side: they are stored + 128, and
+// the sums start at -128 * sum(gain). Its four 16-bit products (at most 255 * 64) are added
+// in 32 bits, without saturation.
+#include <immintrin.h>
+
+#include "lookup/level.h"
+
+namespace subbyte::lookup {
+namespace {
+
+// vpackssdw and vpacksswb interleave by 128-bit lanes: lane q of the result holds words
+// 4q .. 4q + 3 of group 0, then those of group 1, 2 and 3. Codes say that position.
+int table_lane(int j, int c) { return 16 * (c >> 2) + 4 * j + (c & 3); }
+int code_lane(int o, int j) { return kVectorGroups * o + j; }
+
+bool supported() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+}
+
+__m512i broadcast4(const uint8_t *x) {
+  int32_t value;
+  __builtin_memcpy(&value, x, sizeof value);
+  return _mm512_set1_epi32(value);
+}
+
+// Tables of kPixels pixels: each word's inner product by chunks of 4 bytes (a shorter word
+// ends in zeros), which the codebook's limits keep within int16, then shift and pack.
+template <int kChunks, int kPixels>
+void build_pixels(const TableJob &job, const uint8_t *x, uint8_t *tables) {
+  const __m128i shift = _mm_cvtsi32_si128(job.shift);
+  const __m512i flip = _mm512_set1_epi8(static_cast<char>(job.flip));
+  const int8_t *codebook = job.codebook;
+  const int16_t *start = job.start;
+  for (int64_t vector = 0; vector < job.vectors; ++vector) {
+    __m512i sum[kPixels][kVectorGroups];
+    for (int j = 0; j < kVectorGroups; ++j) {
+      const __m512i first = _mm512_cvtepi16_epi32(_mm256_load_si256(
+          reinterpret_cast<const __m256i *>(start + j * kWords)));
+      for (int p = 0; p < kPixels; ++p) sum[p][j] = first;
+      for (int e = 0; e < kChunks; ++e) {
+        const __m512i words = _mm512_load_si512(codebook);
+        codebook += 64;
+        for (int p = 0; p < kPixels; ++p) {
+          const __m512i value = broadcast4(x + p * job.x_stride + j * job.word_length + 4 * e);
+          sum[p][j] = _mm512_dpbusd_epi32(sum[p][j], value, words);
+        }
+      }
+    }
+    for (int p = 0; p < kPixels; ++p) {
+      const __m512i low = _mm512_sra_epi16(_mm512_packs_epi32(sum[p][0], sum[p][1]), shift);
+      const __m512i high = _mm512_sra_epi16(_mm512_packs_epi32(sum[p][2], sum[p][3]), shift);
+      _mm512_store_si512(tables + p * job.table_stride + vector * kVectorBytes,
+                         _mm512_xor_si512(_mm512_packs_epi16(low, high), flip));
+    }
+    x += kVectorGroups * job.word_length;
+    start += kVectorGroups * kWords;
+  }
+}
+
+template <int kChunks>
+void build_chunks(const TableJob &job) {
+  int64_t pixel = 0;
+  for (; pixel + 4 <= job.count; pixel += 4) {
+    build_pixels<kChunks, 4>(job, job.x + pixel * job.x_stride,
+                             job.tables + pixel * job.table_stride);
+  }
+  for (; pixel < job.count; ++pixel) {
+    build_pixels<kChunks, 1>(job, job.x + pixel * job.x_stride,
+                             job.tables + pixel * job.table_stride);
+  }
+}
+
+void build(const TableJob &job) {
+  constexpr void (*kBuild[])(const TableJob &) = {build_chunks<1>, build_chunks<2>,
+                                                  build_chunks<3>, build_chunks<4>};
+  kBuild[job.chunks - 1](job);
+}
+
+template <bool kGain, int kBlocks, int kPixels>
+void accumulate(const Tile &tile) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  __m512i acc[kPixels][kBlocks];
+  for (int b = 0; b < kBlocks; ++b) {
+    const __m512i start = _mm512_load_si512(tile.start + b * kLanes);
+    for (int p = 0; p < kPixels; ++p) acc[p][b] = start;
+  }
+  const uint8_t *codes = tile.codes;
+  const int8_t *gains = tile.gains;
+  for (int64_t tap = 0; tap < tile.taps; ++tap) {
+    const uint8_t *tables[kPixels];
+    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
+    for (int64_t at = 0; at < tile.vectors * kVectorBytes; at += kVectorBytes) {
+      __m512i code[kBlocks], gain[kBlocks];
+      for (int b = 0; b < kBlocks; ++b) {
+        code[b] = _mm512_load_si512(codes + b * kVectorBytes);
+        gain[b] = kGain ? _mm512_load_si512(gains + b * kVectorBytes) : ones;
+      }
+      codes += kBlocks * kVectorBytes;
+      gains += kGain ? kBlocks * kVectorBytes : 0;
+      for (int p = 0; p < kPixels; ++p) {
+        const __m512i table = _mm512_load_si512(tables[p] + at);
+        for (int b = 0; b < kBlocks; ++b) {
+          const __m512i entry = _mm512_permutexvar_epi8(code[b], table);
+          acc[p][b] = kGain ? _mm512_dpbusd_epi32(acc[p][b], entry, gain[b])
+                            : _mm512_dpbusd_epi32(acc[p][b], ones, entry);
+        }
+      }
+    }
+  }
+  for (int p = 0; p < kPixels; ++p) {
+    for (int b = 0; b < kBlocks; ++b) {
+      _mm512_store_si512(tile.acc + (p * kBlocks + b) * kLanes, acc[p][b]);
+    }
+  }
+}
+
+// The most pixels: 32 registers hold pixels * blocks sums, the codes (and gains) of the
+// blocks, a table, an entry and the ones.
+template <bool kGain>
+Accumulate choose_tile(int blocks, int pixels) {
+  constexpr Accumulate kTiles[kMaxBlocks][kMaxPixels] = {
+      {accumulate<kGain, 1, 1>, accumulate<kGain, 1, 2>, accumulate<kGain, 1, 3>,
+       accumulate<kGain, 1, 4>, accumulate<kGain, 1, 5>, accumulate<kGain, 1, 6>,
+       accumulate<kGain, 1, 7>, accumulate<kGain, 1, 8>},
+      {accumulate<kGain, 2, 1>, accumulate<kGain, 2, 2>, accumulate<kGain, 2, 3>,
+       accumulate<kGain, 2, 4>, accumulate<kGain, 2, 5>, accumulate<kGain, 2, 6>,
+       accumulate<kGain, 2, 7>, accumulate<kGain, 2, 8>},
+      {accumulate<kGain, 3, 1>, accumulate<kGain, 3, 2>, accumulate<kGain, 3, 3>,
+       accumulate<kGain, 3, 4>, accumulate<kGain, 3, 5>, accumulate<kGain, 3, 6>},
+      {accumulate<kGain, 4, 1>, accumulate<kGain, 4, 2>, accumulate<kGain, 4, 3>,
+       accumulate<kGain, 4, 4>, accumulate<kGain, 4, 5>, accumulate<kGain, 4, 6>},
+  };
+  return kTiles[blocks - 1][pixels - 1];
+}
+
+Accumulate choose(bool gain, int blocks, int pixels) {
+  return gain ? choose_tile<true>(blocks, pixels) : choose_tile<false>(blocks, pixels);
+}
+
+// sum * scale + bias (+ residual) of up to 16 channels of one pixel, `at` elements into y.
+__m512 dequantize(const Finish &job, const int32_t *acc, int64_t channel, int64_t at,
+                  __mmask16 mask) {
+  const subbyte_output &out = *job.output;
+  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc)),
+                           _mm512_maskz_loadu_ps(mask, out.scale + channel));
+  v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, out.bias + channel));
+  if (out.residual == nullptr) return v;
+  const __m512i r = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, out.residual + at));
+  const __m512i centred = _mm512_sub_epi32(r, _mm512_set1_epi32(out.residual_zero));
+  return _mm512_add_ps(
+      v, _mm512_mul_ps(_mm512_cvtepi32_ps(centred), _mm512_set1_ps(out.residual_scale)));
+}
+
+void finish(const Finish &job) {
+  const subbyte_output &out = *job.output;
+  const __m512 low = _mm512_set1_ps(static_cast<float>(out.low - out.zero));
+  const __m512 high = _mm512_set1_ps(static_cast<float>(out.high - out.zero));
+  const __m512i zero = _mm512_set1_epi32(out.zero);
+  for (int pixel = 0; pixel < job.pixels; ++pixel) {
+    for (int o = 0; o < job.channels; o += kLanes) {
+      const int left = job.channels - o;
+      const auto mask = static_cast<__mmask16>(left >= kLanes ? 0xFFFF : (1 << left) - 1);
+      const int32_t *acc = job.acc + pixel * job.acc_stride + o;
+      const int64_t at = job.y_offset + pixel * job.y_stride + o;
+      if (out.type == SUBBYTE_INT32) {
+        _mm512_mask_storeu_epi32(static_cast<int32_t *>(job.y) + at, mask,
+                                 _mm512_maskz_loadu_epi32(mask, acc));
+        continue;
+      }
+      __m512 v = dequantize(job, acc, job.channel + o, at, mask);
+      if (out.type == SUBBYTE_FLOAT) {
+        _mm512_mask_storeu_ps(static_cast<float *>(job.y) + at, mask, v);
+        continue;
+      }
+      // vmaxps and vminps give their second operand if one is NaN.
+      v = _mm512_min_ps(_mm512_max_ps(v, low), high);
+      const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(v), zero);
+      _mm_mask_storeu_epi8(static_cast<uint8_t *>(job.y) + at, mask, _mm512_cvtepi32_epi8(q));
+    }
+  }
+}
+
+}  // namespace
+
+extern const Level kAvx512 = {
+    "avx512",
+    supported,
+    4,
+    4,
+    {{8, 8, 6, 6}, {8, 8, 6, 5}},
+    {false, true},
+    table_lane,
+    code_lane,
+    code_lane,
+    table_lane,
+    build,
+    choose,
+    finish,
+};
+
+}  // namespace subbyte::lookup
