@@ -25,6 +25,17 @@ bool supported() {
          __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
 }
 
+// sum + a * b by four unsigned and signed bytes each. GCC 12 copies the sum of its intrinsic
+// through a second register, and here through memory.
+__m512i multiply_add(__m512i sum, __m512i a, __m512i b) {
+#if defined(__clang__)
+  return _mm512_dpbusd_epi32(sum, a, b);
+#else
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+#endif
+}
+
 __m512i broadcast4(const uint8_t *x) {
   int32_t value;
   __builtin_memcpy(&value, x, sizeof value);
@@ -50,7 +61,7 @@ void build_pixels(const TableJob &job, const uint8_t *x, uint8_t *tables) {
         codebook += 64;
         for (int p = 0; p < kPixels; ++p) {
           const __m512i value = broadcast4(x + p * job.x_stride + j * job.word_length + 4 * e);
-          sum[p][j] = _mm512_dpbusd_epi32(sum[p][j], value, words);
+          sum[p][j] = multiply_add(sum[p][j], value, words);
         }
       }
     }
@@ -84,20 +95,24 @@ void build(const TableJob &job) {
   kBuild[job.chunks - 1](job);
 }
 
+// Taps and vectors are at least one, and the loops say so: the sums stay in registers.
 template <bool kGain, int kBlocks, int kPixels>
 void accumulate(const Tile &tile) {
   const __m512i ones = _mm512_set1_epi8(1);
   __m512i acc[kPixels][kBlocks];
-  for (int b = 0; b < kBlocks; ++b) {
-    const __m512i start = _mm512_load_si512(tile.start + b * kLanes);
-    for (int p = 0; p < kPixels; ++p) acc[p][b] = start;
+  for (int p = 0; p < kPixels; ++p) {
+    for (int b = 0; b < kBlocks; ++b) acc[p][b] = _mm512_load_si512(tile.start + b * kLanes);
   }
   const uint8_t *codes = tile.codes;
   const int8_t *gains = tile.gains;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
+  const ptrdiff_t *tap_offset = tile.tap_offsets;
+  const ptrdiff_t *const last_tap = tap_offset + tile.taps;
+  const int64_t bytes = tile.vectors * kVectorBytes;
+  do {
     const uint8_t *tables[kPixels];
-    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t at = 0; at < tile.vectors * kVectorBytes; at += kVectorBytes) {
+    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + *tap_offset;
+    int64_t at = 0;
+    do {
       __m512i code[kBlocks], gain[kBlocks];
       for (int b = 0; b < kBlocks; ++b) {
         code[b] = _mm512_load_si512(codes + b * kVectorBytes);
@@ -109,12 +124,13 @@ void accumulate(const Tile &tile) {
         const __m512i table = _mm512_load_si512(tables[p] + at);
         for (int b = 0; b < kBlocks; ++b) {
           const __m512i entry = _mm512_permutexvar_epi8(code[b], table);
-          acc[p][b] = kGain ? _mm512_dpbusd_epi32(acc[p][b], entry, gain[b])
-                            : _mm512_dpbusd_epi32(acc[p][b], ones, entry);
+          acc[p][b] = kGain ? multiply_add(acc[p][b], entry, gain[b])
+                            : multiply_add(acc[p][b], ones, entry);
         }
       }
-    }
-  }
+      at += kVectorBytes;
+    } while (at != bytes);
+  } while (++tap_offset != last_tap);
   for (int p = 0; p < kPixels; ++p) {
     for (int b = 0; b < kBlocks; ++b) {
       _mm512_store_si512(tile.acc + (p * kBlocks + b) * kLanes, acc[p][b]);
@@ -145,47 +161,79 @@ Accumulate choose(bool gain, int blocks, int pixels) {
   return gain ? choose_tile<true>(blocks, pixels) : choose_tile<false>(blocks, pixels);
 }
 
-// sum * scale + bias (+ residual) of up to 16 channels of one pixel, `at` elements into y.
-__m512 dequantize(const Finish &job, const int32_t *acc, int64_t channel, int64_t at,
-                  __mmask16 mask) {
+// What a finish is made with, in registers. y may alias anything, so the compiler would
+// otherwise load it all again after each store.
+struct Constants {
+  __m512 residual_scale, low, high;
+  __m512i residual_zero, zero;
+  const float *scale, *bias;
+  const uint8_t *residual;
+};
+
+Constants constants(const Finish &job) {
   const subbyte_output &out = *job.output;
-  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc)),
-                           _mm512_maskz_loadu_ps(mask, out.scale + channel));
-  v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, out.bias + channel));
-  if (out.residual == nullptr) return v;
-  const __m512i r = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, out.residual + at));
-  const __m512i centred = _mm512_sub_epi32(r, _mm512_set1_epi32(out.residual_zero));
-  return _mm512_add_ps(
-      v, _mm512_mul_ps(_mm512_cvtepi32_ps(centred), _mm512_set1_ps(out.residual_scale)));
+  return {_mm512_set1_ps(out.residual_scale),
+          _mm512_set1_ps(static_cast<float>(out.low - out.zero)),
+          _mm512_set1_ps(static_cast<float>(out.high - out.zero)),
+          _mm512_set1_epi32(out.residual_zero),
+          _mm512_set1_epi32(out.zero),
+          out.scale,
+          out.bias,
+          out.residual};
+}
+
+// Up to 16 channels of one pixel: those of `mask`, the first at element `at` of y.
+template <int kType, bool kResidual>
+void finish_16(const Constants &c, const int32_t *acc, int64_t channel, int64_t at, void *y,
+               __mmask16 mask) {
+  const __m512i sum = _mm512_load_si512(acc);
+  if (kType == SUBBYTE_INT32) {
+    _mm512_mask_storeu_epi32(static_cast<int32_t *>(y) + at, mask, sum);
+    return;
+  }
+  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum),
+                           _mm512_maskz_loadu_ps(mask, c.scale + channel));
+  v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c.bias + channel));
+  if (kResidual) {
+    const __m512i r = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, c.residual + at));
+    const __m512i centred = _mm512_sub_epi32(r, c.residual_zero);
+    v = _mm512_add_ps(v, _mm512_mul_ps(_mm512_cvtepi32_ps(centred), c.residual_scale));
+  }
+  if (kType == SUBBYTE_FLOAT) {
+    _mm512_mask_storeu_ps(static_cast<float *>(y) + at, mask, v);
+    return;
+  }
+  // vmaxps and vminps give their second operand if one is NaN.
+  v = _mm512_min_ps(_mm512_max_ps(v, c.low), c.high);
+  const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(v), c.zero);
+  _mm_mask_storeu_epi8(static_cast<uint8_t *>(y) + at, mask, _mm512_cvtepi32_epi8(q));
+}
+
+template <int kType, bool kResidual>
+void finish_as(const Finish &job) {
+  const Constants c = constants(job);
+  const int channels = job.channels, whole = channels / kLanes * kLanes, pixels = job.pixels;
+  const auto rest = static_cast<__mmask16>((1 << (channels - whole)) - 1);
+  const int32_t *acc = job.acc;
+  const int64_t acc_stride = job.acc_stride, channel = job.channel, y_stride = job.y_stride;
+  int64_t at = job.y_offset;
+  void *const y = job.y;
+  for (int pixel = 0; pixel < pixels; ++pixel, acc += acc_stride, at += y_stride) {
+    for (int o = 0; o < whole; o += kLanes) {
+      finish_16<kType, kResidual>(c, acc + o, channel + o, at + o, y, 0xFFFF);
+    }
+    if (rest != 0) {
+      finish_16<kType, kResidual>(c, acc + whole, channel + whole, at + whole, y, rest);
+    }
+  }
 }
 
 void finish(const Finish &job) {
-  const subbyte_output &out = *job.output;
-  const __m512 low = _mm512_set1_ps(static_cast<float>(out.low - out.zero));
-  const __m512 high = _mm512_set1_ps(static_cast<float>(out.high - out.zero));
-  const __m512i zero = _mm512_set1_epi32(out.zero);
-  for (int pixel = 0; pixel < job.pixels; ++pixel) {
-    for (int o = 0; o < job.channels; o += kLanes) {
-      const int left = job.channels - o;
-      const auto mask = static_cast<__mmask16>(left >= kLanes ? 0xFFFF : (1 << left) - 1);
-      const int32_t *acc = job.acc + pixel * job.acc_stride + o;
-      const int64_t at = job.y_offset + pixel * job.y_stride + o;
-      if (out.type == SUBBYTE_INT32) {
-        _mm512_mask_storeu_epi32(static_cast<int32_t *>(job.y) + at, mask,
-                                 _mm512_maskz_loadu_epi32(mask, acc));
-        continue;
-      }
-      __m512 v = dequantize(job, acc, job.channel + o, at, mask);
-      if (out.type == SUBBYTE_FLOAT) {
-        _mm512_mask_storeu_ps(static_cast<float *>(job.y) + at, mask, v);
-        continue;
-      }
-      // vmaxps and vminps give their second operand if one is NaN.
-      v = _mm512_min_ps(_mm512_max_ps(v, low), high);
-      const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(v), zero);
-      _mm_mask_storeu_epi8(static_cast<uint8_t *>(job.y) + at, mask, _mm512_cvtepi32_epi8(q));
-    }
-  }
+  constexpr void (*kFinish[3][2])(const Finish &) = {
+      {finish_as<SUBBYTE_UINT8, false>, finish_as<SUBBYTE_UINT8, true>},
+      {finish_as<SUBBYTE_FLOAT, false>, finish_as<SUBBYTE_FLOAT, true>},
+      {finish_as<SUBBYTE_INT32, false>, finish_as<SUBBYTE_INT32, false>}};
+  kFinish[job.output->type][job.output->residual != nullptr ? 1 : 0](job);
 }
 
 }  // namespace
