@@ -8,14 +8,16 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The installed package holds the native library: it is made anew when its sources change.
+NATIVE := $(shell find native -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test native-test check bench docs clean
 
 help: ## Say what each target does
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
 
-$(READY): pyproject.toml CMakeLists.txt
+$(READY): pyproject.toml CMakeLists.txt $(NATIVE)
 	$(PYTHON) -c 'import sys; sys.exit("subbyte needs Python 3.11 or newer, PYTHON=$(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH)
@@ -27,6 +29,14 @@ demo: $(READY) ## Train a small net on scikit-learn's digits and compress it at 
 
 test: $(READY) ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS)
+
+native-test: ## Build and run the C++ tests, with the sanitizers and without
+	cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON
+	cmake -S . -B build/native -DSUBBYTE_NATIVE_TESTS=ON
+	cmake --build build/native-sanitize --parallel $(JOBS)
+	cmake --build build/native --parallel $(JOBS)
+	ctest --test-dir build/native-sanitize --output-on-failure
+	ctest --test-dir build/native --output-on-failure
 
 check: $(READY) ## Lint, format, types, layers, and that the generated tables are up to date
 	$(BIN)/ruff check

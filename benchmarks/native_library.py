@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -106,6 +107,13 @@ class Lookup:
 
     def run(self, x: _Bytes, y: NDArray[Any], finish: Finish | None = None) -> NDArray[Any]:
         """Fill y uint8, float32 or int32 [images, out_height, out_width, O] (int32: the sums)."""
+        self.prepare(x, y, finish)()
+        return y
+
+    def prepare(
+        self, x: _Bytes, y: NDArray[Any], finish: Finish | None = None
+    ) -> Callable[[], None]:
+        """The call of `run` with everything converted, for timing. It keeps the arrays alive."""
         shape = self.shape
         expected = (shape.images, self.out_height, self.out_width, shape.outputs)
         if y.shape != expected or not (x.flags.c_contiguous and y.flags.c_contiguous):
@@ -115,8 +123,7 @@ class Lookup:
         output = _Output(type=TYPES[y.dtype])
         if finish is not None:
             _fill(output, finish)
-        self.library.call(
-            "subbyte_lookup_run",
+        arguments = (
             ctypes.byref(shape.structure()),
             _pointer(self.packed),
             _pointer(x),
@@ -126,7 +133,11 @@ class Lookup:
             ctypes.c_int64(shape.images * self.out_height),
             _pointer(self._scratch),
         )
-        return y
+
+        def call(keep: object = (x, y, finish, self)) -> None:
+            self.library.call("subbyte_lookup_run", *arguments)
+
+        return call
 
 
 class Library:

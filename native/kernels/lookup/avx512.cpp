@@ -164,8 +164,8 @@ Accumulate choose(bool gain, int blocks, int pixels) {
 // What a finish is made with, in registers. y may alias anything, so the compiler would
 // otherwise load it all again after each store.
 struct Constants {
-  __m512 residual_scale, low, high;
-  __m512i residual_zero, zero;
+  __m512 residual_scale, high;
+  __m512i residual_zero, zero, low;
   const float *scale, *bias;
   const uint8_t *residual;
 };
@@ -173,25 +173,20 @@ struct Constants {
 Constants constants(const Finish &job) {
   const subbyte_output &out = *job.output;
   return {_mm512_set1_ps(out.residual_scale),
-          _mm512_set1_ps(static_cast<float>(out.low - out.zero)),
           _mm512_set1_ps(static_cast<float>(out.high - out.zero)),
           _mm512_set1_epi32(out.residual_zero),
-          _mm512_set1_epi32(out.zero),
+          _mm512_set1_epi16(static_cast<int16_t>(out.zero)),
+          _mm512_set1_epi8(static_cast<char>(out.low)),
           out.scale,
           out.bias,
           out.residual};
 }
 
-// Up to 16 channels of one pixel: those of `mask`, the first at element `at` of y.
-template <int kType, bool kResidual>
-void finish_16(const Constants &c, const int32_t *acc, int64_t channel, int64_t at, void *y,
-               __mmask16 mask) {
-  const __m512i sum = _mm512_load_si512(acc);
-  if (kType == SUBBYTE_INT32) {
-    _mm512_mask_storeu_epi32(static_cast<int32_t *>(y) + at, mask, sum);
-    return;
-  }
-  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum),
+// sum * scale + bias (+ residual) of the channels of `mask` of 16.
+template <bool kResidual>
+__m512 dequantize(const Constants &c, const int32_t *acc, int64_t channel, int64_t at,
+                  __mmask16 mask) {
+  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(acc)),
                            _mm512_maskz_loadu_ps(mask, c.scale + channel));
   v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c.bias + channel));
   if (kResidual) {
@@ -199,41 +194,88 @@ void finish_16(const Constants &c, const int32_t *acc, int64_t channel, int64_t 
     const __m512i centred = _mm512_sub_epi32(r, c.residual_zero);
     v = _mm512_add_ps(v, _mm512_mul_ps(_mm512_cvtepi32_ps(centred), c.residual_scale));
   }
-  if (kType == SUBBYTE_FLOAT) {
-    _mm512_mask_storeu_ps(static_cast<float *>(y) + at, mask, v);
-    return;
-  }
-  // vmaxps and vminps give their second operand if one is NaN.
-  v = _mm512_min_ps(_mm512_max_ps(v, c.low), c.high);
-  const __m512i q = _mm512_add_epi32(_mm512_cvtps_epi32(v), c.zero);
-  _mm_mask_storeu_epi8(static_cast<uint8_t *>(y) + at, mask, _mm512_cvtepi32_epi8(q));
+  return v;
 }
 
-template <int kType, bool kResidual>
-void finish_as(const Finish &job) {
+// 64 values as bytes. Only the upper bound is set in float: the conversion gives the least
+// integer for what is too small (and for NaN, which vminps leaves when it comes second), and
+// the packs saturate. They interleave by 128-bit lanes, which the last permutation undoes.
+__m512i quantize(const Constants &c, const __m512 v[kMaxBlocks]) {
+  __m512i q[kMaxBlocks];
+  for (int b = 0; b < kMaxBlocks; ++b) q[b] = _mm512_cvtps_epi32(_mm512_min_ps(c.high, v[b]));
+  const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), c.zero);
+  const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), c.zero);
+  const __m512i bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), c.low);
+  const __m512i order =
+      _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, bytes);
+}
+
+__mmask16 lanes(int channels) {
+  return static_cast<__mmask16>(channels >= kLanes ? 0xFFFF : (1 << channels) - 1);
+}
+
+// One pixel. kWhole: all 64 channels of a tile, without masks.
+template <bool kResidual, bool kWhole>
+void finish_bytes(const Constants &c, const int32_t *acc, int64_t channel, int64_t at, uint8_t *y,
+                  int channels) {
+  __m512 v[kMaxBlocks];
+  for (int b = 0; b < kMaxBlocks; ++b) {
+    const int first = b * kLanes;
+    v[b] = kWhole || first < channels
+               ? dequantize<kResidual>(c, acc + first, channel + first, at + first,
+                                       kWhole ? lanes(kLanes) : lanes(channels - first))
+               : _mm512_setzero_ps();
+  }
+  const __m512i bytes = quantize(c, v);
+  if (kWhole) {
+    _mm512_storeu_si512(y + at, bytes);
+  } else {
+    const int none = kMaxBlocks * kLanes - channels;
+    _mm512_mask_storeu_epi8(y + at, ~__mmask64{0} >> none, bytes);
+  }
+}
+
+template <bool kResidual, bool kWhole>
+void finish_uint8(const Finish &job) {
   const Constants c = constants(job);
-  const int channels = job.channels, whole = channels / kLanes * kLanes, pixels = job.pixels;
-  const auto rest = static_cast<__mmask16>((1 << (channels - whole)) - 1);
   const int32_t *acc = job.acc;
   const int64_t acc_stride = job.acc_stride, channel = job.channel, y_stride = job.y_stride;
+  const int channels = job.channels, pixels = job.pixels;
   int64_t at = job.y_offset;
-  void *const y = job.y;
+  auto *const y = static_cast<uint8_t *>(job.y);
   for (int pixel = 0; pixel < pixels; ++pixel, acc += acc_stride, at += y_stride) {
-    for (int o = 0; o < whole; o += kLanes) {
-      finish_16<kType, kResidual>(c, acc + o, channel + o, at + o, y, 0xFFFF);
-    }
-    if (rest != 0) {
-      finish_16<kType, kResidual>(c, acc + whole, channel + whole, at + whole, y, rest);
+    finish_bytes<kResidual, kWhole>(c, acc, channel, at, y, channels);
+  }
+}
+
+void finish_words(const Finish &job) {
+  const Constants c = constants(job);
+  const bool residual = job.output->residual != nullptr;
+  for (int pixel = 0; pixel < job.pixels; ++pixel) {
+    for (int o = 0; o < job.channels; o += kLanes) {
+      const __mmask16 mask = lanes(job.channels - o);
+      const int32_t *acc = job.acc + pixel * job.acc_stride + o;
+      const int64_t at = job.y_offset + pixel * job.y_stride + o, channel = job.channel + o;
+      if (job.output->type == SUBBYTE_INT32) {
+        _mm512_mask_storeu_epi32(static_cast<int32_t *>(job.y) + at, mask,
+                                 _mm512_load_si512(acc));
+        continue;
+      }
+      const __m512 v = residual ? dequantize<true>(c, acc, channel, at, mask)
+                                : dequantize<false>(c, acc, channel, at, mask);
+      _mm512_mask_storeu_ps(static_cast<float *>(job.y) + at, mask, v);
     }
   }
 }
 
 void finish(const Finish &job) {
-  constexpr void (*kFinish[3][2])(const Finish &) = {
-      {finish_as<SUBBYTE_UINT8, false>, finish_as<SUBBYTE_UINT8, true>},
-      {finish_as<SUBBYTE_FLOAT, false>, finish_as<SUBBYTE_FLOAT, true>},
-      {finish_as<SUBBYTE_INT32, false>, finish_as<SUBBYTE_INT32, false>}};
-  kFinish[job.output->type][job.output->residual != nullptr ? 1 : 0](job);
+  constexpr void (*kBytes[2][2])(const Finish &) = {
+      {finish_uint8<false, false>, finish_uint8<false, true>},
+      {finish_uint8<true, false>, finish_uint8<true, true>}};
+  if (job.output->type != SUBBYTE_UINT8) return finish_words(job);
+  const bool whole = job.channels == kMaxBlocks * kLanes;
+  kBytes[job.output->residual != nullptr ? 1 : 0][whole ? 1 : 0](job);
 }
 
 }  // namespace
