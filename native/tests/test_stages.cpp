@@ -111,7 +111,8 @@ TEST(finish) {
   for (int i = 0; i < 300; ++i) {
     const int pixels = pick(random, 1, kMaxPixels), blocks = pick(random, 1, kMaxBlocks);
     const int channels = pick(random, 1, blocks * kLanes);
-    Aligned acc(sizeof(int32_t) * static_cast<size_t>(pixels * blocks * kLanes));
+    const int readable = ((pixels - 1) * blocks + kMaxBlocks) * kLanes;
+    Aligned acc(sizeof(int32_t) * static_cast<size_t>(readable));
     auto *sums = static_cast<int32_t *>(acc.data());
     for (int k = 0; k < pixels * blocks * kLanes; ++k) sums[k] = pick(random, -70000000, 70000000);
     std::vector<float> scale, bias;

@@ -189,12 +189,12 @@ void accumulate_gain(const Tile &tile) {
 }
 
 Accumulate choose(bool gain, int blocks, int pixels) {
-  constexpr Accumulate kPlain[2][4] = {
+  static constexpr Accumulate kPlain[2][4] = {
       {accumulate_plain<1, 1>, accumulate_plain<1, 2>, accumulate_plain<1, 3>,
        accumulate_plain<1, 4>},
       {accumulate_plain<2, 1>, accumulate_plain<2, 2>},
   };
-  constexpr Accumulate kGain[2][2] = {{accumulate_gain<1, 1>, accumulate_gain<1, 2>},
+  static constexpr Accumulate kGain[2][2] = {{accumulate_gain<1, 1>, accumulate_gain<1, 2>},
                                       {accumulate_gain<2, 1>}};
   return gain ? kGain[blocks - 1][pixels - 1] : kPlain[blocks - 1][pixels - 1];
 }

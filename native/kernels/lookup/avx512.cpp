@@ -90,7 +90,7 @@ void build_chunks(const TableJob &job) {
 }
 
 void build(const TableJob &job) {
-  constexpr void (*kBuild[])(const TableJob &) = {build_chunks<1>, build_chunks<2>,
+  static constexpr void (*kBuild[])(const TableJob &) = {build_chunks<1>, build_chunks<2>,
                                                   build_chunks<3>, build_chunks<4>};
   kBuild[job.chunks - 1](job);
 }
@@ -142,7 +142,7 @@ void accumulate(const Tile &tile) {
 // blocks, a table, an entry and the ones.
 template <bool kGain>
 Accumulate choose_tile(int blocks, int pixels) {
-  constexpr Accumulate kTiles[kMaxBlocks][kMaxPixels] = {
+  static constexpr Accumulate kTiles[kMaxBlocks][kMaxPixels] = {
       {accumulate<kGain, 1, 1>, accumulate<kGain, 1, 2>, accumulate<kGain, 1, 3>,
        accumulate<kGain, 1, 4>, accumulate<kGain, 1, 5>, accumulate<kGain, 1, 6>,
        accumulate<kGain, 1, 7>, accumulate<kGain, 1, 8>},
@@ -166,7 +166,6 @@ Accumulate choose(bool gain, int blocks, int pixels) {
 struct Constants {
   __m512 residual_scale, high;
   __m512i residual_zero, zero, low;
-  const float *scale, *bias;
   const uint8_t *residual;
 };
 
@@ -177,21 +176,34 @@ Constants constants(const Finish &job) {
           _mm512_set1_epi32(out.residual_zero),
           _mm512_set1_epi16(static_cast<int16_t>(out.zero)),
           _mm512_set1_epi8(static_cast<char>(out.low)),
-          out.scale,
-          out.bias,
           out.residual};
 }
 
-// sum * scale + bias (+ residual) of the channels of `mask` of 16.
+__mmask16 lanes(int channels) {
+  if (channels <= 0) return 0;
+  return static_cast<__mmask16>(channels >= kLanes ? 0xFFFF : (1 << channels) - 1);
+}
+
+// 16 channels: those of `mask` exist.
+struct Channels {
+  __m512 scale, bias;
+  __mmask16 mask;
+};
+
+Channels load_channels(const Finish &job, int first) {
+  const __mmask16 mask = lanes(job.channels - first);
+  return {_mm512_maskz_loadu_ps(mask, job.output->scale + job.channel + first),
+          _mm512_maskz_loadu_ps(mask, job.output->bias + job.channel + first), mask};
+}
+
+// sum * scale + bias (+ residual) of 16 channels of a pixel, the first at element `at` of y.
 template <bool kResidual>
-__m512 dequantize(const Constants &c, const int32_t *acc, int64_t channel, int64_t at,
-                  __mmask16 mask) {
-  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(acc)),
-                           _mm512_maskz_loadu_ps(mask, c.scale + channel));
-  v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, c.bias + channel));
+__m512 dequantize(const Constants &c, const Channels &channels, const int32_t *acc, int64_t at) {
+  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(acc)), channels.scale);
+  v = _mm512_add_ps(v, channels.bias);
   if (kResidual) {
-    const __m512i r = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, c.residual + at));
-    const __m512i centred = _mm512_sub_epi32(r, c.residual_zero);
+    const __m128i bytes = _mm_maskz_loadu_epi8(channels.mask, c.residual + at);
+    const __m512i centred = _mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), c.residual_zero);
     v = _mm512_add_ps(v, _mm512_mul_ps(_mm512_cvtepi32_ps(centred), c.residual_scale));
   }
   return v;
@@ -211,66 +223,55 @@ __m512i quantize(const Constants &c, const __m512 v[kMaxBlocks]) {
   return _mm512_permutexvar_epi32(order, bytes);
 }
 
-__mmask16 lanes(int channels) {
-  return static_cast<__mmask16>(channels >= kLanes ? 0xFFFF : (1 << channels) - 1);
-}
-
-// One pixel. kWhole: all 64 channels of a tile, without masks.
-template <bool kResidual, bool kWhole>
-void finish_bytes(const Constants &c, const int32_t *acc, int64_t channel, int64_t at, uint8_t *y,
-                  int channels) {
-  __m512 v[kMaxBlocks];
-  for (int b = 0; b < kMaxBlocks; ++b) {
-    const int first = b * kLanes;
-    v[b] = kWhole || first < channels
-               ? dequantize<kResidual>(c, acc + first, channel + first, at + first,
-                                       kWhole ? lanes(kLanes) : lanes(channels - first))
-               : _mm512_setzero_ps();
-  }
-  const __m512i bytes = quantize(c, v);
-  if (kWhole) {
-    _mm512_storeu_si512(y + at, bytes);
-  } else {
-    const int none = kMaxBlocks * kLanes - channels;
-    _mm512_mask_storeu_epi8(y + at, ~__mmask64{0} >> none, bytes);
-  }
-}
-
+// kWhole: all 64 channels of a tile exist, and masked stores of bytes are slow.
 template <bool kResidual, bool kWhole>
 void finish_uint8(const Finish &job) {
   const Constants c = constants(job);
+  Channels channels[kMaxBlocks];
+  for (int b = 0; b < kMaxBlocks; ++b) channels[b] = load_channels(job, b * kLanes);
+  const __mmask64 mask = ~__mmask64{0} >> (kMaxBlocks * kLanes - job.channels);
   const int32_t *acc = job.acc;
-  const int64_t acc_stride = job.acc_stride, channel = job.channel, y_stride = job.y_stride;
-  const int channels = job.channels, pixels = job.pixels;
+  const int64_t acc_stride = job.acc_stride, y_stride = job.y_stride;
+  const int pixels = job.pixels;
   int64_t at = job.y_offset;
   auto *const y = static_cast<uint8_t *>(job.y);
   for (int pixel = 0; pixel < pixels; ++pixel, acc += acc_stride, at += y_stride) {
-    finish_bytes<kResidual, kWhole>(c, acc, channel, at, y, channels);
+    __m512 v[kMaxBlocks];
+    for (int b = 0; b < kMaxBlocks; ++b) {
+      // Beyond the last channel this reads anything; the mask keeps it from y.
+      v[b] = dequantize<kResidual>(c, channels[b], acc + b * kLanes, at + b * kLanes);
+    }
+    const __m512i bytes = quantize(c, v);
+    if (kWhole) {
+      _mm512_storeu_si512(y + at, bytes);
+    } else {
+      _mm512_mask_storeu_epi8(y + at, mask, bytes);
+    }
   }
 }
 
 void finish_words(const Finish &job) {
   const Constants c = constants(job);
-  const bool residual = job.output->residual != nullptr;
-  for (int pixel = 0; pixel < job.pixels; ++pixel) {
-    for (int o = 0; o < job.channels; o += kLanes) {
-      const __mmask16 mask = lanes(job.channels - o);
+  for (int o = 0; o < job.channels; o += kLanes) {
+    Channels channels = {_mm512_setzero_ps(), _mm512_setzero_ps(), lanes(job.channels - o)};
+    if (job.output->type == SUBBYTE_FLOAT) channels = load_channels(job, o);
+    for (int pixel = 0; pixel < job.pixels; ++pixel) {
       const int32_t *acc = job.acc + pixel * job.acc_stride + o;
-      const int64_t at = job.y_offset + pixel * job.y_stride + o, channel = job.channel + o;
+      const int64_t at = job.y_offset + pixel * job.y_stride + o;
       if (job.output->type == SUBBYTE_INT32) {
-        _mm512_mask_storeu_epi32(static_cast<int32_t *>(job.y) + at, mask,
+        _mm512_mask_storeu_epi32(static_cast<int32_t *>(job.y) + at, channels.mask,
                                  _mm512_load_si512(acc));
         continue;
       }
-      const __m512 v = residual ? dequantize<true>(c, acc, channel, at, mask)
-                                : dequantize<false>(c, acc, channel, at, mask);
-      _mm512_mask_storeu_ps(static_cast<float *>(job.y) + at, mask, v);
+      const __m512 v = c.residual != nullptr ? dequantize<true>(c, channels, acc, at)
+                                             : dequantize<false>(c, channels, acc, at);
+      _mm512_mask_storeu_ps(static_cast<float *>(job.y) + at, channels.mask, v);
     }
   }
 }
 
 void finish(const Finish &job) {
-  constexpr void (*kBytes[2][2])(const Finish &) = {
+  static constexpr void (*kBytes[2][2])(const Finish &) = {
       {finish_uint8<false, false>, finish_uint8<false, true>},
       {finish_uint8<true, false>, finish_uint8<true, true>}};
   if (job.output->type != SUBBYTE_UINT8) return finish_words(job);

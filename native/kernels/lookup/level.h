@@ -50,7 +50,7 @@ struct Tile {
 // Stage 3: acc -> y, as subbyte_output says.
 struct Finish {
   const subbyte_output *output;
-  const int32_t *acc;             // [pixel][acc_stride]
+  const int32_t *acc;             // [pixel][acc_stride]; kMaxBlocks * kLanes can be read of each
   int64_t acc_stride;
   int pixels, channels;
   int64_t channel;                // the first one: index into scale and bias

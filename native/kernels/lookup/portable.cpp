@@ -61,7 +61,7 @@ void accumulate(const Tile &tile) {
 }
 
 Accumulate choose(bool gain, int, int pixels) {
-  constexpr Accumulate kTiles[2][4] = {
+  static constexpr Accumulate kTiles[2][4] = {
       {accumulate<false, 1>, accumulate<false, 2>, accumulate<false, 3>, accumulate<false, 4>},
       {accumulate<true, 1>, accumulate<true, 2>, accumulate<true, 3>, accumulate<true, 4>},
   };
