@@ -98,38 +98,66 @@ void set_start(const Tile &tile) {
 }
 
 template <int kBlocks, int kPixels>
-void accumulate_plain(const Tile &tile) {
-  constexpr int64_t kFlush = 128;  // vectors: two look-ups each
-  set_start<kBlocks, kPixels>(tile);
+struct ByteSums {
   __m256i all[kPixels][kBlocks], odd[kPixels][kBlocks];
-  const uint8_t *codes = tile.codes;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    for (int64_t begin = 0; begin < tile.vectors; begin += kFlush) {
-      const int64_t end = begin + kFlush < tile.vectors ? begin + kFlush : tile.vectors;
-      for (int p = 0; p < kPixels; ++p) {
-        for (int b = 0; b < kBlocks; ++b) all[p][b] = odd[p][b] = _mm256_setzero_si256();
-      }
-      for (int64_t vector = begin; vector < end; ++vector, codes += kBlocks * kVectorBytes) {
-        for (int half = 0; half < kVectorBytes; half += kHalf) {
-          for (int p = 0; p < kPixels; ++p) {
-            const __m256i table =
-                load(tile.tables[p] + tile.tap_offsets[tap] + vector * kVectorBytes + half);
-            for (int b = 0; b < kBlocks; ++b) {
-              const __m256i entry =
-                  _mm256_shuffle_epi8(table, load(codes + b * kVectorBytes + half));
-              all[p][b] = _mm256_add_epi16(all[p][b], entry);
-              odd[p][b] = _mm256_add_epi16(odd[p][b], _mm256_srli_epi16(entry, 8));
-            }
-          }
-        }
-      }
-      for (int p = 0; p < kPixels; ++p) {
-        for (int b = 0; b < kBlocks; ++b) {
-          flush(tile.acc + (p * kBlocks + b) * kLanes, all[p][b], odd[p][b]);
-        }
+
+  void clear() {
+    for (int p = 0; p < kPixels; ++p) {
+      for (int b = 0; b < kBlocks; ++b) all[p][b] = odd[p][b] = _mm256_setzero_si256();
+    }
+  }
+
+  // Half a vector: two groups of every output.
+  void add(const uint8_t *const *tables, int64_t at, const uint8_t *codes) {
+    for (int p = 0; p < kPixels; ++p) {
+      const __m256i table = load(tables[p] + at);
+      for (int b = 0; b < kBlocks; ++b) {
+        const __m256i entry = _mm256_shuffle_epi8(table, load(codes + b * kVectorBytes));
+        all[p][b] = _mm256_add_epi16(all[p][b], entry);
+        odd[p][b] = _mm256_add_epi16(odd[p][b], _mm256_srli_epi16(entry, 8));
       }
     }
   }
+
+  void move_to(int32_t *acc) {
+    for (int p = 0; p < kPixels; ++p) {
+      for (int b = 0; b < kBlocks; ++b) {
+        flush(acc + (p * kBlocks + b) * kLanes, all[p][b], odd[p][b]);
+      }
+    }
+    clear();
+  }
+};
+
+template <int kBlocks, int kPixels>
+void accumulate_plain(const Tile &tile) {
+  constexpr int64_t kFlush = 128;  // vectors: two look-ups each
+  set_start<kBlocks, kPixels>(tile);
+  ByteSums<kBlocks, kPixels> sums;
+  sums.clear();
+  int64_t room = kFlush;
+  const uint8_t *codes = tile.codes;
+  for (int64_t tap = 0; tap < tile.taps; ++tap) {
+    const uint8_t *tables[kPixels];
+    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
+    for (int64_t left = tile.vectors; left > 0;) {
+      const int64_t count = left < room ? left : room;
+      const int64_t bytes = count * kVectorBytes;
+      for (int64_t at = 0; at != bytes; at += kVectorBytes) {
+        sums.add(tables, at, codes);
+        sums.add(tables, at + kHalf, codes + kHalf);
+        codes += kBlocks * kVectorBytes;
+      }
+      for (int p = 0; p < kPixels; ++p) tables[p] += bytes;
+      left -= count;
+      room -= count;
+      if (room == 0) {
+        sums.move_to(tile.acc);
+        room = kFlush;
+      }
+    }
+  }
+  sums.move_to(tile.acc);
 }
 
 // int16 sums of outputs 0-7 (8-15) of a vector, as int32: even outputs, then odd ones.
