@@ -45,8 +45,9 @@ check: $(READY) ## Lint, format, types, layers, and that the generated tables ar
 	$(BIN)/lint-imports
 	$(BIN)/python -m benchmarks.tables --check
 
-bench: $(READY) ## Compress and measure every network of the data folder (long), then make the tables
+bench: $(READY) ## Measure every network of the data folder (long) and the kernels, then make the tables
 	$(BIN)/python -m benchmarks.networks
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers
 	$(BIN)/python -m benchmarks.tables
 
 docs: $(READY) ## Make the tables of the docs from the recorded results

@@ -8,7 +8,7 @@ side moves a layout; OpenVINO runs the same layer as DequantizeLinear, Conv, Qua
 with its own layout inside: chains of COPIES layers where inputs and outputs are as many, else
 it is left out. A layer is measured COPIES times with different weights, in turn with the
 peers, as process CPU time on one thread; figures are microseconds of one layer. Before that,
-each side's result is checked against the other's.
+results are checked: ours and OpenVINO's against onnxruntime's.
 """
 
 from __future__ import annotations
@@ -17,50 +17,26 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.native_cases import COPIES, X_SCALE, Y_ZERO, Case, Layer, make_case, table_shift
 from benchmarks.native_library import Finish, Library, Lookup, Shape
-from subbyte.methods import CodedWeight, WeightShape, packing
+from benchmarks.native_peers import openvino_chain, stock
+from subbyte.methods import packing
 from subbyte.methods.product import form
 from subbyte.methods.product.form import ProductOptions
 from subbyte.report.system import system
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "native_layers.json"
-COPIES = 4
 # Longer than the process clock is coarse, in seconds.
 LEAST = 0.01
-X_SCALE, Y_ZERO = 0.02, 128
-
 _Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A convolution without stride, padded to its own size."""
-
-    inputs: int
-    outputs: int
-    kernel: int
-    size: int
-
-    @property
-    def name(self) -> str:
-        """E.g. ``3x3 64->64@56``."""
-        return f"{self.kernel}x{self.kernel} {self.inputs}->{self.outputs}@{self.size}"
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of the layer."""
-        return self.inputs * self.outputs * self.kernel**2 * self.size**2
 
 
 LAYERS = (
@@ -76,17 +52,6 @@ FORMATS = {
     "d=4, 3-bit gain": ProductOptions(4, gain=3),
     "d=2": ProductOptions(2),
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """A layer in a format: COPIES of its weights, one x, and y's scale."""
-
-    layer: Layer
-    options: ProductOptions
-    coded: list[CodedWeight]
-    x: _Bytes
-    y_scale: float
 
 
 def main() -> None:
@@ -108,6 +73,7 @@ def main() -> None:
         "copies": COPIES,
         "threads": 1,
         "level": library.isa,
+        "peers": {name: metadata.version(name) for name in ("onnxruntime", "openvino")},
         "system": system(),
     }
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
@@ -158,33 +124,6 @@ def bits(options: ProductOptions) -> float:
     return round((options.code_bits + options.gain) / options.group, 3)
 
 
-def make_case(layer: Layer, options: ProductOptions) -> Case:
-    """Random codes of a random codebook near its limits, and x as after a ReLU."""
-    rng = np.random.default_rng(layer.macs)
-    shape = WeightShape(layer.outputs, layer.kernel**2, layer.inputs)
-    groups = layer.inputs // options.group
-    words = rng.standard_normal((groups, 16, options.group))
-    part = max(np.maximum(words, 0).sum(2).max(), np.maximum(-words, 0).sum(2).max())
-    book = np.fix(words * min(form.PART_LIMIT / part, form.WORD_LIMIT / np.abs(words).max()))
-    grid = (layer.outputs, shape.taps, groups)
-    coded = [
-        form.pack(
-            shape,
-            options,
-            rng.integers(0, 16, grid),
-            rng.integers(0, 2**options.gain, grid),
-            book.astype(np.int8),
-            np.full(layer.outputs, 0.01, np.float32),
-        )
-        for _ in range(COPIES)
-    ]
-    x = np.maximum(rng.normal(0, 60, (1, layer.size, layer.size, layer.inputs)), 0)
-    weight = form.decode(coded[0]).astype(np.float64)
-    spread = float(np.sqrt((weight**2).sum((1, 2)).mean() * (x**2).mean()))
-    y_scale = X_SCALE * 0.01 * spread / 40
-    return Case(layer, options, coded, np.minimum(x, 255).astype(np.uint8), y_scale)
-
-
 def native(library: Library, case: Case) -> tuple[list[Lookup], list[Finish]]:
     """The packed copies and what is done with their sums."""
     layer, gains = case.layer, case.options.gain_levels()
@@ -214,101 +153,6 @@ def native(library: Library, case: Case) -> tuple[list[Lookup], list[Finish]]:
         scale = form.scale(coded) * np.float32(X_SCALE * 2**shift / unit / case.y_scale)
         finishes.append(Finish(scale, np.zeros(layer.outputs, np.float32), zero=Y_ZERO))
     return lookups, finishes
-
-
-def table_shift(case: Case) -> int:
-    """The least shift at which one entry in a thousand or fewer saturates."""
-    book = case.coded[0].inputs["codebook"].astype(np.int64)
-    rows = case.x.reshape(-1, len(book), book.shape[2])[:200].astype(np.int64)
-    products = np.einsum("pgd,gkd->pgk", rows, book)
-    within = [float((np.abs(products) >> shift > 127).mean()) <= 1e-3 for shift in range(9)]
-    return within.index(True)
-
-
-def stock(case: Case) -> Callable[[], list[Any]]:
-    """COPIES of onnxruntime's channels-last QLinearConv on one x, outputs preallocated."""
-    layer, pad = case.layer, case.layer.kernel // 2
-    constants = {
-        "xs": np.float32(X_SCALE),
-        "xz": np.uint8(0),
-        "ys": np.float32(case.y_scale),
-        "yz": np.uint8(Y_ZERO),
-        "wz": np.zeros(layer.outputs, np.int8),
-    }
-    nodes, outputs = [], []
-    for i, coded in enumerate(case.coded):
-        constants[f"w{i}"] = kernel_weight(coded, layer)
-        constants[f"s{i}"] = form.scale(coded)
-        nodes.append(
-            helper.make_node(
-                "QLinearConv",
-                ["x", "xs", "xz", f"w{i}", f"s{i}", "wz", "ys", "yz"],
-                [f"y{i}"],
-                domain="com.microsoft",
-                channels_last=1,
-                kernel_shape=[layer.kernel] * 2,
-                pads=[pad] * 4,
-            )
-        )
-        outputs.append(_value(f"y{i}", layer.outputs, layer.size))
-    inputs = [_value("x", layer.inputs, layer.size)]
-    session = _session(_model(nodes, inputs, outputs, constants))
-    binding = session.io_binding()
-    binding.bind_cpu_input("x", case.x)
-    for output in outputs:
-        binding.bind_output(output.name)
-
-    def run() -> list[Any]:
-        session.run_with_iobinding(binding)
-        return list(binding.get_outputs())
-
-    return run
-
-
-def openvino_chain(case: Case) -> Callable[[], Any]:
-    """COPIES layers one after the other in OpenVINO, as it takes quantized models."""
-    import openvino
-
-    layer, pad = case.layer, case.layer.kernel // 2
-    constants: dict[str, Any] = {
-        "xs": np.float32(X_SCALE),
-        "xz": np.uint8(0),
-        "wz": np.zeros(layer.outputs, np.int8),
-    }
-    node = helper.make_node
-    nodes = [node("DequantizeLinear", ["x", "xs", "xz"], ["d0"])]
-    for i, coded in enumerate(case.coded):
-        constants[f"w{i}"], constants[f"s{i}"] = kernel_weight(coded, layer), form.scale(coded)
-        nodes += [
-            node("DequantizeLinear", [f"w{i}", f"s{i}", "wz"], [f"k{i}"], axis=0),
-            node("Conv", [f"d{i}", f"k{i}"], [f"c{i}"], pads=[pad] * 4),
-            node("Relu", [f"c{i}"], [f"r{i}"]),
-            node("QuantizeLinear", [f"r{i}", "xs", "xz"], [f"q{i}"]),
-            node("DequantizeLinear", [f"q{i}", "xs", "xz"], [f"d{i + 1}"]),
-        ]
-    shape = [1, layer.inputs, layer.size, layer.size]
-    last = nodes[-1].input[0]
-    model = _model(
-        nodes[:-1],
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info(last, TensorProto.UINT8, shape)],
-        constants,
-    )
-    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
-    request = compiled.create_infer_request()
-    x = np.ascontiguousarray(case.x.transpose(0, 3, 1, 2))
-    request.set_input_tensor(openvino.Tensor(x))
-    return request.infer
-
-
-def kernel_weight(coded: CodedWeight, layer: Layer) -> NDArray[np.int8]:
-    """Decoded weights int8 [O, I, k, k]."""
-    weight = form.decode(coded).transpose(0, 2, 1)
-    return np.ascontiguousarray(
-        weight.reshape(layer.outputs, layer.inputs, layer.kernel, layer.kernel)
-    )
 
 
 def check(
@@ -356,30 +200,6 @@ def _all(
             call()
 
     return run
-
-
-def _value(name: str, channels: int, size: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.UINT8, [1, size, size, channels])
-
-
-def _model(
-    nodes: Sequence[onnx.NodeProto],
-    inputs: Sequence[onnx.ValueInfoProto],
-    outputs: Sequence[onnx.ValueInfoProto],
-    constants: dict[str, Any],
-) -> onnx.ModelProto:
-    tensors = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
-    graph = helper.make_graph(list(nodes), "layers", list(inputs), list(outputs), tensors)
-    imports = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=imports, ir_version=9)
-
-
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
 
 if __name__ == "__main__":
