@@ -12,10 +12,14 @@ READY := $(VENV)/.ready
 NATIVE := $(shell find native -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test native-test check bench docs clean
+NATIVE_ARM := -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+  '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
+
+.PHONY: help demo test native-test native-test-arm check bench docs clean
 
 help: ## Say what each target does
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
 
 $(READY): pyproject.toml CMakeLists.txt $(NATIVE)
 	$(PYTHON) -c 'import sys; sys.exit("subbyte needs Python 3.11 or newer, PYTHON=$(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -37,6 +41,11 @@ native-test: ## Build and run the C++ tests, with the sanitizers and without
 	cmake --build build/native --parallel $(JOBS)
 	ctest --test-dir build/native-sanitize --output-on-failure
 	ctest --test-dir build/native --output-on-failure
+
+native-test-arm: ## The C++ tests for 64-bit Arm (packages g++-aarch64-linux-gnu and qemu-user)
+	cmake -S . -B build/native-arm -DSUBBYTE_NATIVE_TESTS=ON $(NATIVE_ARM)
+	cmake --build build/native-arm --parallel $(JOBS)
+	ctest --test-dir build/native-arm --output-on-failure
 
 check: $(READY) ## Lint, format, types, layers, and that the generated tables are up to date
 	$(BIN)/ruff check

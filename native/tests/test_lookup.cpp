@@ -1,4 +1,5 @@
 // Whole layers: every level gives the sums of the formula, and the same y.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -111,16 +112,22 @@ TEST(bands) {
   }
 }
 
-// More look-ups than 16-bit sums of bytes can hold.
-TEST(long_sums) {
+// Every entry the largest or the least one, in more look-ups than 16-bit sums can hold, with
+// the largest gains: nothing saturates or wraps but the entries.
+TEST(largest_sums) {
   Random random(7);
-  for (int gains : {0, 2}) {
-    subbyte_lookup shape = layers::shape(3, 1, 4200, 20, 2);
-    shape.shift = 0;
-    shape.gain_levels = gains;
-    Layer layer = layers::fill(shape, random);
-    std::fill(layer.x.begin(), layer.x.end(), uint8_t{255});
-    same_sums(layer);
+  for (int sign : {1, -1}) {
+    for (int gain : {0, 64, -64}) {
+      subbyte_lookup shape = layers::shape(3, 1, 4200, 20, 2);
+      shape.kernel[0] = 2;
+      shape.shift = 0;
+      shape.gain_levels = gain != 0 ? 1 : 0;
+      Layer layer = layers::fill(shape, random);
+      if (gain != 0) layer.gains[0] = static_cast<int8_t>(gain);
+      std::fill(layer.x.begin(), layer.x.end(), uint8_t{255});
+      std::fill(layer.codebook.begin(), layer.codebook.end(), static_cast<int8_t>(63 * sign));
+      same_sums(layer);
+    }
   }
 }
 
