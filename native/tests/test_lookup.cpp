@@ -54,7 +54,7 @@ TEST(random_layers) {
 TEST(tile_edges) {
   Random random(2);
   for (int gains : {0, 4}) {
-    for (int64_t outputs : {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 49, 63, 64, 65, 100, 128, 129}) {
+    for (int64_t outputs : {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 49, 63, 64, 65, 100, 129}) {
       for (int64_t pixels : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 17}) {
         subbyte_lookup shape = layers::shape(1, pixels, 16, outputs, 4);
         shape.gain_levels = gains;

@@ -56,7 +56,7 @@ typedef struct subbyte_lookup {
   int64_t kernel[2], strides[2], dilations[2]; /* vertical, horizontal */
   int64_t pads[4];               /* top, left, bottom, right: filled with input_zero */
   int64_t word_length;           /* d, 1 to 16 */
-  int32_t shared;                /* 1: one codebook; 0: one per group and code, book = group * G + g */
+  int32_t shared;                /* 1: one codebook; 0: book = (group of o) * G + g */
   int32_t gain_levels;           /* 0: no gain; else the length of gains, 1 to 256 */
   int32_t input_zero;            /* zero point of x, 0 to 255 */
   int32_t shift;                 /* of the table entries, 0 to 8 */

@@ -57,7 +57,8 @@ int check_fields(const subbyte_lookup &l) {
     }
   }
   if (l.inputs % l.groups != 0 || l.outputs % l.groups != 0) {
-    return fail(SUBBYTE_BAD_SHAPE, "groups: expected a divisor of %lld inputs and %lld outputs, got %lld",
+    return fail(SUBBYTE_BAD_SHAPE,
+                "groups: expected a divisor of %lld inputs and %lld outputs, got %lld",
                 static_cast<long long>(l.inputs), static_cast<long long>(l.outputs),
                 static_cast<long long>(l.groups));
   }
