@@ -8,14 +8,20 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The installed package holds the native library: it is made anew when its sources change.
+NATIVE := $(shell find native -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+NATIVE_ARM := -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+  '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
+
+.PHONY: help demo test native-test native-test-arm check bench docs clean
 
 help: ## Say what each target does
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
 
-$(READY): pyproject.toml CMakeLists.txt
+$(READY): pyproject.toml CMakeLists.txt $(NATIVE)
 	$(PYTHON) -c 'import sys; sys.exit("subbyte needs Python 3.11 or newer, PYTHON=$(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH)
@@ -28,6 +34,19 @@ demo: $(READY) ## Train a small net on scikit-learn's digits and compress it at 
 test: $(READY) ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS)
 
+native-test: ## Build and run the C++ tests, with the sanitizers and without
+	cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON
+	cmake -S . -B build/native -DSUBBYTE_NATIVE_TESTS=ON
+	cmake --build build/native-sanitize --parallel $(JOBS)
+	cmake --build build/native --parallel $(JOBS)
+	ctest --test-dir build/native-sanitize --output-on-failure
+	ctest --test-dir build/native --output-on-failure
+
+native-test-arm: ## The C++ tests for 64-bit Arm (packages g++-aarch64-linux-gnu and qemu-user)
+	cmake -S . -B build/native-arm -DSUBBYTE_NATIVE_TESTS=ON $(NATIVE_ARM)
+	cmake --build build/native-arm --parallel $(JOBS)
+	ctest --test-dir build/native-arm --output-on-failure
+
 check: $(READY) ## Lint, format, types, layers, and that the generated tables are up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -35,9 +54,10 @@ check: $(READY) ## Lint, format, types, layers, and that the generated tables ar
 	$(BIN)/lint-imports
 	$(BIN)/python -m benchmarks.tables --check
 
-bench: $(READY) ## Compress and measure every network of the data folder (long), then make the tables
+bench: $(READY) ## Measure every network of the data folder (long) and the kernels, then make the tables
 	$(BIN)/python -m benchmarks.networks
 	$(BIN)/python -m benchmarks.stock_int8
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers
 	$(BIN)/python -m benchmarks.tables
 
 docs: $(READY) ## Make the tables of the docs from the recorded results

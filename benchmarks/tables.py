@@ -21,7 +21,9 @@ RECORDS = ROOT / "benchmarks" / "results" / "networks"
 STOCK = ROOT / "benchmarks" / "results" / "stock_int8.json"
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
-_BEGIN, _END = "<!-- networks table: begin (make docs) -->", "<!-- networks table: end -->"
+NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
+
+_BEGIN, _END = "<!-- {} table: begin (make docs) -->", "<!-- {} table: end -->"
 _HEADER = (
     "# Networks",
     "",
@@ -70,7 +72,10 @@ def pages() -> dict[Path, str]:
     """Every page that holds generated text, and what it should be."""
     records = read_records(RECORDS)
     readme = ROOT / "README.md"
+    kernels = ROOT / "docs" / "kernels.md"
+    native = json.loads(NATIVE.read_text())
     return {
+        kernels: fill(kernels.read_text(), native_table(native), "native layers"),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
         readme: fill(readme.read_text(), summary(records)),
@@ -168,12 +173,34 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def fill(page: str, text: str) -> str:
-    """``page`` with ``text`` between its two marks."""
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+def native_table(record: Record) -> str:
+    """A row a layer: microseconds of each side, and how many times faster than the best int8."""
+    sides = list(dict.fromkeys(side for row in record["layers"] for side in row["sides"]))
+    peers = [side for side in sides if side.endswith("int8")]
+    ours = [side for side in sides if side not in peers]
+    rows = []
+    for row in record["layers"]:
+        cells = [
+            f"{row['sides'][side]['median_us']:.0f}" if side in row["sides"] else "-"
+            for side in peers
+        ]
+        for side in ours:
+            figures = row["sides"][side]
+            ratio = row["best_int8_us"] / figures["median_us"]
+            cells.append(f"{figures['median_us']:.0f} ({ratio:.2f}x, {figures['gmacs']:.0f})")
+        rows.append([row["layer"], *cells])
+    where = f"{record['system']['cpu']}, level {record['level']}, {record['threads']} thread, "
+    where += ", ".join(f"{name} {version}" for name, version in record["peers"].items())
+    return "\n".join([where + ":", "", *table(("layer", *peers, *ours), rows)])
+
+
+def fill(page: str, text: str, name: str = "networks") -> str:
+    """``page`` with ``text`` between the two marks of the table ``name``."""
+    first, last = _BEGIN.format(name), _END.format(name)
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise SystemExit(f"no place for the table: {_BEGIN} ... {_END}")
+        raise SystemExit(f"no place for the table: {first} ... {last}")
     return f"{before}{begin}\n{text}\n{end}{after}"
 
 

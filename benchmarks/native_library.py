@@ -1,0 +1,230 @@
+"""The native library through its C interface, for tests and benchmarks.
+
+The library is the one installed with the package, or the file that the environment variable
+SUBBYTE_NATIVE_LIBRARY names.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64
+TYPES = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.int32): 2}
+
+_Bytes = NDArray[np.uint8]
+
+
+class NativeError(Exception):
+    """A call of the library failed; the message is the library's."""
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
+        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
+        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
+        ("pads", ctypes.c_int64 * 4),
+        ("word_length", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
+    )
+
+
+class _Output(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("scale", "bias", "residual")),
+        ("residual_scale", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
+    )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """``subbyte_lookup`` of subbyte.h, field by field."""
+
+    images: int
+    height: int
+    width: int
+    inputs: int
+    outputs: int
+    word_length: int
+    groups: int = 1
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    shared: bool = False
+    gain_levels: int = 0
+    input_zero: int = 0
+    shift: int = 0
+
+    def structure(self) -> _Layer:
+        """The C structure."""
+        layer = _Layer()
+        for name, kind, *_ in _Layer._fields_:
+            value = getattr(self, name)
+            setattr(layer, name, kind(*value) if isinstance(value, tuple) else int(value))
+        return layer
+
+
+@dataclass(frozen=True)
+class Finish:
+    """``subbyte_output``: scale and bias float32 [O], the residual like y, and bounds."""
+
+    scale: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    residual: _Bytes | None = None
+    residual_scale: float = 0.0
+    residual_zero: int = 0
+    zero: int = 0
+    low: int = 0
+    high: int = 255
+
+
+@dataclass
+class Lookup:
+    """A packed layer: ``run`` computes y from x."""
+
+    library: Library
+    shape: Shape
+    packed: _Bytes
+    out_height: int
+    out_width: int
+    _scratch: _Bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = self.library.size("scratch_size", self.shape)
+        self._scratch = aligned(size)
+
+    def run(self, x: _Bytes, y: NDArray[Any], finish: Finish | None = None) -> NDArray[Any]:
+        """Fill y uint8, float32 or int32 [images, out_height, out_width, O] (int32: the sums)."""
+        self.prepare(x, y, finish)()
+        return y
+
+    def prepare(
+        self, x: _Bytes, y: NDArray[Any], finish: Finish | None = None
+    ) -> Callable[[], None]:
+        """The call of `run` with everything converted, for timing. It keeps the arrays alive."""
+        shape = self.shape
+        expected = (shape.images, self.out_height, self.out_width, shape.outputs)
+        if y.shape != expected or not (x.flags.c_contiguous and y.flags.c_contiguous):
+            raise ValueError(f"y: expected a contiguous array {expected}, got {y.shape}")
+        if x.shape != (shape.images, shape.height, shape.width, shape.inputs):
+            raise ValueError(f"x: got {x.shape}")
+        output = _Output(type=TYPES[y.dtype])
+        if finish is not None:
+            _fill(output, finish)
+        arguments = (
+            ctypes.byref(shape.structure()),
+            _pointer(self.packed),
+            _pointer(x),
+            ctypes.byref(output),
+            _pointer(y),
+            ctypes.c_int64(0),
+            ctypes.c_int64(shape.images * self.out_height),
+            _pointer(self._scratch),
+        )
+
+        def call(keep: object = (x, y, finish, self)) -> None:
+            self.library.call("subbyte_lookup_run", *arguments)
+
+        return call
+
+
+class Library:
+    """The loaded library."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._library = ctypes.CDLL(str(path or library_path()))
+        for name in ("isa", "error"):
+            getattr(self._library, f"subbyte_{name}").restype = ctypes.c_char_p
+        for name in ("out_height", "out_width"):
+            getattr(self._library, f"subbyte_lookup_{name}").restype = ctypes.c_int64
+        for name in ("packed_size", "scratch_size"):
+            getattr(self._library, f"subbyte_lookup_{name}").restype = ctypes.c_size_t
+
+    @property
+    def isa(self) -> str:
+        """The level in use."""
+        name: bytes | None = self._library.subbyte_isa()
+        if name is None:
+            raise NativeError(self._error())
+        return name.decode()
+
+    def size(self, name: str, shape: Shape) -> int:
+        """``subbyte_lookup_<name>``."""
+        value = int(
+            getattr(self._library, f"subbyte_lookup_{name}")(ctypes.byref(shape.structure()))
+        )
+        if value == 0:
+            raise NativeError(self._error())
+        return value
+
+    def pack(
+        self,
+        shape: Shape,
+        codes: _Bytes,
+        codebook: NDArray[np.int8],
+        gain_codes: _Bytes | None = None,
+        gains: NDArray[np.int8] | None = None,
+    ) -> Lookup:
+        """Pack codes and gain codes [O, T, G], codebook [books, 16, d], gains [levels]."""
+        packed = aligned(self.size("packed_size", shape))
+        arrays = [
+            None if array is None else np.ascontiguousarray(array)
+            for array in (codes, gain_codes, gains, codebook)
+        ]
+        self.call(
+            "subbyte_lookup_pack",
+            ctypes.byref(shape.structure()),
+            *(None if array is None else _pointer(array) for array in arrays),
+            _pointer(packed),
+        )
+        out = (self.size("out_height", shape), self.size("out_width", shape))
+        return Lookup(self, shape, packed, *out)
+
+    def call(self, name: str, *arguments: object) -> None:
+        """Call a function that returns a status."""
+        if getattr(self._library, name)(*arguments) != 0:
+            raise NativeError(self._error())
+
+    def _error(self) -> str:
+        return str(self._library.subbyte_error().decode())
+
+
+def library_path() -> Path:
+    """SUBBYTE_NATIVE_LIBRARY, or the library of the installed package."""
+    named = os.environ.get("SUBBYTE_NATIVE_LIBRARY")
+    if named:
+        return Path(named)
+    installed = metadata.distribution("subbyte").locate_file("subbyte/native")
+    return Path(str(installed)) / "libsubbyte_native.so"
+
+
+def aligned(size: int) -> _Bytes:
+    """``size`` bytes that start at a multiple of ALIGNMENT."""
+    block = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + size]
+
+
+def _fill(output: _Output, finish: Finish) -> None:
+    for name in ("scale", "bias"):
+        setattr(output, name, getattr(finish, name).ctypes.data)
+    if finish.residual is not None:
+        output.residual = finish.residual.ctypes.data
+    for name in ("residual_scale", "residual_zero", "zero", "low", "high"):
+        setattr(output, name, getattr(finish, name))
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

@@ -1,0 +1,54 @@
+// Sizes and offsets that follow from a layer and a level.
+#pragma once
+
+#include "lookup/level.h"
+
+namespace subbyte::lookup {
+
+struct Plan {
+  const Level *level;
+  bool gain;
+  // Of one group of the convolution.
+  int64_t taps, channels, outputs;
+  int64_t words, vectors;        // G, and ceil(G / kVectorGroups)
+  int64_t lane_blocks;           // ceil(outputs / kLanes)
+  int word_length, chunks;
+  int64_t read;                  // bytes of a pixel that the build stage reads
+  // The walk over the input: a kernel of height (width) 1 without padding visits only
+  // every stride-th row (pixel), so that no unused table is built.
+  int64_t out_height, out_width;
+  int64_t rows, columns;         // of the input, as visited
+  int64_t row_step, column_step; // from one visited row (pixel) to the next, in the input
+  int64_t stride[2];             // of the visited rows and pixels
+  int64_t reach;                 // table rows under one output row
+  int64_t table_columns;         // left padding + columns + right padding
+  ptrdiff_t pixel_bytes, row_bytes;  // of tables
+  int64_t band;                  // output rows whose tables are held at once
+  // Offsets into the packed weights, of group 0, and from group to group.
+  size_t codebook, codebook_step, start, start_step, sums, sums_step;
+  size_t codes, gains, codes_step;
+  size_t packed_size;
+  // Offsets into the scratch buffer.
+  size_t tap_offsets, staging, acc, tables, scratch_size;
+};
+
+// Every packed buffer starts with this, so that weights packed for another level or layer
+// are refused.
+struct PackedHeader {
+  char level[16];
+  int64_t fields[11];
+};
+
+// SUBBYTE_OK, or an error with last_error() set.
+int make_plan(const subbyte_lookup *layer, const Level *level, Plan *plan);
+
+void fill_header(const subbyte_lookup &layer, const Level &level, PackedHeader *header);
+
+int pack(const subbyte_lookup &layer, const Plan &plan, const uint8_t *codes,
+         const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook, void *packed);
+
+int run(const subbyte_lookup &layer, const Plan &plan, const void *packed, const uint8_t *x,
+        const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end,
+        void *scratch);
+
+}  // namespace subbyte::lookup
