@@ -34,18 +34,18 @@ demo: $(READY) ## Train a small net on scikit-learn's digits and compress it at 
 test: $(READY) ## Run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS)
 
-native-test: ## Build and run the C++ tests, with the sanitizers and without
-	cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON
-	cmake -S . -B build/native -DSUBBYTE_NATIVE_TESTS=ON
-	cmake --build build/native-sanitize --parallel $(JOBS)
-	cmake --build build/native --parallel $(JOBS)
-	ctest --test-dir build/native-sanitize --output-on-failure
-	ctest --test-dir build/native --output-on-failure
+native-test: $(READY) ## Build and run the C++ tests, with the sanitizers and without
+	$(BIN)/cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON
+	$(BIN)/cmake -S . -B build/native -DSUBBYTE_NATIVE_TESTS=ON
+	$(BIN)/cmake --build build/native-sanitize --parallel $(JOBS)
+	$(BIN)/cmake --build build/native --parallel $(JOBS)
+	$(BIN)/ctest --test-dir build/native-sanitize --output-on-failure
+	$(BIN)/ctest --test-dir build/native --output-on-failure
 
-native-test-arm: ## The C++ tests for 64-bit Arm (packages g++-aarch64-linux-gnu and qemu-user)
-	cmake -S . -B build/native-arm -DSUBBYTE_NATIVE_TESTS=ON $(NATIVE_ARM)
-	cmake --build build/native-arm --parallel $(JOBS)
-	ctest --test-dir build/native-arm --output-on-failure
+native-test-arm: $(READY) ## The C++ tests for 64-bit Arm (packages g++-aarch64-linux-gnu and qemu-user)
+	$(BIN)/cmake -S . -B build/native-arm -DSUBBYTE_NATIVE_TESTS=ON $(NATIVE_ARM)
+	$(BIN)/cmake --build build/native-arm --parallel $(JOBS)
+	$(BIN)/ctest --test-dir build/native-arm --output-on-failure
 
 check: $(READY) ## Lint, format, types, layers, and that the generated tables are up to date
 	$(BIN)/ruff check
