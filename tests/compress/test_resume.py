@@ -257,7 +257,7 @@ def test_command_line_gives_the_same_bytes(job: Job, whole: bytes) -> None:
     save_inputs(job.folder)
     arguments = ["compress", job.folder / "net.onnx", "-o", job.folder / "a.onnx"]
     arguments += ["--calib", f"{job.folder / 'data.npz'}:x", "--plan", job.plan]
-    arguments += ["--tune", STEPS, "--seed", 0]
+    arguments += ["--tune", STEPS, "--seed", SEED]
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     assert (job.folder / "a.onnx").read_bytes() == whole
