@@ -34,7 +34,7 @@ MOST_HELD_BACK = 512
 MOVE_ABOVE = 0.25
 CHECK_EVERY = 50
 WARM_UP = 20
-RATES = {"codebook": 3e-3, "log_scale": 2e-3, "bias": 2e-3, "latent": 2e-3}
+RATES = {"codebook": 1e-3, "log_scale": 1e-3, "bias": 3e-4, "latent": 1e-3}
 SCALAR_RATE = 5e-4
 
 
