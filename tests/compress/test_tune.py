@@ -137,7 +137,7 @@ def test_nothing_gained_keeps_the_untuned(make: MakeTuner, monkeypatch: pytest.M
 
 
 def test_biases_are_trained(make: MakeTuner) -> None:
-    tuner = make(60)
+    tuner = make(300)
     before, untuned = harm_of(tuner._encoded, tuner._held), tuner._encoded.biases
     frozen = {
         name: value.detach().clone()
