@@ -1,0 +1,258 @@
+// Coded convolutions and linear layers: <Method><Op><Form> of docs/format.md.
+#include <algorithm>
+#include <cmath>
+
+#include "ort/error.h"
+#include "ort/kernel.h"
+#include "ort/parallel.h"
+#include "ort/shapes.h"
+#include "ort/weights.h"
+
+namespace subbyte::ort {
+namespace {
+
+enum class Op { kConv, kConvSame, kLinear };
+enum class Form { kPlain, kAdd, kDequant };
+
+struct Kind {
+  Method method;
+  Op op;
+  Form form;
+};
+
+constexpr int64_t kLargest = int64_t{1} << 30;
+
+int64_t span(const Geometry &g, int axis) {
+  return (g.kernel[axis] - 1) * g.dilations[axis] + 1;
+}
+
+class Layer final : public Kernel {
+ public:
+  Layer(const KernelInfo &info, const Kind &kind) : kind_(kind) {
+    read_geometry(info);
+    Coded coded = read_weights(kind.method, info, geometry_);
+    weights_ = std::move(coded.weights);
+    read_output(info, coded.scale);
+  }
+
+  void compute(const KernelContext &context) const override {
+    const Tensor x = context.input(0, "x", Type::kUint8);
+    Geometry geometry = geometry_;
+    Dims dims = kind_.op == Op::kLinear ? place_linear(x, &geometry) : place_conv(x, &geometry);
+    subbyte_output output = output_;
+    if (kind_.form == Form::kAdd) {
+      const Tensor r = context.input(summand_, "r", Type::kUint8);
+      if (r.dims != dims) {
+        throw wrong("r", shape_text(dims.data(), dims.size()),
+                       shape_text(r.dims.data(), r.dims.size()));
+      }
+      output.residual = r.as<uint8_t>();
+    }
+    void *y = context.output(dims);
+    if (std::find(dims.begin(), dims.end(), 0) != dims.end()) return;
+    const bool linear = kind_.op == Op::kLinear;
+    const int64_t rows = linear ? geometry.height : dims[0] * dims[1];
+    const int64_t row = linear ? 1 : dims[2];
+    const int64_t cost = row * geometry.outputs * geometry.kernel[0] * geometry.kernel[1] *
+                         (geometry.inputs / geometry.groups);
+    parallel_.run(context, rows, cost, [&](int64_t begin, int64_t end) {
+      weights_->run(geometry, x.as<uint8_t>(), output, y, begin, end);
+    });
+  }
+
+ private:
+  void read_geometry(const KernelInfo &info) {
+    const Dims weight = info.integers("weight_shape", 3, 1, kLargest);
+    Geometry &g = geometry_;
+    g.outputs = weight[0];
+    g.groups = kind_.op == Op::kLinear ? 1 : info.integer("group", 1, kLargest);
+    if (weight[2] > kLargest / g.groups || g.outputs % g.groups != 0) {
+      throw wrong("attribute group", "a divisor of the outputs", std::to_string(g.groups));
+    }
+    g.inputs = weight[2] * g.groups;
+    const size_t x_zero = packed_count(kind_.method) + 3;
+    g.input_zero = info.zero_point(x_zero, "x_zero");
+    if (kind_.op == Op::kLinear) return;
+    const Dims kernel = info.integers("kernel_shape", 2, 1, 1 << 15);
+    const Dims strides = info.integers("strides", 2, 1, kLargest);
+    const Dims dilations = info.integers("dilations", 2, 1, 1 << 15);
+    std::copy(kernel.begin(), kernel.end(), g.kernel);
+    std::copy(strides.begin(), strides.end(), g.strides);
+    std::copy(dilations.begin(), dilations.end(), g.dilations);
+    if (kind_.op == Op::kConv) {
+      const Dims pads = info.integers("pads", 4, 0, kLargest);
+      std::copy(pads.begin(), pads.end(), g.pads);
+      return;
+    }
+    const std::string padding = info.text("auto_pad");
+    if (padding != "SAME_UPPER" && padding != "SAME_LOWER") {
+      throw wrong("attribute auto_pad", "SAME_UPPER or SAME_LOWER", padding);
+    }
+    lower_ = padding == "SAME_LOWER";
+  }
+
+  // y = sum * (unit * weight_scale * x_scale / y_scale) + bias / y_scale + r * r_scale / y_scale
+  void read_output(const KernelInfo &info, const std::vector<float> &scale) {
+    size_t at = packed_count(kind_.method) + 1;
+    const Tensor bias = info.constant(at++, "bias", Type::kFloat, {geometry_.outputs});
+    const float x_scale = info.scale(at++, "x_scale");
+    ++at;  // x_zero
+    float y_scale = 1;
+    output_.type = SUBBYTE_FLOAT;
+    if (kind_.form != Form::kDequant) {
+      output_.type = SUBBYTE_UINT8;
+      output_.high = 255;
+      y_scale = info.scale(at++, "y_scale");
+      output_.zero = info.zero_point(at++, "y_zero");
+    }
+    if (kind_.form == Form::kAdd) {
+      summand_ = at++;
+      output_.residual_scale = info.scale(at++, "r_scale") / y_scale;
+      output_.residual_zero = info.zero_point(at++, "r_zero");
+    }
+    for (size_t o = 0; o < scale.size(); ++o) {
+      scale_.push_back(weights_->unit() * scale[o] * x_scale / y_scale);
+      bias_.push_back(bias.as<float>()[o] / y_scale);
+      if (!std::isfinite(scale_.back()) || !std::isfinite(bias_.back())) {
+        throw wrong("scale and bias of an output", "finite numbers", "others");
+      }
+    }
+    output_.scale = scale_.data();
+    output_.bias = bias_.data();
+  }
+
+  Dims place_linear(const Tensor &x, Geometry *g) const {
+    if (x.dims.empty() || x.dims.back() != g->inputs) {
+      throw wrong("x", "[..., " + std::to_string(g->inputs) + "]",
+                     shape_text(x.dims.data(), x.dims.size()));
+    }
+    Dims dims = x.dims;
+    dims.back() = g->outputs;
+    g->height = x.count() / g->inputs;
+    return dims;
+  }
+
+  Dims place_conv(const Tensor &x, Geometry *g) const {
+    if (x.dims.size() != 4 || x.dims[3] != g->inputs || x.dims[1] < 1 || x.dims[2] < 1) {
+      throw wrong("x", "[N, H, W, " + std::to_string(g->inputs) + "]",
+                     shape_text(x.dims.data(), x.dims.size()));
+    }
+    g->images = std::max<int64_t>(x.dims[0], 1);
+    g->height = x.dims[1];
+    g->width = x.dims[2];
+    if (kind_.op == Op::kConvSame) pad_same(g);
+    Dims dims = {x.dims[0], 0, 0, g->outputs};
+    weights_->out_size(*g, &dims[1], &dims[2]);
+    return dims;
+  }
+
+  void pad_same(Geometry *g) const {
+    const int64_t size[2] = {g->height, g->width};
+    for (int axis = 0; axis < 2; ++axis) {
+      const int64_t out = (size[axis] - 1) / g->strides[axis] + 1;
+      const int64_t all =
+          std::max<int64_t>((out - 1) * g->strides[axis] + span(*g, axis) - size[axis], 0);
+      g->pads[axis] = lower_ ? all - all / 2 : all / 2;
+      g->pads[axis + 2] = all - g->pads[axis];
+    }
+  }
+
+  Kind kind_;
+  Geometry geometry_;
+  bool lower_ = false;
+  std::unique_ptr<Weights> weights_;
+  subbyte_output output_ = {};
+  std::vector<float> scale_, bias_;
+  size_t summand_ = 0;
+  Parallel parallel_;
+};
+
+// [N, H, W, C] -> [N, H', W', O]; O is the length of the bias.
+bool infer_conv(const ShapeContext &context, size_t bias, bool same, InferredShape *shape) {
+  InferredShape x, b;
+  Dims kernel, strides, dilations, pads = {0, 0, 0, 0};
+  if (!context.input(0, &x) || !context.input(bias, &b) || x.dims.size() != 4 ||
+      b.dims.size() != 1 || !context.integers("kernel_shape", 2, &kernel) ||
+      !context.integers("strides", 2, &strides) || !context.integers("dilations", 2, &dilations) ||
+      (!same && !context.integers("pads", 4, &pads))) {
+    return false;
+  }
+  *shape = x;
+  for (size_t axis = 0; axis < 2; ++axis) {
+    const int64_t in = x.dims[axis + 1];
+    int64_t out = -1;
+    if (in > 0 && strides[axis] > 0) {
+      const int64_t reach = (kernel[axis] - 1) * dilations[axis] + 1;
+      const int64_t room = same ? in - 1 : in + pads[axis] + pads[axis + 2] - reach;
+      out = room < 0 ? -1 : room / strides[axis] + 1;
+    }
+    shape->dims[axis + 1] = out;
+    shape->symbols[axis + 1].clear();
+  }
+  shape->dims[3] = b.dims[0];
+  shape->symbols[3].clear();
+  return true;
+}
+
+bool infer_linear(const ShapeContext &context, size_t bias, InferredShape *shape) {
+  InferredShape b;
+  if (!context.input(0, shape) || !context.input(bias, &b) || shape->dims.empty() ||
+      b.dims.size() != 1) {
+    return false;
+  }
+  shape->dims.back() = b.dims[0];
+  shape->symbols.back().clear();
+  return true;
+}
+
+Operator layer_operator(const std::string &name, const Kind &kind) {
+  Operator made;
+  made.name = name;
+  made.inputs = {Type::kUint8};
+  const size_t packed = packed_count(kind.method);
+  for (size_t i = 0; i < packed; ++i) made.inputs.push_back(packed_type(kind.method, i));
+  const auto add = [&](std::initializer_list<Type> types) {
+    made.inputs.insert(made.inputs.end(), types);
+  };
+  add({Type::kFloat, Type::kFloat, Type::kUint8});                 // bias, x_scale, x_zero
+  if (kind.form != Form::kDequant) add({Type::kFloat, Type::kUint8});  // y_scale, y_zero
+  if (kind.form == Form::kAdd) {  // r, r_scale, r_zero, m_scale, m_zero
+    add({Type::kUint8, Type::kFloat, Type::kUint8, Type::kFloat, Type::kUint8});
+  }
+  made.output = kind.form == Form::kDequant ? Type::kFloat : Type::kUint8;
+  made.make = [kind](const KernelInfo &info) { return std::make_unique<Layer>(info, kind); };
+  made.infer = [kind, packed](const ShapeContext &context, InferredShape *shape) {
+    if (kind.op == Op::kLinear) return infer_linear(context, packed + 1, shape);
+    return infer_conv(context, packed + 1, kind.op == Op::kConvSame, shape);
+  };
+  return made;
+}
+
+}  // namespace
+
+void add_layers(std::vector<Operator> *operators) {
+  static constexpr struct {
+    const char *name;
+    Method method;
+  } kMethods[] = {{"Product", Method::kProduct},
+                  {"ProductGain", Method::kProductGain},
+                  {"Scalar", Method::kScalar}};
+  static constexpr struct {
+    const char *name;
+    Op op;
+    Form form;
+  } kForms[] = {{"Conv", Op::kConv, Form::kPlain},
+                {"ConvAdd", Op::kConv, Form::kAdd},
+                {"ConvSame", Op::kConvSame, Form::kPlain},
+                {"ConvSameAdd", Op::kConvSame, Form::kAdd},
+                {"Linear", Op::kLinear, Form::kPlain},
+                {"LinearDequant", Op::kLinear, Form::kDequant}};
+  for (const auto &method : kMethods) {
+    for (const auto &form : kForms) {
+      operators->push_back(layer_operator(std::string(method.name) + form.name,
+                                          {method.method, form.op, form.form}));
+    }
+  }
+}
+
+}  // namespace subbyte::ort

@@ -1,0 +1,339 @@
+#include "ort/weights.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ort/codes.h"
+#include "ort/error.h"
+#include "ort/parallel.h"
+#include "subbyte/int8.h"
+
+namespace subbyte::ort {
+namespace {
+
+constexpr int kGainUnit = 64;   // of gain levels: 64 is 1
+constexpr int kLookupWords = 16;
+// Below this, building the tables costs more than looking up saves.
+constexpr int64_t kLookupOutputs = 16;
+// Terms of one sum that the look-up kernel takes (subbyte_lookup_packed_size).
+constexpr int64_t kLookupTerms = 1 << 16;
+
+struct LookupKernel {
+  using Layer = subbyte_lookup;
+  static constexpr auto out_height = subbyte_lookup_out_height;
+  static constexpr auto out_width = subbyte_lookup_out_width;
+  static constexpr auto packed_size = subbyte_lookup_packed_size;
+  static constexpr auto scratch_size = subbyte_lookup_scratch_size;
+  static constexpr auto run = subbyte_lookup_run;
+};
+
+struct Int8Kernel {
+  using Layer = subbyte_int8;
+  static constexpr auto out_height = subbyte_int8_out_height;
+  static constexpr auto out_width = subbyte_int8_out_width;
+  static constexpr auto packed_size = subbyte_int8_packed_size;
+  static constexpr auto scratch_size = subbyte_int8_scratch_size;
+  static constexpr auto run = subbyte_int8_run;
+};
+
+// Sizes are positive: 0 is an error that the kernel library describes.
+template <typename Size>
+Size checked(Size size) {
+  if (size == 0) throw Error(subbyte_error());
+  return size;
+}
+
+template <typename Layer>
+void place(const Geometry &g, Layer *layer) {
+  layer->images = g.images;
+  layer->height = g.height;
+  layer->width = g.width;
+  layer->inputs = g.inputs;
+  layer->outputs = g.outputs;
+  layer->groups = g.groups;
+  std::copy(g.kernel, g.kernel + 2, layer->kernel);
+  std::copy(g.strides, g.strides + 2, layer->strides);
+  std::copy(g.dilations, g.dilations + 2, layer->dilations);
+  std::copy(g.pads, g.pads + 4, layer->pads);
+  layer->input_zero = g.input_zero;
+}
+
+template <typename Kernel>
+class Packed final : public Weights {
+ public:
+  using Layer = typename Kernel::Layer;
+
+  // `pack(layer, buffer)` fills the buffer and returns the kernel library's code.
+  template <typename Pack>
+  Packed(Geometry geometry, Layer layer, float unit, const Pack &pack)
+      : layer_(layer), unit_(unit) {
+    // Weights are packed for any size of x: here for the smallest.
+    geometry.height = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1;
+    geometry.width = (geometry.kernel[1] - 1) * geometry.dilations[1] + 1;
+    std::fill(geometry.pads, geometry.pads + 4, 0);
+    place(geometry, &layer_);
+    packed_ = Buffer(checked(Kernel::packed_size(&layer_)));
+    check_kernel(pack(layer_, packed_.get()));
+  }
+
+  float unit() const override { return unit_; }
+
+  void out_size(const Geometry &geometry, int64_t *height, int64_t *width) const override {
+    const Layer layer = at(geometry);
+    *height = checked(Kernel::out_height(&layer));
+    *width = checked(Kernel::out_width(&layer));
+  }
+
+  void run(const Geometry &geometry, const uint8_t *x, const subbyte_output &output, void *y,
+           int64_t begin, int64_t end) const override {
+    const Layer layer = at(geometry);
+    void *memory = scratch(checked(Kernel::scratch_size(&layer)));
+    check_kernel(Kernel::run(&layer, packed_.get(), x, &output, y, begin, end, memory));
+  }
+
+ private:
+  Layer at(const Geometry &geometry) const {
+    Layer layer = layer_;
+    place(geometry, &layer);
+    return layer;
+  }
+
+  Layer layer_;
+  Buffer packed_;
+  float unit_;
+};
+
+// How a weight is made of codes: everything but the codes themselves.
+struct Shape {
+  int64_t outputs, taps, channels;  // weight_shape
+  int64_t groups, code_groups;      // G codes a tap and group of the convolution
+};
+
+Shape read_shape(const KernelInfo &info, const Geometry &g) {
+  const Dims weight = info.integers("weight_shape", 3, 1, int64_t{1} << 30);
+  const Dims expected = {g.outputs, g.kernel[0] * g.kernel[1], g.inputs / g.groups};
+  if (weight != expected) {
+    throw wrong("attribute weight_shape", shape_text(expected.data(), 3),
+                   shape_text(weight.data(), 3));
+  }
+  product(weight, "attribute weight_shape");
+  return {weight[0], weight[1], weight[2], g.groups, weight[2]};
+}
+
+std::unique_ptr<Weights> pack_int8(const Geometry &g, const std::vector<int8_t> &weight) {
+  return std::make_unique<Packed<Int8Kernel>>(
+      g, subbyte_int8{}, 1.0F, [&](const subbyte_int8 &layer, void *packed) {
+        return subbyte_int8_pack(&layer, weight.data(), packed);
+      });
+}
+
+// The least shift at which no table entry can saturate, whatever x is.
+int safe_shift(const int8_t *words, int64_t count, int64_t length, int32_t zero) {
+  int64_t most = 0;
+  for (int64_t word = 0; word < count; ++word) {
+    int64_t up = 0, down = 0;
+    for (int64_t i = 0; i < length; ++i) {
+      const int64_t value = words[word * length + i];
+      up += value > 0 ? value * (255 - zero) : -value * zero;
+      down += value > 0 ? value * zero : -value * (255 - zero);
+    }
+    most = std::max({most, up, down});
+  }
+  int shift = 0;
+  while (shift < 8 && (most + (shift ? 1 << (shift - 1) : 0)) >> shift > 127) ++shift;
+  return shift;
+}
+
+struct Lookup {
+  std::vector<uint8_t> codes, gain_codes;
+  const int8_t *gains = nullptr;
+  int64_t gain_levels = 0;
+  const int8_t *codebook = nullptr;
+  int64_t books = 1, words = 0, length = 0;
+};
+
+bool worth_lookup(const Shape &shape, const Lookup &lookup) {
+  const int64_t padded = (shape.code_groups + 3) / 4 * 4;
+  return lookup.words == kLookupWords && lookup.length <= 16 &&
+         shape.outputs / shape.groups >= kLookupOutputs && shape.taps <= kLookupTerms / padded;
+}
+
+std::unique_ptr<Weights> pack_lookup(const KernelInfo &info, const Geometry &g,
+                                     const Lookup &lookup) {
+  subbyte_lookup layer = {};
+  layer.word_length = lookup.length;
+  layer.shared = lookup.books == 1;
+  layer.gain_levels = static_cast<int32_t>(lookup.gain_levels);
+  layer.shift = info.has("table_shift")
+                    ? static_cast<int32_t>(info.integer("table_shift", 0, 8))
+                    : safe_shift(lookup.codebook, lookup.books * lookup.words, lookup.length,
+                                 g.input_zero);
+  const float unit = std::ldexp(lookup.gain_levels ? 1.0F / kGainUnit : 1.0F, layer.shift);
+  return std::make_unique<Packed<LookupKernel>>(
+      g, layer, unit, [&](const subbyte_lookup &placed, void *packed) {
+        return subbyte_lookup_pack(&placed, lookup.codes.data(),
+                                   lookup.gain_levels ? lookup.gain_codes.data() : nullptr,
+                                   lookup.gains, lookup.codebook, packed);
+      });
+}
+
+void check_codebook(const Tensor &book, int bits, const Shape &shape) {
+  const int64_t all = shape.groups * shape.code_groups;
+  if (book.dims.size() != 3 || (book.dims[0] != 1 && book.dims[0] != all) ||
+      book.dims[1] != int64_t{1} << bits) {
+    throw wrong("codebook",
+                   "[1 or " + std::to_string(all) + ", " + std::to_string(1 << bits) + ", d]",
+                   shape_text(book.dims.data(), book.dims.size()));
+  }
+}
+
+// d of a codebook [books, words, d], and the number of codes it gives a tap.
+int64_t word_length(const Tensor &book, Shape *shape) {
+  if (book.dims.size() != 3 || book.dims[2] < 1 || book.dims[2] > 256) {
+    throw wrong("codebook", "[books, words, 1 to 256]",
+                   shape_text(book.dims.data(), book.dims.size()));
+  }
+  shape->code_groups = (shape->channels + book.dims[2] - 1) / book.dims[2];
+  return book.dims[2];
+}
+
+void check_code_shape(const KernelInfo &info, const Shape &shape) {
+  const Dims grid = info.integers("code_shape", 4, 1, int64_t{1} << 30);
+  const Dims expected = {shape.groups, shape.outputs / shape.groups, shape.taps,
+                         shape.code_groups};
+  if (grid != expected) {
+    throw wrong("attribute code_shape", shape_text(expected.data(), 4),
+                   shape_text(grid.data(), 4));
+  }
+}
+
+// Effective int8 weights [outputs][taps][channels]: rint(gain * word / 64).
+std::vector<int8_t> decode(const Shape &shape, const Lookup &lookup) {
+  std::vector<int8_t> weight(static_cast<size_t>(shape.outputs * shape.taps * shape.channels));
+  int8_t *target = weight.data();
+  size_t code = 0;
+  for (int64_t o = 0; o < shape.outputs; ++o) {
+    const int64_t first = o / (shape.outputs / shape.groups) * shape.code_groups;
+    for (int64_t t = 0; t < shape.taps; ++t) {
+      for (int64_t i = 0; i < shape.channels; ++i) {
+        const int64_t part = i / lookup.length;
+        const size_t at = code + static_cast<size_t>(part);
+        const int64_t book = lookup.books > 1 ? first + part : 0;
+        const int word = lookup.codebook[(book * lookup.words + lookup.codes[at]) * lookup.length +
+                                         i % lookup.length];
+        const int gain = lookup.gain_levels ? lookup.gains[lookup.gain_codes[at]] : kGainUnit;
+        const double value = std::nearbyint(gain * word / static_cast<double>(kGainUnit));
+        if (value < -128 || value > 127) {
+          throw wrong("gain times word", "within int8", std::to_string(value));
+        }
+        *target++ = static_cast<int8_t>(value);
+      }
+      code += static_cast<size_t>(shape.code_groups);
+    }
+  }
+  return weight;
+}
+
+Coded read_product(const KernelInfo &info, const Geometry &g, bool gain) {
+  Shape shape = read_shape(info, g);
+  const Tensor book = info.constant(2, "codebook", Type::kInt8);
+  Lookup lookup;
+  lookup.length = word_length(book, &shape);
+  check_code_shape(info, shape);
+  const int64_t count =
+      product({shape.outputs, shape.taps, shape.code_groups}, "attribute code_shape");
+  int bits = 0, gain_bits = 0;
+  lookup.codes = read_codes(info, 1, "codes", count, &bits);
+  check_codebook(book, bits, shape);
+  lookup.codebook = book.as<int8_t>();
+  lookup.books = book.dims[0];
+  lookup.words = book.dims[1];
+  if (gain) {
+    lookup.gain_codes = read_codes(info, 4, "gain_codes", count, &gain_bits);
+    lookup.gain_levels = int64_t{1} << gain_bits;
+    lookup.gains = info.constant(5, "gains", Type::kInt8, {lookup.gain_levels}).as<int8_t>();
+  }
+  Coded coded;
+  coded.scale = read_scale(info, 3, shape.outputs);
+  coded.weights = worth_lookup(shape, lookup) ? pack_lookup(info, g, lookup)
+                                              : pack_int8(g, decode(shape, lookup));
+  return coded;
+}
+
+// 2-bit weights as product codes: the 16 pairs of 4 levels.
+std::unique_ptr<Weights> pack_pairs(const KernelInfo &info, const Geometry &g, Shape shape,
+                                    const std::vector<uint8_t> &codes, const int8_t *levels) {
+  int8_t pairs[kLookupWords][2];
+  for (int word = 0; word < kLookupWords; ++word) {
+    pairs[word][0] = levels[word & 3];
+    pairs[word][1] = levels[word >> 2];
+  }
+  Lookup lookup;
+  lookup.codebook = pairs[0];
+  lookup.words = kLookupWords;
+  lookup.length = 2;
+  shape.code_groups = (shape.channels + 1) / 2;
+  if (!worth_lookup(shape, lookup)) return nullptr;
+  lookup.codes.reserve(static_cast<size_t>(shape.outputs * shape.taps * shape.code_groups));
+  const uint8_t *code = codes.data();
+  for (int64_t row = 0; row < shape.outputs * shape.taps; ++row, code += shape.channels) {
+    for (int64_t i = 0; i < shape.channels; i += 2) {
+      const int second = i + 1 < shape.channels ? code[i + 1] : 0;
+      lookup.codes.push_back(static_cast<uint8_t>(code[i] | second << 2));
+    }
+  }
+  return pack_lookup(info, g, lookup);
+}
+
+Coded read_scalar(const KernelInfo &info, const Geometry &g) {
+  const Shape shape = read_shape(info, g);
+  const int64_t step = info.integer("step", 1, 255);
+  const int64_t offset = info.integer("offset", -128, 127);
+  const int64_t count = product({shape.outputs, shape.taps, shape.channels}, "weight_shape");
+  int bits = 0;
+  const std::vector<uint8_t> codes = read_codes(info, 1, "codes", count, &bits);
+  const int64_t highest = step * ((1 << bits) - 1) + offset;
+  if (highest > 127) throw wrong("highest level", "at most 127", std::to_string(highest));
+  std::vector<int8_t> levels(size_t{1} << bits);
+  for (size_t code = 0; code < levels.size(); ++code) {
+    levels[code] = static_cast<int8_t>(step * static_cast<int64_t>(code) + offset);
+  }
+  Coded coded;
+  coded.scale = read_scale(info, 2, shape.outputs);
+  if (bits == 2) coded.weights = pack_pairs(info, g, shape, codes, levels.data());
+  if (coded.weights == nullptr) {
+    std::vector<int8_t> weight(codes.size());
+    std::transform(codes.begin(), codes.end(), weight.begin(),
+                   [&](uint8_t code) { return levels[code]; });
+    coded.weights = pack_int8(g, weight);
+  }
+  return coded;
+}
+
+}  // namespace
+
+size_t packed_count(Method method) {
+  switch (method) {
+    case Method::kProduct:
+      return 3;
+    case Method::kProductGain:
+      return 5;
+    case Method::kScalar:
+      return 2;
+  }
+  return 0;
+}
+
+Type packed_type(Method method, size_t index) {
+  static constexpr Type kProduct[] = {Type::kUint8, Type::kInt8, Type::kFloat16, Type::kUint8,
+                                      Type::kInt8};
+  static constexpr Type kScalar[] = {Type::kUint8, Type::kFloat16};
+  return method == Method::kScalar ? kScalar[index] : kProduct[index];
+}
+
+Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry) {
+  if (method == Method::kScalar) return read_scalar(info, geometry);
+  return read_product(info, geometry, method == Method::kProductGain);
+}
+
+}  // namespace subbyte::ort

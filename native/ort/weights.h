@@ -1,0 +1,48 @@
+// The weights of one layer, packed for the kernel that runs it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "ort/tensor.h"
+#include "subbyte/subbyte.h"
+
+namespace subbyte::ort {
+
+// What the weights are multiplied with; the fields are those of subbyte_lookup.
+struct Geometry {
+  int64_t images = 1, height = 1, width = 1, inputs = 1, outputs = 1, groups = 1;
+  int64_t kernel[2] = {1, 1}, strides[2] = {1, 1}, dilations[2] = {1, 1};
+  int64_t pads[4] = {0, 0, 0, 0};
+  int32_t input_zero = 0;
+};
+
+class Weights {
+ public:
+  virtual ~Weights() = default;
+  // y = unit * (sums of the kernel): 2^shift / 64 and the like.
+  virtual float unit() const = 0;
+  // Height and width of y; throws where x does not fit.
+  virtual void out_size(const Geometry &geometry, int64_t *height, int64_t *width) const = 0;
+  // Rows begin to end of y, on this thread.
+  virtual void run(const Geometry &geometry, const uint8_t *x, const subbyte_output &output,
+                   void *y, int64_t begin, int64_t end) const = 0;
+};
+
+enum class Method { kProduct, kProductGain, kScalar };
+
+// Number of packed arrays, which are the node's inputs from 1 on.
+size_t packed_count(Method method);
+Type packed_type(Method method, size_t index);
+
+// Weights and weight_scale float32 [outputs] of a node.
+struct Coded {
+  std::unique_ptr<Weights> weights;
+  std::vector<float> scale;
+};
+
+// Read, check and pack. `geometry` has everything but the size of x; taps and channels are
+// held against the node's attributes.
+Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry);
+
+}  // namespace subbyte::ort
