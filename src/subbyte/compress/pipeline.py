@@ -19,6 +19,7 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text, write_plan
 from subbyte.compress.sequence import Encoded, Progress, Sequence
+from subbyte.compress.tables import table_shifts
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError, ModelFileError, WeightError
@@ -120,7 +121,10 @@ def _write(
         return write_network(network, encoded.weights, biases, float_reason=reason)
     module = coded_module(network, encoded, device)
     islands, params = quantize_activations(network, module, samples, device, progress)
-    return write_network(network, encoded.weights, biases, activations=params, plan=islands)
+    shifts = table_shifts(network, module, encoded.weights, islands, params, samples, device)
+    return write_network(
+        network, encoded.weights, biases, islands, activations=params, table_shifts=shifts
+    )
 
 
 def coded_module(network: Network, encoded: Encoded, device: torch.device) -> GraphModule:

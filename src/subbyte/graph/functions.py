@@ -28,6 +28,10 @@ from subbyte.methods import METHODS
 
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "dilations": "ints", "group": "int"}
 
+# Of a layer that a kernel computes by looking inner products up: how many bits it may drop
+# from each (docs/format.md). The function itself drops none.
+TABLE_SHIFT = "table_shift"
+
 FORMS = ("", "Add", "Dequant", "Float")
 
 
@@ -68,7 +72,8 @@ def layer_function(
     build(body, op, form)
     inputs = ["x", *packed, "bias", *_quantization_inputs(form)]
     name = weight.name.removesuffix("Weight") + op + form
-    return make_function(name, inputs, ["y"], body.nodes, list(body.attributes), opset)
+    attributes = [*body.attributes, *([] if form == "Float" else [TABLE_SHIFT])]
+    return make_function(name, inputs, ["y"], body.nodes, attributes, opset)
 
 
 def _attribute_kinds(function: onnx.FunctionProto) -> dict[str, str]:

@@ -35,6 +35,7 @@ def write_network(
     plan: IslandPlan | None = None,
     activations: Mapping[str, QuantParams] | None = None,
     float_reason: str = "activations kept float",
+    table_shifts: Mapping[str, int] | None = None,
 ) -> onnx.ModelProto:
     """Write ``network`` with its coded weights as one ONNX model.
 
@@ -42,7 +43,8 @@ def write_network(
     float nodes. ``biases``: float32 [O] by layer name, in place of the network's own.
     ``activations``: `QuantParams` by the name of a group of ``plan``, or of any value of
     that group; ``plan`` defaults to `plan_islands`. Without ``activations`` every layer
-    keeps floats, for ``float_reason``. Raises OutputError if the weights exceed what one file
+    keeps floats, for ``float_reason``. ``table_shifts``: by layer name, a hint for kernels
+    (docs/format.md). Raises OutputError if the weights exceed what one file
     can hold.
     """
     if activations is None:
@@ -54,7 +56,7 @@ def write_network(
     graph = network.model.graph
     opset = output_opset(_other_nodes(network, coded), network.opset)
     emitter = Emitter(graph, params, plan.absorbed)
-    layers = LayerWriter(emitter, coded, biases or {}, opset)
+    layers = LayerWriter(emitter, coded, biases or {}, table_shifts or {}, opset)
     _write_nodes(network, plan, layers, NodeWriter(emitter, opset))
     model = _assemble(network, emitter, opset)
     onnx.checker.check_model(model, full_check=True)

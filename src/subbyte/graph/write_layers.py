@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from subbyte.graph import topology
 from subbyte.graph.emit import Emitter, Form
-from subbyte.graph.functions import layer_function, weight_functions
+from subbyte.graph.functions import TABLE_SHIFT, layer_function, weight_functions
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight
 
@@ -29,9 +29,11 @@ class LayerWriter:
         emitter: Emitter,
         coded: Mapping[str, CodedWeight],
         biases: Mapping[str, NDArray[np.float32]],
+        table_shifts: Mapping[str, int],
         opset: int,
     ) -> None:
         self.emitter, self.coded, self.biases, self.opset = emitter, coded, biases, opset
+        self.table_shifts = table_shifts
         self._packed: dict[str, list[str]] = {}
 
     def write(self, layer: Layer, form: str, reason: str | None) -> None:
@@ -122,6 +124,8 @@ class LayerWriter:
             **coded.attributes,
             **(_attributes(layer) if not op.startswith("Linear") else {}),
         }
+        if form != "Float" and layer.name in self.table_shifts:
+            attributes[TABLE_SHIFT] = self.table_shifts[layer.name]
         node = self.emitter.call(function, inputs, [output], **attributes)
         node.name = layer.name
         return node

@@ -14,11 +14,11 @@ import onnx
 from numpy.typing import NDArray
 
 from subbyte.methods import product, scalar
-from subbyte.methods.coded import CodedWeight, WeightShape
+from subbyte.methods.coded import CodedWeight, LookupTables, WeightShape
 from subbyte.methods.product import form as product_form
 from subbyte.methods.scalar import form as scalar_form
 
-__all__ = ["METHODS", "CodedWeight", "Method", "WeightShape", "decode_weight"]
+__all__ = ["METHODS", "CodedWeight", "LookupTables", "Method", "WeightShape", "decode_weight"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Method:
     """One way of coding a weight.
 
     ``weight_nodes(variant)`` gives standard ONNX nodes that define ``weight_int8``
-    [O, T, I] and ``weight_scale`` [O] from the packed inputs and attributes.
+    [O, T, I] and ``weight_scale`` [O] from the packed inputs and attributes. ``tables`` is
+    None for a weight that a kernel multiplies with, instead of looking products up.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Method:
     decode: Callable[[CodedWeight], NDArray[np.int8]]
     scale: Callable[[CodedWeight], NDArray[np.float32]]
     weight_nodes: Callable[[str], list[onnx.NodeProto]]
+    tables: Callable[[CodedWeight], LookupTables | None]
     summary: str
 
 
@@ -57,6 +59,7 @@ METHODS: Mapping[str, Method] = {
         decode=product_form.decode,
         scale=product_form.scale,
         weight_nodes=product_form.weight_nodes,
+        tables=product_form.tables,
         summary=(product.__doc__ or "").splitlines()[0],
     ),
     "scalar": Method(
@@ -69,6 +72,7 @@ METHODS: Mapping[str, Method] = {
         decode=scalar_form.decode,
         scale=scalar_form.scale,
         weight_nodes=scalar_form.weight_nodes,
+        tables=scalar_form.tables,
         summary=(scalar.__doc__ or "").splitlines()[0],
     ),
 }

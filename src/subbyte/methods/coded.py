@@ -59,6 +59,18 @@ class CodedWeight:
         return 8 * self.nbytes / self.shape.count
 
 
+@dataclass(frozen=True)
+class LookupTables:
+    """What a kernel needs that looks inner products up instead of computing them.
+
+    ``words`` int8 [books, K, d]: one book per channel group, or one for all. ``counts``
+    int64 [channel groups, K]: how often the weight's codes choose a word.
+    """
+
+    words: NDArray[np.int8]
+    counts: NDArray[np.int64]
+
+
 def pack_scale(scale: NDArray[np.float32]) -> tuple[NDArray[np.float16], float]:
     """Split a positive scale [O] into float16 [O] and one float32 base: scale ~ half * base.
 

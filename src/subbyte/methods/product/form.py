@@ -22,7 +22,14 @@ from onnx import TensorProto, helper
 
 from subbyte.errors import OptionError
 from subbyte.methods import packing
-from subbyte.methods.coded import CodedWeight, WeightShape, decode_scale, pack_scale, scale_nodes
+from subbyte.methods.coded import (
+    CodedWeight,
+    LookupTables,
+    WeightShape,
+    decode_scale,
+    pack_scale,
+    scale_nodes,
+)
 
 GROUPS = (2, 3, 4, 6, 8)
 WORDS = (16, 32, 64, 128, 256)
@@ -125,9 +132,8 @@ def decode(coded: CodedWeight) -> NDArray[np.int8]:
     shape = coded.shape
     codebook = coded.inputs["codebook"].astype(np.int32)
     books, words, group = codebook.shape
-    channel_groups = -(-shape.inputs // group)
-    grid = (shape.groups, shape.outputs // shape.groups, shape.taps, channel_groups)
-    count = math.prod(grid)
+    grid = _grid(coded)
+    channel_groups, count = grid[-1], math.prod(grid)
     codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), count).reshape(grid)
     offset = np.arange(shape.groups * channel_groups) * (words if books > 1 else 0)
     index = codes + offset.reshape(shape.groups, 1, 1, channel_groups)
@@ -138,6 +144,23 @@ def decode(coded: CodedWeight) -> NDArray[np.int8]:
         weight = np.rint(gain * weight / GAIN_UNIT)
     flat = weight.reshape(shape.outputs, shape.taps, channel_groups * group)
     return flat[:, :, : shape.inputs].astype(np.int8)
+
+
+def _grid(coded: CodedWeight) -> tuple[int, int, int, int]:
+    """Convolution groups, outputs of each, taps, channel groups of each."""
+    shape = coded.shape
+    channel_groups = -(-shape.inputs // coded.inputs["codebook"].shape[2])
+    return shape.groups, shape.outputs // shape.groups, shape.taps, channel_groups
+
+
+def tables(coded: CodedWeight) -> LookupTables:
+    """The words, and how often each is chosen (whatever the gain)."""
+    codebook = coded.inputs["codebook"].astype(np.int8)
+    grid, words = _grid(coded), codebook.shape[1]
+    codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), math.prod(grid)).reshape(grid)
+    rows = codes.transpose(0, 3, 1, 2).reshape(grid[0] * grid[3], -1)
+    counts = np.stack([np.bincount(row, minlength=words) for row in rows])
+    return LookupTables(codebook, counts.astype(np.int64))
 
 
 def scale(coded: CodedWeight) -> NDArray[np.float32]:

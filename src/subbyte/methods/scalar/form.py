@@ -19,7 +19,14 @@ from onnx import TensorProto, helper
 
 from subbyte.errors import OptionError
 from subbyte.methods import packing
-from subbyte.methods.coded import CodedWeight, WeightShape, decode_scale, pack_scale, scale_nodes
+from subbyte.methods.coded import (
+    CodedWeight,
+    LookupTables,
+    WeightShape,
+    decode_scale,
+    pack_scale,
+    scale_nodes,
+)
 
 BITS = (2, 3, 4, 8)
 Grid = Literal["even", "zero"]
@@ -78,6 +85,22 @@ def decode(coded: CodedWeight) -> NDArray[np.int8]:
     levels = codes.astype(np.int32) * coded.attributes["step"] + coded.attributes["offset"]
     shape = coded.shape
     return levels.astype(np.int8).reshape(shape.outputs, shape.taps, shape.inputs)
+
+
+def tables(coded: CodedWeight) -> LookupTables | None:
+    """2 bits: the 16 pairs of levels as words, word = code[i] + 4 * code[i + 1]. Else None."""
+    shape = coded.shape
+    if coded.inputs["codes"].shape[1] != 2:
+        return None
+    levels = np.arange(4) * coded.attributes["step"] + coded.attributes["offset"]
+    words = np.stack([np.tile(levels, 4), np.repeat(levels, 4)], axis=1).astype(np.int8)
+    codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), shape.count)
+    codes = codes.reshape(shape.groups, -1, shape.taps, shape.inputs)
+    codes = np.pad(codes, [(0, 0)] * 3 + [(0, shape.inputs % 2)])
+    pairs = (codes[..., ::2] + 4 * codes[..., 1::2]).transpose(0, 3, 1, 2)
+    rows = pairs.reshape(pairs.shape[0] * pairs.shape[1], -1)
+    counts = np.stack([np.bincount(row, minlength=16) for row in rows])
+    return LookupTables(words[None], counts.astype(np.int64))
 
 
 def scale(coded: CodedWeight) -> NDArray[np.float32]:

@@ -1,0 +1,109 @@
+"""How many bits a look-up kernel may drop from the entries of its tables.
+
+Such a kernel builds, for every input pixel, a table of the inner products of its channels
+with the codebook's words, as int8 entries clamp((product + half) >> shift). A large shift
+loses low bits, a small one saturates: the best is the one of least squared error over
+products as the calibration samples give them, each word weighed by how often the weight's
+codes choose it. (Ours: the published method keeps float tables.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from subbyte.compress.sequence import chunk_size
+from subbyte.data import Samples
+from subbyte.graph.islands import IslandPlan
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer, Network
+from subbyte.graph.quant import QuantParams
+from subbyte.methods import METHODS, CodedWeight, LookupTables
+
+MOST_SHIFT = 8
+SAMPLES = 64
+PIXELS = 256  # of one batch
+
+
+@torch.no_grad()
+def table_shifts(
+    network: Network,
+    module: GraphModule,
+    weights: Mapping[str, CodedWeight],
+    plan: IslandPlan,
+    params: Mapping[str, QuantParams],
+    samples: Samples,
+    device: torch.device,
+) -> dict[str, int]:
+    """The best shift, 0 to 8, of every layer that can be looked up, by layer name.
+
+    ``module`` holds the coded weights; ``params`` the quantization of each group of ``plan``.
+    """
+    tables = _tables(network, weights, plan, device)
+    errors = {name: torch.zeros(MOST_SHIFT + 1, dtype=torch.float64) for name in tables}
+    layers = {layer.name: layer for layer in network.layers if layer.name in tables}
+    few = samples.first(SAMPLES)
+    for batch in few.batches(chunk_size(module, few, device)):
+        environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+        for number, step in enumerate(module.steps):
+            layer = layers.get(step.name)
+            if layer is not None:
+                codes = _codes(environment[layer.input], params[plan.group_of[layer.input]])
+                words, counts = tables[layer.name]
+                pixels = _pixels(layer, codes, words.shape[2])
+                errors[layer.name] += shift_errors(pixels, words, counts)
+            module.run(environment, number, number + 1)
+    return {name: int(error.argmin()) for name, error in errors.items()}
+
+
+def shift_errors(pixels: Tensor, words: Tensor, counts: Tensor) -> Tensor:
+    """Squared error float64 [9] of the entries at each shift.
+
+    ``pixels`` [N, channel groups, d]: input codes less their zero point, ``words``
+    [books, K, d], ``counts`` [channel groups, K].
+    """
+    products = torch.einsum("ngd,gkd->ngk", pixels, words.expand(pixels.shape[1], -1, -1))
+    errors = []
+    for shift in range(MOST_SHIFT + 1):
+        half = (1 << shift) / 2 if shift else 0
+        entries = ((products + half) / (1 << shift)).floor().clamp(-128, 127)
+        lost = (entries * (1 << shift) - products).square().sum(0)
+        errors.append((lost * counts).sum(dtype=torch.float64))
+    return torch.stack(errors).cpu()
+
+
+def _tables(
+    network: Network,
+    weights: Mapping[str, CodedWeight],
+    plan: IslandPlan,
+    device: torch.device,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    found = {}
+    for layer in network.layers:
+        coded = weights.get(layer.weight)
+        if coded is None or plan.layers[layer.name].form == "float":
+            continue
+        tables: LookupTables | None = METHODS[coded.method].tables(coded)
+        if tables is not None:
+            words = torch.from_numpy(tables.words).to(device, torch.float32)
+            found[layer.name] = words, torch.from_numpy(tables.counts).to(device, torch.float32)
+    return found
+
+
+def _codes(value: Tensor, params: QuantParams) -> Tensor:
+    """Codes of ``value`` less their zero point: integers, as float32."""
+    codes = (value / params.scale).round() + params.zero_point
+    return codes.clamp(0, 255) - params.zero_point
+
+
+def _pixels(layer: Layer, codes: Tensor, length: int) -> Tensor:
+    """Up to `PIXELS` rows of channels, evenly spread: [N, channel groups, length]."""
+    rows = codes if layer.op == "Linear" else codes.movedim(1, -1)
+    rows = rows.reshape(-1, rows.shape[-1])
+    count = min(len(rows), PIXELS)
+    chosen = torch.arange(count, device=rows.device) * len(rows) // count
+    rows = rows[chosen].unflatten(1, (layer.shape.groups, layer.shape.inputs))
+    padded = torch.nn.functional.pad(rows, (0, -layer.shape.inputs % length))
+    return padded.reshape(count, -1, length)
