@@ -3,24 +3,16 @@
 #include "error.h"
 #include "lookup/plan.h"
 #include "lookup/select.h"
+#include "output.h"
 #include "subbyte/subbyte.h"
 
 namespace {
 
-using subbyte::fail;
+using subbyte::check_pointer;
 using subbyte::lookup::Plan;
 
 int make_plan(const subbyte_lookup *layer, Plan *plan) {
   return subbyte::lookup::make_plan(layer, subbyte::lookup::active_level(), plan);
-}
-
-int check_pointer(const char *name, const void *pointer, uintptr_t alignment = 1) {
-  if (pointer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "%s: expected a pointer, got null", name);
-  if (reinterpret_cast<uintptr_t>(pointer) % alignment != 0) {
-    return fail(SUBBYTE_BAD_BUFFER, "%s: expected alignment to %d bytes", name,
-                static_cast<int>(alignment));
-  }
-  return SUBBYTE_OK;
 }
 
 }  // namespace

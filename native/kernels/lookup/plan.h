@@ -1,11 +1,12 @@
 // Sizes and offsets that follow from a layer and a level.
 #pragma once
 
+#include "geometry.h"
 #include "lookup/level.h"
 
 namespace subbyte::lookup {
 
-struct Plan {
+struct Plan : Walk {
   const Level *level;
   bool gain;
   // Of one group of the convolution.
@@ -14,14 +15,6 @@ struct Plan {
   int64_t lane_blocks;           // ceil(outputs / kLanes)
   int word_length, chunks;
   int64_t read;                  // bytes of a pixel that the build stage reads
-  // The walk over the input: a kernel of height (width) 1 without padding visits only
-  // every stride-th row (pixel), so that no unused table is built.
-  int64_t out_height, out_width;
-  int64_t rows, columns;         // of the input, as visited
-  int64_t row_step, column_step; // from one visited row (pixel) to the next, in the input
-  int64_t stride[2];             // of the visited rows and pixels
-  int64_t reach;                 // table rows under one output row
-  int64_t table_columns;         // left padding + columns + right padding
   ptrdiff_t pixel_bytes, row_bytes;  // of tables
   int64_t band;                  // output rows whose tables are held at once
   // Offsets into the packed weights, of group 0, and from group to group.

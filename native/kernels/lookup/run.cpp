@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "lookup/plan.h"
+#include "output.h"
 
 namespace subbyte::lookup {
 namespace {
@@ -176,27 +177,6 @@ void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row
   }
 }
 
-int check_output(const subbyte_output *out) {
-  if (out->type < SUBBYTE_UINT8 || out->type > SUBBYTE_INT32) {
-    return fail(SUBBYTE_BAD_SHAPE, "output type: expected 0 to 2, got %d", out->type);
-  }
-  if (out->type == SUBBYTE_INT32) return SUBBYTE_OK;
-  if (out->scale == nullptr || out->bias == nullptr) {
-    return fail(SUBBYTE_BAD_BUFFER, "output scale and bias: expected pointers, got null");
-  }
-  for (const int32_t value : {out->residual_zero, out->zero, out->low, out->high}) {
-    if (value < 0 || value > 255) {
-      return fail(SUBBYTE_BAD_SHAPE, "output zero points and bounds: expected 0 to 255, got %d",
-                  value);
-    }
-  }
-  if (out->low > out->high) {
-    return fail(SUBBYTE_BAD_SHAPE, "output bounds: expected low <= high, got %d and %d", out->low,
-                out->high);
-  }
-  return SUBBYTE_OK;
-}
-
 }  // namespace
 
 int run(const subbyte_lookup &layer, const Plan &plan, const void *packed, const uint8_t *x,
@@ -208,12 +188,8 @@ int run(const subbyte_lookup &layer, const Plan &plan, const void *packed, const
     return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
                 plan.level->name);
   }
-  if (row_begin < 0 || row_begin > row_end || row_end > layer.images * plan.out_height) {
-    return fail(SUBBYTE_BAD_SHAPE, "rows: expected a part of 0 to %lld, got %lld to %lld",
-                static_cast<long long>(layer.images * plan.out_height),
-                static_cast<long long>(row_begin), static_cast<long long>(row_end));
-  }
-  const int status = check_output(output);
+  int status = check_rows(row_begin, row_end, layer.images * plan.out_height);
+  if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
   const Call call = {layer, plan, static_cast<const char *>(packed), x,
                      x + layer.images * layer.height * layer.width * layer.inputs, output, y,

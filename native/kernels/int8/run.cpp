@@ -1,0 +1,251 @@
+// The walk over a layer: x of a band of rows as the kernels read it, then all output tiles.
+#include <algorithm>
+#include <cstring>
+
+#include "error.h"
+#include "int8/plan.h"
+#include "lookup/select.h"
+#include "output.h"
+
+namespace subbyte::int8 {
+namespace {
+
+struct Call {
+  const subbyte_int8 &layer;
+  const Plan &plan;
+  const char *packed;
+  const uint8_t *x;
+  const subbyte_output *output;
+  void *y;
+  char *scratch;
+  void (*finish)(const lookup::Finish &);
+
+  ptrdiff_t *tap_offsets() const {
+    return reinterpret_cast<ptrdiff_t *>(scratch + plan.tap_offsets);
+  }
+  int32_t *acc() const { return reinterpret_cast<int32_t *>(scratch + plan.acc); }
+  uint8_t *staging() const { return reinterpret_cast<uint8_t *>(scratch + plan.staging); }
+};
+
+// Output rows begin to end of one image; `x` is what the kernels read for the first of them.
+struct Band {
+  int64_t image, begin, end;
+  const uint8_t *x;
+};
+
+void fill(const Call &call, uint8_t *to, int64_t pixels) {
+  const int64_t count = pixels * call.plan.pixel_bytes;
+  const auto zero = static_cast<uint8_t>(call.layer.input_zero);
+  if (call.plan.depthwise || call.plan.level->element == 1) {
+    std::memset(to, zero, static_cast<size_t>(count));
+  } else {
+    std::fill_n(reinterpret_cast<uint16_t *>(to), count / 2, uint16_t{zero});
+  }
+}
+
+// One pixel's channels, each group filled up to whole steps.
+void stage_pixel(const Call &call, const uint8_t *x, uint8_t *to) {
+  const Plan &plan = call.plan;
+  if (plan.depthwise || (call.layer.groups == 1 && plan.level->element == 1)) {
+    std::memcpy(to, x, static_cast<size_t>(call.layer.inputs));
+    return;
+  }
+  for (int64_t group = 0; group < call.layer.groups; ++group) {
+    if (plan.level->element == 1) {
+      std::memcpy(to, x, static_cast<size_t>(plan.channels));
+    } else {
+      auto *wide = reinterpret_cast<uint16_t *>(to);
+      for (int64_t i = 0; i < plan.channels; ++i) wide[i] = x[i];
+    }
+    x += plan.channels;
+    to += plan.group_bytes;
+  }
+}
+
+// The padded rows begin <= row < end, the first of them at `to`.
+void stage_rows(const Call &call, int64_t image, int64_t begin, int64_t end, uint8_t *to) {
+  const Plan &plan = call.plan;
+  const subbyte_int8 &l = call.layer;
+  const int64_t step = plan.column_step * l.inputs;
+  for (int64_t row = begin; row < end; ++row, to += plan.row_bytes) {
+    const int64_t y = row - l.pads[0];
+    if (y < 0 || y >= plan.rows) {
+      fill(call, to, plan.padded_columns);
+      continue;
+    }
+    const uint8_t *x = call.x + (image * l.height + y * plan.row_step) * l.width * l.inputs;
+    uint8_t *pixel = to + l.pads[1] * plan.pixel_bytes;
+    fill(call, to, l.pads[1]);
+    if (plan.pixel_bytes == step && plan.level->element == 1) {
+      std::memcpy(pixel, x, static_cast<size_t>(plan.columns * step));
+    } else {
+      for (int64_t column = 0; column < plan.columns; ++column) {
+        stage_pixel(call, x + column * step, pixel + column * plan.pixel_bytes);
+      }
+    }
+    fill(call, pixel + plan.columns * plan.pixel_bytes, l.pads[3]);
+  }
+}
+
+lookup::Finish finish_job(const Call &call, const Band &band, int64_t pixel, int64_t channel) {
+  lookup::Finish job = {};
+  job.output = call.output;
+  job.acc = call.acc();
+  job.channel = channel;
+  job.y_stride = call.layer.outputs;
+  job.y_offset =
+      ((band.image * call.plan.out_height + band.begin) * call.plan.out_width + pixel) *
+          job.y_stride +
+      channel;
+  job.y = call.y;
+  return job;
+}
+
+// All tiles of one block of outputs of one group: the weights stay in the nearest cache.
+void run_block(const Call &call, const Band &band, int64_t group, int64_t lane_block) {
+  const Plan &plan = call.plan;
+  const Level &level = *plan.level;
+  const auto at = static_cast<size_t>(group);
+  const int blocks =
+      static_cast<int>(std::min<int64_t>(level.blocks, plan.lane_blocks - lane_block));
+  const int64_t block_bytes = plan.taps * plan.steps * kLanes * level.quad * level.element;
+  const uint8_t *pixels[kMaxPixels] = {};
+  Tile tile = {};
+  tile.pixels = pixels;
+  tile.tap_offsets = call.tap_offsets();
+  tile.taps = plan.taps;
+  tile.steps = plan.steps;
+  tile.weights =
+      call.packed + plan.weights + at * plan.weights_step + lane_block * block_bytes;
+  tile.start =
+      reinterpret_cast<const int32_t *>(call.packed + plan.start + at * plan.start_step) +
+      lane_block * kLanes;
+  tile.acc = call.acc();
+  const int64_t first = group * plan.outputs + lane_block * kLanes;
+  const int64_t total = (band.end - band.begin) * plan.out_width;
+  const int most = level.pixels[blocks - 1];
+  int64_t tiles = ceil_div(total, most);
+  int64_t column = 0;
+  const uint8_t *row = band.x + group * plan.group_bytes;
+  for (int64_t pixel = 0; pixel < total; --tiles) {
+    // Even shares: no small tile is left at the end.
+    const int count = static_cast<int>(ceil_div(total - pixel, tiles));
+    for (int p = 0; p < count; ++p) {
+      pixels[p] = row + column * plan.stride[1] * plan.pixel_bytes;
+      if (++column == plan.out_width) {
+        column = 0;
+        row += plan.stride[0] * plan.row_bytes;
+      }
+    }
+    level.accumulate(blocks, count)(tile);
+    lookup::Finish job = finish_job(call, band, pixel, first);
+    job.acc_stride = blocks * kLanes;
+    job.pixels = count;
+    job.channels = static_cast<int>(
+        std::min<int64_t>(blocks * kLanes, plan.outputs - lane_block * kLanes));
+    call.finish(job);
+    pixel += count;
+  }
+}
+
+// kChannels channels of a depthwise convolution, a few pixels of a row at a time.
+void run_channels(const Call &call, const Band &band, int64_t channel) {
+  const Plan &plan = call.plan;
+  Depthwise job = {};
+  job.pixel_stride = static_cast<ptrdiff_t>(plan.stride[1] * plan.pixel_bytes);
+  job.tap_offsets = call.tap_offsets();
+  job.taps = plan.taps;
+  job.weights = reinterpret_cast<const int16_t *>(call.packed + plan.weights) + channel;
+  job.weight_stride = static_cast<ptrdiff_t>(plan.chunks * kChannels);
+  job.start = reinterpret_cast<const int32_t *>(call.packed + plan.start) + channel;
+  job.acc = call.acc();
+  for (int64_t row = 0; row < band.end - band.begin; ++row) {
+    for (int64_t column = 0; column < plan.out_width; column += kMaxPixels) {
+      job.x = band.x + row * plan.stride[0] * plan.row_bytes + column * job.pixel_stride + channel;
+      job.count = static_cast<int>(std::min<int64_t>(kMaxPixels, plan.out_width - column));
+      plan.level->depthwise(job);
+      lookup::Finish finish = finish_job(call, band, row * plan.out_width + column, channel);
+      finish.acc_stride = kChannels;
+      finish.pixels = job.count;
+      finish.channels =
+          static_cast<int>(std::min<int64_t>(kChannels, call.layer.outputs - channel));
+      call.finish(finish);
+    }
+  }
+}
+
+void run_band(const Call &call, const Band &band) {
+  const Plan &plan = call.plan;
+  if (plan.depthwise) {
+    for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
+      run_channels(call, band, chunk * kChannels);
+    }
+    return;
+  }
+  for (int64_t group = 0; group < call.layer.groups; ++group) {
+    for (int64_t block = 0; block < plan.lane_blocks; block += plan.level->blocks) {
+      run_block(call, band, group, block);
+    }
+  }
+}
+
+void run_image(const Call &call, int64_t image, int64_t row_begin, int64_t row_end) {
+  const Plan &plan = call.plan;
+  const subbyte_int8 &l = call.layer;
+  int64_t held_begin = 0, held_end = 0;
+  for (int64_t row = row_begin; row < row_end; row += plan.band) {
+    Band band = {image, row, std::min(row + plan.band, row_end), call.staging()};
+    const int64_t begin = row * plan.stride[0];
+    if (plan.direct) {
+      band.x = call.x + image * l.height * l.width * l.inputs + begin * plan.row_bytes;
+    } else {
+      const int64_t end = (band.end - 1) * plan.stride[0] + plan.reach;
+      // Rows that the band before has staged are moved, not staged again.
+      const int64_t kept = std::max<int64_t>(0, held_end - begin);
+      if (kept > 0) {
+        std::memmove(call.staging(), call.staging() + (begin - held_begin) * plan.row_bytes,
+                     static_cast<size_t>(kept * plan.row_bytes));
+      }
+      stage_rows(call, image, begin + kept, end, call.staging() + kept * plan.row_bytes);
+      held_begin = begin;
+      held_end = end;
+    }
+    run_band(call, band);
+  }
+}
+
+}  // namespace
+
+int run(const subbyte_int8 &layer, const Plan &plan, const void *packed, const uint8_t *x,
+        const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end,
+        void *scratch) {
+  PackedHeader header;
+  fill_header(layer, *plan.level, &header);
+  if (std::memcmp(&header, packed, sizeof header) != 0) {
+    return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
+                plan.level->name);
+  }
+  int status = check_rows(row_begin, row_end, layer.images * plan.out_height);
+  if (status == SUBBYTE_OK) status = check_output(output);
+  if (status != SUBBYTE_OK) return status;
+  const lookup::Level *finisher = lookup::select_level(plan.level->name);
+  if (finisher == nullptr) return SUBBYTE_BAD_ISA;
+  const Call call = {layer,  plan, static_cast<const char *>(packed), x,
+                     output, y,    static_cast<char *>(scratch),      finisher->finish};
+  for (int64_t tap = 0; tap <= plan.taps; ++tap) {
+    // One more than there are: the last again, for the second of a pair of taps.
+    const int64_t at = std::min(tap, plan.taps - 1);
+    call.tap_offsets()[tap] =
+        static_cast<ptrdiff_t>(at / layer.kernel[1] * layer.dilations[0] * plan.row_bytes +
+                               at % layer.kernel[1] * layer.dilations[1] * plan.pixel_bytes);
+  }
+  for (int64_t row = row_begin; row < row_end;) {
+    const int64_t image = row / plan.out_height;
+    const int64_t end = std::min(row_end, (image + 1) * plan.out_height);
+    run_image(call, image, row - image * plan.out_height, end - image * plan.out_height);
+    row = end;
+  }
+  return SUBBYTE_OK;
+}
+
+}  // namespace subbyte::int8

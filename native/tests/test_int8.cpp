@@ -1,0 +1,263 @@
+// Every level of the int8 kernels against the formula of subbyte/int8.h.
+#include <cmath>
+#include <limits>
+
+#include "check.h"
+#include "error.h"
+#include "int8/plan.h"
+#include "int8/select.h"
+#include "layers.h"
+#include "lookup/select.h"
+
+namespace {
+
+using layers::pick;
+using layers::Random;
+namespace int8 = subbyte::int8;
+
+struct Case {
+  subbyte_int8 shape;
+  int64_t out_height, out_width;
+  std::vector<int8_t> weights;
+  std::vector<uint8_t> x;
+
+  int64_t pixels() const { return shape.images * out_height * out_width; }
+};
+
+subbyte_int8 plain(int64_t height, int64_t width, int64_t inputs, int64_t outputs) {
+  return {1, height, width, inputs, outputs, 1, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}, 0};
+}
+
+Case fill(const subbyte_int8 &shape, Random &random) {
+  Case made = {shape, 0, 0, {}, {}};
+  int8::Plan plan;
+  CHECK_EQUAL(int8::make_plan(&shape, &int8::kReference, &plan), SUBBYTE_OK);
+  made.out_height = plan.out_height;
+  made.out_width = plan.out_width;
+  made.weights.resize(static_cast<size_t>(shape.outputs * plan.taps * plan.channels));
+  made.x.resize(static_cast<size_t>(shape.images * shape.height * shape.width * shape.inputs));
+  // Extremes in every second case: the largest sums, and what 16-bit sums would saturate at.
+  const bool extreme = pick(random, 0, 1) == 1;
+  for (auto &w : made.weights) {
+    w = static_cast<int8_t>(extreme ? pick(random, 0, 1) * 255 - 128 : pick(random, -128, 127));
+  }
+  for (auto &v : made.x) {
+    v = static_cast<uint8_t>(extreme ? pick(random, 0, 1) * 255 : pick(random, 0, 255));
+  }
+  return made;
+}
+
+std::vector<int32_t> expected(const Case &c) {
+  const subbyte_int8 &l = c.shape;
+  const int64_t channels = l.inputs / l.groups, outputs = l.outputs / l.groups;
+  std::vector<int32_t> sums;
+  for (int64_t pixel = 0; pixel < c.pixels(); ++pixel) {
+    const int64_t image = pixel / (c.out_height * c.out_width);
+    const int64_t row = pixel / c.out_width % c.out_height, column = pixel % c.out_width;
+    for (int64_t o = 0; o < l.outputs; ++o) {
+      int64_t sum = 0;
+      for (int64_t tap = 0; tap < l.kernel[0] * l.kernel[1]; ++tap) {
+        const int64_t y =
+            row * l.strides[0] - l.pads[0] + tap / l.kernel[1] * l.dilations[0];
+        const int64_t x =
+            column * l.strides[1] - l.pads[1] + tap % l.kernel[1] * l.dilations[1];
+        if (y < 0 || y >= l.height || x < 0 || x >= l.width) continue;
+        for (int64_t i = 0; i < channels; ++i) {
+          const int64_t at = ((image * l.height + y) * l.width + x) * l.inputs +
+                             o / outputs * channels + i;
+          const int64_t w = (o * l.kernel[0] * l.kernel[1] + tap) * channels + i;
+          sum += c.weights[static_cast<size_t>(w)] *
+                 (c.x[static_cast<size_t>(at)] - l.input_zero);
+        }
+      }
+      sums.push_back(static_cast<int32_t>(sum));
+    }
+  }
+  return sums;
+}
+
+// Pack and run on one level, in two calls if `split` is not 0.
+template <typename T>
+std::vector<T> compute(const Case &c, const int8::Level &level, const subbyte_output &output,
+                       size_t misalign = 0, int64_t split = 0) {
+  int8::Plan plan;
+  CHECK_EQUAL(int8::make_plan(&c.shape, &level, &plan), SUBBYTE_OK);
+  layers::Aligned packed(plan.packed_size), scratch(plan.scratch_size);
+  int8::pack(c.shape, plan, c.weights.data(), packed.data());
+  layers::Buffer<uint8_t> x(c.x.size(), misalign);
+  std::copy(c.x.begin(), c.x.end(), x.data());
+  const auto count = static_cast<size_t>(c.pixels() * c.shape.outputs);
+  layers::Buffer<T> y(count, misalign * sizeof(T));
+  const int64_t rows = c.shape.images * c.out_height;
+  for (const auto &part : {std::pair<int64_t, int64_t>{0, split}, {split, rows}}) {
+    const int status = int8::run(c.shape, plan, packed.data(), x.data(), &output, y.data(),
+                                 part.first, part.second, scratch.data());
+    if (status != SUBBYTE_OK) throw std::runtime_error(subbyte::last_error());
+  }
+  return std::vector<T>(y.data(), y.data() + count);
+}
+
+std::string describe(const subbyte_int8 &l) {
+  std::ostringstream text;
+  text << l.images << "x" << l.height << "x" << l.width << " " << l.inputs << "->" << l.outputs
+       << " groups " << l.groups << " kernel " << l.kernel[0] << "x" << l.kernel[1] << " strides "
+       << l.strides[0] << "," << l.strides[1] << " dilations " << l.dilations[0] << ","
+       << l.dilations[1] << " pads " << l.pads[0] << "," << l.pads[1] << "," << l.pads[2] << ","
+       << l.pads[3] << " zero " << l.input_zero;
+  return text.str();
+}
+
+template <typename Visit>
+void each_level(const Visit &visit) {
+  for (size_t i = 0; i < int8::kLevelCount; ++i) {
+    const int8::Level &level = *int8::kLevels[i];
+    if (subbyte::lookup::select_level(level.name) != nullptr) visit(level);
+  }
+}
+
+void check_case(const Case &c, size_t misalign, int64_t split) {
+  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0};
+  const std::vector<int32_t> sums = expected(c);
+  each_level([&](const int8::Level &level) {
+    const std::vector<int32_t> got = compute<int32_t>(c, level, raw, misalign, split);
+    for (size_t i = 0; i < sums.size(); ++i) {
+      if (got[i] != sums[i]) {
+        check::failed(__FILE__, __LINE__,
+                      std::string(level.name) + " " + describe(c.shape) + " at " +
+                          std::to_string(i) + ": " + std::to_string(got[i]) + " is not " +
+                          std::to_string(sums[i]));
+      }
+    }
+  });
+}
+
+subbyte_int8 random_shape(Random &random) {
+  subbyte_int8 l = plain(pick(random, 1, 9), pick(random, 1, 15), 1, 1);
+  l.images = pick(random, 1, 2);
+  l.groups = pick(random, 0, 2) == 0 ? pick(random, 1, 40) : 1;
+  l.inputs = l.groups * (pick(random, 0, 1) == 0 ? 1 : pick(random, 1, 40 / static_cast<int>(l.groups) + 1));
+  l.outputs = l.groups * (pick(random, 0, 1) == 0 ? 1 : pick(random, 1, 150 / static_cast<int>(l.groups) + 1));
+  for (int axis = 0; axis < 2; ++axis) {
+    l.kernel[axis] = pick(random, 1, 4);
+    l.strides[axis] = pick(random, 1, 3);
+    l.dilations[axis] = pick(random, 1, 2);
+    const int64_t span = (l.kernel[axis] - 1) * l.dilations[axis] + 1;
+    const int64_t size = axis == 0 ? l.height : l.width;
+    const int least = static_cast<int>(std::max<int64_t>(0, span - size));
+    l.pads[axis] = pick(random, 0, 2);
+    l.pads[axis + 2] = std::max<int64_t>(pick(random, 0, 2), least - l.pads[axis]);
+  }
+  l.input_zero = pick(random, 0, 1) == 0 ? 0 : pick(random, 1, 255);
+  return l;
+}
+
+}  // namespace
+
+TEST(every_level_computes_the_formula_on_random_layers) {
+  Random random(1);
+  for (int i = 0; i < 400; ++i) {
+    const Case c = fill(random_shape(random), random);
+    const int64_t rows = c.shape.images * c.out_height;
+    check_case(c, static_cast<size_t>(pick(random, 0, 3)), pick(random, 0, static_cast<int>(rows)));
+  }
+}
+
+TEST(every_level_computes_the_formula_around_tile_edges) {
+  Random random(2);
+  for (const int outputs : {1, 15, 16, 17, 31, 33, 47, 48, 49, 63, 64, 65, 80, 129}) {
+    for (const int pixels : {1, 2, 5, 6, 7, 8, 9, 11, 12, 13, 25}) {
+      check_case(fill(plain(pixels, 1, 1 + outputs % 9, outputs), random), 1, pixels / 2);
+    }
+  }
+}
+
+TEST(every_level_computes_first_layers) {
+  Random random(3);
+  subbyte_int8 l = plain(17, 19, 3, 64);
+  l.kernel[0] = l.kernel[1] = 7;
+  l.strides[0] = l.strides[1] = 2;
+  std::fill(l.pads, l.pads + 4, 3);
+  l.input_zero = 114;
+  check_case(fill(l, random), 3, 4);
+}
+
+TEST(every_level_computes_bands_of_rows) {
+  Random random(4);
+  subbyte_int8 l = plain(90, 70, 64, 3);
+  l.kernel[0] = 3;
+  l.pads[0] = 1;
+  check_case(fill(l, random), 0, 41);
+  check_case(fill(plain(900, 5, 64, 3), random), 0, 500);
+  l = plain(120, 80, 40, 40);
+  l.groups = 40;
+  l.kernel[0] = l.kernel[1] = 3;
+  std::fill(l.pads, l.pads + 4, 1);
+  check_case(fill(l, random), 0, 77);
+}
+
+TEST(every_level_computes_long_sums) {
+  Random random(5);
+  check_case(fill(plain(1, 1, 65536, 17), random), 0, 0);
+}
+
+TEST(every_level_ends_as_the_reference_does) {
+  Random random(6);
+  for (int i = 0; i < 60; ++i) {
+    const Case c = fill(random_shape(random), random);
+    const auto outputs = static_cast<size_t>(c.shape.outputs);
+    std::vector<float> scale(outputs), bias(outputs);
+    for (size_t o = 0; o < outputs; ++o) {
+      scale[o] = static_cast<float>(pick(random, 1, 100)) * 1e-4F;
+      bias[o] = static_cast<float>(pick(random, -100, 100));
+    }
+    std::vector<uint8_t> r(static_cast<size_t>(c.pixels()) * outputs);
+    for (auto &v : r) v = static_cast<uint8_t>(pick(random, 0, 255));
+    subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(), r.data(), 0.37F, 3,
+                             pick(random, 0, 255), 5, 250};
+    const auto bytes = compute<uint8_t>(c, int8::kReference, output);
+    output.type = SUBBYTE_FLOAT;
+    const auto floats = compute<float>(c, int8::kReference, output);
+    each_level([&](const int8::Level &level) {
+      output.type = SUBBYTE_UINT8;
+      CHECK(compute<uint8_t>(c, level, output, 1) == bytes);
+      output.type = SUBBYTE_FLOAT;
+      CHECK(compute<float>(c, level, output, 1) == floats);
+    });
+  }
+}
+
+TEST(bad_layers_are_refused) {
+  int8::Plan plan;
+  const auto refused = [&](const subbyte_int8 &layer) {
+    return int8::make_plan(&layer, &int8::kReference, &plan) == SUBBYTE_BAD_SHAPE;
+  };
+  CHECK(refused(plain(0, 1, 1, 1)));
+  CHECK(refused(plain(1, 1, 65537, 1)));
+  CHECK(refused(plain(int64_t{1} << 30, int64_t{1} << 30, 1, 1)));
+  subbyte_int8 layer = plain(4, 4, 6, 6);
+  layer.groups = 4;
+  CHECK(refused(layer));
+  layer = plain(4, 4, 6, 6);
+  layer.kernel[1] = 5;
+  CHECK(refused(layer));
+  layer = plain(4, 4, 6, 6);
+  layer.input_zero = 256;
+  CHECK(refused(layer));
+}
+
+TEST(weights_of_another_layer_are_refused) {
+  Random random(7);
+  const Case c = fill(plain(2, 2, 8, 8), random);
+  int8::Plan plan;
+  CHECK_EQUAL(int8::make_plan(&c.shape, &int8::kPortable, &plan), SUBBYTE_OK);
+  layers::Aligned packed(plan.packed_size), scratch(plan.scratch_size);
+  int8::pack(c.shape, plan, c.weights.data(), packed.data());
+  subbyte_int8 other = c.shape;
+  other.input_zero = 7;
+  int32_t y[64];
+  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0};
+  CHECK_EQUAL(int8::run(other, plan, packed.data(), c.x.data(), &raw, y, 0, 2, scratch.data()),
+              SUBBYTE_BAD_BUFFER);
+}
+
+int main(int argc, char **argv) { return check::main(argc, argv); }
