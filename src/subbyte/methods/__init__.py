@@ -13,10 +13,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from subbyte.methods import product, scalar
+from subbyte.methods import product, scalar, ternary
 from subbyte.methods.coded import CodedWeight, WeightShape
 from subbyte.methods.product import form as product_form
 from subbyte.methods.scalar import form as scalar_form
+from subbyte.methods.ternary import form as ternary_form
 
 __all__ = ["METHODS", "CodedWeight", "Method", "WeightShape", "decode_weight"]
 
@@ -70,6 +71,21 @@ METHODS: Mapping[str, Method] = {
         scale=scalar_form.scale,
         weight_nodes=scalar_form.weight_nodes,
         summary=(scalar.__doc__ or "").splitlines()[0],
+    ),
+    "ternary": Method(
+        name="ternary",
+        paper="FFN (Wang and Cheng, CVPR 2017, arXiv 1611.01972)",
+        becomes="X diag(d) Y^T with X and Y in {-1, 0, 1}",
+        bits="1-4",
+        options={
+            "rank": "k, terms: at most 4 * min(outputs, inputs of a group)",
+            "rank-ratio": "k over min(outputs, inputs); 1 is the paper's",
+        },
+        variants=("",),
+        decode=ternary_form.decode,
+        scale=ternary_form.scale,
+        weight_nodes=ternary_form.weight_nodes,
+        summary=(ternary.__doc__ or "").splitlines()[0],
     ),
 }
 
