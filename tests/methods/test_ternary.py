@@ -213,10 +213,11 @@ def test_latent_factors_move_the_codes() -> None:
     coded = encode.encode(weight, moments, SHAPE, TernaryOptions(16), 0)
     module = TernaryWeight(coded, weight)
     optimizer = torch.optim.Adam(module.parameters(), 2e-3)
+    wanted = weight + 0.1 * normal(*weight.shape, seed=1)
     losses = []
     for _ in range(100):
         optimizer.zero_grad()
-        loss = (module() - weight).square().sum()
+        loss = (module() - wanted).square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))
