@@ -129,6 +129,8 @@ def _sweep_class(state: TernaryState, members: Tensor, gram: Tensor, residual: T
             wanted = local[:, column - first] / (curvature * diagonal[column])
             new = (old + wanted).round().clamp(-1, 1)
             delta = new - old
+            if not delta.any():
+                continue
             change[:, column] = delta
             after = state.moments[column, column + 1 : last]
             local[:, column - first + 1 :] -= torch.outer(gram @ delta, after)
