@@ -31,6 +31,9 @@ DEFAULT_PRODUCT = ProductOptions(group=4, words=16, gain=3)
 DEFAULT_SCALAR = ScalarOptions(bits=4)
 DEFAULT_RANK_RATIO = 1.0
 RATIO_STEP = 1 / 8
+# Below it the factors lose most of a layer: more is gained by taking bits from the layers
+# that are kept at 8.
+LEAST_RATIO = 1 / 2
 SAMPLED_OUTPUTS = 48
 # What descent under the whole of H leaves, as a power of what the greedy cycle leaves:
 # 1.5 to 2.2 over the layers and ranks of ResNet-20.
@@ -100,10 +103,10 @@ def layer_candidates(
 def ternary_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
 ) -> list[Candidate]:
-    """Ranks in steps of an eighth of min(outputs, inputs), and 8 bits, which carry all."""
+    """Ranks from half of min(outputs, inputs), in steps of an eighth of it, and 8 bits."""
     shape = layer.shape
-    ratios = [RATIO_STEP * (i + 1) for i in range(round(MOST_RATIO / RATIO_STEP))]
-    ranks = sorted({rank_of(shape, ratio, options.rank) for ratio in ratios})
+    ratios = np.arange(LEAST_RATIO, MOST_RATIO + RATIO_STEP, RATIO_STEP)
+    ranks = sorted({rank_of(shape, float(ratio), options.rank) for ratio in ratios})
     curve = ternary_curve(layer, weight, data, seed)
     places = torch.linspace(0, MOST_RATIO, len(curve)).numpy()
     found = []
