@@ -43,8 +43,9 @@ def ternary_step(linear: Tensor, energy: Tensor | None = None) -> Tensor:
     size = linear.abs()
     gain = size if energy is None else size / energy
     order = gain.argsort(descending=True, stable=True)
-    total = size[order].cumsum(0)
-    cost = (torch.ones_like(size) if energy is None else energy[order]).cumsum(0)
+    # On the CPU, as running sums on a GPU are not the same bits every time.
+    total = size[order].cpu().cumsum(0)
+    cost = (torch.ones_like(size) if energy is None else energy[order]).cpu().cumsum(0)
     count = int((total.square() / cost).argmax()) + 1
     chosen = torch.zeros_like(linear)
     chosen[order[:count]] = linear[order[:count]].sign()
