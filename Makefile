@@ -16,7 +16,7 @@ NATIVE_ARM := -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
   '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
 
-.PHONY: help demo test native-test native-test-arm check bench docs clean
+.PHONY: help demo test native-test native-test-arm fuzz check bench docs clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -47,6 +47,13 @@ native-test-arm: $(READY) ## The C++ tests for 64-bit Arm (packages g++-aarch64-
 	$(BIN)/cmake --build build/native-arm --parallel $(JOBS)
 	$(BIN)/ctest --test-dir build/native-arm --output-on-failure
 
+fuzz: $(READY) ## 100,000 mutated models through the native operators, built with the sanitizers
+	$(BIN)/cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON
+	$(BIN)/cmake --build build/native-sanitize --parallel $(JOBS) --target subbyte_native
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m tests.native.fuzz \
+	  --library build/native-sanitize/native/libsubbyte_native.so
+
 check: $(READY) ## Lint, format, types, layers, and that the generated tables are up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -58,6 +65,8 @@ bench: $(READY) ## Measure every network of the data folder (long) and the kerne
 	$(BIN)/python -m benchmarks.networks
 	$(BIN)/python -m benchmarks.stock_int8
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers
+	$(BIN)/python -m benchmarks.native_networks
+	SUBBYTE_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m benchmarks.native_networks ResNet-18 --threads 1
 	$(BIN)/python -m benchmarks.tables
 
 docs: $(READY) ## Make the tables of the docs from the recorded results

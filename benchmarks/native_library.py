@@ -35,7 +35,8 @@ class _Layer(ctypes.Structure):
         *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
         ("pads", ctypes.c_int64 * 4),
         ("word_length", ctypes.c_int64),
-        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
+        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero")),
+        *((name, ctypes.c_int32) for name in ("shift", "compact")),
     )
 
 
@@ -67,6 +68,7 @@ class Shape:
     gain_levels: int = 0
     input_zero: int = 0
     shift: int = 0
+    compact: bool = False
 
     def structure(self) -> _Layer:
         """The C structure."""

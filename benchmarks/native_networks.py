@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ def measure(name: str, files: Mapping[str, Path], threads: int, runs: int) -> di
         "threads": threads,
         "runs": runs,
         "isa": native_isa(),
+        "openvino": metadata.version("openvino"),
         "sides": {side: _row(side, files, times[:, index]) for index, side in enumerate(sides)},
         "processes": {
             side: _in_process(path, threads)

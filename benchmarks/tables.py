@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import native_tables
 from benchmarks.networks.catalog import NETWORKS
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ STOCK = ROOT / "benchmarks" / "results" / "stock_int8.json"
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
 NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
+NATIVE_NETWORKS = ROOT / "benchmarks" / "results" / "native_networks"
 COUNTS = ROOT / "benchmarks" / "results" / "papers" / "ffn_counts.json"
 
 _BEGIN, _END = "<!-- {} table: begin (make docs) -->", "<!-- {} table: end -->"
@@ -90,6 +92,9 @@ def pages() -> dict[Path, str]:
         kernels: fill(kernels.read_text(), native_table(native), "native layers"),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
+        ROOT / "docs" / "results" / "native.md": native_tables.page(
+            native_tables.read(NATIVE_NETWORKS)
+        ),
         ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
         readme: fill(readme.read_text(), summary(records)),
     }

@@ -21,6 +21,8 @@ struct Kind {
 };
 
 constexpr int64_t kLargest = int64_t{1} << 30;
+// More padding than any network has, and little enough that y stays a size one can allocate.
+constexpr int64_t kMostPadding = 1024;
 
 int64_t span(const Geometry &g, int axis) {
   return (g.kernel[axis] - 1) * g.dilations[axis] + 1;
@@ -72,6 +74,7 @@ class Layer final : public Kernel {
     g.inputs = weight[2] * g.groups;
     const size_t x_zero = packed_count(kind_.method) + 3;
     g.input_zero = info.zero_point(x_zero, "x_zero");
+    g.pixels_are_rows = kind_.op == Op::kLinear;
     if (kind_.op == Op::kLinear) return;
     const Dims kernel = info.integers("kernel_shape", 2, 1, 1 << 15);
     const Dims strides = info.integers("strides", 2, 1, kLargest);
@@ -80,7 +83,7 @@ class Layer final : public Kernel {
     std::copy(strides.begin(), strides.end(), g.strides);
     std::copy(dilations.begin(), dilations.end(), g.dilations);
     if (kind_.op == Op::kConv) {
-      const Dims pads = info.integers("pads", 4, 0, kLargest);
+      const Dims pads = info.integers("pads", 4, 0, kMostPadding);
       std::copy(pads.begin(), pads.end(), g.pads);
       return;
     }

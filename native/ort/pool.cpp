@@ -13,6 +13,7 @@ namespace {
 enum class Kind { kMax, kAverage, kGlobal };
 
 constexpr int64_t kLargest = int64_t{1} << 30;
+constexpr int64_t kMostKernel = 1024;
 
 // The last window begins in x or its padding before x, as ONNX says of ceil_mode.
 int64_t pooled(int64_t size, int64_t reach, int64_t stride, int64_t begin, int64_t end,
@@ -36,7 +37,7 @@ class Pool final : public Kernel {
       job_.kernel[axis] = job_.strides[axis] = job_.dilations[axis] = 1;
     }
     if (kind == Kind::kGlobal) return;
-    read(info.integers("kernel_shape", 2, 1, 1 << 15), job_.kernel);
+    read(info.integers("kernel_shape", 2, 1, kMostKernel), job_.kernel);
     read(info.integers("strides", 2, 1, kLargest), job_.strides);
     read(info.integers("pads", 4, 0, kLargest), job_.pads);
     ceil_ = info.integer("ceil_mode", 0, 1) != 0;
@@ -83,6 +84,9 @@ class Pool final : public Kernel {
     const int64_t reach = (job.kernel[axis] - 1) * job.dilations[axis] + 1;
     const int64_t out = pooled(size, reach, job.strides[axis], job.pads[axis],
                                job.pads[axis + 2], ceil_);
+    if (job.pads[axis] >= reach || job.pads[axis + 2] >= reach) {
+      throw wrong("attribute pads", "less than the window", std::to_string(reach));
+    }
     if (out < 1) {
       throw wrong("window", "at most as large as the padded input", std::to_string(reach));
     }

@@ -16,6 +16,8 @@ constexpr int kLookupWords = 16;
 // Outputs of a group times word length: below this, building the tables costs what looking
 // up saves, and the int8 kernel is exact (measured on 16 to 64 channels of ResNet-20).
 constexpr int64_t kLookupWork = 128;
+// Weights of a linear layer that leave the nearest caches, so that memory is the limit.
+constexpr int64_t kCompactWeights = 1 << 20;
 // Terms of one sum that the look-up kernel takes (subbyte_lookup_packed_size).
 constexpr int64_t kLookupTerms = 1 << 16;
 
@@ -169,6 +171,7 @@ std::unique_ptr<Weights> pack_lookup(const KernelInfo &info, const Geometry &g,
                     ? static_cast<int32_t>(info.integer("table_shift", 0, 8))
                     : safe_shift(lookup.codebook, lookup.books * lookup.words, lookup.length,
                                  g.input_zero);
+  layer.compact = g.pixels_are_rows && g.inputs * g.outputs >= kCompactWeights;
   const float unit = std::ldexp(lookup.gain_levels ? 1.0F / kGainUnit : 1.0F, layer.shift);
   return std::make_unique<Packed<LookupKernel>>(
       g, layer, unit, [&](const subbyte_lookup &placed, void *packed) {

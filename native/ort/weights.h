@@ -15,6 +15,7 @@ struct Geometry {
   int64_t kernel[2] = {1, 1}, strides[2] = {1, 1}, dilations[2] = {1, 1};
   int64_t pads[4] = {0, 0, 0, 0};
   int32_t input_zero = 0;
+  bool pixels_are_rows = false;  // a linear layer: few rows, of which each reads all weights
 };
 
 class Weights {

@@ -298,6 +298,7 @@ extern const Level kAvx2 = {
     build,
     choose,
     finish,
+    nullptr,
 };
 
 }  // namespace subbyte::lookup

@@ -176,6 +176,7 @@ extern const Level kNeon = {
     build,
     choose,
     finish,
+    nullptr,
 };
 
 }  // namespace subbyte::lookup

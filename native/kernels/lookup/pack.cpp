@@ -76,7 +76,7 @@ struct Source {
 };
 
 // Where output `o` of a group and its tap begin in the packed codes, and the distance from
-// one vector to the next: blocks of up to Level::blocks lane blocks, [tap][vector][block].
+// one vector (compact: one pair) to the next: blocks of up to Level::blocks lane blocks, [tap][vector][block].
 struct Place {
   int64_t first, step;
 };
@@ -85,9 +85,35 @@ Place place(const Plan &plan, int64_t o, int64_t tap) {
   const int64_t most = plan.level->blocks;
   const int64_t lane_block = o / kLanes, first = lane_block / most * most;
   const int64_t blocks = plan.lane_blocks - first < most ? plan.lane_blocks - first : most;
-  return {(first * plan.taps * plan.vectors + tap * plan.vectors * blocks + lane_block - first) *
+  const int64_t vectors = plan.compact ? plan.vectors / 2 : plan.vectors;
+  return {(first * plan.taps * vectors + tap * vectors * blocks + lane_block - first) *
               kVectorBytes,
           blocks * kVectorBytes};
+}
+
+// The same of compact weights.
+int32_t pack_compact_tap(const Plan &plan, int64_t row, int64_t o, int64_t tap,
+                         const Source &source, uint8_t *codes, uint8_t *gains) {
+  const Level &level = *plan.level;
+  const Place at = place(plan, o, tap);
+  const int lane = static_cast<int>(o % kLanes);
+  int32_t weight = 0;
+  for (int64_t g = 0; g < plan.vectors * kVectorGroups; ++g) {
+    const int j = static_cast<int>(g % kVectorGroups);
+    const int64_t vector = g / kVectorGroups;
+    const int second = static_cast<int>(vector % 2);
+    const bool real = g < plan.words;
+    const int64_t pair = at.first + vector / 2 * at.step;
+    const int code = real ? source.codes[row * plan.words + g] : 0;
+    const int bits = level.code_byte(j, code) & 0x33;
+    codes[pair + level.code_lane(lane, j)] |= static_cast<uint8_t>(bits << 2 * second);
+    if (!plan.gain) continue;
+    // Behind the last group any gain will do: all entries are 0 there.
+    const int gain = real ? source.gain_codes[row * plan.words + g] : 0;
+    gains[pair + level.gain_lane(lane, j)] |= static_cast<uint8_t>(gain << 4 * second);
+    weight += source.gains[gain];
+  }
+  return 128 * weight;
 }
 
 // One tap of one output; returns what its entries, stored + 128, add to the sum too much.
@@ -123,6 +149,9 @@ int pack(const subbyte_lookup &layer, const Plan &plan, const uint8_t *codes,
   std::memset(base, 0, plan.packed_size);
   fill_header(layer, *plan.level, reinterpret_cast<PackedHeader *>(base));
   const Source source = {codes, gain_codes, gains};
+  if (plan.compact && plan.gain) {
+    std::memcpy(base + plan.gain_levels, gains, static_cast<size_t>(layer.gain_levels));
+  }
   for (int64_t group = 0; group < layer.groups; ++group) {
     pack_codebook(layer, plan, group, codebook, base);
     const size_t offset = static_cast<size_t>(group) * plan.codes_step;
@@ -134,7 +163,10 @@ int pack(const subbyte_lookup &layer, const Plan &plan, const uint8_t *codes,
       int32_t excess = 0;
       for (int64_t tap = 0; tap < plan.taps; ++tap) {
         const int64_t row = (group * plan.outputs + o) * plan.taps + tap;
-        excess += pack_tap(plan, row, o, tap, source, to_codes, to_gains);
+        excess += plan.compact
+                      ? pack_compact_tap(plan, row, o, tap, source, to_codes,
+                                         reinterpret_cast<uint8_t *>(to_gains))
+                      : pack_tap(plan, row, o, tap, source, to_codes, to_gains);
       }
       sums[o] = plan.level->flip[plan.gain] ? -excess : 0;
     }

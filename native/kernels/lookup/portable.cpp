@@ -135,6 +135,7 @@ extern const Level kPortable = {
     build,
     choose,
     finish,
+    nullptr,
 };
 
 }  // namespace subbyte::lookup

@@ -103,6 +103,7 @@ extern const Level kReference = {
     build,
     choose,
     finish,
+    nullptr,
 };
 
 }  // namespace subbyte::lookup
