@@ -10,12 +10,13 @@ import ctypes
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+import subbyte
 
 ALIGNMENT = 64
 TYPES = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.int32): 2}
@@ -206,8 +207,7 @@ def library_path() -> Path:
     named = os.environ.get("SUBBYTE_NATIVE_LIBRARY")
     if named:
         return Path(named)
-    installed = metadata.distribution("subbyte").locate_file("subbyte/native")
-    return Path(str(installed)) / "libsubbyte_native.so"
+    return subbyte.library_path()
 
 
 def aligned(size: int) -> _Bytes:

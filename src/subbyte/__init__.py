@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from subbyte.report import evaluate as evaluate
     from subbyte.report import inspect as inspect
     from subbyte.runtime import Model as Model
+    from subbyte.runtime import library_path as library_path
     from subbyte.runtime import load as load
 
 # Name here -> (module, name there).
@@ -35,6 +36,7 @@ _HOMES = {
     "evaluate": ("subbyte.report", "evaluate"),
     "inline": ("subbyte.graph.inline", "inline_file"),
     "inspect": ("subbyte.report", "inspect"),
+    "library_path": ("subbyte.runtime", "library_path"),
     "load": ("subbyte.runtime", "load"),
 }
 _MODULES = ("compress", "errors", "methods")
@@ -52,6 +54,7 @@ __all__ = [
     "evaluate",
     "inline",
     "inspect",
+    "library_path",
     "load",
     "methods",
 ]

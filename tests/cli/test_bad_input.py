@@ -263,9 +263,11 @@ def test_plan_files(compress_fails: Fails, tmp_path: Path) -> None:
     assert "exclude each other" in compress_fails("--plan", plan, "--bits", 2)
 
 
-def test_native_engine(model: Path, data: Path) -> None:
+def test_native_engine(model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subbyte.runtime.library._name", lambda: "nowhere.so")
+    assert "not installed" in fails("library-path")
     message = fails("eval", model, "--data", data, "--labels", "y", "--engine", "native")
-    assert "no native library" in message
+    assert "native library is not installed" in message
 
 
 def test_eval_options(model: Path, data: Path) -> None:

@@ -80,7 +80,13 @@ def test_eval(model: Path, data: Path, tmp_path: Path) -> None:
     assert (found["n"], found["agreement"], found["kl"]) == (20, 100, 0)
     steps = subbyte.Preprocessing(255, (0.5,), (-0.25, 0.25, 0.25), "nhwc")
     expected = subbyte.evaluate(
-        model, f"{data}:x", f"{data}:y", preprocessing=steps, limit=20, reference=model
+        model,
+        f"{data}:x",
+        f"{data}:y",
+        preprocessing=steps,
+        limit=20,
+        reference=model,
+        engine="portable",
     )
     assert expected.items() <= found.items()
     assert "balanced_accuracy" in result.stdout

@@ -103,12 +103,32 @@ def test_unknown_operator(tmp_path: Path) -> None:
 
 
 def test_engines_and_threads(path: Path) -> None:
-    with pytest.raises(MissingDependencyError, match="no native library"):
-        subbyte.load(path, engine="native")
+    assert subbyte.load(path).engine == "native"
+    assert subbyte.load(path, engine="portable").engine == "portable"
     with pytest.raises(OptionError, match="unknown engine"):
         subbyte.load(path, engine="quick")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="threads"):
         subbyte.load(path, threads=0)
+
+
+def test_package_without_native_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subbyte.runtime.library._name", lambda: "nowhere.so")
+    assert subbyte.load(path).engine == "portable"
+    with pytest.raises(MissingDependencyError, match="not installed"):
+        subbyte.load(path, engine="native")
+    with pytest.raises(MissingDependencyError, match=r"no nowhere\.so"):
+        subbyte.library_path()
+
+
+def test_library_that_is_none(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    library = tmp_path / "broken.so"
+    library.write_bytes(b"not a library")
+    monkeypatch.setattr("subbyte.runtime.model.library_path", lambda: library)
+    with pytest.raises(MissingDependencyError, match=r"engine portable.*broken\.so"):
+        subbyte.load(path, engine="native")
+    assert capfd.readouterr().err == ""
 
 
 def test_failure_inside_a_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import subbyte
-from subbyte.cli import bench, compress, evaluate, inline, inspect, methods
+from subbyte.cli import bench, compress, evaluate, inline, inspect, library, methods
 from subbyte.cli.console import ERRORS
 from subbyte.errors import SubbyteError
 
@@ -72,4 +72,5 @@ app.command("inline", rich_help_panel=_MAKE)(inline.command)
 app.command("eval", rich_help_panel=_MEASURE)(evaluate.command)
 app.command("inspect", rich_help_panel=_MEASURE)(inspect.command)
 app.command("bench", rich_help_panel=_MEASURE)(bench.command)
+app.command("library-path", rich_help_panel=_MEASURE)(library.command)
 app.command("methods", rich_help_panel=_MEASURE)(methods.command)

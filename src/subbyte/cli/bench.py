@@ -9,6 +9,9 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
+from subbyte.runtime import Engine
+
+_FIGURES = ("median_ms", "min_ms", "iqr_ms", "ratio")
 
 
 def command(
@@ -28,6 +31,13 @@ def command(
             parser=options.parse_shape,
             help="Full shape of an input that has free dimensions besides the batch "
             "(repeat for several inputs).",
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(
+            help="native: subbyte's own kernels. portable: ONNX Runtime alone.",
+            show_default="both for compressed networks",
         ),
     ] = None,
     json: options.JsonFile = None,
@@ -54,18 +64,20 @@ def command(
             runs=runs,
             batch=batch,
             shapes=dict(shape or []),
+            engine=engine,
             progress=lambda done, total: progress("Rounds", done, total, ""),
         )
     write_json(json, result)
     rows = [
-        [row["model"], *(f"{row[key]:.3f}" for key in ("median_ms", "min_ms", "iqr_ms", "ratio"))]
+        [row["model"], row["engine"], *(f"{row[key]:.3f}" for key in _FIGURES)]
         for row in result["models"]
     ]
-    columns: dict[str, Column] = {"network": "text"}
+    columns: dict[str, Column] = {"network": "text", "engine": "word"}
     columns |= dict.fromkeys(("median ms", "min ms", "iqr ms", "ratio"), "number")
     print_table(None, columns, rows)
     system = result["system"]
     OUT.print(
         f"{runs} runs each, {threads} thread(s), {system['cpu']}, "
-        f"onnxruntime {system['versions'].get('onnxruntime', '?')}"
+        f"onnxruntime {system['versions'].get('onnxruntime', '?')}, "
+        f"native kernels: {result['native_isa'] or 'none'}"
     )

@@ -9,7 +9,6 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import check_outputs, print_table, stage_progress, write_json
-from subbyte.runtime import Engine
 
 _DATA = "Data"
 
@@ -61,13 +60,7 @@ def command(
     mean: options.Mean = None,
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
-    engine: Annotated[
-        Engine,
-        typer.Option(
-            help="portable: ONNX Runtime alone. native: subbyte's own kernels, "
-            "not part of this version."
-        ),
-    ] = "portable",
+    engine: options.EngineOption = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Samples per run.")] = 64,
     threads: Annotated[
         int | None,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from subbyte.data import Layout, Preprocessing
+from subbyte.runtime import Engine
 
 PREPROCESSING = "Preprocessing: (x / scale - mean) / std, channels first"
 
@@ -46,6 +47,13 @@ def parse_shape(text: str | InputShape) -> InputShape:
 JsonFile = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Also write the result to FILE as JSON."),
+]
+EngineOption = Annotated[
+    Engine | None,
+    typer.Option(
+        help="native: subbyte's own kernels. portable: ONNX Runtime alone.",
+        show_default="native where the package has the library",
+    ),
 ]
 Scale = Annotated[
     float,

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from subbyte.data import InputSpec
 from subbyte.errors import ModelFileError, OptionError
 from subbyte.report.system import system
-from subbyte.runtime import Model, load
+from subbyte.runtime import Engine, Model, load, native_isa
 
 _WARM_UP = 3
+# Metadata of a compressed file (docs/format.md).
+_FORMAT_KEY = "subbyte.format"
 
 
 def bench(
@@ -25,13 +27,14 @@ def bench(
     runs: int = 50,
     batch: int = 1,
     shapes: Mapping[str, Sequence[int]] | None = None,
+    engine: Engine | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Time models on the same random inputs, one run of each in turn.
 
     Outputs are checked before anything is timed: finite, and of equal shapes for all
-    models. Of each model: ``median_ms``, ``min_ms``, ``iqr_ms`` (upper minus lower
+    models. Of each model: ``engine``, ``median_ms``, ``min_ms``, ``iqr_ms`` (upper minus lower
     quartile) and ``ratio``, the median over the rounds of its time divided by the first
     model's time in the same round.
 
@@ -41,6 +44,8 @@ def bench(
         runs: timed rounds.
         batch: size of the batch dimension where the model leaves it free.
         shapes: input name -> full shape, for inputs with other free dimensions.
+        engine: as `subbyte.load`; None times compressed files with both where the package
+            has the native library.
         seed: of the random inputs.
         progress: called with (rounds done, rounds in all).
 
@@ -52,7 +57,7 @@ def bench(
             raise OptionError(f"{name} out of range", expected="at least 1", got=value)
     if not paths:
         raise OptionError("no models to time", expected="at least one path")
-    models = [load(path, threads=threads) for path in paths]
+    models = [model for path in paths for model in _load(path, engine, threads)]
     _check_shape_names(models[0], shapes or {})
     feeds = _random_inputs(models[0].inputs, batch, shapes or {}, np.random.default_rng(seed))
     _check_outputs(models, feeds)
@@ -62,8 +67,18 @@ def bench(
         "runs": runs,
         "threads": threads,
         "shapes": {name: list(array.shape) for name, array in feeds.items()},
+        "native_isa": native_isa() if any(m.engine == "native" for m in models) else None,
         "system": system(),
     }
+
+
+def _load(path: str | os.PathLike[str], engine: Engine | None, threads: int) -> list[Model]:
+    model = load(path, engine=engine, threads=threads)
+    if engine is not None or model.engine == "portable":
+        return [model]
+    portable = load(path, engine="portable", threads=threads)
+    compressed = _FORMAT_KEY in model.session.get_modelmeta().custom_metadata_map
+    return [model, portable] if compressed else [portable]
 
 
 def _times(
@@ -90,6 +105,7 @@ def _row(model: Model, own: NDArray[np.float64], first: NDArray[np.float64]) -> 
     lower, median, upper = np.percentile(1000 * own, (25, 50, 75))
     return {
         "model": str(model.path),
+        "engine": model.engine,
         "median_ms": float(median),
         "min_ms": float(1000 * own.min()),
         "iqr_ms": float(upper - lower),

@@ -28,7 +28,7 @@ def evaluate(
     label_offset: int = 0,
     limit: int | None = None,
     batch_size: int = 64,
-    engine: Engine = "portable",
+    engine: Engine | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def evaluate(
         tally.add(scores, part, None if original is None else _scores(original, batch))
         if progress is not None:
             progress(tally.n, len(samples))
-    return {"model": os.fspath(model), **tally.result()}
+    return {"model": os.fspath(model), "engine": network.engine, **tally.result()}
 
 
 class _Tally:

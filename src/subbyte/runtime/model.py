@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from subbyte.data import InputSpec
 from subbyte.errors import CalibrationError, MissingDependencyError, ModelFileError, OptionError
+from subbyte.runtime.library import find_library, library_path
 from subbyte.runtime.ort import ERRORS, first_line, open_session, ort
 
 Engine = Literal["portable", "native"]
@@ -33,12 +34,14 @@ class Model:
 
     Attributes:
         path: the file it came from.
+        engine: "native" or "portable", as `load` says.
         inputs, outputs: name, shape (a free dimension is its name, or None) and dtype.
         session: the ``onnxruntime.InferenceSession`` underneath.
     """
 
-    def __init__(self, path: Path, session: ort.InferenceSession) -> None:
+    def __init__(self, path: Path, session: ort.InferenceSession, engine: Engine) -> None:
         self.path = path
+        self.engine = engine
         self.session = session
         self.inputs = _specs(path, session.get_inputs())
         self.outputs = _specs(path, session.get_outputs())
@@ -125,30 +128,36 @@ class Model:
 
 
 def load(
-    path: str | os.PathLike[str], *, engine: Engine = "portable", threads: int | None = None
+    path: str | os.PathLike[str], *, engine: Engine | None = None, threads: int | None = None
 ) -> Model:
     """Load an ONNX file, compressed or not, for running on the CPU.
 
     Args:
         path: the file. External data are looked for beside it.
-        engine: "portable" runs the standard operators of the file, in ONNX Runtime alone.
-            "native" asks for subbyte's own kernels, which this version does not have.
+        engine: "native" runs the ``subbyte`` nodes of the file on the kernels of the native
+            library; "portable" runs their standard operators, in ONNX Runtime alone. None:
+            native where the package has the library. The model's ``engine`` says which.
         threads: threads of one operator; None leaves it to ONNX Runtime (all cores).
 
     Raises:
-        ModelFileError: no such file, not ONNX, truncated, or more than ONNX Runtime can.
-        MissingDependencyError: ``engine="native"``.
+        ModelFileError: no such file, not ONNX, truncated, more than ONNX Runtime can, or
+            ``subbyte`` nodes that the kernels refuse.
+        MissingDependencyError: no native library for ``engine="native"``, or one that ONNX
+            Runtime cannot use: too old a version, a ``SUBBYTE_ISA`` that this CPU lacks.
         OptionError: an unknown engine, or threads below 1.
     """
     file = Path(path)
     _check_options(engine, threads)
     _check_file(file)
+    chosen = engine or ("portable" if find_library() is None else "native")
     options = ort.SessionOptions()
+    if chosen == "native":
+        _register(options)
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
     try:
-        return Model(file, open_session(str(file), options))
+        return Model(file, open_session(str(file), options), chosen)
     except ERRORS as error:
         raise ModelFileError(
             "cannot load the model",
@@ -158,15 +167,21 @@ def load(
         ) from error
 
 
-def _check_options(engine: str, threads: int | None) -> None:
-    if engine not in get_args(Engine):
-        raise OptionError("unknown engine", expected="portable or native", got=engine)
-    if engine == "native":
+def _register(options: ort.SessionOptions) -> None:
+    path = library_path()
+    try:
+        options.register_custom_ops_library(str(path))
+    except ERRORS as error:
         raise MissingDependencyError(
-            "this version of subbyte has no native library",
-            expected="engine portable",
-            got="engine native",
-        )
+            "ONNX Runtime cannot use the native library (engine portable does without)",
+            where=str(path),
+            got=first_line(error),
+        ) from error
+
+
+def _check_options(engine: str | None, threads: int | None) -> None:
+    if engine is not None and engine not in get_args(Engine):
+        raise OptionError("unknown engine", expected="portable or native", got=engine)
     if threads is not None and threads < 1:
         raise OptionError("threads out of range", expected="at least 1", got=threads)
 
