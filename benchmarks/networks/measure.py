@@ -36,7 +36,7 @@ def metric(row: NetworkRow, model: Path, split: Split) -> float:
 
 def _outputs(row: NetworkRow, path: Path, samples: Array) -> Iterator[tuple[Array, ...]]:
     """All outputs of the model, batch by batch."""
-    model = load(path)
+    model = load(path, engine="portable")
     for start in range(0, len(samples), _BATCH):
         batch = samples[start : start + _BATCH]
         if row.preprocessing.layout == "nhwc":

@@ -116,7 +116,7 @@ def _evaluate(
         return {"metric": metric(row, model, split)}
     np.savez(folder / "test.npz", inputs=split.test, labels=split.targets)
     arguments = ["eval", str(model), "--data", str(folder / "test.npz")]
-    arguments += ["--inputs", "inputs", "--labels", "labels"]
+    arguments += ["--inputs", "inputs", "--labels", "labels", "--engine", "portable"]
     arguments += preprocessing_options(row.preprocessing)
     if reference is not None:
         arguments += ["--reference", str(reference)]

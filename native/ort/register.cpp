@@ -94,7 +94,8 @@ const std::deque<Registered> &operators() {
   static const std::deque<Registered> all = [] {
     std::vector<Operator> definitions;
     add_layers(&definitions);
-    add_pointwise(&definitions);
+    add_pairwise(&definitions);
+    add_pools(&definitions);
     std::deque<Registered> made;
     for (const Operator &each : definitions) made.push_back(make_operator(each));
     return made;

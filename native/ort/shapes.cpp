@@ -1,6 +1,9 @@
 #include "ort/shapes.h"
 
+#include <atomic>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "ort/error.h"
 
@@ -55,8 +58,17 @@ void ShapeContext::set_output(const InferredShape &shape, Type type) const {
       info, api.ReleaseTensorTypeAndShapeInfo);
   check(api.SetTensorElementType(info, static_cast<int>(type)));
   check(api.SetDimensions(info, shape.dims.data(), shape.dims.size()));
+  // A dimension without a name would be taken for the number -1, and one name twice for the
+  // same dimension.
+  static std::atomic<uint64_t> unknown{0};
+  std::vector<std::string> symbols = shape.symbols;
   std::vector<const char *> names;
-  for (const std::string &symbol : shape.symbols) names.push_back(symbol.c_str());
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    if (shape.dims[i] < 0 && symbols[i].empty()) {
+      symbols[i] = "subbyte_unknown_" + std::to_string(++unknown);
+    }
+    names.push_back(symbols[i].c_str());
+  }
   check(api.SetSymbolicDimensions(info, names.data(), names.size()));
   check(api.ShapeInferContext_SetOutputTypeShape(context_, 0, info));
 }

@@ -13,8 +13,9 @@ namespace {
 
 constexpr int kGainUnit = 64;   // of gain levels: 64 is 1
 constexpr int kLookupWords = 16;
-// Below this, building the tables costs more than looking up saves.
-constexpr int64_t kLookupOutputs = 16;
+// Outputs of a group times word length: below this, building the tables costs what looking
+// up saves, and the int8 kernel is exact (measured on 16 to 64 channels of ResNet-20).
+constexpr int64_t kLookupWork = 128;
 // Terms of one sum that the look-up kernel takes (subbyte_lookup_packed_size).
 constexpr int64_t kLookupTerms = 1 << 16;
 
@@ -155,7 +156,7 @@ struct Lookup {
 bool worth_lookup(const Shape &shape, const Lookup &lookup) {
   const int64_t padded = (shape.code_groups + 3) / 4 * 4;
   return lookup.words == kLookupWords && lookup.length <= 16 &&
-         shape.outputs / shape.groups >= kLookupOutputs && shape.taps <= kLookupTerms / padded;
+         shape.outputs / shape.groups * lookup.length >= kLookupWork && shape.taps <= kLookupTerms / padded;
 }
 
 std::unique_ptr<Weights> pack_lookup(const KernelInfo &info, const Geometry &g,

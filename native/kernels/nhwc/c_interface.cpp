@@ -1,0 +1,38 @@
+#include "error.h"
+#include "nhwc/run.h"
+#include "nhwc/select.h"
+#include "output.h"
+
+namespace nhwc = subbyte::nhwc;
+using subbyte::check_pointer;
+
+int64_t subbyte_pairwise_rows(const subbyte_pairwise *job) { return nhwc::rows_of(job); }
+
+int subbyte_pairwise_run(const subbyte_pairwise *job, const uint8_t *x, const uint8_t *r,
+                         uint8_t *y, int64_t row_begin, int64_t row_end) {
+  const nhwc::Level *level = nhwc::active_level();
+  if (level == nullptr) return SUBBYTE_BAD_ISA;
+  int status = check_pointer("job", job);
+  if (status == SUBBYTE_OK) status = check_pointer("x", x);
+  if (status == SUBBYTE_OK) status = check_pointer("r", r);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  if (status != SUBBYTE_OK) return status;
+  return nhwc::run_pairwise(*level, *job, x, r, y, row_begin, row_end);
+}
+
+int subbyte_requantize_run(const subbyte_requantize *job, const uint8_t *x, uint8_t *y) {
+  int status = check_pointer("job", job);
+  if (status == SUBBYTE_OK) status = check_pointer("x", x);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  return status == SUBBYTE_OK ? nhwc::run_requantize(*job, x, y) : status;
+}
+
+int subbyte_pool_run(const subbyte_pool *job, const uint8_t *x, uint8_t *y, int64_t row_begin,
+                     int64_t row_end) {
+  const nhwc::Level *level = nhwc::active_level();
+  if (level == nullptr) return SUBBYTE_BAD_ISA;
+  int status = check_pointer("job", job);
+  if (status == SUBBYTE_OK) status = check_pointer("x", x);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  return status == SUBBYTE_OK ? nhwc::run_pool(*level, *job, x, y, row_begin, row_end) : status;
+}

@@ -1,0 +1,215 @@
+#include "nhwc/run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "error.h"
+#include "geometry.h"
+#include "output.h"
+
+namespace subbyte::nhwc {
+namespace {
+
+constexpr int64_t kMostPixels = int64_t{1} << 23;  // of a window: its sum stays within int32
+
+int check_quantized(const char *name, const subbyte_quantized &q) {
+  if (!(q.scale > 0) || !std::isfinite(q.scale)) {
+    return fail(SUBBYTE_BAD_DATA, "%s scale: expected a positive number, got %g", name,
+                static_cast<double>(q.scale));
+  }
+  if (q.zero < 0 || q.zero > 255) {
+    return fail(SUBBYTE_BAD_SHAPE, "%s zero: expected 0 to 255, got %d", name, q.zero);
+  }
+  return SUBBYTE_OK;
+}
+
+int check_pool(const subbyte_pool &p) {
+  const Geometry geometry = {p.images,
+                             p.height,
+                             p.width,
+                             p.channels,
+                             p.channels,
+                             1,
+                             {p.kernel[0], p.kernel[1]},
+                             {p.strides[0], p.strides[1]},
+                             {p.dilations[0], p.dilations[1]},
+                             {p.pads[0], p.pads[1], p.pads[2], p.pads[3]}};
+  int status = check_geometry(geometry);
+  if (status == SUBBYTE_OK) status = check_field({"operation", p.operation, 0, 1});
+  if (status == SUBBYTE_OK) status = check_field({"out_height", p.out_height, 1, kLargest});
+  if (status == SUBBYTE_OK) status = check_field({"out_width", p.out_width, 1, kLargest});
+  if (status != SUBBYTE_OK) return status;
+  const int64_t size[2] = {p.height, p.width}, out[2] = {p.out_height, p.out_width};
+  for (int axis = 0; axis < 2; ++axis) {
+    // Every window has a pixel of x in it, or a maximum would be of nothing.
+    const int64_t last = (out[axis] - 1) * p.strides[axis] - p.pads[axis];
+    const int64_t reach = (p.kernel[axis] - 1) * p.dilations[axis];
+    if (last >= size[axis] || reach < p.pads[axis] ||
+        (p.dilations[axis] > 1 && p.dilations[axis] > size[axis])) {
+      return fail(SUBBYTE_BAD_SHAPE, "pool: expected windows that hold pixels of x");
+    }
+  }
+  if (!fits(p.images, p.height, p.width) || !fits(p.images * p.height * p.width, p.channels) ||
+      !fits(p.images, p.out_height, p.out_width) ||
+      !fits(p.images * p.out_height * p.out_width, p.channels)) {
+    return too_large("x or y");
+  }
+  if (p.operation == SUBBYTE_MAX_POOL) return SUBBYTE_OK;
+  if (p.kernel[0] > kMostPixels / p.kernel[1]) return too_large("window");
+  status = check_quantized("x", p.x);
+  return status == SUBBYTE_OK ? check_quantized("y", p.y) : status;
+}
+
+// Taps first <= tap < last of one axis lie in x; the first at `at`.
+struct Taps {
+  int64_t at, count;    // in x
+  int64_t padded;       // in x or its padding
+};
+
+Taps taps_of(const subbyte_pool &p, int axis, int64_t out) {
+  const int64_t size = axis == 0 ? p.height : p.width;
+  const int64_t step = p.dilations[axis], begin = out * p.strides[axis] - p.pads[axis];
+  const int64_t first = begin < 0 ? ceil_div(-begin, step) : 0;
+  const int64_t end = std::min(p.kernel[axis], begin < size ? ceil_div(size - begin, step) : 0);
+  const int64_t padded_end =
+      std::min(p.kernel[axis], ceil_div(size + p.pads[axis + 2] - begin, step));
+  return {begin + first * step, std::max<int64_t>(0, end - first), padded_end};
+}
+
+void pool_pixel(const Level &level, const subbyte_pool &p, const uint8_t *image, const Taps &rows,
+                const Taps &columns, uint8_t *y) {
+  Window window = {};
+  window.row_stride = static_cast<ptrdiff_t>(p.dilations[0] * p.width * p.channels);
+  window.column_stride = static_cast<ptrdiff_t>(p.dilations[1] * p.channels);
+  window.rows = rows.count;
+  window.columns = columns.count;
+  const bool average = p.operation == SUBBYTE_AVERAGE_POOL;
+  if (average) {
+    const int64_t count = p.count_padding ? rows.padded * columns.padded
+                                          : rows.count * columns.count;
+    window.x_zero = p.x.zero;
+    window.y_zero = p.y.zero;
+    window.factor = p.x.scale / p.y.scale / static_cast<float>(std::max<int64_t>(count, 1));
+  }
+  const uint8_t *x = image + (rows.at * p.width + columns.at) * p.channels;
+  for (int64_t channel = 0; channel < p.channels; channel += kChunk) {
+    window.x = x + channel;
+    window.y = y + channel;
+    window.channels = static_cast<int>(std::min<int64_t>(kChunk, p.channels - channel));
+    (average ? level.average : level.max)(window);
+  }
+}
+
+}  // namespace
+
+int64_t rows_of(const subbyte_pairwise *job) {
+  if (job == nullptr) {
+    fail(SUBBYTE_BAD_BUFFER, "job: expected a pointer, got null");
+    return 0;
+  }
+  if (check_field({"operation", job->operation, 0, 1}) != SUBBYTE_OK ||
+      check_field({"rank", job->rank, 1, SUBBYTE_MAX_RANK}) != SUBBYTE_OK ||
+      check_quantized("x", job->x) != SUBBYTE_OK || check_quantized("r", job->r) != SUBBYTE_OK ||
+      check_quantized("y", job->y) != SUBBYTE_OK) {
+    return 0;
+  }
+  int64_t rows = 1;
+  for (int axis = 0; axis < job->rank; ++axis) {
+    if (check_field({"shape", job->shape[axis], 1, kMostBytes}) != SUBBYTE_OK ||
+        check_field({"x stride", job->x_strides[axis], 0, kMostBytes}) != SUBBYTE_OK ||
+        check_field({"r stride", job->r_strides[axis], 0, kMostBytes}) != SUBBYTE_OK) {
+      return 0;
+    }
+    if (!fits(rows, job->shape[axis])) {
+      too_large("y");
+      return 0;
+    }
+    rows *= job->shape[axis];
+  }
+  return rows / job->shape[job->rank - 1];
+}
+
+int run_pairwise(const Level &level, const subbyte_pairwise &job, const uint8_t *x,
+                 const uint8_t *r, uint8_t *y, int64_t begin, int64_t end) {
+  const int64_t rows = rows_of(&job);
+  if (rows == 0) return SUBBYTE_BAD_SHAPE;
+  const int status = check_rows(begin, end, rows);
+  if (status != SUBBYTE_OK) return status;
+  const int last = job.rank - 1;
+  const bool mul = job.operation == SUBBYTE_MUL;
+  Row row = {};
+  row.x_step = job.x_strides[last];
+  row.r_step = job.r_strides[last];
+  row.count = job.shape[last];
+  row.x_zero = job.x.zero;
+  row.r_zero = job.r.zero;
+  row.y_zero = job.y.zero;
+  row.x_factor = mul ? job.x.scale * job.r.scale / job.y.scale : job.x.scale / job.y.scale;
+  row.r_factor = job.r.scale / job.y.scale;
+  for (int64_t index = begin; index < end; ++index) {
+    int64_t rest = index, x_at = 0, r_at = 0;
+    for (int axis = last; axis-- > 0;) {
+      const int64_t at = rest % job.shape[axis];
+      rest /= job.shape[axis];
+      x_at += at * job.x_strides[axis];
+      r_at += at * job.r_strides[axis];
+    }
+    row.x = x + x_at;
+    row.r = r + r_at;
+    row.y = y + index * row.count;
+    (mul ? level.mul : level.add)(row);
+  }
+  return SUBBYTE_OK;
+}
+
+int run_requantize(const subbyte_requantize &job, const uint8_t *x, uint8_t *y) {
+  int status = check_quantized("x", job.x);
+  if (status == SUBBYTE_OK) status = check_quantized("y", job.y);
+  for (const Field &field : {Field{"rows", job.rows, 0, kMostBytes},
+                             Field{"length", job.length, 0, kMostBytes},
+                             Field{"x stride", job.x_stride, 0, kMostBytes},
+                             Field{"y stride", job.y_stride, 0, kMostBytes}}) {
+    if (status == SUBBYTE_OK) status = check_field(field);
+  }
+  if (status != SUBBYTE_OK) return status;
+  if (job.x.scale == job.y.scale && job.x.zero == job.y.zero) {
+    for (int64_t row = 0; row < job.rows; ++row) {
+      std::memcpy(y + row * job.y_stride, x + row * job.x_stride,
+                  static_cast<size_t>(job.length));
+    }
+    return SUBBYTE_OK;
+  }
+  uint8_t table[256];
+  const float factor = job.x.scale / job.y.scale;
+  for (int code = 0; code < 256; ++code) {
+    const float value = std::nearbyint(static_cast<float>(code - job.x.zero) * factor);
+    const float low = static_cast<float>(-job.y.zero), high = static_cast<float>(255 - job.y.zero);
+    table[code] = static_cast<uint8_t>(
+        static_cast<int>(std::min(std::max(value, low), high)) + job.y.zero);
+  }
+  for (int64_t row = 0; row < job.rows; ++row) {
+    const uint8_t *from = x + row * job.x_stride;
+    uint8_t *to = y + row * job.y_stride;
+    for (int64_t i = 0; i < job.length; ++i) to[i] = table[from[i]];
+  }
+  return SUBBYTE_OK;
+}
+
+int run_pool(const Level &level, const subbyte_pool &job, const uint8_t *x, uint8_t *y,
+             int64_t begin, int64_t end) {
+  int status = check_pool(job);
+  if (status == SUBBYTE_OK) status = check_rows(begin, end, job.images * job.out_height);
+  if (status != SUBBYTE_OK) return status;
+  for (int64_t row = begin; row < end; ++row) {
+    const uint8_t *image = x + row / job.out_height * job.height * job.width * job.channels;
+    const Taps rows = taps_of(job, 0, row % job.out_height);
+    for (int64_t column = 0; column < job.out_width; ++column) {
+      pool_pixel(level, job, image, rows, taps_of(job, 1, column),
+                 y + (row * job.out_width + column) * job.channels);
+    }
+  }
+  return SUBBYTE_OK;
+}
+
+}  // namespace subbyte::nhwc

@@ -1,0 +1,20 @@
+// Which level runs: the one with the name of the look-up kernels' level.
+#pragma once
+
+#include <cstddef>
+
+#include "nhwc/level.h"
+
+namespace subbyte::nhwc {
+
+extern const Level *const kLevels[];
+extern const size_t kLevelCount;
+
+// The level for a look-up level's name: its own, or portable where it has none (neon, which
+// every compiler for 64-bit Arm uses by itself).
+const Level *level_for(const char *name);
+
+// nullptr, with last_error() set, where SUBBYTE_ISA cannot be met.
+const Level *active_level();
+
+}  // namespace subbyte::nhwc

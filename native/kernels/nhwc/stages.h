@@ -1,0 +1,83 @@
+// The loops of every level, compiled with each level's flags. Everything is in an unnamed
+// namespace: no other file's copy can take its place (lookup/level.h).
+#pragma once
+
+#include "nhwc/level.h"
+
+namespace subbyte::nhwc {
+namespace {
+
+// Rounds half to even by adding 1.5 * 2^23, which leaves no fraction bits: exact within 2^22,
+// and the values are clamped to a few hundred first. NaN becomes the least code.
+inline uint8_t quantize(float value, int32_t zero) {
+  const float magic = 12582912.0F;
+  const auto low = static_cast<float>(-zero), high = static_cast<float>(255 - zero);
+  value = value > low ? value : low;
+  value = value < high ? value : high;
+  value = (value + magic) - magic;
+  return static_cast<uint8_t>(static_cast<int32_t>(value) + zero);
+}
+
+template <bool kMul>
+inline uint8_t combine(const Row &row, uint8_t x, uint8_t r) {
+  const auto a = static_cast<float>(x - row.x_zero), b = static_cast<float>(r - row.r_zero);
+  if (kMul) return quantize(a * b * row.x_factor, row.y_zero);
+  const float first = a * row.x_factor, second = b * row.r_factor;
+  return quantize(first + second, row.y_zero);
+}
+
+template <bool kMul>
+void pairwise(const Row &job) {
+  const Row row = job;  // y may be any bytes, but not these
+  const int64_t count = row.count;
+  if (row.x_step == 1 && row.r_step == 1) {
+    for (int64_t i = 0; i < count; ++i) row.y[i] = combine<kMul>(row, row.x[i], row.r[i]);
+  } else if (row.x_step == 1 && row.r_step == 0) {
+    const uint8_t r = row.r[0];
+    for (int64_t i = 0; i < count; ++i) row.y[i] = combine<kMul>(row, row.x[i], r);
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      row.y[i] = combine<kMul>(row, row.x[i * row.x_step], row.r[i * row.r_step]);
+    }
+  }
+}
+
+// kWhole: all kChunk channels, a number the compiler knows.
+template <bool kWhole>
+void max_of(const Window &job) {
+  const int channels = kWhole ? kChunk : job.channels;
+  uint8_t best[kChunk] = {};
+  for (int64_t row = 0; row < job.rows; ++row) {
+    for (int64_t column = 0; column < job.columns; ++column) {
+      const uint8_t *x = job.x + row * job.row_stride + column * job.column_stride;
+      for (int c = 0; c < channels; ++c) best[c] = x[c] > best[c] ? x[c] : best[c];
+    }
+  }
+  for (int c = 0; c < channels; ++c) job.y[c] = best[c];
+}
+
+template <bool kWhole>
+void average_of(const Window &job) {
+  const int channels = kWhole ? kChunk : job.channels;
+  int32_t sums[kChunk] = {};
+  for (int64_t row = 0; row < job.rows; ++row) {
+    for (int64_t column = 0; column < job.columns; ++column) {
+      const uint8_t *x = job.x + row * job.row_stride + column * job.column_stride;
+      for (int c = 0; c < channels; ++c) sums[c] += x[c] - job.x_zero;
+    }
+  }
+  for (int c = 0; c < channels; ++c) {
+    job.y[c] = quantize(static_cast<float>(sums[c]) * job.factor, job.y_zero);
+  }
+}
+
+void max_window(const Window &job) {
+  job.channels == kChunk ? max_of<true>(job) : max_of<false>(job);
+}
+
+void average_window(const Window &job) {
+  job.channels == kChunk ? average_of<true>(job) : average_of<false>(job);
+}
+
+}  // namespace
+}  // namespace subbyte::nhwc

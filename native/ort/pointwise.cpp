@@ -1,4 +1,0 @@
-#include "ort/kernel.h"
-namespace subbyte::ort {
-void add_pointwise(std::vector<Operator> *) {}
-}

@@ -1,0 +1,226 @@
+"""Native layers against the function bodies of the file, in stock onnxruntime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from subbyte.methods import CodedWeight, WeightShape
+from tests.graph.coding import code_product, code_scalar
+from tests.native.operators import Node, assert_close, layer, open_model, random_codes
+
+# Inputs within one step of their zero point: table entries are exact at shift 0, so that
+# native and portable differ in nothing but the order of float operations.
+ZERO = 128
+Q = {"x": (0.5, ZERO), "y": (0.04, 100), "r": (0.03, 7), "m": (0.08, 128)}
+WINDOWS: dict[str, dict[str, Any]] = {
+    "3x3": {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "pads": [1, 1, 1, 1]},
+    "1x1": {"kernel_shape": [1, 1], "strides": [2, 2], "dilations": [1, 1], "pads": [0, 0, 0, 0]},
+    "3x2": {"kernel_shape": [3, 2], "strides": [2, 1], "dilations": [1, 2], "pads": [0, 1, 1, 1]},
+}
+CODERS = {
+    "product": lambda w, s: halved(code_product(w, s, group=8)),
+    "sign": lambda w, s: code_product(w, s, gain=1),
+    "shared": lambda w, s: code_product(w, s, group=2, shared=True),
+    "few-outputs": lambda w, s: code_product(w, s, group=3),
+    "2-bit": lambda w, s: code_scalar(w, s, 2),
+    "4-bit": lambda w, s: code_scalar(w, s, 4),
+    "8-bit": lambda w, s: code_scalar(w, s, 8),
+}
+
+
+def code(name: str, shape: WeightShape) -> CodedWeight:
+    weight = np.random.default_rng(1).standard_normal((shape.outputs, shape.taps, shape.inputs))
+    weight = weight.astype(np.float32) / np.sqrt(shape.taps * shape.inputs)
+    return CODERS[name](weight, shape)
+
+
+def halved(coded: CodedWeight) -> CodedWeight:
+    """Words of 8 whose positive and negative entries sum to at most 126."""
+    inputs = {**coded.inputs, "codebook": (coded.inputs["codebook"] // 2).astype(np.int8)}
+    return replace(coded, inputs=inputs)
+
+
+def near_zero(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.uint8]:
+    return random_codes(shape, ZERO - 1, ZERO + 1, seed)
+
+
+def conv(name: str, window: str = "3x3", form: str = "", groups: int = 1, batch: int = 2) -> Node:
+    outputs = 12 * groups if name == "few-outputs" else 64 * groups
+    taps = int(np.prod(WINDOWS[window]["kernel_shape"]))
+    coded = code(name, WeightShape(outputs, taps, 9, groups))
+    attributes = {**WINDOWS[window], "group": groups}
+    feeds = {"x": near_zero((batch, 8, 7, 9 * groups))}
+    node = layer(coded, "Conv", form, feeds, attributes, Q, shift=0)
+    if form == "Add":
+        size = conv(name, window, groups=groups, batch=batch).run(native=False).shape
+        node.feeds["r"] = random_codes(size, 0, 255, 3)
+    return node
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("name", CODERS)
+def test_conv(name: str, window: str) -> None:
+    node = conv(name, window)
+    expected = node.run(native=False)
+    assert len(np.unique(expected)) > 30
+    assert_close(node.run(native=True), expected)
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_grouped_conv(name: str) -> None:
+    if name == "shared":
+        pytest.skip("a shared codebook is one for the whole layer, which has one group then")
+    node = conv(name, groups=3)
+    assert_close(node.run(native=True), node.run(native=False))
+
+
+@pytest.mark.parametrize("name", ["product", "8-bit"])
+def test_residual(name: str) -> None:
+    node = conv(name, form="Add")
+    actual, expected = node.run(native=True), node.run(native=False)
+    # The function rounds before the sum as well; the kernel does not.
+    difference = np.abs(actual.astype(int) - expected.astype(int))
+    assert difference.max() <= 2
+    assert difference.mean() < 0.6
+
+
+@pytest.mark.parametrize("name", CODERS)
+@pytest.mark.parametrize("form", ["", "Dequant"])
+def test_linear(name: str, form: str) -> None:
+    coded = code(name, WeightShape(10 if name == "few-outputs" else 64, 1, 19))
+    node = layer(coded, "Linear", form, {"x": near_zero((2, 3, 19))}, {}, Q, shift=0)
+    actual, expected = node.run(native=True), node.run(native=False)
+    if form == "Dequant":
+        np.testing.assert_allclose(actual, expected, atol=2e-5)
+    else:
+        assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("padding", ["SAME_UPPER", "SAME_LOWER"])
+def test_same_padding(padding: str) -> None:
+    coded = code("8-bit", WeightShape(20, 12, 5))
+    window = {"kernel_shape": [3, 4], "strides": [2, 1], "dilations": [1, 1], "group": 1}
+    feeds = {"x": random_codes((2, 9, 8, 5), 0, 255)}
+    q = {**Q, "x": (0.02, 128)}
+    node = layer(coded, "ConvSame", "", feeds, {**window, "auto_pad": padding}, q)
+    assert_close(node.run(native=True), node.run(native=False))
+
+
+def test_depthwise() -> None:
+    coded = code("8-bit", WeightShape(70, 9, 1, 70))
+    feeds = {"x": random_codes((2, 9, 8, 70), 0, 255)}
+    q = {**Q, "x": (0.02, 3)}
+    node = layer(coded, "Conv", "", feeds, {**WINDOWS["3x3"], "group": 70}, q)
+    assert_close(node.run(native=True), node.run(native=False))
+
+
+def test_rounded_tables_stay_close() -> None:
+    """Any x, at the shift that cannot saturate: noise of the tables, and no more."""
+    node = conv("product")
+    node.feeds["x"] = random_codes((2, 8, 7, 9), 0, 255, 5)
+    node.constants["x_scale"] = np.asarray(0.01, np.float32)
+    del node.attributes["table_shift"]
+    actual, expected = (node.run(native).astype(float) for native in (True, False))
+    assert np.abs(actual - expected).mean() < 1.5
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_threads_do_not_change_the_result() -> None:
+    node = conv("product", batch=40)
+    node.feeds["x"] = random_codes((40, 24, 25, 9), 0, 255, 6)
+    np.testing.assert_array_equal(node.run(True, threads=3), node.run(True, threads=1))
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 7, 9), (1, 8, 7, 9), (5, 3, 11, 9)])
+def test_sizes_of_x_may_change(shape: tuple[int, ...]) -> None:
+    node = conv("product")
+    session = open_model(node.model().SerializeToString(), native=True)
+    stock = open_model(node.model().SerializeToString(), native=False)
+    x = near_zero(shape, 9)
+    actual, expected = (s.run(None, {"x": x})[0] for s in (session, stock))
+    assert actual.shape == expected.shape
+    if x.size:
+        assert_close(actual, expected)
+
+
+BAD_X = {"channels": (1, 8, 7, 8), "rank": (1, 8, 9), "small": (1, 0, 7, 9)}
+
+
+@pytest.mark.parametrize("what", BAD_X)
+def test_bad_x_names_the_node(what: str) -> None:
+    node = conv("product")
+    model = node.model()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    session = open_model(model.SerializeToString(), native=True)
+    with pytest.raises(Exception, match=r"'layer'.* x: expected \[N, H, W, 9\], got"):
+        session.run(None, {"x": np.zeros(BAD_X[what], np.uint8)})
+
+
+def test_window_beyond_x() -> None:
+    node = conv("product", "3x2")
+    session = open_model(node.model().SerializeToString(), native=True)
+    with pytest.raises(Exception, match=r"'layer'.*kernel: expected a span of at most"):
+        session.run(None, {"x": np.zeros((1, 1, 7, 9), np.uint8)})
+
+
+BROKEN: dict[str, tuple[str, Any]] = {
+    "weight_shape": ("attribute weight_shape", [64, 8, 9]),
+    "code_shape": ("attribute code_shape", [1, 64, 9, 3]),
+    "kernel_shape": ("attribute kernel_shape", [3, 3, 3]),
+    "strides": ("attribute strides", [0, 1]),
+    "dilations": ("attribute dilations", [1, 1 << 40]),
+    "pads": ("attribute pads", [-1, 0, 0, 0]),
+    "group": ("attribute group", 7),
+    "table_shift": ("attribute table_shift", 9),
+    "scale_base": ("attribute scale_base", float("nan")),
+}
+
+
+@pytest.mark.parametrize("attribute", BROKEN)
+def test_bad_attributes_name_the_node(attribute: str) -> None:
+    node = conv("product")
+    message, node.attributes[attribute] = BROKEN[attribute]
+    assert refusal(node).startswith(f"subbyte ProductConv node 'layer': {message}")
+
+
+CONSTANTS: dict[str, tuple[str, NDArray[Any]]] = {
+    "codes": ("codes: expected [144, 1 to 8], got", np.zeros((143, 4), np.uint8)),
+    "codebook": ("codebook: expected [1 or 2, 16, d], got", np.zeros((2, 15, 8), np.int8)),
+    "scale": ("scale: expected [64], got", np.zeros(63, np.float16)),
+    "bias": ("bias: expected [64], got", np.zeros(65, np.float32)),
+    "x_scale": ("x_scale: expected a positive number", np.asarray(-1, np.float32)),
+    "y_scale": ("y_scale: expected a positive number", np.asarray(np.inf, np.float32)),
+    "y_zero": ("y_zero: expected [], got [1]", np.zeros(1, np.uint8)),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_bad_constants_name_the_node(name: str) -> None:
+    node = conv("product")
+    message, node.constants[name] = CONSTANTS[name]
+    assert refusal(node).startswith(f"subbyte ProductConv node 'layer': {message}")
+
+
+def test_words_beyond_the_format() -> None:
+    node = conv("product")
+    node.constants["codebook"] = np.full((2, 16, 8), 63, np.int8)
+    assert "codebook: expected positive and negative entries that sum to 126" in refusal(node)
+
+
+def test_weights_must_be_constant() -> None:
+    node = conv("product")
+    node.feeds["codes"] = node.constants.pop("codes")
+    assert "codes: expected a constant input" in refusal(node)
+
+
+def refusal(node: Node) -> str:
+    """The library's message on opening the model."""
+    with pytest.raises(Exception, match="subbyte") as caught:
+        open_model(node.model().SerializeToString(), native=True)
+    message = str(caught.value)
+    return message[message.index("subbyte ") :]
