@@ -19,6 +19,7 @@ from benchmarks.networks.catalog import NETWORKS
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "results" / "networks"
 STOCK = ROOT / "benchmarks" / "results" / "stock_int8.json"
+WHOLE = ROOT / "benchmarks" / "results" / "whole_networks.json"
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
 NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
@@ -50,6 +51,17 @@ _STOCK_HEADER = (
     "ResNet-18 has random weights at 224 x 224. Below 1: the compressed file is faster.",
 )
 
+_WHOLE_HEADER = (
+    "# Whole networks with the native kernels",
+    "",
+    "Made by `python -m benchmarks.tables` from `benchmarks/results/whole_networks.json`, which",
+    "`python -m benchmarks.whole_networks` writes; it says what the networks are. Medians of",
+    "wall time at batch 1, all sides in turn in one process; in brackets, how many times faster",
+    "than the best int8 and the best float peer of the same run. *loads* and *memory*: a fresh",
+    "process loads the file (float: in ONNX Runtime) and runs it once. *cosine* and *same top-1*:",
+    "the native outputs against the portable ones of the same file.",
+)
+
 Record = dict[str, Any]
 
 
@@ -74,7 +86,10 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     kernels = ROOT / "docs" / "kernels.md"
     native = json.loads(NATIVE.read_text())
-    return {
+    whole = ROOT / "docs" / "results" / "whole_networks.md"
+    # A long measurement that not every checkout has made.
+    optional = {whole: whole_page(json.loads(WHOLE.read_text()))} if WHOLE.exists() else {}
+    return optional | {
         kernels: fill(kernels.read_text(), native_table(native), "native layers"),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
@@ -131,6 +146,71 @@ def stock_page(record: Record) -> str:
             ]
         )
     return "\n".join([*_STOCK_HEADER, "", *table(columns, rows), "", _system(record), ""])
+
+
+def whole_page(record: Record) -> str:
+    """A section a network: latency of every side, then what each file costs to load."""
+    lines = [*_WHOLE_HEADER, ""]
+    for network in record["networks"]:
+        lines += [f"## {network['network']}", "", *_latency(network), "", *_files(network), ""]
+        lines += [f"Not measured: {row['peer']}: {row['reason']}." for row in network["missing"]]
+        lines.append("")
+    packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
+    cpu = record["system"]["cpu"]
+    return "\n".join([*lines, f"{cpu}, kernels at level {record['isa']}, {packages}.", ""])
+
+
+def _latency(network: Record) -> list[str]:
+    best = {
+        (threads, kind): min(side["median_ms"] for side in sides if _kind(side) == kind)
+        for threads, sides in network["latency"].items()
+        for kind in ("int8", "float")
+    }
+    rows: dict[tuple[str, str], list[str]] = {}
+    for threads, sides in network["latency"].items():
+        for side in sides:
+            ms = side["median_ms"]
+            cell = (
+                f"{ms:.2f} ({best[threads, 'int8'] / ms:.2f}x, {best[threads, 'float'] / ms:.2f}x)"
+            )
+            name = "onnxruntime-fp32" if _kind(side) == "float" else side["engine"]
+            name = side["engine"] if side["engine"].endswith("fp32") else name
+            rows.setdefault((side["file"], name), []).append(cell)
+    columns = ("file", "engine", *(f"ms, {threads} thread(s)" for threads in network["latency"]))
+    return table(columns, ([*key, *cells] for key, cells in rows.items()))
+
+
+def _kind(side: Record) -> str:
+    """What a side is a case of: a float peer, an int8 peer, or a compressed file."""
+    if side["file"] != "float":
+        return "compressed"
+    return "int8" if side["engine"].endswith("int8") else "float"
+
+
+def _files(network: Record) -> list[str]:
+    rows = []
+    for label, size in network["bytes"].items():
+        cost, engines = network["loading"][label], network["engines"].get(label)
+        close = (
+            (f"{engines['cosine']:.4f}", f"{engines['agreement']:.2f} %") if engines else ("", "")
+        )
+        top1 = (
+            f"{engines['native_top1']:.2f} / {engines['portable_top1']:.2f}"
+            if engines and "native_top1" in engines
+            else ""
+        )
+        figures = (f"{size / 1e6:.2f}", f"{cost['load_ms']:.0f}", f"{cost['peak_mb']:.0f}")
+        rows.append([label, *figures, *close, top1])
+    columns = (
+        "file",
+        "MB",
+        "loads, ms",
+        "memory, MB",
+        "cosine",
+        "same top-1",
+        "top-1 native / portable",
+    )
+    return table(columns, rows)
 
 
 def _system(record: Record) -> str:

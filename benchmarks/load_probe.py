@@ -1,17 +1,17 @@
 """How long a file takes to load, and the most memory that it takes.
 
-python -m benchmarks.native_probe FILE.onnx native|portable
+python -m benchmarks.load_probe FILE.onnx native|portable
 
-Meant for a fresh process: prints, as JSON, the milliseconds that loading takes with one
+Linux only, meant for a fresh process: prints, as JSON, the milliseconds that loading takes with one
 thread, and the MB by which loading and one run raise the most memory that the process has had.
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -32,7 +32,9 @@ def main() -> None:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    # getrusage's figure would begin with that of the parent process.
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
 
 
 if __name__ == "__main__":

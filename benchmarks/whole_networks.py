@@ -1,13 +1,14 @@
 """Whole networks: compressed files with the native kernels against other runtimes.
 
-python -m benchmarks.native_networks [--networks NAME ...] [--runs N] [--output FILE.json]
+python -m benchmarks.whole_networks [--networks NAME ...] [--runs N] [--output FILE.json]
 
 ResNet-18, VGG-16 and MobileNetV2 at 224 x 224 have random weights and, in the compressed
 files, random codes: both change nothing about speed. Layers with fewer than 16 inputs a
 group (the first one, depthwise ones) have 8 bits; ranges of activations come from random
-samples. ResNet-20 is the real one of SUBBYTE_DATA, compressed to 2 bits. Latency is wall time at batch 1, all sides
-in turn in one process (`subbyte.bench`), with one thread and with two. How long a file takes to
-load, and the most memory it takes, are those of fresh processes that load it and run it once.
+samples. ResNet-20 is the real one of SUBBYTE_DATA, compressed to 2 bits. Latency is wall time
+at batch 1, all sides in turn in one process (`subbyte.bench`), with one thread and with two.
+How long a file takes to load, and the most memory it takes, are those of fresh processes that
+load it and run it once (`benchmarks.load_probe`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from subbyte.methods.scalar import form as scalar
 from subbyte.report.peers import PEERS
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "native_networks.json"
+RESULTS = ROOT / "benchmarks" / "results" / "whole_networks.json"
 SHAPED = {"ResNet-18": resnet18, "VGG-16": vgg16, "MobileNetV2": mobilenet_v2}
 FORMATS = {
     "d=8": ProductOptions(8),
@@ -77,7 +78,7 @@ def main() -> None:
     """Measure, print and write the record."""
     names = [*SHAPED, REAL]
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.native_networks", description=__doc__
+        prog="python -m benchmarks.whole_networks", description=__doc__
     )
     parser.add_argument("--networks", nargs="+", choices=names, default=names)
     parser.add_argument("--runs", type=int, default=100)
@@ -221,8 +222,8 @@ def random_weight(shape: WeightShape, options: ProductOptions) -> CodedWeight:
 
 
 def probes(path: Path, engine: str) -> dict[str, float]:
-    """Medians over fresh processes of `benchmarks.native_probe`."""
-    command = [sys.executable, "-m", "benchmarks.native_probe", str(path), engine]
+    """Medians over fresh processes of `benchmarks.load_probe`."""
+    command = [sys.executable, "-m", "benchmarks.load_probe", str(path), engine]
     found = [
         json.loads(
             subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
