@@ -26,10 +26,10 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from benchmarks.random_networks import resnet18
 from subbyte.graph.islands import IslandPlan, plan_islands
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
@@ -42,7 +42,6 @@ from subbyte.report.system import system
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 4
-STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 
 Array = NDArray[np.float32]
 
@@ -160,53 +159,6 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> dict[str, Array] | None:
         return next(self.feeds, None)
-
-
-def resnet18() -> onnx.ModelProto:
-    """A network of ResNet-18's shape, BatchNorm folded, random weights."""
-    rng = np.random.default_rng(0)
-    nodes: list[onnx.NodeProto] = []
-    constants: list[onnx.TensorProto] = []
-
-    def conv(x: str, inputs: int, outputs: int, kernel: int, stride: int, relu: bool) -> str:
-        name = f"conv{len(nodes)}"
-        std = np.sqrt(2 / (inputs * kernel * kernel))
-        weight = rng.standard_normal((outputs, inputs, kernel, kernel)) * std
-        constants.append(numpy_helper.from_array(weight.astype(np.float32), f"{name}.weight"))
-        constants.append(numpy_helper.from_array(np.zeros(outputs, np.float32), f"{name}.bias"))
-        operands, attributes = [x, f"{name}.weight", f"{name}.bias"], [kernel // 2] * 4
-        nodes.append(
-            helper.make_node("Conv", operands, [name], name, strides=[stride] * 2, pads=attributes)
-        )
-        return op("Relu", [name]) if relu else name
-
-    def op(kind: str, inputs: Sequence[str], **attributes: Any) -> str:
-        name = f"{kind.lower()}{len(nodes)}"
-        nodes.append(helper.make_node(kind, list(inputs), [name], name, **attributes))
-        return name
-
-    x, width = conv("input", 3, 64, 7, 2, relu=True), 64
-    x = op("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    for outputs, first in STAGES:
-        for stride in (first, 1):
-            y = conv(x, width, outputs, 3, stride, relu=True)
-            y = conv(y, outputs, outputs, 3, 1, relu=False)
-            same = stride == 1 and width == outputs
-            skip = x if same else conv(x, width, outputs, 1, stride, relu=False)
-            x, width = op("Relu", [op("Add", [y, skip])]), outputs
-    x = op("Flatten", [op("GlobalAveragePool", [x])])
-    head = rng.standard_normal((1000, width)).astype(np.float32) / np.sqrt(width)
-    constants.append(numpy_helper.from_array(head.astype(np.float32), "fc.weight"))
-    constants.append(numpy_helper.from_array(np.zeros(1000, np.float32), "fc.bias"))
-    nodes.append(helper.make_node("Gemm", [x, "fc.weight", "fc.bias"], ["logits"], transB=1))
-    graph = helper.make_graph(
-        nodes,
-        "resnet18",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, 224, 224])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 1000])],
-        constants,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
 def _session(path: Path) -> tuple[onnxruntime.InferenceSession, dict[str, int]]:

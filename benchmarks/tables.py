@@ -23,6 +23,7 @@ WHOLE = ROOT / "benchmarks" / "results" / "whole_networks.json"
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
 NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
+COUNTS = ROOT / "benchmarks" / "results" / "papers" / "ffn_counts.json"
 
 _BEGIN, _END = "<!-- {} table: begin (make docs) -->", "<!-- {} table: end -->"
 _HEADER = (
@@ -62,6 +63,17 @@ _WHOLE_HEADER = (
     "the native outputs against the portable ones of the same file.",
 )
 
+_COUNTS_HEADER = (
+    "# FFN: operations",
+    "",
+    "Made by `python -m benchmarks.tables` from `benchmarks/results/papers/ffn_counts.json`,",
+    "which `python -m benchmarks.papers.ffn_counts` computes from the networks' shapes alone.",
+    "The paper: one-thousandth of the multiplications. Rank min(m, n), at most 3,072 for linear",
+    "layers; one multiplication per term and output position; 45 % of the factors zeros, as found",
+    "for Gaussian matrices. What `subbyte inspect` counts for a file has one more multiplication",
+    "per output, for the scale.",
+)
+
 Record = dict[str, Any]
 
 
@@ -93,6 +105,7 @@ def pages() -> dict[Path, str]:
         kernels: fill(kernels.read_text(), native_table(native), "native layers"),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
+        ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
         readme: fill(readme.read_text(), summary(records)),
     }
 
@@ -211,6 +224,20 @@ def _files(network: Record) -> list[str]:
         "top-1 native / portable",
     )
     return table(columns, rows)
+
+
+def counts_page(record: Record) -> str:
+    """Multiplications and additions of FFN's factors, from shapes alone."""
+    columns = ("network", "factored", "multiplications", "of before", "additions", "of before")
+    rows = []
+    for row in record["networks"]:
+        cells = [row["network"], row["factored"]]
+        for kind in ("multiplications", "additions"):
+            before, after = row[f"{kind}_before"], row[f"{kind}_after"]
+            part = f"1/{before / after:.0f}" if before > 2 * after else f"{after / before:.2f}"
+            cells += [f"{before / 1e6:,.0f} M -> {after / 1e6:,.2f} M", part]
+        rows.append(cells)
+    return "\n".join([*_COUNTS_HEADER, "", *table(columns, rows), ""])
 
 
 def _system(record: Record) -> str:

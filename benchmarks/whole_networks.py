@@ -3,12 +3,13 @@
 python -m benchmarks.whole_networks [--networks NAME ...] [--runs N] [--output FILE.json]
 
 ResNet-18, VGG-16 and MobileNetV2 at 224 x 224 have random weights and, in the compressed
-files, random codes: both change nothing about speed. Layers with fewer than 16 inputs a
-group (the first one, depthwise ones) have 8 bits; ranges of activations come from random
-samples. ResNet-20 is the real one of SUBBYTE_DATA, compressed to 2 bits. Latency is wall time
-at batch 1, all sides in turn in one process (`subbyte.bench`), with one thread and with two.
-How long a file takes to load, and the most memory it takes, are those of fresh processes that
-load it and run it once (`benchmarks.load_probe`).
+files, random codes: both change nothing about speed. The first and the last layer and those
+with fewer than 16 inputs a group (depthwise ones) have 8 bits; ranges of activations and the
+shifts of tables come from random samples. ResNet-20 is the real one of SUBBYTE_DATA,
+compressed to 2 bits. Latency is wall time at batch 1, all sides in turn in one process
+(`subbyte.bench`), with one thread and with two. How long a file takes to load, and the most
+memory it takes, are those of fresh processes that load it and run it once
+(`benchmarks.load_probe`). The peers need the extra ``bench``; one that is missing is named.
 """
 
 from __future__ import annotations
@@ -28,14 +29,20 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
 import subbyte
-from benchmarks.float_networks import mobilenet_v2, vgg16
 from benchmarks.networks.catalog import NETWORKS
 from benchmarks.networks.datasets import halves
-from benchmarks.stock_int8 import calibrate, resnet18
-from subbyte.graph.islands import plan_islands
+from benchmarks.random_networks import NETWORKS as SHAPED
+from benchmarks.stock_int8 import calibrate
+from subbyte.compress.tables import table_shifts
+from subbyte.data import InputSpec, as_samples
+from subbyte.graph.islands import IslandPlan, plan_islands
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Network
+from subbyte.graph.quant import QuantParams
 from subbyte.graph.read import read_network
 from subbyte.graph.write import write_network
 from subbyte.methods import CodedWeight, WeightShape
@@ -46,7 +53,6 @@ from subbyte.report.peers import PEERS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "whole_networks.json"
-SHAPED = {"ResNet-18": resnet18, "VGG-16": vgg16, "MobileNetV2": mobilenet_v2}
 FORMATS = {
     "d=8": ProductOptions(8),
     "d=4": ProductOptions(4),
@@ -145,11 +151,17 @@ def shaped(name: str, folder: Path) -> tuple[Path, dict[str, Path], dict[str, An
     samples = rng.standard_normal((SAMPLES, 1, 3, 224, 224)).astype(np.float32)
     plan = plan_islands(network)
     ranges = calibrate(network, plan, samples)
+    ends = {network.layers[0].weight, network.layers[-1].weight}
     files, agreement = {}, {}
     for label, options in FORMATS.items():
-        coded = {layer.weight: random_weight(layer.shape, options) for layer in network.layers}
+        coded = {
+            layer.weight: random_weight(layer.shape, None if layer.weight in ends else options)
+            for layer in network.layers
+        }
+        shifts = shifts_of(network, coded, plan, ranges, samples)
         files[label] = folder / f"{name}-{label.replace(', ', '-').replace(' ', '-')}.onnx"
-        onnx.save(write_network(network, coded, None, plan, ranges), files[label])
+        model = write_network(network, coded, None, plan, ranges, table_shifts=shifts)
+        onnx.save(model, files[label])
         agreement[label] = agree(files[label], np.concatenate(samples))
     return original, files, {"engines": agreement}
 
@@ -197,11 +209,26 @@ def agree(path: Path, images: Array, labels: NDArray[Any] | None = None) -> dict
     return found
 
 
-def random_weight(shape: WeightShape, options: ProductOptions) -> CodedWeight:
-    """Random codes of about the variance 2 / fan-in; 8 bits where a group has few inputs."""
+def shifts_of(
+    network: Network,
+    coded: Mapping[str, CodedWeight],
+    plan: IslandPlan,
+    ranges: Mapping[str, QuantParams],
+    samples: Array,
+) -> dict[str, int]:
+    """`table_shifts` on the samples [count, 1, 3, 224, 224]."""
+    value = network.model.graph.inputs[0]
+    spec = InputSpec(value.name or "", ("N", 3, 224, 224), np.dtype(np.float32))
+    few = as_samples(samples[:, 0], (spec,), None, option="samples")
+    module = GraphModule(network).eval()
+    return table_shifts(network, module, coded, plan, dict(ranges), few, torch.device("cpu"))
+
+
+def random_weight(shape: WeightShape, options: ProductOptions | None) -> CodedWeight:
+    """Random codes of about the variance 2 / fan-in; 8 bits without options or with few inputs."""
     rng = np.random.default_rng(shape.count)
     std = np.sqrt(2 / (shape.taps * shape.inputs))
-    if shape.inputs < LEAST_INPUTS:
+    if options is None or shape.inputs < LEAST_INPUTS:
         grid = (shape.outputs, shape.taps, shape.inputs)
         levels = rng.integers(-127, 128, grid)
         scale = np.full(shape.outputs, std / (127 / np.sqrt(3)), np.float32)

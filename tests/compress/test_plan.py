@@ -27,6 +27,7 @@ from subbyte.graph.network import Network
 from subbyte.graph.read import prepare
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods.ternary.form import TernaryOptions
 from subbyte.report import inspect
 from tests import tiny
 from tests.compress.nets import CPU, normal, one_layer, samples_for, silent, weight_of
@@ -133,7 +134,7 @@ def test_larger_but_worse_is_never_chosen() -> None:
 # Plans of a network
 
 
-@pytest.mark.parametrize("method", ["product", "scalar"])
+@pytest.mark.parametrize("method", ["product", "scalar", "ternary"])
 @pytest.mark.parametrize("bits", [1.9, 2.5, 3.3])
 def test_budget_holds_in_the_file(method: str, bits: float, tmp_path: Path) -> None:
     if method == "scalar" and bits < 2:
@@ -176,6 +177,9 @@ def test_plan_without_bits() -> None:
     }
     assert planned(group=6, gain=0)["conv2.weight"] == ProductOptions(6, 16, 0)
     assert planned(method="scalar")["conv2.weight"] == ScalarOptions(4)
+    assert planned(method="ternary")["conv2.weight"] == TernaryOptions(32)
+    assert planned(method="ternary", rank_ratio=1.5)["conv2.weight"] == TernaryOptions(48)
+    assert planned(method="ternary", rank_ratio=1.5, rank=20)["conv2.weight"] == TernaryOptions(20)
 
 
 def test_precise_layers_keep_eight_bits_while_they_can() -> None:
@@ -201,7 +205,7 @@ def test_which_layers_keep_eight_bits() -> None:
     assert kept(one_layer("Conv", normal(0, 200, 15, 1, 1), 2, 15))
 
 
-@pytest.mark.parametrize("method", ["product", "scalar"])
+@pytest.mark.parametrize("method", ["product", "scalar", "ternary"])
 def test_out_of_reach_names_the_least_that_works(method: str) -> None:
     with pytest.raises(BudgetError, match=r"--bits out of reach.*got 0\.5") as error:
         planned(method=method, bits=0.5)
@@ -230,7 +234,13 @@ def test_options_that_exclude_each_other(tmp_path: Path) -> None:
         {"gain": 5},
         {"tune": -1},
         {"seed": -1},
-        {"method": "ternary"},
+        {"method": "spline"},
+        {"rank": 4},
+        {"method": "ternary", "rank": 0},
+        {"method": "ternary", "rank_ratio": 0.0},
+        {"method": "ternary", "rank_ratio": 5.0},
+        {"method": "ternary", "rank_ratio": 1.0, "bits": 2.0},
+        {"method": "ternary", "rank": 4, "plan": tmp_path},
         {"activations": "int4"},
     ):
         with pytest.raises(OptionError):

@@ -24,6 +24,7 @@ from subbyte.errors import CalibrationError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.read import prepare
 from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.ternary.form import TernaryOptions
 from tests import tiny
 from tests.compress.nets import (
     CPU,
@@ -115,6 +116,19 @@ def test_what_is_packed_is_no_worse_than_untuned(seed: int, make: MakeTuner) -> 
     assert after < before
     # The packed network is the one that was measured.
     assert after == pytest.approx(tuner._harm(), rel=1e-3)
+
+
+def test_latent_factors_are_trained(make: MakeTuner) -> None:
+    tuner = make(20, plan=PLAN | {"conv2.weight": TernaryOptions(8)})
+    module = tuner._sources["conv2.weight"].weight
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    harm = tuner._harm()
+    assert harm == pytest.approx(harm_of(tuner._encoded, tuner._held), rel=1e-3)
+    tuned = tuner.run()
+    assert harm_of(tuned, tuner._held) < harm
+    assert tuned.weights["conv2.weight"].method == "ternary"
+    assert set(before) == {"latent_left", "latent_right", "log_d", "log_scale"}
+    assert not any(torch.equal(value, before[name]) for name, value in module.named_parameters())
 
 
 def test_divergence_falls_on_all_samples(make: MakeTuner) -> None:

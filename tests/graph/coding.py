@@ -16,6 +16,7 @@ from subbyte.graph.topology import known
 from subbyte.methods import CodedWeight, WeightShape, decode_weight
 from subbyte.methods.product import form as product
 from subbyte.methods.scalar import form as scalar
+from subbyte.methods.ternary import form as ternary
 
 
 def code_scalar(weight: np.ndarray, shape: WeightShape, bits: int = 8) -> CodedWeight:
@@ -42,15 +43,28 @@ def code_product(
     return product.pack(shape, options, codes, gains, words, scale.astype(np.float32))
 
 
+def code_ternary(weight: np.ndarray, shape: WeightShape) -> CodedWeight:
+    """Random factors, of the weight's size."""
+    rng = np.random.default_rng(weight.size)
+    rank = ternary.rank_of(shape, 1)
+    left = rng.integers(-1, 2, (shape.outputs, rank))
+    right = rng.integers(-1, 2, (shape.groups, rank, shape.taps * shape.inputs))
+    d = rng.integers(50, 256, (shape.groups, rank))
+    scale = weight.std(axis=(1, 2)) / 18 + 1e-6
+    return ternary.pack(shape, left, d, right, scale.astype(np.float32))
+
+
 def code_network(
     network: Network, method: str = "scalar", **options: int
 ) -> dict[str, CodedWeight]:
-    """Code every weight; ``method`` is ``scalar``, ``product`` or ``gain``."""
+    """Code every weight; ``method`` is ``scalar``, ``product``, ``gain`` or ``ternary``."""
     coded = {}
     for layer in network.layers:
         weight = canonical(layer, np.asarray(known(layer.node.inputs[1]), np.float32))
         if method == "scalar" or layer.shape.inputs < 8:
             coded[layer.weight] = code_scalar(weight, layer.shape, **options)
+        elif method == "ternary":
+            coded[layer.weight] = code_ternary(weight, layer.shape)
         else:
             gain = 3 if method == "gain" else 0
             coded[layer.weight] = code_product(weight, layer.shape, gain)

@@ -18,6 +18,9 @@ from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar import encode as scalar_encode
 from subbyte.methods.scalar import form as scalar_form
 from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods.ternary import encode as ternary_encode
+from subbyte.methods.ternary import form as ternary_form
+from subbyte.methods.ternary.form import TernaryOptions, rank_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,19 @@ def scalar(bits: int) -> Case:
     )
 
 
+def ternary(ratio: float) -> Case:
+    """A ternary case: ``ratio`` * min(outputs, inputs) terms."""
+
+    def options(shape: WeightShape) -> TernaryOptions:
+        return TernaryOptions(rank_of(shape, ratio))
+
+    return Case(
+        f"ternary-{ratio:g}",
+        lambda w, h, shape, seed: ternary_encode.encode(w, h, shape, options(shape), seed),
+        lambda shape: ternary_form.stored_bytes(shape, options(shape)),
+    )
+
+
 CASES = [
     product(ProductOptions(2)),
     product(ProductOptions(3, gain=1)),
@@ -64,6 +80,9 @@ CASES = [
     scalar(3),
     scalar(4),
     scalar(8),
+    ternary(0.5),
+    ternary(1),
+    ternary(2),
 ]
 
 SHAPES = [

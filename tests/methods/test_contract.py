@@ -120,7 +120,7 @@ def test_error_falls_as_bits_grow() -> None:
         coded = case.encode(weight, moments, shape, 0)
         error = relative_error(weight, decode_weight(coded), moments)
         found.append((case.name, coded.bits_per_weight, error))
-    for family in ("scalar", "product-d4-k16"):
+    for family in ("scalar", "product-d4-k16", "ternary"):
         rows = sorted(
             (bits, error)
             for name, bits, error in found

@@ -18,7 +18,15 @@ int set_weights(const subbyte_int8 &l, Plan *p) {
   p->taps = l.kernel[0] * l.kernel[1];
   p->channels = l.inputs / l.groups;
   p->outputs = l.outputs / l.groups;
+  p->kernel_width = l.kernel[1];
   p->depthwise = l.groups > 1 && p->channels == 1 && p->outputs == 1;
+  p->merged = l.groups == 1 && l.kernel[1] > 1 && l.dilations[1] == 1 &&
+              p->channels % level.quad != 0;
+  if (p->merged) {
+    p->taps = l.kernel[0];
+    p->channels *= l.kernel[1];
+    p->kernel_width = 1;
+  }
   p->steps = ceil_div(p->channels, level.quad);
   p->lane_blocks = ceil_div(p->outputs, kLanes);
   p->chunks = ceil_div(l.inputs, kChannels);
@@ -45,8 +53,8 @@ int set_weights(const subbyte_int8 &l, Plan *p) {
 int set_input(const subbyte_int8 &l, Plan *p) {
   const Level &level = *p->level;
   const bool padded = std::any_of(l.pads, l.pads + 4, [](int64_t pad) { return pad != 0; });
-  p->direct =
-      !padded && !p->depthwise && level.element == 1 && p->channels % level.quad == 0;
+  p->direct = !padded && !p->depthwise && !p->merged && level.element == 1 &&
+              p->channels % level.quad == 0;
   if (p->direct) {
     p->group_bytes = static_cast<ptrdiff_t>(p->channels);
     p->pixel_bytes = static_cast<ptrdiff_t>(p->column_step * l.inputs);
@@ -54,7 +62,9 @@ int set_input(const subbyte_int8 &l, Plan *p) {
     return SUBBYTE_OK;
   }
   p->group_bytes = static_cast<ptrdiff_t>(p->steps * level.quad * level.element);
-  const int64_t pixel = p->depthwise ? p->chunks * kChannels : l.groups * p->group_bytes;
+  int64_t pixel = l.groups * p->group_bytes;
+  if (p->depthwise) pixel = p->chunks * kChannels;
+  if (p->merged) pixel = l.inputs * level.element;
   if (!fits(p->padded_columns, pixel)) return too_large("a row of x");
   p->pixel_bytes = static_cast<ptrdiff_t>(pixel);
   p->row_bytes = static_cast<ptrdiff_t>(p->padded_columns * pixel);
@@ -71,7 +81,8 @@ int set_scratch(Plan *p) {
   p->acc = aligned((p->taps + 1) * static_cast<int64_t>(sizeof(ptrdiff_t)));
   // The last stage may read 64 sums of every pixel, whatever their distance.
   p->staging = p->acc + aligned((kMaxPixels + 1) * kMaxBlocks * kLanes * 4);
-  p->scratch_size = p->staging + aligned(std::max<int64_t>(rows * p->row_bytes, 1));
+  // The last pixels of merged rows are read in whole steps.
+  p->scratch_size = p->staging + aligned(rows * p->row_bytes + SUBBYTE_ALIGNMENT);
   return SUBBYTE_OK;
 }
 

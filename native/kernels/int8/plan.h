@@ -13,8 +13,12 @@ struct Plan : Walk {
   bool depthwise;
   // x needs no staging: no padding, and whole steps of channels.
   bool direct;
+  // A row of the kernel is one tap: its pixels lie side by side, as if they were channels,
+  // so that three channels need not be filled up to whole steps.
+  bool merged;
   // Of one group of the convolution.
   int64_t taps, channels, outputs;
+  int64_t kernel_width;              // 1 if merged
   int64_t steps;                     // ceil(channels / Level::quad)
   int64_t lane_blocks;               // ceil(outputs / kLanes)
   int64_t chunks;                    // depthwise: ceil(inputs / kChannels)

@@ -50,14 +50,15 @@ void stage_pixel(const Call &call, const uint8_t *x, uint8_t *to) {
     std::memcpy(to, x, static_cast<size_t>(call.layer.inputs));
     return;
   }
+  const int64_t channels = call.layer.inputs / call.layer.groups;
   for (int64_t group = 0; group < call.layer.groups; ++group) {
     if (plan.level->element == 1) {
-      std::memcpy(to, x, static_cast<size_t>(plan.channels));
+      std::memcpy(to, x, static_cast<size_t>(channels));
     } else {
       auto *wide = reinterpret_cast<uint16_t *>(to);
-      for (int64_t i = 0; i < plan.channels; ++i) wide[i] = x[i];
+      for (int64_t i = 0; i < channels; ++i) wide[i] = x[i];
     }
-    x += plan.channels;
+    x += channels;
     to += plan.group_bytes;
   }
 }
@@ -236,8 +237,8 @@ int run(const subbyte_int8 &layer, const Plan &plan, const void *packed, const u
     // One more than there are: the last again, for the second of a pair of taps.
     const int64_t at = std::min(tap, plan.taps - 1);
     call.tap_offsets()[tap] =
-        static_cast<ptrdiff_t>(at / layer.kernel[1] * layer.dilations[0] * plan.row_bytes +
-                               at % layer.kernel[1] * layer.dilations[1] * plan.pixel_bytes);
+        static_cast<ptrdiff_t>(at / plan.kernel_width * layer.dilations[0] * plan.row_bytes +
+                               at % plan.kernel_width * layer.dilations[1] * plan.pixel_bytes);
   }
   for (int64_t row = row_begin; row < row_end;) {
     const int64_t image = row / plan.out_height;

@@ -70,6 +70,9 @@ struct Taps {
 Taps taps_of(const subbyte_pool &p, int axis, int64_t out) {
   const int64_t size = axis == 0 ? p.height : p.width;
   const int64_t step = p.dilations[axis], begin = out * p.strides[axis] - p.pads[axis];
+  if (begin >= 0 && begin + (p.kernel[axis] - 1) * step < size) {
+    return {begin, p.kernel[axis], p.kernel[axis]};  // most windows, without divisions
+  }
   const int64_t first = begin < 0 ? ceil_div(-begin, step) : 0;
   const int64_t end = std::min(p.kernel[axis], begin < size ? ceil_div(size - begin, step) : 0);
   const int64_t padded_end =

@@ -60,7 +60,7 @@ def command(
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
     method: Annotated[
-        Literal["product", "scalar"],
+        Literal["product", "scalar", "ternary"],
         typer.Option(
             help="How weights are coded; `subbyte methods` explains.", rich_help_panel=_CODING
         ),
@@ -90,6 +90,25 @@ def command(
         typer.Option(
             metavar="BITS",
             help="product: gain bits per code: 0 none, 1 a sign, 2-4 sign and size.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="ternary: at most K terms a layer.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    rank_ratio: Annotated[
+        float | None,
+        typer.Option(
+            metavar="R",
+            help="ternary: R * min(outputs, inputs) terms a layer; without --bits 1, as in the "
+            "paper.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -171,6 +190,8 @@ def command(
         bits=bits,
         group=group,
         gain=gain,
+        rank=rank,
+        rank_ratio=rank_ratio,
         plan=plan,
         tune=tune,
         seed=seed,

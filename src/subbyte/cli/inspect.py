@@ -22,6 +22,8 @@ _COLUMNS: dict[str, Column] = {
     "reason": "text",
 }
 
+_KINDS = ("multiplications", "additions")
+
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network to look into.")],
@@ -55,6 +57,24 @@ def command(
         + " + ".join(f"{name} {byte_size(size)}" for name, size in result["parts"].items()),
         soft_wrap=True,
     )
+    if result["operations"] is not None:
+        _print_operations(result["operations"])
+
+
+def _print_operations(operations: dict[str, Any]) -> None:
+    """Before and after, for one sample."""
+    total = {"name": "all coded layers", "rank": "", **operations["total"]}
+    rows = [
+        [
+            row["name"],
+            str(row["rank"]),
+            *(f"{row['dense_' + kind]:,} -> {row[kind]:,}" for kind in _KINDS),
+        ]
+        for row in [*operations["layers"], total]
+    ]
+    columns: dict[str, Column] = {"layer": "text", "rank": "number"}
+    columns |= dict.fromkeys(_KINDS, "number")
+    print_table("Operations for one sample, as a matrix -> as ternary factors", columns, rows)
 
 
 def _row(layer: dict[str, Any]) -> list[str]:

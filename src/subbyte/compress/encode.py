@@ -8,7 +8,7 @@ from torch import Tensor
 from subbyte.compress.device import few_threads
 from subbyte.compress.moments import Target
 from subbyte.graph.network import Layer
-from subbyte.methods import CodedWeight, decode_weight
+from subbyte.methods import CodedWeight, WeightShape, decode_weight
 from subbyte.methods.coded import rescale
 from subbyte.methods.product import encode as product_encode
 from subbyte.methods.product import form as product_form
@@ -16,8 +16,11 @@ from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar import encode as scalar_encode
 from subbyte.methods.scalar import form as scalar_form
 from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods.ternary import encode as ternary_encode
+from subbyte.methods.ternary import form as ternary_form
+from subbyte.methods.ternary.form import TernaryOptions
 
-LayerOptions = ProductOptions | ScalarOptions
+LayerOptions = ProductOptions | ScalarOptions | TernaryOptions
 
 
 LEAST_SPREAD = 1e-3
@@ -32,14 +35,23 @@ def encode_weight(
     the largest's. Right for a network's outputs: nothing behind them weighs them, and a
     quiet class is a class like any other.
     """
-    method = product_encode if isinstance(options, ProductOptions) else scalar_encode
     spread = _spread(target) if balanced else torch.ones_like(target.weight[:, 0, 0])
     weight = target.weight / spread[:, None, None]
     with few_threads(target.moments.shape[1]):
-        coded = method.encode(weight, target.moments, layer.shape, options, seed)
+        coded = _encode(weight, target.moments, layer.shape, options, seed)
     if balanced:
         coded = rescale(coded, spread.cpu().numpy())
     return coded, relative_error(target, coded)
+
+
+def _encode(
+    weight: Tensor, moments: Tensor, shape: WeightShape, options: LayerOptions, seed: int
+) -> CodedWeight:
+    if isinstance(options, ProductOptions):
+        return product_encode.encode(weight, moments, shape, options, seed)
+    if isinstance(options, TernaryOptions):
+        return ternary_encode.encode(weight, moments, shape, options, seed)
+    return scalar_encode.encode(weight, moments, shape, options, seed)
 
 
 def _spread(target: Target) -> Tensor:
@@ -65,4 +77,6 @@ def stored_bytes(layer: Layer, options: LayerOptions) -> int:
     """Bytes the layer's weight will take."""
     if isinstance(options, ProductOptions):
         return product_form.stored_bytes(layer.shape, options)
+    if isinstance(options, TernaryOptions):
+        return ternary_form.stored_bytes(layer.shape, options)
     return scalar_form.stored_bytes(layer.shape, options)

@@ -8,7 +8,9 @@ from typing import Literal
 
 from subbyte.errors import OptionError
 from subbyte.methods.product.form import GROUPS
+from subbyte.methods.ternary.form import MOST_RATIO
 
+METHOD_NAMES = ("product", "scalar", "ternary")
 LEAST_BITS = 0.1
 MOST_BITS = 8.0
 
@@ -17,15 +19,19 @@ MOST_BITS = 8.0
 class CompressOptions:
     """``bits``: at most so many bits per weight over all conv and linear layers, None: no
     budget. ``group``: channels a code; with ``bits`` the smallest group size that may be
-    chosen. ``gain``: bits of gain a code (0 none, 1 sign). ``tune``: distillation steps.
+    chosen. ``gain``: bits of gain a code (0 none, 1 sign). ``rank``: most terms of a ternary
+    factorization; ``rank_ratio``: terms over min(outputs, inputs), 1 if neither this nor
+    ``bits`` is given. ``tune``: distillation steps.
     ``work``: folder for the checkpoints of a run (kept); None: beside the output, removed
     when the run is done. ``inline``: write functions expanded into standard operators.
     """
 
-    method: Literal["product", "scalar"] = "product"
+    method: Literal["product", "scalar", "ternary"] = "product"
     bits: float | None = None
     group: int | None = None
     gain: int | None = None
+    rank: int | None = None
+    rank_ratio: float | None = None
     plan: Path | None = None
     tune: int = 0
     seed: int = 0
@@ -44,8 +50,8 @@ class CompressOptions:
         self._check_combinations()
 
     def _check_choices(self) -> None:
-        if self.method not in ("product", "scalar"):
-            raise OptionError("unknown method", expected="product or scalar", got=self.method)
+        if self.method not in METHOD_NAMES:
+            raise OptionError("unknown method", expected=" or ".join(METHOD_NAMES), got=self.method)
         if self.activations not in ("int8", "float"):
             raise OptionError(
                 "unknown --activations", expected="int8 or float", got=self.activations
@@ -60,16 +66,31 @@ class CompressOptions:
             raise OptionError("--group out of range", expected="2, 3, 4, 6 or 8", got=self.group)
         if self.gain is not None and self.gain not in range(5):
             raise OptionError("--gain out of range", expected="0 to 4", got=self.gain)
+        if self.rank is not None and self.rank < 1:
+            raise OptionError("--rank out of range", expected="1 or more", got=self.rank)
+        if self.rank_ratio is not None and not 0 < self.rank_ratio <= MOST_RATIO:
+            raise OptionError(
+                "--rank-ratio out of range",
+                expected=f"above 0, at most {MOST_RATIO}",
+                got=self.rank_ratio,
+            )
         for name, value in (("--tune", self.tune), ("--seed", self.seed)):
             if value < 0:
                 raise OptionError(f"{name} out of range", expected="0 or more", got=value)
 
     def _check_combinations(self) -> None:
-        product_only = (("--group", self.group), ("--gain", self.gain))
-        for name, value in product_only:
-            if value is not None and self.method != "product":
-                raise OptionError(f"{name} belongs to --method product", got=self.method)
+        own = (
+            ("--group", self.group, "product"),
+            ("--gain", self.gain, "product"),
+            ("--rank", self.rank, "ternary"),
+            ("--rank-ratio", self.rank_ratio, "ternary"),
+        )
+        for name, value, method in own:
+            if value is not None and self.method != method:
+                raise OptionError(f"{name} belongs to --method {method}", got=self.method)
+        if self.bits is not None and self.rank_ratio is not None:
+            raise OptionError("--bits and --rank-ratio exclude each other")
         if self.plan is not None:
-            for name, given in (("--bits", self.bits), *product_only):
+            for name, given in (("--bits", self.bits), *(option[:2] for option in own)):
                 if given is not None:
                     raise OptionError(f"--plan and {name} exclude each other")

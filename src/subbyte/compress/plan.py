@@ -8,6 +8,7 @@ import torch
 
 from subbyte.compress.candidates import (
     DEFAULT_PRODUCT,
+    DEFAULT_RANK_RATIO,
     DEFAULT_SCALAR,
     Candidate,
     balanced,
@@ -26,6 +27,7 @@ from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.ternary.form import TernaryOptions, rank_of
 
 
 def make_plan(
@@ -49,6 +51,9 @@ def _default(layer: Layer, options: CompressOptions) -> LayerOptions:
         return EIGHT_BITS
     if options.method == "scalar":
         return DEFAULT_SCALAR
+    if options.method == "ternary":
+        ratio = options.rank_ratio or DEFAULT_RANK_RATIO
+        return TernaryOptions(rank_of(layer.shape, ratio, options.rank))
     group = options.group or DEFAULT_PRODUCT.group
     gain = DEFAULT_PRODUCT.gain if options.gain is None else options.gain
     return ProductOptions(group, DEFAULT_PRODUCT.words, gain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,23 @@ from subbyte.errors import OptionError
 from subbyte.graph.network import Layer, Network
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods.ternary.form import TernaryOptions, check_rank
 
 Plan = dict[str, LayerOptions]
 """The options of each layer, by the name of its weight initializer."""
 
 EIGHT_BITS = ScalarOptions(8)
 
-_PRODUCT_KEYS = {"group": int, "words": int, "gain": int, "shared": bool}
-_SCALAR_KEYS = {"bits": int}
+_KEYS: Mapping[str, Mapping[str, type]] = {
+    "product": {"group": int, "words": int, "gain": int, "shared": bool},
+    "scalar": {"bits": int},
+    "ternary": {"rank": int},
+}
+_MAKE: Mapping[str, Callable[..., LayerOptions]] = {
+    "product": ProductOptions,
+    "scalar": ScalarOptions,
+    "ternary": TernaryOptions,
+}
 
 
 def planned_layers(network: Network) -> list[Layer]:
@@ -62,7 +72,7 @@ def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
     for name, table in tables.items():
         if name not in by_name:
             raise OptionError("plan: no such layer in the network", where=f"{where}: {name}")
-        found = _layer_options(table, f"{where}: {name}")
+        found = _layer_options(table, f"{where}: {name}", by_name[name])
         groups = by_name[name].shape.groups
         if isinstance(found, ProductOptions) and found.shared and groups > 1:
             raise OptionError(
@@ -75,13 +85,11 @@ def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
     return plan
 
 
-def _layer_options(table: Any, where: str) -> LayerOptions:
-    if not isinstance(table, dict) or table.get("method") not in ("product", "scalar"):
+def _layer_options(table: Any, where: str, layer: Layer) -> LayerOptions:
+    if not isinstance(table, dict) or table.get("method") not in tuple(_KEYS):
         got = table.get("method") if isinstance(table, dict) else table
-        raise OptionError(
-            "plan: unknown method", where=where, expected="product or scalar", got=got
-        )
-    keys = _PRODUCT_KEYS if table["method"] == "product" else _SCALAR_KEYS
+        raise OptionError("plan: unknown method", where=where, expected=" or ".join(_KEYS), got=got)
+    keys = _KEYS[table["method"]]
     values = {key: value for key, value in table.items() if key != "method"}
     for key, value in values.items():
         if key not in keys:
@@ -93,10 +101,13 @@ def _layer_options(table: Any, where: str) -> LayerOptions:
                 expected=keys[key].__name__,
                 got=value,
             )
+    if table["method"] == "ternary" and "rank" not in values:
+        raise OptionError("plan: a ternary layer needs its rank", where=where)
     try:
-        if table["method"] == "product":
-            return ProductOptions(**values)
-        return ScalarOptions(**values)
+        found = _MAKE[table["method"]](**values)
+        if isinstance(found, TernaryOptions):
+            check_rank(layer.shape, found)
+        return found
     except OptionError as error:
         raise OptionError(
             f"plan: {error.what}", where=where, expected=error.expected, got=error.got
@@ -118,6 +129,8 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
                 f"gain = {options.gain}",
                 f"shared = {shared}",
             ]
+        elif isinstance(options, TernaryOptions):
+            lines += ['method = "ternary"', f"rank = {options.rank}"]
         else:
             lines += ['method = "scalar"', f"bits = {options.bits}"]
         lines.append("")

@@ -21,12 +21,13 @@ from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.sequence import Encoded, Progress, chunk_size
 from subbyte.compress.similarity import divergence
 from subbyte.data import Samples
-from subbyte.graph.layers import to_onnx_layout
+from subbyte.graph.layers import canonical, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods import CodedWeight
 from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.scalar.trainable import ScalarWeight
+from subbyte.methods.ternary.trainable import TernaryWeight
 
 BATCH = 64
 HELD_BACK = 0.15
@@ -35,13 +36,16 @@ MOVE_ABOVE = 0.25
 CHECK_EVERY = 50
 WARM_UP = 20
 RATES = {"codebook": 1e-3, "log_scale": 1e-3, "bias": 3e-4, "latent": 1e-3}
+RATES |= {"latent_left": 3e-4, "latent_right": 3e-4, "log_d": 1e-3}
 SCALAR_RATE = 5e-4
+
+TrainableWeight = ProductWeight | ScalarWeight | TernaryWeight
 
 
 class _Source(nn.Module):
     """A layer's weight in the layout its node wants, from its trainable parts."""
 
-    def __init__(self, layer: Layer, weight: ProductWeight | ScalarWeight) -> None:
+    def __init__(self, layer: Layer, weight: TrainableWeight) -> None:
         super().__init__()
         self.layer, self.weight = layer, weight
 
@@ -92,9 +96,12 @@ class Tuner:
     def _make_sources(self) -> dict[str, _Source]:
         sources = {}
         for weight, coded in self._encoded.weights.items():
-            part: ProductWeight | ScalarWeight
+            part: TrainableWeight
             if coded.method == "product":
                 part = ProductWeight(coded, move=self._encoded.losses[weight] > MOVE_ABOVE)
+            elif coded.method == "ternary":
+                original = self._teacher.constant(weight).detach()
+                part = TernaryWeight(coded, canonical(self._layers[weight], original))
             else:
                 part = ScalarWeight(coded)
             sources[weight] = _Source(self._layers[weight], part.to(self._device))

@@ -13,10 +13,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from subbyte.methods import product, scalar
+from subbyte.methods import product, scalar, ternary
 from subbyte.methods.coded import CodedWeight, LookupTables, WeightShape
 from subbyte.methods.product import form as product_form
 from subbyte.methods.scalar import form as scalar_form
+from subbyte.methods.ternary import form as ternary_form
 
 __all__ = ["METHODS", "CodedWeight", "LookupTables", "Method", "WeightShape", "decode_weight"]
 
@@ -39,8 +40,8 @@ class Method:
     decode: Callable[[CodedWeight], NDArray[np.int8]]
     scale: Callable[[CodedWeight], NDArray[np.float32]]
     weight_nodes: Callable[[str], list[onnx.NodeProto]]
-    tables: Callable[[CodedWeight], LookupTables | None]
     summary: str
+    tables: Callable[[CodedWeight], LookupTables | None] = lambda coded: None
 
 
 METHODS: Mapping[str, Method] = {
@@ -74,6 +75,21 @@ METHODS: Mapping[str, Method] = {
         weight_nodes=scalar_form.weight_nodes,
         tables=scalar_form.tables,
         summary=(scalar.__doc__ or "").splitlines()[0],
+    ),
+    "ternary": Method(
+        name="ternary",
+        paper="FFN (Wang and Cheng, CVPR 2017, arXiv 1611.01972)",
+        becomes="X diag(d) Y^T with X and Y in {-1, 0, 1}",
+        bits="1-4",
+        options={
+            "rank": "k, terms: at most 4 * min(outputs, inputs of a group)",
+            "rank-ratio": "k over min(outputs, inputs); 1 is the paper's",
+        },
+        variants=("",),
+        decode=ternary_form.decode,
+        scale=ternary_form.scale,
+        weight_nodes=ternary_form.weight_nodes,
+        summary=(ternary.__doc__ or "").splitlines()[0],
     ),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.report.layers import StoredLayer, find_layers
+from subbyte.report.operations import count_operations
 from subbyte.report.stored import StoredModel, read_stored
 
 
@@ -21,6 +22,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         codebooks, signs, gains, scales, padding), ``layers`` (one row per stored weight:
         name, op, method, shape, bits_per_weight, bytes, activations, reason) and ``parts``:
         bytes of weights, biases, other tensors and graph, which add up to file_bytes.
+        ``operations``: `count_operations`, None without ternary layers.
 
     Raises:
         ModelFileError: unreadable, truncated or not ONNX.
@@ -44,6 +46,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         "bits_per_weight": 8 * parts["weights"] / count if count else 0.0,
         "layers": [_row(model, layer) for layer in layers],
         "parts": parts,
+        "operations": count_operations(model, Path(path)),
     }
 
 

@@ -1,0 +1,1 @@
+"""Reproductions of the papers, one module each; results are JSON files."""

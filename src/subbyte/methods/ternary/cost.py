@@ -1,0 +1,62 @@
+"""Multiplications and additions of a layer, as a matrix and as ternary factors.
+
+For one output position (a pixel; a row of a linear layer), bias included:
+
+    dense       multiplications O n,               additions O n
+    factored    multiplications groups k (+ O),    additions |Y| - terms + |X| - outputs + O
+
+with n = T * I inputs of a group, |X| and |Y| the numbers of nonzero entries; terms and
+outputs that are all zeros save nothing. A scale per output (ours, not the paper's) costs
+the O multiplications more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.methods.coded import WeightShape
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Counts of scalar multiplications and additions."""
+
+    multiplications: int
+    additions: int
+
+    def __add__(self, other: Operations) -> Operations:
+        return Operations(
+            self.multiplications + other.multiplications, self.additions + other.additions
+        )
+
+    def times(self, positions: int) -> Operations:
+        """The same at that many positions."""
+        return Operations(self.multiplications * positions, self.additions * positions)
+
+
+def dense(shape: WeightShape) -> Operations:
+    """Of the layer as it was, per output position."""
+    return Operations(shape.count, shape.count)
+
+
+def factored(left: NDArray[np.integer], right: NDArray[np.integer]) -> Operations:
+    """Of X [groups, O / groups, k] and Y [groups, k, n] with a scale per output, per position."""
+    groups, per_group, rank = left.shape
+    sums = sum(
+        int(np.maximum(np.count_nonzero(factor, axis=2) - 1, 0).sum()) for factor in (left, right)
+    )
+    outputs = groups * per_group
+    return Operations(groups * rank + outputs, sums + outputs)
+
+
+def planned(shape: WeightShape, rank: int, zeros: float = 0.0) -> Operations:
+    """Of factors of this rank with that share of zeros, as in the paper: no scale per output.
+
+    From the shape alone: k multiplications, (1 - zeros) k (m + n) additions at most.
+    """
+    per_group = shape.outputs // shape.groups
+    entries = shape.groups * rank * (per_group + shape.taps * shape.inputs)
+    return Operations(shape.groups * rank, round((1 - zeros) * entries))
