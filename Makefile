@@ -65,8 +65,8 @@ bench: $(READY) ## Measure every network of the data folder (long) and the kerne
 	$(BIN)/python -m benchmarks.networks
 	$(BIN)/python -m benchmarks.stock_int8
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers
-	$(BIN)/python -m benchmarks.native_networks
-	SUBBYTE_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m benchmarks.native_networks ResNet-18 --threads 1
+	$(BIN)/pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m benchmarks.whole_networks
 	$(BIN)/python -m benchmarks.tables
 
 docs: $(READY) ## Make the tables of the docs from the recorded results

@@ -10,20 +10,21 @@ import argparse
 import json
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import native_tables
+from benchmarks.markdown import table
 from benchmarks.networks.catalog import NETWORKS
+from benchmarks.whole_page import whole_page
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "results" / "networks"
 STOCK = ROOT / "benchmarks" / "results" / "stock_int8.json"
+WHOLE = ROOT / "benchmarks" / "results" / "whole_networks.json"
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
 NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
-NATIVE_NETWORKS = ROOT / "benchmarks" / "results" / "native_networks"
 COUNTS = ROOT / "benchmarks" / "results" / "papers" / "ffn_counts.json"
 
 _BEGIN, _END = "<!-- {} table: begin (make docs) -->", "<!-- {} table: end -->"
@@ -88,13 +89,13 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     kernels = ROOT / "docs" / "kernels.md"
     native = json.loads(NATIVE.read_text())
-    return {
+    whole = ROOT / "docs" / "results" / "whole_networks.md"
+    # A long measurement that not every checkout has made.
+    optional = {whole: whole_page(json.loads(WHOLE.read_text()))} if WHOLE.exists() else {}
+    return optional | {
         kernels: fill(kernels.read_text(), native_table(native), "native layers"),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
-        ROOT / "docs" / "results" / "native.md": native_tables.page(
-            native_tables.read(NATIVE_NETWORKS)
-        ),
         ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
         readme: fill(readme.read_text(), summary(records)),
     }
@@ -197,12 +198,6 @@ def best(records: Sequence[Record], loss: float = 1.0) -> list[Record]:
 def drop(record: Record) -> float:
     """Points of the metric that compression cost."""
     return float(record["float"]["metric"] - record["compressed"]["metric"])
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def native_table(record: Record) -> str:

@@ -67,3 +67,7 @@ class OutputError(SubbyteError):
 
 class MissingDependencyError(SubbyteError):
     """A feature whose optional packages are not installed (it names the extra)."""
+
+
+class PeerError(SubbyteError):
+    """A runtime that `bench` compares with cannot take the network."""

@@ -14,6 +14,7 @@ from benchmarks.tables import (
     pages,
     stock_page,
     summary,
+    whole_page,
 )
 
 
@@ -104,3 +105,31 @@ def test_stock_page_shows_each_ratio_with_its_spread() -> None:
     page = stock_page({"networks": [row], "system": system})
     assert "| Net | 1.50 | 2.00 | 0.75 (0.70 to 0.80) | 90 | 300 |" in page
     assert "Some CPU, one thread, onnxruntime 1.2." in page
+
+
+def test_whole_page_measures_against_the_best_peers() -> None:
+    def side(file: str, engine: str, ms: float) -> dict[str, Any]:
+        return {"file": file, "engine": engine, "median_ms": ms}
+
+    sides = [
+        side("float", "portable", 30.0),
+        side("float", "ncnn-fp32", 20.0),
+        side("float", "openvino-int8", 8.0),
+        side("float", "onnxruntime-int8", 10.0),
+        side("d=4", "native", 4.0),
+    ]
+    network = {
+        "network": "Net",
+        "latency": {"1": sides},
+        "missing": [{"peer": "mnn", "reason": "why"}],
+        "bytes": {"float": 4_000_000, "d=4": 125_000},
+        "loading": {name: {"load_ms": 12.0, "peak_mb": 34.0} for name in ("float", "d=4")},
+        "engines": {"d=4": {"cosine": 0.99, "agreement": 99.5}},
+    }
+    record = {"networks": [network], "isa": "avx2", "packages": {"ncnn": "1"}}
+    page = whole_page(record | {"system": {"cpu": "A CPU"}})
+    assert "| d=4 | native | 4.00 (2.00x, 5.00x) |" in page
+    assert "| float | onnxruntime-fp32 | 30.00 (0.27x, 0.67x) |" in page
+    assert "| d=4 | 0.12 | 12 | 34 | 0.9900 | 99.50 % |  |" in page
+    assert "Not measured: mnn: why." in page
+    assert "A CPU, kernels at level avx2, ncnn 1." in page

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 import subbyte
 from subbyte.errors import ModelFileError, OptionError
 from subbyte.report import system
-from subbyte.report.benchmark import _row
+from subbyte.report.benchmark import Side, _closeness, _row
 from tests import tiny
 
 
@@ -34,10 +34,10 @@ def test_reports_every_model_and_the_machine(tmp_path: Path, model: Path) -> Non
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_statistics_follow_their_formulas(model: Path) -> None:
+def test_statistics_follow_their_formulas() -> None:
     first = np.array([1.0, 2.0, 4.0, 5.0]) / 1000
     own = np.array([2.0, 6.0, 4.0, 5.0]) / 1000
-    row = _row(subbyte.load(model), own, first)
+    row = _row(Side("a.onnx", "portable", lambda feeds: list), own, first)
     assert row["median_ms"] == pytest.approx(4.5)
     assert row["min_ms"] == pytest.approx(2)
     assert row["iqr_ms"] == pytest.approx(5.25 - 3.5)
@@ -94,3 +94,12 @@ def test_cpu_name_and_flags_come_from_cpuinfo(
     monkeypatch.setattr(system, "_CPUINFO", tmp_path / "none")
     assert system.cpu_name()
     assert system.isa_flags() == []
+
+
+def test_closeness_follows_its_formulas() -> None:
+    first = [np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]])]
+    own = [np.array([[6.0, 8.0]]), np.array([[0.0, 1.0]])]
+    found = _closeness(own, first)
+    assert found["cosine"] == pytest.approx(50 / np.sqrt(26 * 101))
+    assert found["top1"] == 50
+    assert _closeness(first, first) == {"cosine": pytest.approx(1), "top1": 100}

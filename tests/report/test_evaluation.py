@@ -9,7 +9,8 @@ from onnx import helper
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 import subbyte
-from subbyte.errors import CalibrationError, ModelFileError, OptionError
+from subbyte.errors import CalibrationError, MissingDependencyError, ModelFileError, OptionError
+from subbyte.runtime import native_isa
 from tests import tiny
 
 CLASSES = 8
@@ -176,3 +177,15 @@ def test_outputs_that_are_not_finite(tmp_path: Path) -> None:
     log = tiny.build([helper.make_node("Log", ["x"], ["a"])], {}, {"x": ["N", 5]}, {"a": ["N", 5]})
     with pytest.raises(ModelFileError, match="NaN or Inf"):
         subbyte.evaluate(tiny.save(log, tmp_path / "log.onnx"), SAMPLES, LABELS % 5)
+
+
+def test_says_which_engine_ran(model: Path) -> None:
+    portable = subbyte.evaluate(model, SAMPLES, LABELS, engine="portable")
+    assert portable["engine"] == "portable"
+    assert "native_isa" not in portable
+    try:
+        level = native_isa()
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+    native = subbyte.evaluate(model, SAMPLES, LABELS, engine="native")
+    assert (native["engine"], native["native_isa"]) == ("native", level)

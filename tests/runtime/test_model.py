@@ -173,3 +173,19 @@ def test_damaged_names_end_in_the_named_error(
         with pytest.raises(ModelFileError, match="cannot load the model"):
             subbyte.load(damaged)
     assert capfd.readouterr().out == ""
+
+
+def test_bad_isa_is_one_line_that_says_so(path: Path) -> None:
+    code = "from subbyte.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "bench", str(path), "--engine", "native", "--runs", "1"],
+        env=os.environ | {"SUBBYTE_ISA": "quick"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ONNX Runtime cannot use the native library")
+    assert "SUBBYTE_ISA" in done.stderr
+    assert "quick" in done.stderr

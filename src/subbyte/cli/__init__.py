@@ -1,4 +1,4 @@
-"""The command line: ``subbyte compress | inline | eval | inspect | bench | methods``."""
+"""The command line: ``subbyte compress | inline | eval | inspect | bench | library-path | ...``."""
 
 
 def main() -> None:

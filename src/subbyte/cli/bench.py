@@ -11,7 +11,8 @@ from subbyte.cli import options
 from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
 from subbyte.runtime import Engine
 
-_FIGURES = ("median_ms", "min_ms", "iqr_ms", "ratio")
+_FIGURES = {"median_ms": ".3f", "min_ms": ".3f", "iqr_ms": ".3f", "ratio": ".3f"}
+_CLOSENESS = {"cosine": ".4f", "top1": ".1f"}
 
 
 def command(
@@ -40,21 +41,35 @@ def command(
             show_default="both for compressed networks",
         ),
     ] = None,
+    peers: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Also time the first network, a float one, in other runtimes (packages of the "
+            "extra bench): onnxruntime-int8, openvino-fp32, openvino-int8, ncnn-fp32 ..., "
+            "or all. One that cannot be had is named with the reason.",
+            show_default=False,
+        ),
+    ] = "",
     json: options.JsonFile = None,
 ) -> None:
-    """Compare the latency of networks in ONNX Runtime.
+    """Compare the latency of networks in ONNX Runtime, and with other runtimes.
 
     The networks take turns, run by run, on the same random input, so that a busy machine
     disturbs all of them alike. **ratio** is the median over the rounds of a network's time
-    divided by the first network's time in the same round: below 1 is faster.
+    divided by the first network's time in the same round: below 1 is faster. **cosine** and
+    **top-1** (percent) say how closely the output follows the first network's on 8 random
+    inputs; a network with random weights decides by chance, a real one wants its own
+    samples: `subbyte eval`.
 
     Example:
 
     ```
-    subbyte bench net.onnx small.onnx --runs 200
+    subbyte bench net.onnx small.onnx --runs 200 --peers openvino-int8,ncnn-fp32
     ```
     """
     from subbyte.report import bench
+    from subbyte.report.peers import PEERS
 
     check_outputs(json)
     with stage_progress() as progress:
@@ -65,16 +80,20 @@ def command(
             batch=batch,
             shapes=dict(shape or []),
             engine=engine,
+            peers=PEERS if peers == "all" else [name for name in peers.split(",") if name],
             progress=lambda done, total: progress("Rounds", done, total, ""),
         )
     write_json(json, result)
+    formats = _FIGURES | (_CLOSENESS if len(result["models"]) > 1 else {})
     rows = [
-        [row["model"], row["engine"], *(f"{row[key]:.3f}" for key in _FIGURES)]
+        [row["model"], row["engine"], *(format(row[key], form) for key, form in formats.items())]
         for row in result["models"]
     ]
     columns: dict[str, Column] = {"network": "text", "engine": "word"}
-    columns |= dict.fromkeys(("median ms", "min ms", "iqr ms", "ratio"), "number")
+    columns |= dict.fromkeys((key.replace("_", " ") for key in formats), "number")
     print_table(None, columns, rows)
+    for peer in result["missing"]:
+        OUT.print(f"not measured: {peer['peer']}: {peer['reason']}", markup=False, soft_wrap=True)
     system = result["system"]
     OUT.print(
         f"{runs} runs each, {threads} thread(s), {system['cpu']}, "

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.data import InputSpec
-from subbyte.errors import ModelFileError, OptionError
+from subbyte.errors import MissingDependencyError, ModelFileError, OptionError, PeerError
+from subbyte.report.peers import Bind, Feeds, Source, check_names, make_peer
 from subbyte.report.system import system
 from subbyte.runtime import Engine, Model, load, native_isa
 
 _WARM_UP = 3
+# Random inputs on which peers are calibrated and outputs are compared before timing.
+_SAMPLES = 8
 # Metadata of a compressed file (docs/format.md).
 _FORMAT_KEY = "subbyte.format"
 
@@ -28,24 +34,29 @@ def bench(
     batch: int = 1,
     shapes: Mapping[str, Sequence[int]] | None = None,
     engine: Engine | None = None,
+    peers: Sequence[str] = (),
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Time models on the same random inputs, one run of each in turn.
 
-    Outputs are checked before anything is timed: finite, and of equal shapes for all
-    models. Of each model: ``engine``, ``median_ms``, ``min_ms``, ``iqr_ms`` (upper minus lower
+    Outputs are checked before anything is timed: finite, and of equal shapes for all. Of
+    each model and peer: ``engine``, ``median_ms``, ``min_ms``, ``iqr_ms`` (upper minus lower
     quartile) and ``ratio``, the median over the rounds of its time divided by the first
-    model's time in the same round.
+    model's time in the same round; ``cosine`` and ``top1``, how closely its first output
+    follows the first model's on 8 random inputs: the cosine between them, and the percent of
+    rows with the same largest entry along the last axis.
 
     Args:
         paths: ONNX files; all take the inputs of the first.
-        threads: threads of ONNX Runtime.
+        threads: threads of ONNX Runtime and of the peers.
         runs: timed rounds.
         batch: size of the batch dimension where the model leaves it free.
         shapes: input name -> full shape, for inputs with other free dimensions.
-        engine: as `subbyte.load`; None times compressed files with both where the package
-            has the native library.
+        engine: as `subbyte.load`; None times float files in ONNX Runtime alone, and
+            compressed files with both where the package has the native library.
+        peers: names of `subbyte.report.peers.PEERS`, made from the first path, which has to
+            be a float network then. One that cannot be had is in ``missing``, with the reason.
         seed: of the random inputs.
         progress: called with (rounds done, rounds in all).
 
@@ -57,19 +68,40 @@ def bench(
             raise OptionError(f"{name} out of range", expected="at least 1", got=value)
     if not paths:
         raise OptionError("no models to time", expected="at least one path")
+    check_names(peers)
     models = [model for path in paths for model in _load(path, engine, threads)]
     _check_shape_names(models[0], shapes or {})
-    feeds = _random_inputs(models[0].inputs, batch, shapes or {}, np.random.default_rng(seed))
-    _check_outputs(models, feeds)
-    times = _times(models, feeds, runs, progress)
+    generator = np.random.default_rng(seed)
+    samples = [
+        _random_inputs(models[0].inputs, batch, shapes or {}, generator) for _ in range(_SAMPLES)
+    ]
+    sides = [_side(model) for model in models]
+    others, missing = _peers(models[0], peers, samples, threads)
+    sides += others
+    closeness = _check_outputs(sides, samples)
+    times = _times(sides, samples[0], runs, progress)
+    rows = [
+        _row(side, times[:, i], times[:, 0]) | close
+        for i, (side, close) in enumerate(zip(sides, closeness, strict=True))
+    ]
     return {
-        "models": [_row(model, times[:, i], times[:, 0]) for i, model in enumerate(models)],
+        "models": rows,
+        "missing": missing,
         "runs": runs,
         "threads": threads,
-        "shapes": {name: list(array.shape) for name, array in feeds.items()},
+        "shapes": {name: list(array.shape) for name, array in samples[0].items()},
         "native_isa": native_isa() if any(m.engine == "native" for m in models) else None,
         "system": system(),
     }
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is timed: a file in an engine."""
+
+    model: str
+    engine: str
+    bind: Bind
 
 
 def _load(path: str | os.PathLike[str], engine: Engine | None, threads: int) -> list[Model]:
@@ -77,22 +109,55 @@ def _load(path: str | os.PathLike[str], engine: Engine | None, threads: int) -> 
     if engine is not None or model.engine == "portable":
         return [model]
     portable = load(path, engine="portable", threads=threads)
-    compressed = _FORMAT_KEY in model.session.get_modelmeta().custom_metadata_map
-    return [model, portable] if compressed else [portable]
+    return [model, portable] if _compressed(model) else [portable]
+
+
+def _compressed(model: Model) -> bool:
+    return _FORMAT_KEY in model.session.get_modelmeta().custom_metadata_map
+
+
+def _side(model: Model) -> Side:
+    def bind(feeds: Feeds) -> Callable[[], list[NDArray[Any]]]:
+        model.run(feeds)  # its errors are named; the session's own call is what is timed
+        return lambda: list(model.session.run(None, feeds))
+
+    return Side(str(model.path), model.engine, bind)
+
+
+def _peers(
+    model: Model, names: Sequence[str], samples: Sequence[Feeds], threads: int
+) -> tuple[list[Side], list[dict[str, str]]]:
+    if names and _compressed(model):
+        raise OptionError(
+            "peers are made from the first network",
+            where=str(model.path),
+            expected="a float network",
+            got="a compressed one",
+        )
+    sides, missing = [], []
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Source(model.path, samples, threads, Path(folder))
+            try:
+                sides.append(Side(str(model.path), name, make_peer(name, source)))
+            except (MissingDependencyError, PeerError) as error:
+                missing.append({"peer": name, "reason": str(error)})
+    return sides, missing
 
 
 def _times(
-    models: Sequence[Model],
-    feeds: Mapping[str, NDArray[Any]],
+    sides: Sequence[Side],
+    feeds: Feeds,
     runs: int,
     progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.float64]:
-    """Seconds [runs, models]."""
-    times = np.empty((runs, len(models)))
+    """Seconds [runs, sides]."""
+    calls = [side.bind(feeds) for side in sides]
+    times = np.empty((runs, len(calls)))
     for turn in range(-_WARM_UP, runs):
-        for i, model in enumerate(models):
+        for i, call in enumerate(calls):
             start = time.perf_counter()
-            model.session.run(None, feeds)
+            call()
             elapsed = time.perf_counter() - start
             if turn >= 0:
                 times[turn, i] = elapsed
@@ -101,11 +166,11 @@ def _times(
     return times
 
 
-def _row(model: Model, own: NDArray[np.float64], first: NDArray[np.float64]) -> dict[str, Any]:
+def _row(side: Side, own: NDArray[np.float64], first: NDArray[np.float64]) -> dict[str, Any]:
     lower, median, upper = np.percentile(1000 * own, (25, 50, 75))
     return {
-        "model": str(model.path),
-        "engine": model.engine,
+        "model": side.model,
+        "engine": side.engine,
         "median_ms": float(median),
         "min_ms": float(1000 * own.min()),
         "iqr_ms": float(upper - lower),
@@ -156,16 +221,34 @@ def _fixed_shape(spec: InputSpec, batch: int, given: Sequence[int] | None) -> tu
     return tuple(int(size) for size in fixed if size is not None)
 
 
-def _check_outputs(models: Sequence[Model], feeds: Mapping[str, NDArray[Any]]) -> None:
-    expected: list[tuple[int, ...]] | None = None
-    for model in models:
-        output = model.run(feeds)
-        arrays = output if isinstance(output, tuple) else (output,)
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise ModelFileError("outputs are NaN or Inf", where=str(model.path))
-        got = [array.shape for array in arrays]
-        if expected is not None and got != expected:
+def _check_outputs(sides: Sequence[Side], samples: Sequence[Feeds]) -> list[dict[str, float]]:
+    """Cosine and top-1 agreement (percent) of every side with the first one."""
+    references: list[list[NDArray[Any]]] = []
+    found = []
+    for side in sides:
+        outputs = [side.bind(feeds)() for feeds in samples]
+        if not all(np.isfinite(array).all() for arrays in outputs for array in arrays):
+            raise ModelFileError("outputs are NaN or Inf", where=f"{side.model}, {side.engine}")
+        references = references or outputs
+        expected, got = ([array.shape for array in found[0]] for found in (references, outputs))
+        if got != expected:
             raise ModelFileError(
-                "models differ in their outputs", where=str(model.path), expected=expected, got=got
+                "models differ in their outputs",
+                where=f"{side.model}, {side.engine}",
+                expected=expected,
+                got=got,
             )
-        expected = got
+        found.append(_closeness(*([arrays[0] for arrays in o] for o in (outputs, references))))
+    return found
+
+
+def _closeness(
+    outputs: Sequence[NDArray[Any]], references: Sequence[NDArray[Any]]
+) -> dict[str, float]:
+    own, first = (np.stack(arrays).astype(np.float64) for arrays in (outputs, references))
+    norms = float(np.linalg.norm(own) * np.linalg.norm(first))
+    same = own.argmax(-1) == first.argmax(-1) if own.ndim > 1 and own.size else np.array([True])
+    return {
+        "cosine": float((own * first).sum()) / norms if norms else float(not np.any(own - first)),
+        "top1": 100 * float(np.mean(same)),
+    }

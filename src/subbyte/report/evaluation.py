@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from subbyte.arrays import read_array, split_reference
 from subbyte.data import Batch, Preprocessing, Source, as_samples
 from subbyte.errors import CalibrationError, ModelFileError, OptionError
-from subbyte.runtime import Engine, Model, load
+from subbyte.runtime import Engine, Model, load, native_isa
 
 Scores = NDArray[np.float64]
 
@@ -36,6 +36,7 @@ def evaluate(
 
     With s the scores of the model, r those of the reference, y the labels:
 
+    - ``engine``, ``native_isa``: what ran the model, and the native kernels' instruction set;
     - ``top1``, ``top5``: percent of samples whose label is the highest, among the five
       highest scores;
     - ``balanced_accuracy``: mean over the classes present of their top-1 percent;
@@ -76,7 +77,10 @@ def evaluate(
         tally.add(scores, part, None if original is None else _scores(original, batch))
         if progress is not None:
             progress(tally.n, len(samples))
-    return {"model": os.fspath(model), "engine": network.engine, **tally.result()}
+    engines: dict[str, str] = {"engine": network.engine}
+    if network.engine == "native":
+        engines["native_isa"] = native_isa()
+    return {"model": os.fspath(model), **engines, **tally.result()}
 
 
 class _Tally:

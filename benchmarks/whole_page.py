@@ -1,0 +1,85 @@
+"""The page of whole networks on the native kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.markdown import table
+
+Record = dict[str, Any]
+
+_WHOLE_HEADER = (
+    "# Whole networks with the native kernels",
+    "",
+    "Made by `python -m benchmarks.tables` from `benchmarks/results/whole_networks.json`, which",
+    "`python -m benchmarks.whole_networks` writes; it says what the networks are. Medians of",
+    "wall time at batch 1, all sides in turn in one process; in brackets, how many times faster",
+    "than the best int8 and the best float peer of the same run. *loads* and *memory*: a fresh",
+    "process loads the file (float: in ONNX Runtime) and runs it once. *cosine* and *same top-1*:",
+    "the native outputs against the portable ones of the same file.",
+)
+
+
+def whole_page(record: Record) -> str:
+    """A section a network: latency of every side, then what each file costs to load."""
+    lines = [*_WHOLE_HEADER, ""]
+    for network in record["networks"]:
+        lines += [f"## {network['network']}", "", *_latency(network), "", *_files(network), ""]
+        lines += [f"Not measured: {row['peer']}: {row['reason']}." for row in network["missing"]]
+        lines.append("")
+    packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
+    cpu = record["system"]["cpu"]
+    return "\n".join([*lines, f"{cpu}, kernels at level {record['isa']}, {packages}.", ""])
+
+
+def _latency(network: Record) -> list[str]:
+    best = {
+        (threads, kind): min(side["median_ms"] for side in sides if _kind(side) == kind)
+        for threads, sides in network["latency"].items()
+        for kind in ("int8", "float")
+    }
+    rows: dict[tuple[str, str], list[str]] = {}
+    for threads, sides in network["latency"].items():
+        for side in sides:
+            ms = side["median_ms"]
+            cell = (
+                f"{ms:.2f} ({best[threads, 'int8'] / ms:.2f}x, {best[threads, 'float'] / ms:.2f}x)"
+            )
+            name = "onnxruntime-fp32" if _kind(side) == "float" else side["engine"]
+            name = side["engine"] if side["engine"].endswith("fp32") else name
+            rows.setdefault((side["file"], name), []).append(cell)
+    columns = ("file", "engine", *(f"ms, {threads} thread(s)" for threads in network["latency"]))
+    return table(columns, ([*key, *cells] for key, cells in rows.items()))
+
+
+def _kind(side: Record) -> str:
+    """What a side is a case of: a float peer, an int8 peer, or a compressed file."""
+    if side["file"] != "float":
+        return "compressed"
+    return "int8" if side["engine"].endswith("int8") else "float"
+
+
+def _files(network: Record) -> list[str]:
+    rows = []
+    for label, size in network["bytes"].items():
+        cost, engines = network["loading"][label], network["engines"].get(label)
+        close = (
+            (f"{engines['cosine']:.4f}", f"{engines['agreement']:.2f} %") if engines else ("", "")
+        )
+        top1 = (
+            f"{engines['native_top1']:.2f} / {engines['portable_top1']:.2f}"
+            if engines and "native_top1" in engines
+            else ""
+        )
+        figures = (f"{size / 1e6:.2f}", f"{cost['load_ms']:.0f}", f"{cost['peak_mb']:.0f}")
+        rows.append([label, *figures, *close, top1])
+    columns = (
+        "file",
+        "MB",
+        "loads, ms",
+        "memory, MB",
+        "cosine",
+        "same top-1",
+        "top-1 native / portable",
+    )
+    return table(columns, rows)

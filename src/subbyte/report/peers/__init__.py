@@ -1,0 +1,59 @@
+"""Other runtimes and their int8, to compare a compressed file with.
+
+One module a runtime. Its packages (the extra ``bench``) are imported when a peer is made.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from subbyte.errors import MissingDependencyError, OptionError, PeerError
+from subbyte.report.peers.source import Bind, Feeds, Source
+
+# Name -> (module, function there).
+_PEERS = {
+    "onnxruntime-int8": ("stock", "int8"),
+    "openvino-fp32": ("vino", "fp32"),
+    "openvino-int8": ("vino", "int8"),
+    "ncnn-fp32": ("mobile", "fp32"),
+}
+# Why a peer that one would expect is not among them.
+_LEFT_OUT = {
+    "ncnn-int8": "ncnn's quantization tools (ncnn2table, ncnn2int8) are in no Python package",
+    "litert-int8": "its converter from ONNX, onnx2tf, pins numpy 1.26; subbyte needs numpy 2",
+}
+PEERS = (*_PEERS, *_LEFT_OUT)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise `OptionError` if one of ``names`` is no peer."""
+    for name in names:
+        if name not in PEERS:
+            raise OptionError("unknown peer", expected=", ".join(PEERS), got=name)
+
+
+def make_peer(name: str, source: Source) -> Bind:
+    """The network of ``source`` in the runtime ``name``, one of `PEERS`.
+
+    Raises:
+        MissingDependencyError: a package of the extra ``bench`` is not installed.
+        PeerError: the peer cannot take the network, or is left out for a reason.
+    """
+    if name in _LEFT_OUT:
+        raise PeerError(_LEFT_OUT[name], where=name)
+    module, function = _PEERS[name]
+    try:
+        make = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+        bind: Bind = make(source)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "subbyte":
+            raise
+        raise MissingDependencyError(
+            f"{name} needs the package {package}: pip install 'subbyte[bench]'"
+        ) from error
+    return bind
+
+
+__all__ = ["PEERS", "Bind", "Feeds", "Source", "check_names", "make_peer"]

@@ -1,0 +1,82 @@
+"""ncnn: the float network, converted by pnnx."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from subbyte.errors import PeerError
+from subbyte.report.peers.source import Bind, Source
+
+_LONGEST = 600.0  # seconds a conversion may take
+
+
+def fp32(source: Source) -> Bind:
+    """Weights and arithmetic in float32; ncnn has no batch dimension, so a batch must be 1."""
+    import ncnn
+
+    shapes = [array.shape for array in source.samples[0].values()]
+    if any(array.dtype != np.float32 for array in source.samples[0].values()) or any(
+        not shape or shape[0] != 1 for shape in shapes
+    ):
+        raise PeerError("ncnn takes float32 inputs with a batch of 1", where=str(source.path))
+    stem = _convert(source)
+    net = ncnn.Net()
+    net.opt.num_threads = source.threads
+    net.opt.use_vulkan_compute = False
+    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
+        setattr(net.opt, option, False)
+    if net.load_param(f"{stem}.ncnn.param") or net.load_model(f"{stem}.ncnn.bin"):
+        raise PeerError("ncnn cannot load what pnnx made", where=str(source.path))
+    return _binding(net)
+
+
+def _binding(net: Any) -> Bind:
+    import ncnn
+
+    outputs = list(net.output_names())
+
+    def bind(feeds: Any) -> Any:
+        # pnnx names the inputs in0, in1 ... in the network's order.
+        arrays = [np.ascontiguousarray(array[0]) for array in feeds.values()]
+        inputs = [(f"in{i}", ncnn.Mat(array)) for i, array in enumerate(arrays)]
+
+        def call(keep: object = arrays) -> list[Any]:
+            extractor = net.create_extractor()
+            for name, matrix in inputs:
+                extractor.input(name, matrix)
+            return [np.array(extractor.extract(name)[1])[None] for name in outputs]
+
+        return call
+
+    return bind
+
+
+def _convert(source: Source) -> Path:
+    import pnnx
+
+    stem = source.folder / "ncnn"
+    link = stem.with_suffix(".onnx")
+    # pnnx writes beside its input.
+    link.write_bytes(source.path.read_bytes())
+    shapes = ",".join(
+        "[" + ",".join(map(str, array.shape)) + "]" for array in source.samples[0].values()
+    )
+    command = [pnnx.EXEC_PATH, str(link), f"inputshape={shapes}", "fp16=0"]
+    try:
+        subprocess.run(
+            command,
+            cwd=source.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            timeout=_LONGEST,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise PeerError(
+            "pnnx cannot convert the network", where=str(source.path), got=error
+        ) from error
+    return stem
