@@ -119,7 +119,9 @@ def change_array(model: onnx.ModelProto, rng: random.Random) -> None:
     elif kind == 2:
         array = array.reshape(rng.choice([(-1,), (1, -1), (-1, 1, 1)]))
     else:
-        array = array.astype(rng.choice([np.uint8, np.int8, np.float32, np.float16, np.int64]))
+        array = np.nan_to_num(array).astype(
+            rng.choice([np.uint8, np.int8, np.float32, np.float16, np.int64])
+        )
     changed = numpy_helper.from_array(np.ascontiguousarray(array), tensor.name)
     tensor.CopyFrom(changed)
 
