@@ -63,9 +63,7 @@ def _files(network: Record) -> list[str]:
     rows = []
     for label, size in network["bytes"].items():
         cost, engines = network["loading"][label], network["engines"].get(label)
-        close = (
-            (f"{engines['cosine']:.4f}", f"{engines['agreement']:.2f} %") if engines else ("", "")
-        )
+        close = (f"{engines['cosine']:.4f}", _agreement(engines)) if engines else ("", "")
         top1 = (
             f"{engines['native_top1']:.2f} / {engines['portable_top1']:.2f}"
             if engines and "native_top1" in engines
@@ -83,3 +81,8 @@ def _files(network: Record) -> list[str]:
         "top-1 native / portable",
     )
     return table(columns, rows)
+
+
+def _agreement(engines: Record) -> str:
+    """Nothing where random weights decide by chance, or few images would say little."""
+    return f"{engines['agreement']:.2f} %" if "native_top1" in engines else ""
