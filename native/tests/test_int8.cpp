@@ -258,6 +258,10 @@ TEST(weights_of_another_layer_are_refused) {
   const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0};
   CHECK_EQUAL(int8::run(other, plan, packed.data(), c.x.data(), &raw, y, 0, 2, scratch.data()),
               SUBBYTE_BAD_BUFFER);
+  other = c.shape;
+  other.dilations[1] = 2;
+  CHECK_EQUAL(int8::run(other, plan, packed.data(), c.x.data(), &raw, y, 0, 2, scratch.data()),
+              SUBBYTE_BAD_BUFFER);
 }
 
 int main(int argc, char **argv) { return check::main(argc, argv); }

@@ -42,10 +42,10 @@ void pairwise(const Row &job) {
   }
 }
 
-// kWhole: all kChunk channels, a number the compiler knows.
-template <bool kWhole>
+// kChannels: a number of channels that the compiler knows, or 0 for any.
+template <int kChannels>
 void max_of(const Window &job) {
-  const int channels = kWhole ? kChunk : job.channels;
+  const int channels = kChannels > 0 ? kChannels : job.channels;
   uint8_t best[kChunk] = {};
   for (int64_t row = 0; row < job.rows; ++row) {
     for (int64_t column = 0; column < job.columns; ++column) {
@@ -56,9 +56,9 @@ void max_of(const Window &job) {
   for (int c = 0; c < channels; ++c) job.y[c] = best[c];
 }
 
-template <bool kWhole>
+template <int kChannels>
 void average_of(const Window &job) {
-  const int channels = kWhole ? kChunk : job.channels;
+  const int channels = kChannels > 0 ? kChannels : job.channels;
   int32_t sums[kChunk] = {};
   for (int64_t row = 0; row < job.rows; ++row) {
     for (int64_t column = 0; column < job.columns; ++column) {
@@ -72,11 +72,29 @@ void average_of(const Window &job) {
 }
 
 void max_window(const Window &job) {
-  job.channels == kChunk ? max_of<true>(job) : max_of<false>(job);
+  switch (job.channels) {
+    case 64:
+      return max_of<64>(job);
+    case 32:
+      return max_of<32>(job);
+    case 16:
+      return max_of<16>(job);
+    default:
+      return max_of<0>(job);
+  }
 }
 
 void average_window(const Window &job) {
-  job.channels == kChunk ? average_of<true>(job) : average_of<false>(job);
+  switch (job.channels) {
+    case 64:
+      return average_of<64>(job);
+    case 32:
+      return average_of<32>(job);
+    case 16:
+      return average_of<16>(job);
+    default:
+      return average_of<0>(job);
+  }
 }
 
 }  // namespace
