@@ -95,6 +95,14 @@ Taps taps_of(const subbyte_pool &p, int axis, int64_t out) {
   return {begin + first * step, end - first, padded_end};
 }
 
+// How many windows from `column` on lie within x from left to right; 1 if it does not itself.
+int64_t alike(const subbyte_pool &p, int64_t column) {
+  const int64_t begin = column * p.strides[1] - p.pads[1];
+  const int64_t room = p.width - 1 - (p.kernel[1] - 1) * p.dilations[1] - begin;
+  if (begin < 0 || room < 0) return 1;
+  return std::min(room / p.strides[1] + 1, p.out_width - column);
+}
+
 // How many of the channels left go together: a number the stages are compiled for, if any.
 int chunk_of(int64_t left) {
   for (const int chunk : {kChunk, kChunk / 2, kChunk / 4}) {
@@ -103,20 +111,24 @@ int chunk_of(int64_t left) {
   return static_cast<int>(left);
 }
 
-void pool_pixel(const Level &level, const subbyte_pool &p, const uint8_t *image, const Taps &rows,
-                const Taps &columns, uint8_t *y) {
+// `count` windows side by side, all of this shape; the first has these taps.
+void pool_windows(const Level &level, const subbyte_pool &p, const uint8_t *image,
+                  const Taps &rows, const Taps &columns, int64_t count, uint8_t *y) {
   Window window = {};
+  window.count = count;
+  window.x_step = static_cast<ptrdiff_t>(p.strides[1] * p.channels);
+  window.y_step = static_cast<ptrdiff_t>(p.channels);
   window.row_stride = static_cast<ptrdiff_t>(p.dilations[0] * p.width * p.channels);
   window.column_stride = static_cast<ptrdiff_t>(p.dilations[1] * p.channels);
   window.rows = rows.count;
   window.columns = columns.count;
   const bool average = p.operation == SUBBYTE_AVERAGE_POOL;
   if (average) {
-    const int64_t count = p.count_padding ? rows.padded * columns.padded
-                                          : rows.count * columns.count;
+    const int64_t pixels = p.count_padding ? rows.padded * columns.padded
+                                           : rows.count * columns.count;
     window.x_zero = p.x.zero;
     window.y_zero = p.y.zero;
-    window.factor = p.x.scale / p.y.scale / static_cast<float>(std::max<int64_t>(count, 1));
+    window.factor = p.x.scale / p.y.scale / static_cast<float>(std::max<int64_t>(pixels, 1));
   }
   const uint8_t *x = image + (rows.at * p.width + columns.at) * p.channels;
   for (int64_t channel = 0; channel < p.channels; channel += window.channels) {
@@ -245,9 +257,11 @@ int run_pool(const Level &level, const subbyte_pool &job, const uint8_t *x, uint
   for (int64_t row = begin; row < end; ++row) {
     const uint8_t *image = x + row / job.out_height * job.height * job.width * job.channels;
     const Taps rows = taps_of(job, 0, row % job.out_height);
-    for (int64_t column = 0; column < job.out_width; ++column) {
-      pool_pixel(level, job, image, rows, taps_of(job, 1, column),
-                 y + (row * job.out_width + column) * job.channels);
+    for (int64_t column = 0; column < job.out_width;) {
+      const int64_t count = alike(job, column);
+      pool_windows(level, job, image, rows, taps_of(job, 1, column), count,
+                   y + (row * job.out_width + column) * job.channels);
+      column += count;
     }
   }
   return SUBBYTE_OK;
