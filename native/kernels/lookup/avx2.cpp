@@ -230,7 +230,9 @@ Accumulate choose(bool gain, int blocks, int pixels) {
 // sum * scale + bias (+ residual) of 8 channels.
 __m256 dequantize(const Finish &job, const int32_t *acc, int64_t channel, int64_t at) {
   const subbyte_output &out = *job.output;
-  __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(load(acc)), _mm256_loadu_ps(out.scale + channel));
+  const __m256i sum = load(acc);
+  const __m256 real = job.real ? _mm256_castsi256_ps(sum) : _mm256_cvtepi32_ps(sum);
+  __m256 v = _mm256_mul_ps(real, _mm256_loadu_ps(out.scale + channel));
   v = _mm256_add_ps(v, _mm256_loadu_ps(out.bias + channel));
   if (out.residual == nullptr) return v;
   if (out.inner_scale != 0) {

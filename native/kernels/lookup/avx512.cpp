@@ -243,6 +243,7 @@ struct Constants {
   __m512 inner_scale, inner_low, inner_high;
   __m512i residual_zero, zero, low;
   const uint8_t *residual;
+  bool real;
 };
 
 Constants constants(const Finish &job) {
@@ -255,7 +256,8 @@ Constants constants(const Finish &job) {
           _mm512_set1_epi32(out.residual_zero),
           _mm512_set1_epi16(static_cast<int16_t>(out.zero)),
           _mm512_set1_epi8(static_cast<char>(out.low)),
-          out.residual};
+          out.residual,
+          job.real};
 }
 
 __mmask16 lanes(int channels) {
@@ -286,7 +288,9 @@ Summand summand(const Finish &job) {
 
 template <Summand kSummand>
 __m512 dequantize(const Constants &c, const Channels &channels, const int32_t *acc, int64_t at) {
-  __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(acc)), channels.scale);
+  const __m512i sum = _mm512_load_si512(acc);
+  const __m512 real = c.real ? _mm512_castsi512_ps(sum) : _mm512_cvtepi32_ps(sum);
+  __m512 v = _mm512_mul_ps(real, channels.scale);
   v = _mm512_add_ps(v, channels.bias);
   if (kSummand == Summand::kInner) {
     // The bounds come first: vmaxps and vminps give their second operand if one is NaN.

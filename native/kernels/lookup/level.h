@@ -54,6 +54,7 @@ struct Tile {
 struct Finish {
   const subbyte_output *output;
   const int32_t *acc;             // [pixel][acc_stride]; kMaxBlocks * kLanes can be read of each
+  bool real;                      // acc points to float32
   int64_t acc_stride;
   int pixels, channels;
   int64_t channel;                // the first one: index into scale and bias

@@ -84,10 +84,13 @@ void dequantize(const Finish &job, int pixel, float *v) {
   const subbyte_output &out = *job.output;
   const int32_t *acc = job.acc + pixel * job.acc_stride;
   const float *scale = out.scale + job.channel, *bias = out.bias + job.channel;
-  for (int o = 0; o < job.channels; ++o) {
-    const float product = static_cast<float>(acc[o]) * scale[o];
-    v[o] = product + bias[o];
+  if (job.real) {
+    const auto *sums = reinterpret_cast<const float *>(acc);
+    for (int o = 0; o < job.channels; ++o) v[o] = sums[o] * scale[o];
+  } else {
+    for (int o = 0; o < job.channels; ++o) v[o] = static_cast<float>(acc[o]) * scale[o];
   }
+  for (int o = 0; o < job.channels; ++o) v[o] = v[o] + bias[o];
   if (out.residual == nullptr) return;
   if (out.inner_scale != 0) round_inner(out, job.channels, v);
   const uint8_t *r = out.residual + job.y_offset + pixel * job.y_stride;

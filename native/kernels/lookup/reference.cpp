@@ -62,13 +62,14 @@ void finish(const Finish &job) {
   const auto high = static_cast<float>(out.high - out.zero);
   for (int pixel = 0; pixel < job.pixels; ++pixel) {
     for (int o = 0; o < job.channels; ++o) {
-      const int32_t sum = job.acc[pixel * job.acc_stride + o];
+      const int32_t *acc = job.acc + pixel * job.acc_stride + o;
       const int64_t at = job.y_offset + pixel * job.y_stride + o;
       if (out.type == SUBBYTE_INT32) {
-        static_cast<int32_t *>(job.y)[at] = sum;
+        static_cast<int32_t *>(job.y)[at] = *acc;
         continue;
       }
-      float v = static_cast<float>(sum) * out.scale[job.channel + o];
+      float v = job.real ? *reinterpret_cast<const float *>(acc) : static_cast<float>(*acc);
+      v = v * out.scale[job.channel + o];
       v = v + out.bias[job.channel + o];
       if (out.residual != nullptr) {
         if (out.inner_scale != 0) {

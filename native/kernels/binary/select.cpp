@@ -1,0 +1,35 @@
+#include "binary/select.h"
+
+#include <cstring>
+
+#include "lookup/select.h"
+
+namespace subbyte::binary {
+
+const Level *const kLevels[] = {
+    &kReference,
+    &kPortable,
+#if defined(SUBBYTE_X86)
+    &kAvx2,
+    &kAvx512,
+#elif defined(SUBBYTE_ARM64)
+    &kNeon,
+#endif
+};
+const size_t kLevelCount = sizeof kLevels / sizeof *kLevels;
+
+const Level *level_for(const char *name) {
+  const Level *best = &kReference;
+  for (const Level *level : kLevels) {
+    if (level->supported()) best = level;
+    if (std::strcmp(level->name, name) == 0) break;
+  }
+  return best;
+}
+
+const Level *active_level() {
+  const lookup::Level *active = lookup::active_level();
+  return active == nullptr ? nullptr : level_for(active->name);
+}
+
+}  // namespace subbyte::binary

@@ -1,0 +1,638 @@
+// Every level of the binary kernels against the formulas of subbyte/binary.h.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "binary/plan.h"
+#include "binary/select.h"
+#include "check.h"
+#include "error.h"
+#include "layers.h"
+#include "lookup/select.h"
+
+namespace {
+
+using layers::pick;
+using layers::Random;
+namespace binary = subbyte::binary;
+
+using Floats = std::vector<float>;
+using Pixels = std::vector<Floats>;  // the values of a vector, pixel by pixel
+
+struct Case {
+  subbyte_binary shape;
+  int64_t out_height, out_width;
+  std::vector<uint8_t> signs;
+  Floats x;  // bytes too
+};
+
+subbyte_binary plain(int64_t height, int64_t width, int64_t inputs, int64_t outputs, int order = 1,
+                     int scales = SUBBYTE_PER_COLUMN) {
+  return {1,      height, width,         inputs, outputs, 1, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0},
+          order, scales, SUBBYTE_FLOAT, 0,      0};
+}
+
+int64_t taps_of(const subbyte_binary &l) { return l.kernel[0] * l.kernel[1]; }
+
+// Values of many sizes, among them zeros of both signs and a few that are often met again, so
+// that residuals become exactly zero.
+float random_value(Random &random) {
+  switch (pick(random, 0, 4)) {
+    case 0:
+      return pick(random, 0, 1) == 0 ? 0.0F : -0.0F;
+    case 1:
+      return static_cast<float>(pick(random, -2, 2));
+    default:
+      return std::ldexp(static_cast<float>(pick(random, -1000000, 1000000)), pick(random, -24, -16));
+  }
+}
+
+Case fill(const subbyte_binary &shape, Random &random) {
+  Case made = {shape, 0, 0, {}, {}};
+  binary::Plan plan;
+  if (binary::make_plan(&shape, &binary::kReference, &plan) != SUBBYTE_OK) {
+    throw std::runtime_error(subbyte::last_error());
+  }
+  made.out_height = plan.out_height;
+  made.out_width = plan.out_width;
+  made.signs.resize(static_cast<size_t>((shape.outputs * plan.taps * plan.channels + 7) / 8));
+  for (auto &byte : made.signs) byte = static_cast<uint8_t>(pick(random, 0, 255));
+  made.x.resize(static_cast<size_t>(shape.images * shape.height * shape.width * shape.inputs));
+  const bool equal = pick(random, 0, 3) == 0;  // residuals of order 1 are all zeros
+  for (float &v : made.x) {
+    if (shape.input_type == SUBBYTE_UINT8) {
+      v = static_cast<float>(pick(random, 0, 255));
+    } else {
+      v = equal ? static_cast<float>(pick(random, 0, 1) * 2 - 1) : random_value(random);
+    }
+  }
+  return made;
+}
+
+// The values of one pixel and group; zeros outside.
+Floats pixel_of(const Case &c, int64_t image, int64_t group, int64_t y, int64_t x) {
+  const subbyte_binary &l = c.shape;
+  const int64_t channels = l.inputs / l.groups;
+  Floats values(static_cast<size_t>(channels), 0.0F);
+  if (y < 0 || y >= l.height || x < 0 || x >= l.width) return values;
+  for (int64_t i = 0; i < channels; ++i) {
+    const int64_t at = ((image * l.height + y) * l.width + x) * l.inputs + group * channels + i;
+    const float v = c.x[static_cast<size_t>(at)];
+    values[static_cast<size_t>(i)] =
+        l.input_type == SUBBYTE_FLOAT
+            ? v + 0.0F
+            : static_cast<float>(static_cast<int>(v) - l.input_zero) * l.input_scale;
+  }
+  return values;
+}
+
+float sum_of(const Pixels &pixels) {
+  float partial[16] = {};
+  for (const Floats &pixel : pixels) {
+    for (size_t i = 0; i < pixel.size(); ++i) partial[i % 16] += std::fabs(pixel[i]);
+  }
+  for (const int apart : {8, 4, 2, 1}) {
+    for (int l = 0; l < apart; ++l) partial[l] += partial[l + apart];
+  }
+  return partial[0];
+}
+
+// What the orders of a vector are: signs H_k as +-1, and the sums of |r_{k-1}|.
+struct Orders {
+  std::vector<Pixels> signs;
+  Floats sums;
+};
+
+// `first`: the sum of |r_0|; `betas`: given, or empty for the vector's own.
+Orders orders_of(Pixels r, int order, float first, const Floats &betas) {
+  const auto size = static_cast<float>(r.size() * r[0].size());
+  Orders made;
+  for (int k = 0; k < order; ++k) {
+    made.sums.push_back(k == 0 ? first : sum_of(r));
+    made.signs.push_back(r);
+    const float beta = betas.empty() ? made.sums.back() / size : betas[static_cast<size_t>(k)];
+    for (size_t t = 0; t < r.size(); ++t) {
+      for (size_t i = 0; i < r[t].size(); ++i) {
+        const float h = r[t][i] < 0 ? -1.0F : 1.0F;
+        made.signs.back()[t][i] = h;
+        r[t][i] = r[t][i] - beta * h;
+      }
+    }
+  }
+  return made;
+}
+
+// The betas of one image and group.
+Floats image_betas(const Case &c, int64_t image, int64_t group) {
+  const subbyte_binary &l = c.shape;
+  Floats betas;
+  for (int k = 0; k < l.order; ++k) {
+    double total = 0;
+    for (int64_t pixel = 0; pixel < l.height * l.width; ++pixel) {
+      const Floats values = pixel_of(c, image, group, pixel / l.width, pixel % l.width);
+      Floats padded = betas;
+      padded.resize(static_cast<size_t>(l.order));
+      total += static_cast<double>(
+          orders_of({values}, k + 1, sum_of({values}), padded).sums.back());
+    }
+    const auto size = static_cast<double>(l.height * l.width) *
+                      static_cast<double>(l.inputs / l.groups);
+    betas.push_back(static_cast<float>(total / size));
+  }
+  return betas;
+}
+
+// Signs and scales of one column.
+Orders column_orders(const Case &c, const Pixels &column, const Floats &betas) {
+  const subbyte_binary &l = c.shape;
+  const auto size = static_cast<float>(column.size() * column[0].size());
+  Floats sums(static_cast<size_t>(l.order), 0.0F);
+  std::vector<Orders> pixels;
+  for (const Floats &pixel : column) {
+    pixels.push_back(orders_of({pixel}, l.order, sum_of({pixel}), betas));
+    for (size_t k = 0; k < sums.size(); ++k) sums[k] += pixels.back().sums[k];
+  }
+  Orders made;
+  if (l.scales == SUBBYTE_PER_COLUMN) {
+    made = orders_of(column, l.order, sums[0], {});
+  } else {
+    made.sums = sums;
+    for (size_t k = 0; k < sums.size(); ++k) {
+      made.signs.emplace_back();
+      for (const Orders &pixel : pixels) made.signs.back().push_back(pixel.signs[k][0]);
+    }
+  }
+  for (size_t k = 0; k < sums.size(); ++k) {
+    made.sums[k] = betas.empty() ? made.sums[k] / size : betas[k];
+  }
+  return made;
+}
+
+float one_sum(const Case &c, const Orders &orders, int64_t o) {
+  float sum = 0;
+  const int64_t channels = c.shape.inputs / c.shape.groups;
+  for (size_t k = 0; k < orders.sums.size(); ++k) {
+    int64_t dot = 0;
+    for (int64_t t = 0; t < taps_of(c.shape); ++t) {
+      for (int64_t i = 0; i < channels; ++i) {
+        const int64_t at = (o * taps_of(c.shape) + t) * channels + i;
+        const bool minus = (c.signs[static_cast<size_t>(at / 8)] >> (at % 8) & 1) != 0;
+        const float h = orders.signs[k][static_cast<size_t>(t)][static_cast<size_t>(i)];
+        dot += (h < 0) == minus ? 1 : -1;
+      }
+    }
+    const float product = orders.sums[k] * static_cast<float>(dot);
+    sum = sum + product;
+  }
+  return sum;
+}
+
+Pixels column_of(const Case &c, int64_t image, int64_t group, int64_t row, int64_t position) {
+  const subbyte_binary &l = c.shape;
+  Pixels column;
+  for (int64_t t = 0; t < taps_of(l); ++t) {
+    const int64_t y = row * l.strides[0] - l.pads[0] + t / l.kernel[1] * l.dilations[0];
+    const int64_t x = position * l.strides[1] - l.pads[1] + t % l.kernel[1] * l.dilations[1];
+    column.push_back(pixel_of(c, image, group, y, x));
+  }
+  return column;
+}
+
+// The sums [image][row][column][output] by the header's formulas.
+Floats expected(const Case &c) {
+  const subbyte_binary &l = c.shape;
+  const int64_t outputs = l.outputs / l.groups;
+  Floats sums(static_cast<size_t>(l.images * c.out_height * c.out_width * l.outputs));
+  for (int64_t image = 0; image < l.images; ++image) {
+    for (int64_t group = 0; group < l.groups; ++group) {
+      const Floats betas = l.scales == SUBBYTE_PER_IMAGE ? image_betas(c, image, group) : Floats{};
+      for (int64_t at = 0; at < c.out_height * c.out_width; ++at) {
+        const Orders orders = column_orders(
+            c, column_of(c, image, group, at / c.out_width, at % c.out_width), betas);
+        for (int64_t o = group * outputs; o < (group + 1) * outputs; ++o) {
+          const int64_t to = (image * c.out_height * c.out_width + at) * l.outputs + o;
+          sums[static_cast<size_t>(to)] = one_sum(c, orders, o);
+        }
+      }
+    }
+  }
+  return sums;
+}
+
+template <typename T>
+std::vector<T> run(const Case &c, const binary::Plan &plan, const void *x,
+                   const subbyte_output &output, size_t misalign, int64_t split) {
+  layers::Aligned packed(plan.packed_size), scratch(plan.scratch_size);
+  binary::pack(c.shape, plan, c.signs.data(), packed.data());
+  std::memset(scratch.data(), 0xA5, plan.scratch_size);
+  const int64_t rows = c.shape.images * c.out_height;
+  const auto count = static_cast<size_t>(rows * c.out_width * c.shape.outputs);
+  layers::Buffer<T> y(count, misalign * sizeof(T));
+  for (const auto &part : {std::pair<int64_t, int64_t>{0, split}, {split, rows}}) {
+    const int status = binary::run(c.shape, plan, packed.data(), x, &output, y.data(), part.first,
+                                   part.second, scratch.data());
+    if (status != SUBBYTE_OK) throw std::runtime_error(subbyte::last_error());
+  }
+  return std::vector<T>(y.data(), y.data() + count);
+}
+
+// Pack and run on one level, in two calls if `split` is not 0.
+template <typename T>
+std::vector<T> compute(const Case &c, const binary::Level &level, const subbyte_output &output,
+                       size_t misalign = 0, int64_t split = 0) {
+  binary::Plan plan;
+  CHECK_EQUAL(binary::make_plan(&c.shape, &level, &plan), SUBBYTE_OK);
+  if (c.shape.input_type == SUBBYTE_FLOAT) {
+    layers::Buffer<float> x(c.x.size(), misalign * sizeof(float));
+    std::copy(c.x.begin(), c.x.end(), x.data());
+    return run<T>(c, plan, x.data(), output, misalign, split);
+  }
+  layers::Buffer<uint8_t> x(c.x.size(), misalign);
+  std::transform(c.x.begin(), c.x.end(), x.data(),
+                 [](float v) { return static_cast<uint8_t>(v); });
+  return run<T>(c, plan, x.data(), output, misalign, split);
+}
+
+std::string describe(const subbyte_binary &l) {
+  std::ostringstream text;
+  text << l.images << "x" << l.height << "x" << l.width << " " << l.inputs << "->" << l.outputs
+       << " groups " << l.groups << " kernel " << l.kernel[0] << "x" << l.kernel[1] << " strides "
+       << l.strides[0] << "," << l.strides[1] << " dilations " << l.dilations[0] << ","
+       << l.dilations[1] << " pads " << l.pads[0] << "," << l.pads[1] << "," << l.pads[2] << ","
+       << l.pads[3] << " order " << l.order << " scales " << l.scales << " type " << l.input_type;
+  return text.str();
+}
+
+template <typename Visit>
+void each_level(const Visit &visit) {
+  for (size_t i = 0; i < binary::kLevelCount; ++i) {
+    if (binary::kLevels[i]->supported()) visit(*binary::kLevels[i]);
+  }
+}
+
+struct Plain {
+  Floats scale, bias;
+  subbyte_output output;
+
+  explicit Plain(const Case &c)
+      : scale(static_cast<size_t>(c.shape.outputs), 1.0F),
+        bias(static_cast<size_t>(c.shape.outputs), 0.0F),
+        output{SUBBYTE_FLOAT, scale.data(), bias.data(), nullptr, 0, 0, 0, 0, 255, 0, 0} {}
+};
+
+void check_case(const Case &c, size_t misalign = 0, int64_t split = 0) {
+  const Plain plain_output(c);
+  const Floats sums = expected(c);
+  each_level([&](const binary::Level &level) {
+    const Floats got = compute<float>(c, level, plain_output.output, misalign, split);
+    for (size_t i = 0; i < sums.size(); ++i) {
+      if (got[i] != sums[i]) {
+        check::failed(__FILE__, __LINE__,
+                      std::string(level.name) + " " + describe(c.shape) + " at " +
+                          std::to_string(i) + ": " + std::to_string(got[i]) + " is not " +
+                          std::to_string(sums[i]));
+      }
+    }
+  });
+}
+
+subbyte_binary random_shape(Random &random) {
+  subbyte_binary l = plain(pick(random, 1, 6), pick(random, 1, 9), 1, 1);
+  l.images = pick(random, 1, 2);
+  l.groups = pick(random, 0, 3) == 0 ? pick(random, 2, 4) : 1;
+  l.inputs = l.groups * pick(random, 1, pick(random, 0, 1) == 0 ? 20 : 80);
+  l.outputs = l.groups * pick(random, 1, pick(random, 0, 1) == 0 ? 12 : 70);
+  for (int axis = 0; axis < 2; ++axis) {
+    l.kernel[axis] = pick(random, 1, 3);
+    l.strides[axis] = pick(random, 1, 3);
+    l.dilations[axis] = pick(random, 1, 2);
+    const int64_t span = (l.kernel[axis] - 1) * l.dilations[axis] + 1;
+    const int64_t size = axis == 0 ? l.height : l.width;
+    const int least = static_cast<int>(std::max<int64_t>(0, span - size));
+    l.pads[axis] = pick(random, 0, 2);
+    l.pads[axis + 2] = std::max<int64_t>(pick(random, 0, 2), least - l.pads[axis]);
+  }
+  l.order = pick(random, 1, pick(random, 0, 3) == 0 ? 8 : 3);
+  l.scales = pick(random, SUBBYTE_PER_COLUMN, SUBBYTE_PER_IMAGE);
+  if (pick(random, 0, 2) == 0) {
+    l.input_type = SUBBYTE_UINT8;
+    l.input_zero = pick(random, 0, 1) == 0 ? 0 : pick(random, 1, 255);
+    l.input_scale = static_cast<float>(pick(random, 1, 1000)) * 1e-3F;
+  }
+  return l;
+}
+
+}  // namespace
+
+TEST(every_level_computes_the_formulas_on_random_layers) {
+  Random random(1);
+  for (int i = 0; i < 250; ++i) {
+    const Case c = fill(random_shape(random), random);
+    const int64_t rows = c.shape.images * c.out_height;
+    check_case(c, static_cast<size_t>(pick(random, 0, 3)), pick(random, 0, static_cast<int>(rows)));
+  }
+}
+
+TEST(every_level_computes_the_formulas_around_tile_edges) {
+  Random random(2);
+  for (const int outputs : {1, 2, 7, 8, 9, 31, 32, 33, 63, 64, 65, 100, 129}) {
+    for (const int pixels : {1, 2, 3, 4, 5, 6, 7, 8, 13}) {
+      check_case(fill(plain(pixels, 1, 1 + outputs % 9, outputs, 1 + pixels % 2, pick(random, 0, 2)),
+                      random));
+    }
+  }
+}
+
+TEST(every_order_on_every_level) {
+  Random random(3);
+  for (const int scales : {SUBBYTE_PER_COLUMN, SUBBYTE_PER_PIXEL, SUBBYTE_PER_IMAGE}) {
+    for (int order = 1; order <= binary::kMaxOrder; ++order) {
+      subbyte_binary l = plain(3, 5, 21, 40, order, scales);
+      l.kernel[0] = l.kernel[1] = 3;
+      std::fill(l.pads, l.pads + 4, 1);
+      check_case(fill(l, random), 1, 1);
+    }
+  }
+}
+
+TEST(every_level_computes_the_formulas_around_words_of_channels) {
+  Random random(4);
+  for (const int channels : {1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 31, 33, 47, 48, 49, 63, 64, 65, 79,
+                             80, 81, 127, 128, 129, 192, 200}) {
+    for (const int type : {SUBBYTE_FLOAT, SUBBYTE_UINT8}) {
+      subbyte_binary l = plain(2, 3, channels, 18, 3, channels % 3);
+      l.kernel[1] = 2;
+      l.pads[3] = 1;
+      l.input_type = type;
+      l.input_scale = 0.125F;
+      l.input_zero = 100;
+      check_case(fill(l, random), 1);
+    }
+  }
+}
+
+TEST(every_level_computes_bands_of_rows) {
+  Random random(5);
+  for (const int scales : {SUBBYTE_PER_COLUMN, SUBBYTE_PER_PIXEL, SUBBYTE_PER_IMAGE}) {
+    for (const int stride : {1, 2, 4}) {
+      subbyte_binary l = plain(scales == SUBBYTE_PER_COLUMN ? 40 : 2400, 30, 64, 2, 2, scales);
+      if (scales != SUBBYTE_PER_COLUMN) l.width = 2;
+      l.kernel[0] = 3;
+      l.pads[0] = l.pads[2] = 1;
+      l.strides[0] = stride;
+      const Case c = fill(l, random);
+      binary::Plan plan;
+      CHECK_EQUAL(binary::make_plan(&l, &binary::kPortable, &plan), SUBBYTE_OK);
+      if (scales == SUBBYTE_PER_COLUMN) CHECK(plan.band < plan.out_height);
+      check_case(c, 0, 7);
+    }
+  }
+}
+
+// More words than 16-bit sums hold, and every sign different from every weight's.
+TEST(every_level_counts_long_vectors) {
+  Random random(6);
+  for (const bool all : {true, false}) {
+    Case c = fill(plain(1, 2, 140000, 5, all ? 1 : 2), random);
+    if (all) {
+      std::fill(c.signs.begin(), c.signs.end(), uint8_t{0xFF});
+      std::fill(c.x.begin(), c.x.end(), 1.0F);
+    }
+    check_case(c);
+  }
+}
+
+TEST(outputs_in_the_padding_alone_are_zero_at_order_1) {
+  Random random(7);
+  subbyte_binary l = plain(1, 1, 5, 3);
+  std::fill(l.pads, l.pads + 4, 3);
+  l.strides[0] = l.strides[1] = 3;
+  check_case(fill(l, random));
+  l.order = 3;
+  check_case(fill(l, random));
+}
+
+TEST(order_1_has_the_same_sums_per_column_and_per_pixel) {
+  Random random(8);
+  Case c = fill(random_shape(random), random);
+  c.shape.order = 1;
+  c.shape.scales = SUBBYTE_PER_COLUMN;
+  const Floats columns = expected(c);
+  c.shape.scales = SUBBYTE_PER_PIXEL;
+  CHECK(columns == expected(c));
+}
+
+// |r_k|^2 = |r_{k-1}|^2 - n beta_k^2: what the test's own decomposition must fulfil.
+TEST(every_order_takes_n_beta_squared_from_the_error) {
+  Random random(9);
+  Floats values;
+  for (int i = 0; i < 300; ++i) values.push_back(random_value(random));
+  const Orders orders = orders_of({values}, 6, sum_of({values}), {});
+  std::vector<double> r(values.begin(), values.end());
+  for (size_t k = 0; k < 6; ++k) {
+    const double beta = static_cast<double>(orders.sums[k]) / 300;
+    double before = 0, after = 0;
+    for (size_t i = 0; i < r.size(); ++i) {
+      before += r[i] * r[i];
+      r[i] -= beta * static_cast<double>(orders.signs[k][0][i]);
+      after += r[i] * r[i];
+    }
+    CHECK(std::fabs(after - (before - 300 * beta * beta)) <= 1e-4 * before);
+  }
+}
+
+TEST(every_level_ends_as_the_output_stage_says) {
+  Random random(10);
+  for (int i = 0; i < 60; ++i) {
+    const Case c = fill(random_shape(random), random);
+    const Floats sums = expected(c);
+    const auto outputs = static_cast<size_t>(c.shape.outputs);
+    Floats scale(outputs), bias(outputs);
+    for (size_t o = 0; o < outputs; ++o) {
+      scale[o] = static_cast<float>(pick(random, 1, 100)) * 1e-2F;
+      bias[o] = static_cast<float>(pick(random, -100, 100)) / 2;
+    }
+    std::vector<uint8_t> r(sums.size());
+    for (auto &v : r) v = static_cast<uint8_t>(pick(random, 0, 255));
+    const uint8_t *residual = pick(random, 0, 1) == 0 ? nullptr : r.data();
+    const float inner = pick(random, 0, 1) == 0 ? 0.0F : 0.75F;
+    subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(), residual, 0.375F, 3,
+                             pick(random, 0, 255), 5, 250, inner, 100};
+    each_level([&](const binary::Level &level) {
+      output.type = SUBBYTE_UINT8;
+      const auto bytes = compute<uint8_t>(c, level, output, 1);
+      output.type = SUBBYTE_FLOAT;
+      const auto floats = compute<float>(c, level, output, 1);
+      for (size_t at = 0; at < sums.size(); ++at) {
+        const float product = sums[at] * scale[at % outputs];
+        float v = product + bias[at % outputs];
+        if (residual != nullptr && inner != 0) {
+          v = std::nearbyint(std::min(std::max(v, -100.0F), 155.0F)) * inner;
+        }
+        const float summand = static_cast<float>(r[at] - 3) * 0.375F;
+        if (residual != nullptr) v = v + summand;
+        CHECK_EQUAL(floats[at], v);
+        const double q = std::nearbyint(static_cast<double>(v)) + output.zero;
+        CHECK_EQUAL(static_cast<double>(bytes[at]), std::min(std::max(q, 5.0), 250.0));
+      }
+    });
+  }
+}
+
+// What is not a number, or infinite, is the same wherever it goes.
+TEST(every_level_passes_on_what_is_not_a_number) {
+  Random random(11);
+  const float strange[] = {std::numeric_limits<float>::quiet_NaN(),
+                           std::numeric_limits<float>::infinity(),
+                           -std::numeric_limits<float>::infinity(), 3e38F};
+  for (const float value : strange) {
+    subbyte_binary l = plain(3, 4, 19, 9, 3, pick(random, 0, 2));
+    l.kernel[0] = 2;
+    Case c = fill(l, random);
+    c.x[17] = value;
+    const Plain plain_output(c);
+    const Floats reference = compute<float>(c, binary::kReference, plain_output.output);
+    each_level([&](const binary::Level &level) {
+      const Floats got = compute<float>(c, level, plain_output.output);
+      for (size_t i = 0; i < got.size(); ++i) {
+        CHECK(got[i] == reference[i] || (std::isnan(got[i]) && std::isnan(reference[i])));
+      }
+    });
+  }
+}
+
+TEST(bad_layers_are_refused) {
+  const struct {
+    const char *says;
+    void (*spoil)(subbyte_binary &);
+  } cases[] = {
+      {"images", [](subbyte_binary &l) { l.images = 0; }},
+      {"inputs", [](subbyte_binary &l) { l.inputs = -8; }},
+      {"groups", [](subbyte_binary &l) { l.groups = 3; }},
+      {"order: expected 1 to 8, got 0", [](subbyte_binary &l) { l.order = 0; }},
+      {"order", [](subbyte_binary &l) { l.order = 9; }},
+      {"scales", [](subbyte_binary &l) { l.scales = 3; }},
+      {"input_type", [](subbyte_binary &l) { l.input_type = SUBBYTE_INT32; }},
+      {"input_scale", [](subbyte_binary &l) { l.input_type = SUBBYTE_UINT8; }},
+      {"input_scale", [](subbyte_binary &l) { l.input_type = SUBBYTE_UINT8;
+                                              l.input_scale = std::nanf(""); }},
+      {"input_scale", [](subbyte_binary &l) { l.input_type = SUBBYTE_UINT8;
+                                              l.input_scale = HUGE_VALF; }},
+      {"input_zero", [](subbyte_binary &l) { l.input_type = SUBBYTE_UINT8; l.input_scale = 1;
+                                             l.input_zero = 256; }},
+      {"products", [](subbyte_binary &l) { l.inputs = (1 << 24) + 1; }},
+      {"too large", [](subbyte_binary &l) { l.images = l.height = l.width = 1 << 30; }},
+      {"too large", [](subbyte_binary &l) { l.inputs = 1 << 24; l.outputs = 1 << 30; }},
+      {"too large", [](subbyte_binary &l) { l.pads[1] = l.pads[3] = 1 << 30; l.inputs = 1 << 20;
+                                            l.strides[1] = 1 << 30; }},
+      {"kernel", [](subbyte_binary &l) { l.kernel[1] = 5; }},
+  };
+  for (const auto &item : cases) {
+    each_level([&](const binary::Level &level) {
+      subbyte_binary bad = plain(4, 4, 8, 8, 2);
+      item.spoil(bad);
+      binary::Plan plan;
+      CHECK(binary::make_plan(&bad, &level, &plan) == SUBBYTE_BAD_SHAPE);
+      if (std::strstr(subbyte::last_error(), item.says) == nullptr) {
+        check::failed(__FILE__, __LINE__, subbyte::last_error());
+      }
+    });
+    subbyte_binary bad = plain(4, 4, 8, 8, 2);
+    item.spoil(bad);
+    CHECK_EQUAL(subbyte_binary_packed_size(&bad), size_t{0});
+    CHECK_EQUAL(subbyte_binary_scratch_size(&bad), size_t{0});
+    CHECK_EQUAL(subbyte_binary_out_height(&bad), 0);
+    CHECK_EQUAL(subbyte_binary_out_width(&bad), 0);
+  }
+  CHECK_EQUAL(subbyte_binary_packed_size(nullptr), size_t{0});
+}
+
+// Whatever the fields, a plan is refused or its sizes are sane.
+TEST(hostile_layers_are_refused_or_sized) {
+  Random random(12);
+  const int64_t values[] = {-1, 0, 1, 2, 3, 7, 64, 1 << 15, 1 << 24, 1 << 30,
+                            int64_t{1} << 40, INT64_MAX, INT64_MIN};
+  int accepted = 0;
+  for (int i = 0; i < 20000; ++i) {
+    subbyte_binary l = plain(5, 5, 8, 8, pick(random, 0, 9), pick(random, -1, 3));
+    int64_t *const fields[] = {&l.images,     &l.height,       &l.width,        &l.inputs,
+                               &l.outputs,    &l.groups,       &l.kernel[0],    &l.kernel[1],
+                               &l.strides[0], &l.strides[1],   &l.dilations[0], &l.dilations[1],
+                               &l.pads[0],    &l.pads[1],      &l.pads[2],      &l.pads[3]};
+    for (int changes = pick(random, 1, 4); changes > 0; --changes) {
+      *fields[pick(random, 0, 15)] = values[pick(random, 0, 12)];
+    }
+    each_level([&](const binary::Level &level) {
+      binary::Plan plan;
+      if (binary::make_plan(&l, &level, &plan) != SUBBYTE_OK) return;
+      ++accepted;
+      CHECK(plan.packed_size < size_t{1} << 48 && plan.scratch_size < size_t{1} << 52);
+      CHECK(plan.band >= 1 && plan.band <= plan.out_height);
+    });
+  }
+  CHECK(accepted > 1000);
+}
+
+TEST(bad_calls_are_refused) {
+  Random random(13);
+  const Case c = fill(plain(3, 2, 8, 8), random);
+  layers::Aligned packed(subbyte_binary_packed_size(&c.shape));
+  layers::Aligned scratch(subbyte_binary_scratch_size(&c.shape));
+  CHECK_EQUAL(subbyte_binary_pack(&c.shape, c.signs.data(), packed.data()), SUBBYTE_OK);
+  CHECK_EQUAL(subbyte_binary_pack(&c.shape, nullptr, packed.data()), SUBBYTE_BAD_BUFFER);
+  Plain good(c);
+  Floats y(48);
+  subbyte_binary shape = c.shape;
+  const auto call = [&](int64_t begin, int64_t end, size_t shift = 0) {
+    const auto *x = reinterpret_cast<const char *>(c.x.data()) + shift;
+    return subbyte_binary_run(&shape, packed.data(), x, &good.output, y.data(), begin, end,
+                              scratch.data());
+  };
+  CHECK_EQUAL(call(0, 3), SUBBYTE_OK);
+  CHECK_EQUAL(call(0, 0, 1), SUBBYTE_BAD_BUFFER);
+  CHECK_EQUAL(call(0, 4), SUBBYTE_BAD_SHAPE);
+  CHECK_EQUAL(call(-1, 3), SUBBYTE_BAD_SHAPE);
+  good.output.type = SUBBYTE_INT32;
+  CHECK_EQUAL(call(0, 3), SUBBYTE_BAD_SHAPE);
+  good.output.type = SUBBYTE_FLOAT;
+  good.output.bias = nullptr;
+  CHECK_EQUAL(call(0, 3), SUBBYTE_BAD_BUFFER);
+  good.output.bias = good.bias.data();
+  shape.outputs = 16;
+  CHECK_EQUAL(call(0, 3), SUBBYTE_BAD_BUFFER);
+}
+
+// Only what the header says must be the same when weights are run.
+TEST(weights_serve_other_sizes_and_orders) {
+  Random random(14);
+  const Case packed_for = fill(plain(3, 2, 8, 8), random);
+  binary::Plan plan;
+  CHECK_EQUAL(binary::make_plan(&packed_for.shape, &binary::kPortable, &plan), SUBBYTE_OK);
+  layers::Aligned packed(plan.packed_size);
+  binary::pack(packed_for.shape, plan, packed_for.signs.data(), packed.data());
+  Case other = fill(plain(5, 7, 8, 8, 3, SUBBYTE_PER_PIXEL), random);
+  other.signs = packed_for.signs;
+  const Plain output(other);
+  const Floats sums = expected(other);
+  CHECK_EQUAL(binary::make_plan(&other.shape, &binary::kPortable, &plan), SUBBYTE_OK);
+  layers::Aligned scratch(plan.scratch_size);
+  Floats y(sums.size());
+  CHECK_EQUAL(binary::run(other.shape, plan, packed.data(), other.x.data(), &output.output, y.data(),
+                          0, 5, scratch.data()),
+              SUBBYTE_OK);
+  CHECK(y == sums);
+}
+
+TEST(levels_follow_the_look_up_kernels) {
+  for (size_t i = 0; i < binary::kLevelCount; ++i) {
+    const binary::Level *level = binary::kLevels[i];
+    const binary::Level *found = binary::level_for(level->name);
+    CHECK(found->supported());
+    if (level->supported()) CHECK(found == level);
+  }
+  const std::string active = subbyte_binary_isa();
+  CHECK(active == binary::level_for(subbyte_isa())->name);
+}
+
+int main(int argc, char **argv) { return check::main(argc, argv); }
