@@ -35,7 +35,7 @@ DEFAULT_SCALAR = ScalarOptions(bits=4)
 DEFAULT_RANK_RATIO = 1.0
 # The paper: 5 to 8; of these what int8 allows.
 DEFAULT_PLANES = {None: 4, "corrected": 4, "paper": 6}
-COMPOSITE_STEPS = 16
+COMPOSITE_STEPS = 24
 # Fitted levels take a little more than rounded ones; a layer never takes more than its limit.
 COMPOSITE_SPARE = 1.01
 RATIO_STEP = 1 / 8
@@ -135,13 +135,13 @@ def composite_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
 ) -> list[Candidate]:
     """Limits in bits, each from a step of the layer: from the finest that the planes allow to
-    one of the size of its rms, with bytes and error of plain rounding; and 8 bits."""
+    one at which few weights are left, with bytes and error of plain rounding; and 8 bits."""
     shape = layer.shape
     energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : shape.inputs]
     planes = options.planes or composite_form.MOST_PLANES
     finest = weight.flatten(1).abs().amax(1).clamp_min(1e-12) / ((1 << planes) - 1)
     low = float(finest.min())
-    high = max(4 * low, 1.5 * float(weight.square().mean().sqrt()))
+    high = max(4 * low, 5 * float(weight.square().mean().sqrt()))
     found = []
     for share in torch.linspace(0, 1, COMPOSITE_STEPS):
         scale = finest.clamp_min(low * (high / low) ** float(share))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from subbyte.compress.device import few_threads
 from subbyte.compress.moments import Target
+from subbyte.errors import OptionError
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight, WeightShape, decode_weight
 from subbyte.methods.coded import rescale
@@ -40,8 +41,13 @@ def encode_weight(
     """
     spread = _spread(target) if balanced else torch.ones_like(target.weight[:, 0, 0])
     weight = target.weight / spread[:, None, None]
-    with few_threads(target.moments.shape[1]):
-        coded = _encode(weight, target.moments, layer.shape, options, seed)
+    try:
+        with few_threads(target.moments.shape[1]):
+            coded = _encode(weight, target.moments, layer.shape, options, seed)
+    except OptionError as error:
+        raise OptionError(
+            error.what, where=layer.name, expected=error.expected, got=error.got
+        ) from error
     if balanced:
         coded = rescale(coded, spread.cpu().numpy())
     return coded, relative_error(target, coded)

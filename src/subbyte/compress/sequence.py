@@ -188,7 +188,7 @@ class Sequence:
     def _bias(self, layer: Layer) -> Tensor:
         if layer.bias is None:
             return torch.zeros(layer.shape.outputs, device=self._device)
-        return self._float.constant(layer.bias)
+        return self._float.constant(layer.bias).detach()
 
     def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)

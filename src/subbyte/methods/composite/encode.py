@@ -36,7 +36,7 @@ def encode(
     """
     del seed
     if options.procedure == "paper":
-        return encode_paper(target, shape, options)
+        return encode_paper(target.cpu().numpy(), shape, options)
     most = form.most_bytes(shape, options)
     if most < form.fixed_bytes(shape):
         raise OptionError(
@@ -96,13 +96,15 @@ def _descend(
     return levels, torch.cat([state.scale for state in states])
 
 
-def encode_paper(target: Tensor, shape: WeightShape, options: CompositeOptions) -> CodedWeight:
+def encode_paper(
+    target: NDArray[np.floating], shape: WeightShape, options: CompositeOptions
+) -> CodedWeight:
     """The paper's planes of ``target`` [O, T, I], with one scale for the layer.
 
     Planes above the threshold are stored as factors where these take less than the plane
     itself, as in the paper.
     """
-    weight = target.cpu().numpy().astype(np.float64)
+    weight = target.astype(np.float64)
     largest = max(float(np.abs(weight).max()), 1e-12)
     relative = np.abs(weight).reshape(form.matrix_rows(shape), -1) / largest
     threshold = planes.find_threshold(relative, options.bottleneck)

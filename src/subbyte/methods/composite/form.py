@@ -173,6 +173,12 @@ def pack(
     return CodedWeight("composite", FACTORED if factors else "", shape, inputs, attributes)
 
 
+def input_names(variant: str) -> list[str]:
+    """The packed arrays of a variant, in their order."""
+    planes = [f"plane{b}" for b in range(MOST_PLANES)]
+    return [*planes, "signs", *(("left", "right") if variant else ()), "scale"]
+
+
 def factors_of(coded: CodedWeight) -> Factors:
     """A [h, r] and B [r, w] of the planes stored as factors, by bit."""
     if coded.variant != FACTORED:
