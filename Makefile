@@ -67,6 +67,8 @@ bench: $(READY) ## Measure every network of the data folder (long) and the kerne
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers
 	$(BIN)/pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m benchmarks.whole_networks
+	SUBBYTE_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m benchmarks.whole_networks \
+	  --networks ResNet-18 --output benchmarks/results/whole_networks_avx2.json
 	$(BIN)/python -m benchmarks.tables
 
 docs: $(READY) ## Make the tables of the docs from the recorded results

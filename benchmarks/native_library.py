@@ -46,6 +46,8 @@ class _Output(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("scale", "bias", "residual")),
         ("residual_scale", ctypes.c_float),
         *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
+        ("inner_scale", ctypes.c_float),
+        ("inner_zero", ctypes.c_int32),
     )
 
 

@@ -21,7 +21,7 @@ from benchmarks.whole_page import whole_page
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "results" / "networks"
 STOCK = ROOT / "benchmarks" / "results" / "stock_int8.json"
-WHOLE = ROOT / "benchmarks" / "results" / "whole_networks.json"
+WHOLE = ("whole_networks.json", "whole_networks_avx2.json")
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
 NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
@@ -90,9 +90,10 @@ def pages() -> dict[Path, str]:
     kernels = ROOT / "docs" / "kernels.md"
     native = json.loads(NATIVE.read_text())
     whole = ROOT / "docs" / "results" / "whole_networks.md"
-    # A long measurement that not every checkout has made.
-    optional = {whole: whole_page(json.loads(WHOLE.read_text()))} if WHOLE.exists() else {}
-    return optional | {
+    results = ROOT / "benchmarks" / "results"
+    wholes = [json.loads((results / name).read_text()) for name in WHOLE]
+    return {
+        whole: whole_page(wholes),
         kernels: fill(kernels.read_text(), native_table(native), "native layers"),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),

@@ -14,7 +14,8 @@ int check_output(const subbyte_output *out) {
   if (out->scale == nullptr || out->bias == nullptr) {
     return fail(SUBBYTE_BAD_BUFFER, "output scale and bias: expected pointers, got null");
   }
-  for (const int32_t value : {out->residual_zero, out->zero, out->low, out->high}) {
+  for (const int32_t value : 
+       {out->residual_zero, out->zero, out->low, out->high, out->inner_zero}) {
     if (value < 0 || value > 255) {
       return fail(SUBBYTE_BAD_SHAPE, "output zero points and bounds: expected 0 to 255, got %d",
                   value);

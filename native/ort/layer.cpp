@@ -94,7 +94,8 @@ class Layer final : public Kernel {
     lower_ = padding == "SAME_LOWER";
   }
 
-  // y = sum * (unit * weight_scale * x_scale / y_scale) + bias / y_scale + r * r_scale / y_scale
+  // y = sum * (unit * weight_scale * x_scale / y_scale) + bias / y_scale; with a summand the
+  // same with m_scale in y_scale's place, rounded, * m_scale / y_scale + r * r_scale / y_scale
   void read_output(const KernelInfo &info, const std::vector<float> &scale) {
     size_t at = packed_count(kind_.method) + 1;
     const Tensor bias = info.constant(at++, "bias", Type::kFloat, {geometry_.outputs});
@@ -112,6 +113,10 @@ class Layer final : public Kernel {
       summand_ = at++;
       output_.residual_scale = info.scale(at++, "r_scale") / y_scale;
       output_.residual_zero = info.zero_point(at++, "r_zero");
+      const float m_scale = info.scale(at++, "m_scale");
+      output_.inner_scale = m_scale / y_scale;
+      output_.inner_zero = info.zero_point(at++, "m_zero");
+      y_scale = m_scale;
     }
     for (size_t o = 0; o < scale.size(); ++o) {
       scale_.push_back(weights_->unit() * scale[o] * x_scale / y_scale);

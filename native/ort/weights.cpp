@@ -11,6 +11,7 @@
 namespace subbyte::ort {
 namespace {
 
+constexpr char kTableShift[] = "table_shift";
 constexpr int kGainUnit = 64;   // of gain levels: 64 is 1
 constexpr int kLookupWords = 16;
 // Outputs of a group times word length: below this, building the tables costs what looking
@@ -130,23 +131,6 @@ std::unique_ptr<Weights> pack_int8(const Geometry &g, const std::vector<int8_t> 
       });
 }
 
-// The least shift at which no table entry can saturate, whatever x is.
-int safe_shift(const int8_t *words, int64_t count, int64_t length, int32_t zero) {
-  int64_t most = 0;
-  for (int64_t word = 0; word < count; ++word) {
-    int64_t up = 0, down = 0;
-    for (int64_t i = 0; i < length; ++i) {
-      const int64_t value = words[word * length + i];
-      up += value > 0 ? value * (255 - zero) : -value * zero;
-      down += value > 0 ? value * zero : -value * (255 - zero);
-    }
-    most = std::max({most, up, down});
-  }
-  int shift = 0;
-  while (shift < 8 && (most + (shift ? 1 << (shift - 1) : 0)) >> shift > 127) ++shift;
-  return shift;
-}
-
 struct Lookup {
   std::vector<uint8_t> codes, gain_codes;
   const int8_t *gains = nullptr;
@@ -155,10 +139,12 @@ struct Lookup {
   int64_t books = 1, words = 0, length = 0;
 };
 
-bool worth_lookup(const Shape &shape, const Lookup &lookup) {
+// Whether the file says so, and this kernel gains by it.
+bool looked_up(const KernelInfo &info, const Shape &shape, const Lookup &lookup) {
   const int64_t padded = (shape.code_groups + 3) / 4 * 4;
-  return lookup.words == kLookupWords && lookup.length <= 16 &&
-         shape.outputs / shape.groups * lookup.length >= kLookupWork && shape.taps <= kLookupTerms / padded;
+  const int64_t outputs = shape.outputs / shape.groups;
+  return info.has(kTableShift) && lookup.words == kLookupWords && lookup.length <= 16 &&
+         outputs * lookup.length >= kLookupWork && shape.taps <= kLookupTerms / padded;
 }
 
 std::unique_ptr<Weights> pack_lookup(const KernelInfo &info, const Geometry &g,
@@ -167,10 +153,7 @@ std::unique_ptr<Weights> pack_lookup(const KernelInfo &info, const Geometry &g,
   layer.word_length = lookup.length;
   layer.shared = lookup.books == 1;
   layer.gain_levels = static_cast<int32_t>(lookup.gain_levels);
-  layer.shift = info.has("table_shift")
-                    ? static_cast<int32_t>(info.integer("table_shift", 0, 8))
-                    : safe_shift(lookup.codebook, lookup.books * lookup.words, lookup.length,
-                                 g.input_zero);
+  layer.shift = static_cast<int32_t>(info.integer(kTableShift, 0, 8));
   layer.compact = g.pixels_are_rows && g.inputs * g.outputs >= kCompactWeights;
   const float unit = std::ldexp(lookup.gain_levels ? 1.0F / kGainUnit : 1.0F, layer.shift);
   return std::make_unique<Packed<LookupKernel>>(
@@ -259,7 +242,7 @@ Coded read_product(const KernelInfo &info, const Geometry &g, bool gain) {
   }
   Coded coded;
   coded.scale = read_scale(info, 3, shape.outputs);
-  coded.weights = worth_lookup(shape, lookup) ? pack_lookup(info, g, lookup)
+  coded.weights = looked_up(info, shape, lookup) ? pack_lookup(info, g, lookup)
                                               : pack_int8(g, decode(shape, lookup));
   return coded;
 }
@@ -277,7 +260,7 @@ std::unique_ptr<Weights> pack_pairs(const KernelInfo &info, const Geometry &g, S
   lookup.words = kLookupWords;
   lookup.length = 2;
   shape.code_groups = (shape.channels + 1) / 2;
-  if (!worth_lookup(shape, lookup)) return nullptr;
+  if (!looked_up(info, shape, lookup)) return nullptr;
   lookup.codes.reserve(static_cast<size_t>(shape.outputs * shape.taps * shape.code_groups));
   const uint8_t *code = codes.data();
   for (int64_t row = 0; row < shape.outputs * shape.taps; ++row, code += shape.channels) {

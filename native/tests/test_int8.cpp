@@ -116,7 +116,7 @@ void each_level(const Visit &visit) {
 }
 
 void check_case(const Case &c, size_t misalign, int64_t split) {
-  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0};
+  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0};
   const std::vector<int32_t> sums = expected(c);
   each_level([&](const int8::Level &level) {
     const std::vector<int32_t> got = compute<int32_t>(c, level, raw, misalign, split);
@@ -213,7 +213,7 @@ TEST(every_level_ends_as_the_reference_does) {
     std::vector<uint8_t> r(static_cast<size_t>(c.pixels()) * outputs);
     for (auto &v : r) v = static_cast<uint8_t>(pick(random, 0, 255));
     subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(), r.data(), 0.37F, 3,
-                             pick(random, 0, 255), 5, 250};
+                             pick(random, 0, 255), 5, 250, 0, 0};
     const auto bytes = compute<uint8_t>(c, int8::kReference, output);
     output.type = SUBBYTE_FLOAT;
     const auto floats = compute<float>(c, int8::kReference, output);
@@ -255,7 +255,11 @@ TEST(weights_of_another_layer_are_refused) {
   subbyte_int8 other = c.shape;
   other.input_zero = 7;
   int32_t y[64];
-  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0};
+  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0};
+  CHECK_EQUAL(int8::run(other, plan, packed.data(), c.x.data(), &raw, y, 0, 2, scratch.data()),
+              SUBBYTE_BAD_BUFFER);
+  other = c.shape;
+  other.dilations[1] = 2;
   CHECK_EQUAL(int8::run(other, plan, packed.data(), c.x.data(), &raw, y, 0, 2, scratch.data()),
               SUBBYTE_BAD_BUFFER);
 }

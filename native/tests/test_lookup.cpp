@@ -152,6 +152,8 @@ Epilogue random_epilogue(const Layer &layer, Random &random, int type) {
   e.output.type = type;
   e.output.residual_scale = 0.375F;
   e.output.residual_zero = 128 * pick(random, 0, 1);
+  e.output.inner_scale = static_cast<float>(pick(random, 0, 1)) * 0.7F;
+  e.output.inner_zero = pick(random, 0, 255);
   e.output.zero = 128 * pick(random, 0, 1);
   e.output.low = pick(random, 0, 1) * 100;
   e.output.high = 255 - pick(random, 0, 1) * 55;
@@ -164,6 +166,11 @@ float expected(const Layer &layer, const Epilogue &e, const std::vector<int32_t>
   volatile float v = static_cast<float>(sums[i]) * e.scale[o];
   v = v + e.bias[o];
   if (e.output.residual != nullptr) {
+    if (e.output.inner_scale != 0) {
+      const double inner = std::nearbyint(static_cast<double>(v));
+      const double low = -e.output.inner_zero, high = 255 - e.output.inner_zero;
+      v = static_cast<float>(std::min(std::max(inner, low), high)) * e.output.inner_scale;
+    }
     const volatile float r =
         static_cast<float>(e.residual[i] - e.output.residual_zero) * e.output.residual_scale;
     v = v + r;

@@ -86,7 +86,7 @@ TEST(pairs_with_every_kind_of_broadcasting) {
       const float product = a * b * (job.x.scale * job.r.scale / job.y.scale);
       expected.push_back(quantize(job.operation == SUBBYTE_MUL ? product : sum, job.y.zero));
     }
-    const int64_t rows = nhwc::rows_of(&job);
+    const int64_t rows = subbyte_pairwise_rows(&job);
     CHECK_EQUAL(rows, total / job.shape[job.rank - 1]);
     each_level([&](const nhwc::Level &level) {
       std::vector<uint8_t> y(static_cast<size_t>(total));
@@ -213,6 +213,13 @@ TEST(bad_jobs_are_refused) {
   subbyte_pairwise pair = {SUBBYTE_ADD, 1, {16}, {1}, {1}, {1, 0}, {1, 0}, {1, 0}};
   CHECK_EQUAL(subbyte_pairwise_run(&pair, x, x, y, 0, 1), SUBBYTE_OK);
   CHECK_EQUAL(subbyte_pairwise_run(&pair, x, x, y, 0, 2), SUBBYTE_BAD_SHAPE);
+  pair.x.scale = 1e38F;
+  pair.y.scale = 1e-38F;
+  CHECK_EQUAL(subbyte_pairwise_run(&pair, x, x, y, 0, 1), SUBBYTE_BAD_DATA);
+  pair.x.scale = pair.y.scale = 1;
+  pair.x_strides[0] = int64_t{1} << 46;
+  CHECK_EQUAL(subbyte_pairwise_rows(&pair), 0);
+  pair.x_strides[0] = 1;
   pair.rank = SUBBYTE_MAX_RANK + 1;
   CHECK_EQUAL(subbyte_pairwise_rows(&pair), 0);
   pair.rank = 1;
@@ -222,6 +229,12 @@ TEST(bad_jobs_are_refused) {
   subbyte_requantize move = {1, 16, 16, 16, {1, 0}, {1, 256}};
   CHECK_EQUAL(subbyte_requantize_run(&move, x, y), SUBBYTE_BAD_SHAPE);
   move.y.zero = 0;
+  move.x.scale = 1e38F;
+  move.y.scale = 1e-38F;
+  CHECK_EQUAL(subbyte_requantize_run(&move, x, y), SUBBYTE_BAD_DATA);
+  move.x.scale = move.y.scale = 1;
+  move.rows = int64_t{1} << 46;
+  CHECK_EQUAL(subbyte_requantize_run(&move, x, y), SUBBYTE_BAD_SHAPE);
   move.rows = -1;
   CHECK_EQUAL(subbyte_requantize_run(&move, x, y), SUBBYTE_BAD_SHAPE);
 }

@@ -130,6 +130,8 @@ TEST(finish) {
     output.residual = pick(random, 0, 1) == 0 ? nullptr : residual.data();
     output.residual_scale = 0.3F;
     output.residual_zero = pick(random, 0, 255);
+    output.inner_scale = static_cast<float>(pick(random, 0, 1)) * 0.7F;
+    output.inner_zero = pick(random, 0, 255);
     output.zero = pick(random, 0, 255);
     output.low = pick(random, 0, 100);
     output.high = pick(random, 100, 255);

@@ -124,12 +124,20 @@ def test_whole_page_measures_against_the_best_peers() -> None:
         "missing": [{"peer": "mnn", "reason": "why"}],
         "bytes": {"float": 4_000_000, "d=4": 125_000},
         "loading": {name: {"load_ms": 12.0, "peak_mb": 34.0} for name in ("float", "d=4")},
-        "engines": {"d=4": {"cosine": 0.99, "agreement": 99.5}},
+        "engines": {
+            "d=4": {
+                "cosine": 0.99,
+                "agreement": 99.5,
+                "native_top1": 90.1,
+                "portable_top1": 90.0,
+            }
+        },
     }
     record = {"networks": [network], "isa": "avx2", "packages": {"ncnn": "1"}}
-    page = whole_page(record | {"system": {"cpu": "A CPU"}})
+    page = whole_page([record | {"system": {"cpu": "A CPU"}}])
     assert "| d=4 | native | 4.00 (2.00x, 5.00x) |" in page
     assert "| float | onnxruntime-fp32 | 30.00 (0.27x, 0.67x) |" in page
-    assert "| d=4 | 0.12 | 12 | 34 | 0.9900 | 99.50 % |  |" in page
+    assert "| d=4 | 0.12 | 12 | 34 | 0.9900 | 99.50 % | 90.10 / 90.00 |" in page
     assert "Not measured: mnn: why." in page
-    assert "A CPU, kernels at level avx2, ncnn 1." in page
+    assert "## Net, level avx2" in page
+    assert "A CPU, ncnn 1." in page

@@ -82,11 +82,7 @@ def test_grouped_conv(name: str) -> None:
 @pytest.mark.parametrize("name", ["product", "8-bit"])
 def test_residual(name: str) -> None:
     node = conv(name, form="Add")
-    actual, expected = node.run(native=True), node.run(native=False)
-    # The function rounds before the sum as well; the kernel does not.
-    difference = np.abs(actual.astype(int) - expected.astype(int))
-    assert difference.max() <= 2
-    assert difference.mean() < 0.6
+    assert_close(node.run(native=True), node.run(native=False), share=0.05)
 
 
 @pytest.mark.parametrize("name", CODERS)
@@ -124,7 +120,7 @@ def test_rounded_tables_stay_close() -> None:
     node = conv("product")
     node.feeds["x"] = random_codes((2, 8, 7, 9), 0, 255, 5)
     node.constants["x_scale"] = np.asarray(0.01, np.float32)
-    del node.attributes["table_shift"]
+    node.attributes["table_shift"] = 8
     actual, expected = (node.run(native).astype(float) for native in (True, False))
     assert np.abs(actual - expected).mean() < 1.5
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.999

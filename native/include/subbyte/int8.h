@@ -26,7 +26,8 @@ SUBBYTE_API int64_t subbyte_int8_out_width(const subbyte_int8 *layer);
 SUBBYTE_API size_t subbyte_int8_packed_size(const subbyte_int8 *layer);
 SUBBYTE_API size_t subbyte_int8_scratch_size(const subbyte_int8 *layer);
 
-/* Pack weights int8 [outputs][taps][inputs / groups]. */
+/* Pack weights int8 [outputs][taps][inputs / groups]. As there, images, height, width, pads
+ * and strides may be others when they are run; dilations may not. */
 SUBBYTE_API int subbyte_int8_pack(const subbyte_int8 *layer, const int8_t *weights, void *packed);
 
 SUBBYTE_API int subbyte_int8_run(const subbyte_int8 *layer, const void *packed, const uint8_t *x,

@@ -78,6 +78,10 @@ typedef struct subbyte_lookup {
  *   SUBBYTE_UINT8: the same, rounded half to even, + zero, clamped to low .. high; the
  *                  caller has divided scale, bias and residual_scale by y's own scale
  *
+ * With a residual and an inner_scale that is not 0, what is added to the residual is a
+ * quantized value itself, q = clamp(round_half_even(sum * scale[o] + bias[o]), -inner_zero,
+ * 255 - inner_zero):  y = q * inner_scale + residual_scale * (r - residual_zero)
+ *
  * in float32, each operation rounded: the same on every level. y and r have the layout
  * [images][out_height][out_width][outputs] and any alignment. */
 enum { SUBBYTE_UINT8 = 0, SUBBYTE_FLOAT = 1, SUBBYTE_INT32 = 2 };
@@ -89,6 +93,8 @@ typedef struct subbyte_output {
   const uint8_t *residual; /* NULL or r */
   float residual_scale;
   int32_t residual_zero, zero, low, high; /* 0 to 255, low <= high */
+  float inner_scale;       /* 0: no rounding before the residual is added */
+  int32_t inner_zero;      /* 0 to 255 */
 } subbyte_output;
 
 /* Height and width of y, 0 if the layer is not valid. */

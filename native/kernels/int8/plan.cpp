@@ -106,8 +106,9 @@ int make_plan(const subbyte_int8 *layer, const Level *level, Plan *plan) {
 void fill_header(const subbyte_int8 &l, const Level &level, PackedHeader *header) {
   *header = PackedHeader{};
   std::strncpy(header->level, level.name, sizeof header->level - 1);
-  const int64_t fields[] = {l.inputs,     l.outputs,    l.groups,           l.kernel[0],
-                            l.kernel[1],  l.input_zero, int64_t{0x494e5438}};
+  // Of the dilation, whether it is 1: rows of the kernel are merged only then.
+  const int64_t fields[] = {l.inputs,     l.outputs,    l.groups,          l.kernel[0], l.kernel[1],
+                            l.input_zero, int64_t{l.dilations[1] == 1}, int64_t{0x494e5438}};
   static_assert(sizeof fields == sizeof header->fields, "the header holds these fields");
   std::memcpy(header->fields, fields, sizeof fields);
 }

@@ -35,7 +35,7 @@ struct Plan : Walk {
 // are refused.
 struct PackedHeader {
   char level[16];
-  int64_t fields[7];
+  int64_t fields[8];
 };
 
 // SUBBYTE_OK, or an error with last_error() set.

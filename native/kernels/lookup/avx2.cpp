@@ -233,6 +233,11 @@ __m256 dequantize(const Finish &job, const int32_t *acc, int64_t channel, int64_
   __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(load(acc)), _mm256_loadu_ps(out.scale + channel));
   v = _mm256_add_ps(v, _mm256_loadu_ps(out.bias + channel));
   if (out.residual == nullptr) return v;
+  if (out.inner_scale != 0) {
+    const auto low = static_cast<float>(-out.inner_zero);
+    v = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(low)), _mm256_set1_ps(low + 255));
+    v = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtps_epi32(v)), _mm256_set1_ps(out.inner_scale));
+  }
   const __m256i r = _mm256_cvtepu8_epi32(
       _mm_loadl_epi64(reinterpret_cast<const __m128i *>(out.residual + at)));
   const __m256i centred = _mm256_sub_epi32(r, _mm256_set1_epi32(out.residual_zero));

@@ -240,6 +240,7 @@ Accumulate choose_compact(bool gain, int blocks, int pixels) {
 // otherwise load it all again after each store.
 struct Constants {
   __m512 residual_scale, high;
+  __m512 inner_scale, inner_low, inner_high;
   __m512i residual_zero, zero, low;
   const uint8_t *residual;
 };
@@ -248,6 +249,9 @@ Constants constants(const Finish &job) {
   const subbyte_output &out = *job.output;
   return {_mm512_set1_ps(out.residual_scale),
           _mm512_set1_ps(static_cast<float>(out.high - out.zero)),
+          _mm512_set1_ps(out.inner_scale),
+          _mm512_set1_ps(static_cast<float>(-out.inner_zero)),
+          _mm512_set1_ps(static_cast<float>(255 - out.inner_zero)),
           _mm512_set1_epi32(out.residual_zero),
           _mm512_set1_epi16(static_cast<int16_t>(out.zero)),
           _mm512_set1_epi8(static_cast<char>(out.low)),
@@ -272,11 +276,24 @@ Channels load_channels(const Finish &job, int first) {
 }
 
 // sum * scale + bias (+ residual) of 16 channels of a pixel, the first at element `at` of y.
-template <bool kResidual>
+enum class Summand { kNone, kResidual, kInner };
+
+// What of `job` is added to its sums: nothing, the residual, or that to a rounded value.
+Summand summand(const Finish &job) {
+  if (job.output->residual == nullptr) return Summand::kNone;
+  return job.output->inner_scale != 0 ? Summand::kInner : Summand::kResidual;
+}
+
+template <Summand kSummand>
 __m512 dequantize(const Constants &c, const Channels &channels, const int32_t *acc, int64_t at) {
   __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(acc)), channels.scale);
   v = _mm512_add_ps(v, channels.bias);
-  if (kResidual) {
+  if (kSummand == Summand::kInner) {
+    // The bounds come first: vmaxps and vminps give their second operand if one is NaN.
+    v = _mm512_min_ps(_mm512_max_ps(v, c.inner_low), c.inner_high);
+    v = _mm512_mul_ps(_mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT), c.inner_scale);
+  }
+  if (kSummand != Summand::kNone) {
     const __m128i bytes = _mm_maskz_loadu_epi8(channels.mask, c.residual + at);
     const __m512i centred = _mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), c.residual_zero);
     v = _mm512_add_ps(v, _mm512_mul_ps(_mm512_cvtepi32_ps(centred), c.residual_scale));
@@ -299,7 +316,7 @@ __m512i quantize(const Constants &c, const __m512 v[kMaxBlocks]) {
 }
 
 // kWhole: all 64 channels of a tile exist, and masked stores of bytes are slow.
-template <bool kResidual, bool kWhole>
+template <Summand kSummand, bool kWhole>
 void finish_uint8(const Finish &job) {
   const Constants c = constants(job);
   Channels channels[kMaxBlocks];
@@ -314,7 +331,7 @@ void finish_uint8(const Finish &job) {
     __m512 v[kMaxBlocks];
     for (int b = 0; b < kMaxBlocks; ++b) {
       // Beyond the last channel this reads anything; the mask keeps it from y.
-      v[b] = dequantize<kResidual>(c, channels[b], acc + b * kLanes, at + b * kLanes);
+      v[b] = dequantize<kSummand>(c, channels[b], acc + b * kLanes, at + b * kLanes);
     }
     const __m512i bytes = quantize(c, v);
     if (kWhole) {
@@ -325,6 +342,7 @@ void finish_uint8(const Finish &job) {
   }
 }
 
+template <Summand kSummand>
 void finish_words(const Finish &job) {
   const Constants c = constants(job);
   for (int o = 0; o < job.channels; o += kLanes) {
@@ -338,20 +356,28 @@ void finish_words(const Finish &job) {
                                  _mm512_load_si512(acc));
         continue;
       }
-      const __m512 v = c.residual != nullptr ? dequantize<true>(c, channels, acc, at)
-                                             : dequantize<false>(c, channels, acc, at);
+      const __m512 v = dequantize<kSummand>(c, channels, acc, at);
       _mm512_mask_storeu_ps(static_cast<float *>(job.y) + at, channels.mask, v);
     }
   }
 }
 
+template <Summand kSummand>
+void finish_with(const Finish &job) {
+  if (job.output->type != SUBBYTE_UINT8) return finish_words<kSummand>(job);
+  if (job.channels == kMaxBlocks * kLanes) return finish_uint8<kSummand, true>(job);
+  finish_uint8<kSummand, false>(job);
+}
+
 void finish(const Finish &job) {
-  static constexpr void (*kBytes[2][2])(const Finish &) = {
-      {finish_uint8<false, false>, finish_uint8<false, true>},
-      {finish_uint8<true, false>, finish_uint8<true, true>}};
-  if (job.output->type != SUBBYTE_UINT8) return finish_words(job);
-  const bool whole = job.channels == kMaxBlocks * kLanes;
-  kBytes[job.output->residual != nullptr ? 1 : 0][whole ? 1 : 0](job);
+  switch (summand(job)) {
+    case Summand::kNone:
+      return finish_with<Summand::kNone>(job);
+    case Summand::kResidual:
+      return finish_with<Summand::kResidual>(job);
+    case Summand::kInner:
+      return finish_with<Summand::kInner>(job);
+  }
 }
 
 }  // namespace

@@ -68,6 +68,17 @@ Accumulate choose(bool gain, int, int pixels) {
   return kTiles[gain ? 1 : 0][pixels - 1];
 }
 
+// The value before the residual as a quantized one; rounding as in `quantize`.
+void round_inner(const subbyte_output &out, int channels, float *v) {
+  const float magic = 12582912.0F;
+  const auto low = static_cast<float>(-out.inner_zero), high = low + 255;
+  for (int o = 0; o < channels; ++o) {
+    float value = v[o] > low ? v[o] : low;
+    value = value < high ? value : high;
+    v[o] = ((value + magic) - magic) * out.inner_scale;
+  }
+}
+
 // sum * scale + bias (+ residual) of one pixel's channels.
 void dequantize(const Finish &job, int pixel, float *v) {
   const subbyte_output &out = *job.output;
@@ -78,6 +89,7 @@ void dequantize(const Finish &job, int pixel, float *v) {
     v[o] = product + bias[o];
   }
   if (out.residual == nullptr) return;
+  if (out.inner_scale != 0) round_inner(out, job.channels, v);
   const uint8_t *r = out.residual + job.y_offset + pixel * job.y_stride;
   for (int o = 0; o < job.channels; ++o) {
     const float product = static_cast<float>(r[o] - out.residual_zero) * out.residual_scale;

@@ -71,6 +71,12 @@ void finish(const Finish &job) {
       float v = static_cast<float>(sum) * out.scale[job.channel + o];
       v = v + out.bias[job.channel + o];
       if (out.residual != nullptr) {
+        if (out.inner_scale != 0) {
+          const auto inner = static_cast<float>(-out.inner_zero);
+          v = v > inner ? v : inner;
+          v = v < inner + 255 ? v : inner + 255;
+          v = round_even(v) * out.inner_scale;
+        }
         v = v + static_cast<float>(out.residual[at] - out.residual_zero) * out.residual_scale;
       }
       if (out.type == SUBBYTE_FLOAT) {

@@ -6,7 +6,10 @@
 namespace nhwc = subbyte::nhwc;
 using subbyte::check_pointer;
 
-int64_t subbyte_pairwise_rows(const subbyte_pairwise *job) { return nhwc::rows_of(job); }
+int64_t subbyte_pairwise_rows(const subbyte_pairwise *job) {
+  int64_t rows = 0;
+  return nhwc::count_rows(job, &rows) == SUBBYTE_OK ? rows : 0;
+}
 
 int subbyte_pairwise_run(const subbyte_pairwise *job, const uint8_t *x, const uint8_t *r,
                          uint8_t *y, int64_t row_begin, int64_t row_end) {

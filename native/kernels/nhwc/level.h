@@ -18,11 +18,12 @@ struct Row {
   uint8_t *y;
 };
 
-// One chunk of channels of a window: rows x columns pixels of x, at these distances.
+// One chunk of channels of `count` windows of one shape: rows x columns pixels of x, at these
+// distances; from window to window x and y move on by x_step and y_step.
 struct Window {
   const uint8_t *x;
-  ptrdiff_t row_stride, column_stride;
-  int64_t rows, columns;
+  ptrdiff_t row_stride, column_stride, x_step, y_step;
+  int64_t rows, columns, count;
   int channels;              // at most kChunk
   int32_t x_zero, y_zero;    // average
   float factor;

@@ -6,10 +6,8 @@
 
 namespace subbyte::nhwc {
 
-// The rows of a job, or 0 with last_error() set.
-int64_t rows_of(const subbyte_pairwise *job);
-
 // These return SUBBYTE_OK, or an error with last_error() set.
+int count_rows(const subbyte_pairwise *job, int64_t *rows);
 int run_pairwise(const Level &level, const subbyte_pairwise &job, const uint8_t *x,
                  const uint8_t *r, uint8_t *y, int64_t begin, int64_t end);
 int run_requantize(const subbyte_requantize &job, const uint8_t *x, uint8_t *y);

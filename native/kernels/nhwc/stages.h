@@ -42,41 +42,67 @@ void pairwise(const Row &job) {
   }
 }
 
-// kWhole: all kChunk channels, a number the compiler knows.
-template <bool kWhole>
+// kChannels: a number of channels that the compiler knows, or 0 for any.
+template <int kChannels>
 void max_of(const Window &job) {
-  const int channels = kWhole ? kChunk : job.channels;
-  uint8_t best[kChunk] = {};
-  for (int64_t row = 0; row < job.rows; ++row) {
-    for (int64_t column = 0; column < job.columns; ++column) {
-      const uint8_t *x = job.x + row * job.row_stride + column * job.column_stride;
-      for (int c = 0; c < channels; ++c) best[c] = x[c] > best[c] ? x[c] : best[c];
+  const int channels = kChannels > 0 ? kChannels : job.channels;
+  for (int64_t window = 0; window < job.count; ++window) {
+    const uint8_t *first = job.x + window * job.x_step;
+    uint8_t best[kChunk] = {};
+    for (int64_t row = 0; row < job.rows; ++row) {
+      const uint8_t *x = first + row * job.row_stride;
+      for (int64_t column = 0; column < job.columns; ++column, x += job.column_stride) {
+        for (int c = 0; c < channels; ++c) best[c] = x[c] > best[c] ? x[c] : best[c];
+      }
     }
+    uint8_t *y = job.y + window * job.y_step;
+    for (int c = 0; c < channels; ++c) y[c] = best[c];
   }
-  for (int c = 0; c < channels; ++c) job.y[c] = best[c];
 }
 
-template <bool kWhole>
+template <int kChannels>
 void average_of(const Window &job) {
-  const int channels = kWhole ? kChunk : job.channels;
-  int32_t sums[kChunk] = {};
-  for (int64_t row = 0; row < job.rows; ++row) {
-    for (int64_t column = 0; column < job.columns; ++column) {
-      const uint8_t *x = job.x + row * job.row_stride + column * job.column_stride;
-      for (int c = 0; c < channels; ++c) sums[c] += x[c] - job.x_zero;
+  const int channels = kChannels > 0 ? kChannels : job.channels;
+  for (int64_t window = 0; window < job.count; ++window) {
+    const uint8_t *first = job.x + window * job.x_step;
+    int32_t sums[kChunk] = {};
+    for (int64_t row = 0; row < job.rows; ++row) {
+      const uint8_t *x = first + row * job.row_stride;
+      for (int64_t column = 0; column < job.columns; ++column, x += job.column_stride) {
+        for (int c = 0; c < channels; ++c) sums[c] += x[c] - job.x_zero;
+      }
     }
-  }
-  for (int c = 0; c < channels; ++c) {
-    job.y[c] = quantize(static_cast<float>(sums[c]) * job.factor, job.y_zero);
+    uint8_t *y = job.y + window * job.y_step;
+    for (int c = 0; c < channels; ++c) {
+      y[c] = quantize(static_cast<float>(sums[c]) * job.factor, job.y_zero);
+    }
   }
 }
 
 void max_window(const Window &job) {
-  job.channels == kChunk ? max_of<true>(job) : max_of<false>(job);
+  switch (job.channels) {
+    case 64:
+      return max_of<64>(job);
+    case 32:
+      return max_of<32>(job);
+    case 16:
+      return max_of<16>(job);
+    default:
+      return max_of<0>(job);
+  }
 }
 
 void average_window(const Window &job) {
-  job.channels == kChunk ? average_of<true>(job) : average_of<false>(job);
+  switch (job.channels) {
+    case 64:
+      return average_of<64>(job);
+    case 32:
+      return average_of<32>(job);
+    case 16:
+      return average_of<16>(job);
+    default:
+      return average_of<0>(job);
+  }
 }
 
 }  // namespace

@@ -57,10 +57,10 @@ def command(
 
     The networks take turns, run by run, on the same random input, so that a busy machine
     disturbs all of them alike. **ratio** is the median over the rounds of a network's time
-    divided by the first network's time in the same round: below 1 is faster. **cosine** and
-    **top-1** (percent) say how closely the output follows the first network's on 8 random
-    inputs; a network with random weights decides by chance, a real one wants its own
-    samples: `subbyte eval`.
+    divided by the first network's time in the same round: below 1 is faster. With `--peers`,
+    **cosine** and **top1** (percent) say how closely each output follows the first network's
+    on 8 random inputs: a check that a runtime computes the same network, not of accuracy
+    (`subbyte eval` measures that, on real samples).
 
     Example:
 
@@ -84,7 +84,7 @@ def command(
             progress=lambda done, total: progress("Rounds", done, total, ""),
         )
     write_json(json, result)
-    formats = _FIGURES | (_CLOSENESS if len(result["models"]) > 1 else {})
+    formats = _FIGURES | (_CLOSENESS if peers else {})
     rows = [
         [row["model"], row["engine"], *(format(row[key], form) for key, form in formats.items())]
         for row in result["models"]

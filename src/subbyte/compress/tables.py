@@ -24,6 +24,9 @@ from subbyte.graph.quant import QuantParams
 from subbyte.methods import METHODS, CodedWeight, LookupTables
 
 MOST_SHIFT = 8
+# Multiply-adds of a layer on one sample, below which looking up saves less than ten
+# microseconds: such layers are multiplied, which is exact.
+LEAST_WORK = 3_000_000
 # What neighbouring pixels and taps lose by saturation, they lose together; what they lose by
 # rounding averages out. (Of 1, 4 and 16, this kept the most decisions of ResNet-20.)
 SATURATION = 16.0
@@ -41,13 +44,14 @@ def table_shifts(
     samples: Samples,
     device: torch.device,
 ) -> dict[str, int]:
-    """The best shift, 0 to 8, of every layer that can be looked up, by layer name.
+    """The best shift, 0 to 8, of every layer that should be looked up, by layer name.
 
     ``module`` holds the coded weights; ``params`` the quantization of each group of ``plan``.
     """
     tables = _tables(network, weights, plan, device)
     errors = {name: torch.zeros(MOST_SHIFT + 1, dtype=torch.float64) for name in tables}
     layers = {layer.name: layer for layer in network.layers if layer.name in tables}
+    work: dict[str, int] = {}
     few = samples.first(SAMPLES)
     for batch in few.batches(chunk_size(module, few, device)):
         environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
@@ -58,8 +62,12 @@ def table_shifts(
                 words, counts = tables[layer.name]
                 pixels = _pixels(layer, codes, words.shape[2])
                 errors[layer.name] += shift_errors(pixels, words, counts)
-            module.run(environment, number, number + 1)
-    return {name: int(error.argmin()) for name, error in errors.items()}
+            module.run(environment, number, number + 1, keep=step.outputs)
+            if layer is not None:
+                output = environment[layer.output]
+                work[layer.name] = output.numel() // len(output) * layer.shape.taps
+                work[layer.name] *= layer.shape.inputs
+    return {name: int(error.argmin()) for name, error in errors.items() if work[name] >= LEAST_WORK}
 
 
 def shift_errors(pixels: Tensor, words: Tensor, counts: Tensor) -> Tensor:

@@ -1,0 +1,110 @@
+"""The shift of look-up tables: least weighed error, and only for layers worth it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from subbyte.compress import tables
+from subbyte.compress.activations import quantize_activations
+from subbyte.compress.tables import MOST_SHIFT, SATURATION, shift_errors, table_shifts
+from subbyte.graph.layers import canonical, to_onnx_layout
+from subbyte.graph.module import GraphModule
+from subbyte.graph.read import prepare
+from subbyte.graph.topology import known
+from subbyte.methods import METHODS, CodedWeight, WeightShape, decode_weight
+from tests import tiny
+from tests.compress.nets import CPU, samples_for, silent, smooth_images
+from tests.graph.coding import code_product, code_scalar
+
+
+def by_definition(pixels: np.ndarray, words: np.ndarray, counts: np.ndarray) -> list[float]:
+    errors = []
+    for shift in range(MOST_SHIFT + 1):
+        half, total = (1 << shift) // 2, 0.0
+        for pixel in pixels:
+            for group in range(len(counts)):
+                book = words[group if len(words) > 1 else 0]
+                for word, count in zip(book, counts[group], strict=True):
+                    product = int((word * pixel[group]).sum())
+                    entry = (product + half) >> shift
+                    cut = min(max(entry, -128), 127)
+                    weight = 1.0 if cut == entry else SATURATION
+                    lost = (entry - cut if cut != entry else entry - product / (1 << shift)) * (
+                        1 << shift
+                    )
+                    total += int(count) * weight * lost**2
+        errors.append(total)
+    return errors
+
+
+@pytest.mark.parametrize("books", [1, 3])
+def test_errors_follow_their_definition(books: int) -> None:
+    rng = np.random.default_rng(books)
+    pixels = rng.integers(-100, 156, (5, 3, 4))
+    words = rng.integers(-31, 32, (books, 16, 4))
+    counts = rng.integers(0, 9, (3, 16))
+    found = shift_errors(*(torch.from_numpy(a).float() for a in (pixels, words, counts)))
+    np.testing.assert_allclose(found.numpy(), by_definition(pixels, words, counts), rtol=1e-4)
+
+
+def test_larger_inputs_ask_for_a_larger_shift() -> None:
+    rng = np.random.default_rng(0)
+    words = torch.from_numpy(rng.integers(-31, 32, (1, 16, 4))).float()
+    counts = torch.ones(2, 16)
+    best = [
+        int(shift_errors(torch.randn(200, 2, 4).abs() * size, words, counts).argmin())
+        for size in (1, 4, 16, 60)
+    ]
+    assert best == sorted(best)
+    assert best[0] < best[-1]
+
+
+@pytest.mark.parametrize("gain", [0, 3])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_words_and_how_often_they_are_chosen(gain: int, groups: int) -> None:
+    shape = WeightShape(12, 9, 7, groups)
+    coded = code_product(np.ones((12, 9, 7), np.float32), shape, gain)
+    found = METHODS["product"].tables(coded)
+    assert found is not None
+    assert found.words.shape == (2 * groups, 16, 4)
+    assert found.counts.shape == (2 * groups, 16)
+    assert (found.counts.sum(axis=1) == 12 // groups * 9).all()
+
+
+def test_pairs_of_two_bit_levels_are_words() -> None:
+    shape = WeightShape(6, 4, 5)
+    weight = np.random.default_rng(0).standard_normal((6, 4, 5)).astype(np.float32)
+    coded = code_scalar(weight, shape, 2)
+    found = METHODS["scalar"].tables(coded)
+    assert found is not None
+    assert METHODS["scalar"].tables(code_scalar(weight, shape, 4)) is None
+    levels = METHODS["scalar"].decode(coded).astype(int)
+    padded = np.pad(levels, [(0, 0), (0, 0), (0, 1)], constant_values=found.words[0, 0, 0])
+    for group in range(3):
+        pairs = padded[:, :, 2 * group : 2 * group + 2].reshape(-1, 2)
+        expected = [(pairs == word).all(axis=1).sum() for word in found.words[0]]
+        assert found.counts[group].tolist() == expected
+
+
+def test_layers_worth_it_get_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.classifier()
+    network = prepare(model, "tiny")
+    module = GraphModule(network).eval()
+    samples = samples_for(model, smooth_images(20, size=tiny.SIZE))
+    coded: dict[str, CodedWeight] = {}
+    for layer in network.layers:
+        weight = canonical(layer, np.asarray(known(layer.node.inputs[1]), np.float32))
+        bits = 8 if layer.shape.inputs < 4 else 2
+        coded[layer.weight] = code_scalar(weight, layer.shape, bits)
+        value = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
+        module.set_constant(layer.weight, torch.from_numpy(value.copy()))
+    plan, params = quantize_activations(network, module, samples, CPU, silent)
+    arguments = (network, module, coded, plan, params, samples, CPU)
+    assert table_shifts(*arguments) == {}
+    monkeypatch.setattr(tables, "LEAST_WORK", 0)
+    expected = {x.name for x in network.layers if x.shape.inputs >= 4}
+    found = table_shifts(*arguments)
+    assert set(found) == expected
+    assert all(0 <= shift <= MOST_SHIFT for shift in found.values())
