@@ -141,7 +141,7 @@ def composite_candidates(
     planes = options.planes or composite_form.MOST_PLANES
     finest = weight.flatten(1).abs().amax(1).clamp_min(1e-12) / ((1 << planes) - 1)
     low = float(finest.min())
-    high = max(4 * low, 5 * float(weight.square().mean().sqrt()))
+    high = max(4 * low, 3 * float(weight.square().mean().sqrt()))
     found = []
     for share in torch.linspace(0, 1, COMPOSITE_STEPS):
         scale = finest.clamp_min(low * (high / low) ** float(share))
