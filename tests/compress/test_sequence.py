@@ -17,11 +17,13 @@ from subbyte.compress.encode import encode_weight, relative_error
 from subbyte.compress.moments import Target
 from subbyte.compress.sequence import Encoded, positions_per_sample, residual_operand
 from subbyte.compress.store import ActivationStore
-from subbyte.errors import OutputError
+from subbyte.errors import OptionError, OutputError
 from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.read import prepare
+from subbyte.graph.topology import known
 from subbyte.methods import decode_weight
+from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from tests import tiny
@@ -131,6 +133,29 @@ def test_eight_bits_are_nearly_the_float_network(model: onnx.ModelProto, tmp_pat
     sequence, encoded, _ = encode(model, data, plan_of(model, EIGHT), tmp_path)
     assert relative(outputs(sequence.compressed, data), float_outputs(model, data)) < 1e-3
     assert max(encoded.losses.values()) < 1e-3
+
+
+def test_a_paper_procedure_sees_weights_only(tmp_path: Path) -> None:
+    """Neither the samples nor the layers before change a weight or a bias."""
+    model, other = chain(), smooth_images(20, channels=16, seed=5)
+    plan = plan_of(model, CompositeOptions(procedure="paper"))
+    _, one, network = encode(model, images(), plan, tmp_path / "a")
+    _, two, _ = encode(model, other, plan, tmp_path / "b")
+    assert same(one, two)
+    for layer in network.layers:
+        bias = known(layer.node.inputs[2])
+        np.testing.assert_array_equal(one.biases[layer.name].numpy(), bias)
+    corrected = plan_of(model, CompositeOptions())
+    assert not same(encode(model, images(), corrected, tmp_path / "c")[1], one)
+
+
+def test_a_layer_too_small_is_named(tmp_path: Path) -> None:
+    model = tiny.classifier()
+    plan = plan_of(model, EIGHT) | {
+        "head.weight": CompositeOptions(procedure="paper", bottleneck=0.01)
+    }
+    with pytest.raises(OptionError, match=r"too small for this bottleneck .* \[head\]"):
+        encode(model, smooth_images(20, size=6), plan, tmp_path)
 
 
 def test_losses_are_those_of_the_layers(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from subbyte.data import Samples
 from subbyte.errors import CalibrationError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.read import prepare
+from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.ternary.form import TernaryOptions
 from tests import tiny
@@ -129,6 +130,17 @@ def test_latent_factors_are_trained(make: MakeTuner) -> None:
     assert tuned.weights["conv2.weight"].method == "ternary"
     assert set(before) == {"latent_left", "latent_right", "log_d", "log_scale"}
     assert not any(torch.equal(value, before[name]) for name, value in module.named_parameters())
+
+
+def test_scales_of_planes_are_trained(make: MakeTuner) -> None:
+    tuner = make(20, plan=PLAN | {"conv2.weight": CompositeOptions(planes=2)})
+    before = tuner._encoded.weights["conv2.weight"]
+    harm = tuner._harm()
+    after = tuner.run().weights["conv2.weight"]
+    assert tuner._harm() < harm
+    assert (after.method, after.variant) == ("composite", before.variant)
+    changed = {name for name in before.inputs if (before.inputs[name] != after.inputs[name]).any()}
+    assert changed == {"scale"}
 
 
 def test_divergence_falls_on_all_samples(make: MakeTuner) -> None:

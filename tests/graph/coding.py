@@ -14,6 +14,8 @@ from subbyte.graph.network import Network
 from subbyte.graph.quant import QuantParams
 from subbyte.graph.topology import known
 from subbyte.methods import CodedWeight, WeightShape, decode_weight
+from subbyte.methods.composite import form as composite
+from subbyte.methods.composite import galois
 from subbyte.methods.product import form as product
 from subbyte.methods.scalar import form as scalar
 from subbyte.methods.ternary import form as ternary
@@ -54,10 +56,20 @@ def code_ternary(weight: np.ndarray, shape: WeightShape) -> CodedWeight:
     return ternary.pack(shape, left, d, right, scale.astype(np.float32))
 
 
+def code_composite(weight: np.ndarray, shape: WeightShape, factored: bool = False) -> CodedWeight:
+    """Round W[O, T, I] to 15 levels a side; ``factored``: the upper planes as factors."""
+    scale = np.maximum(np.abs(weight).max(axis=(1, 2)), 1e-6) / 15
+    levels = np.rint(weight / scale[:, None, None]).astype(np.int64)
+    planes = composite.planes_of(levels, composite.matrix_rows(shape))
+    factors = {b: galois.factorize(planes[b]) for b in (2, 3) if factored and planes[b].any()}
+    return composite.pack(shape, levels, scale.astype(np.float32), factors)
+
+
 def code_network(
     network: Network, method: str = "scalar", **options: int
 ) -> dict[str, CodedWeight]:
-    """Code every weight; ``method`` is ``scalar``, ``product``, ``gain`` or ``ternary``."""
+    """Code every weight; ``method`` is ``scalar``, ``product``, ``gain``, ``ternary``,
+    ``composite`` or ``factored``."""
     coded = {}
     for layer in network.layers:
         weight = canonical(layer, np.asarray(known(layer.node.inputs[1]), np.float32))
@@ -65,6 +77,8 @@ def code_network(
             coded[layer.weight] = code_scalar(weight, layer.shape, **options)
         elif method == "ternary":
             coded[layer.weight] = code_ternary(weight, layer.shape)
+        elif method in ("composite", "factored"):
+            coded[layer.weight] = code_composite(weight, layer.shape, method == "factored")
         else:
             gain = 3 if method == "gain" else 0
             coded[layer.weight] = code_product(weight, layer.shape, gain)

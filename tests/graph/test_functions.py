@@ -15,7 +15,7 @@ from subbyte.graph.body import DOMAIN
 from subbyte.graph.functions import layer_function, weight_functions
 from subbyte.graph.quant import QuantParams
 from subbyte.methods import METHODS, CodedWeight, WeightShape, decode_weight
-from tests.graph.coding import code_product, code_scalar, code_ternary, session
+from tests.graph.coding import code_composite, code_product, code_scalar, code_ternary, session
 
 OPSET = 18
 X, Y, R, M = (
@@ -33,6 +33,8 @@ def coded(method: str, shape: WeightShape) -> CodedWeight:
         return code_scalar(weight, shape, 4)
     if method == "ternary":
         return code_ternary(weight, shape)
+    if method in ("composite", "factored"):
+        return code_composite(weight, shape, factored=method == "factored")
     return code_product(weight, shape, gain=3 if method == "gain" else 0)
 
 
@@ -238,7 +240,7 @@ def test_float_transposed_conv(groups: int) -> None:
     ("method", "variant"), [(m.name, v) for m in METHODS.values() for v in m.variants]
 )
 def test_bodies_use_operators_of_set_18(method: str, variant: str) -> None:
-    weight = coded("gain" if variant == "Gain" else method, WeightShape(12, 9, 16))
+    weight = coded(variant.lower() or method, WeightShape(12, 9, 16))
     functions = weight_functions(method, variant, list(weight.inputs), OPSET)
     unpack = functions[-1]
     for op, form in itertools.product(("Conv", "Linear"), ("", "Float")):

@@ -50,7 +50,9 @@ def test_openvino_computes_the_plan(name: str, tmp_path: Path) -> None:
         assert np.abs(y - simulated).max() <= 2 * step + 1e-5
 
 
-@pytest.mark.parametrize("method", ["scalar", "product", "gain", "ternary"])
+@pytest.mark.parametrize(
+    "method", ["scalar", "product", "gain", "ternary", "composite", "factored"]
+)
 def test_openvino_unpacks_every_method(method: str, tmp_path: Path) -> None:
     """Float activations: nothing hides a wrong weight."""
     b = Builder(channels=10)

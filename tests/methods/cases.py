@@ -12,6 +12,9 @@ import numpy as np
 import torch
 
 from subbyte.methods import CodedWeight, WeightShape
+from subbyte.methods.composite import encode as composite_encode
+from subbyte.methods.composite import form as composite_form
+from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product import encode as product_encode
 from subbyte.methods.product import form as product_form
 from subbyte.methods.product.form import ProductOptions
@@ -25,11 +28,16 @@ from subbyte.methods.ternary.form import TernaryOptions, rank_of
 
 @dataclass(frozen=True)
 class Case:
-    """A form of a method: how to encode with it and what it should take."""
+    """A form of a method: how to encode with it and what it should take, or take at most.
+
+    ``weights_only``: a paper's procedure that does not look at the moments.
+    """
 
     name: str
     encode: Callable[[torch.Tensor, torch.Tensor, WeightShape, int], CodedWeight]
     stored_bytes: Callable[[WeightShape], int]
+    exact: bool = True
+    weights_only: bool = False
 
 
 def product(options: ProductOptions) -> Case:
@@ -65,6 +73,17 @@ def ternary(ratio: float) -> Case:
     )
 
 
+def composite(options: CompositeOptions, name: str) -> Case:
+    """A composite case."""
+    return Case(
+        f"composite-{name}",
+        lambda w, h, shape, seed: composite_encode.encode(w, h, shape, options, seed),
+        lambda shape: composite_form.most_bytes(shape, options),
+        exact=False,
+        weights_only=options.procedure == "paper",
+    )
+
+
 CASES = [
     product(ProductOptions(2)),
     product(ProductOptions(3, gain=1)),
@@ -83,6 +102,11 @@ CASES = [
     ternary(0.5),
     ternary(1),
     ternary(2),
+    composite(CompositeOptions(planes=1), "j1"),
+    composite(CompositeOptions(planes=3), "j3"),
+    composite(CompositeOptions(planes=6), "j6"),
+    composite(CompositeOptions(bits=6), "6-bits"),
+    composite(CompositeOptions(procedure="paper", planes=6, bottleneck=0.5), "paper"),
 ]
 
 SHAPES = [

@@ -74,7 +74,9 @@ def test_bytes_are_as_predicted_and_as_stored(case: Case) -> None:
         weight, moments = random_problem(shape)
         coded = case.encode(weight, moments, shape, 0)
         stored = sum(array.nbytes for array in coded.inputs.values()) + 4
-        assert coded.nbytes == stored == case.stored_bytes(shape)
+        predicted = case.stored_bytes(shape)
+        assert coded.nbytes == stored
+        assert stored == predicted if case.exact else stored <= predicted
 
 
 @every_case
@@ -120,7 +122,7 @@ def test_error_falls_as_bits_grow() -> None:
         coded = case.encode(weight, moments, shape, 0)
         error = relative_error(weight, decode_weight(coded), moments)
         found.append((case.name, coded.bits_per_weight, error))
-    for family in ("scalar", "product-d4-k16", "ternary"):
+    for family in ("scalar", "product-d4-k16", "ternary", "composite-j"):
         rows = sorted(
             (bits, error)
             for name, bits, error in found
@@ -137,7 +139,7 @@ def test_encoding_against_moments_beats_rounding() -> None:
     weight, moments = random_problem(shape)
     plain = torch.eye(moments.shape[1])[None]
     for case in CASES:
-        if case.name == "scalar-8":
+        if case.name == "scalar-8" or case.weights_only:
             continue
         aware = decode_weight(case.encode(weight, moments, shape, 0))
         blind = decode_weight(case.encode(weight, plain, shape, 0))

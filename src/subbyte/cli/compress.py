@@ -60,7 +60,7 @@ def command(
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
     method: Annotated[
-        Literal["product", "scalar", "ternary"],
+        Literal["product", "scalar", "ternary", "composite"],
         typer.Option(
             help="How weights are coded; `subbyte methods` explains.", rich_help_panel=_CODING
         ),
@@ -109,6 +109,32 @@ def command(
             metavar="R",
             help="ternary: R * min(outputs, inputs) terms a layer; without --bits 1, as in the "
             "paper.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    planes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="J",
+            help="composite: at most J bits of magnitude (1 to 6).",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    procedure: Annotated[
+        Literal["corrected", "paper"] | None,
+        typer.Option(
+            help="composite: corrected fits the samples, paper rounds the weights as CBDNet does.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    bottleneck: Annotated[
+        float | None,
+        typer.Option(
+            metavar="R",
+            help="composite, paper: rank over min(h, w) of the plane at the threshold.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -192,6 +218,9 @@ def command(
         gain=gain,
         rank=rank,
         rank_ratio=rank_ratio,
+        planes=planes,
+        procedure=procedure,
+        bottleneck=bottleneck,
         plan=plan,
         tune=tune,
         seed=seed,

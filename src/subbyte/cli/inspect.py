@@ -59,6 +59,8 @@ def command(
     )
     if result["operations"] is not None:
         _print_operations(result["operations"])
+    if result["planes"] is not None:
+        _print_planes(result["planes"])
 
 
 def _print_operations(operations: dict[str, Any]) -> None:
@@ -75,6 +77,24 @@ def _print_operations(operations: dict[str, Any]) -> None:
     columns: dict[str, Column] = {"layer": "text", "rank": "number"}
     columns |= dict.fromkeys(_KINDS, "number")
     print_table("Operations for one sample, as a matrix -> as ternary factors", columns, rows)
+
+
+def _print_planes(planes: dict[str, Any]) -> None:
+    """Composite layers: bits a weight as stored, as CBDNet counts them, and by entropy."""
+    total = {"name": "all composite layers", "planes": "", "factored": "", **planes["total"]}
+    kinds = ("stored_bits", "paper_bits", "entropy_bits")
+    rows = [
+        [
+            row["name"],
+            str(row["planes"]),
+            str(row["factored"]),
+            *(f"{row[kind]:.2f}" for kind in kinds),
+        ]
+        for row in [*planes["layers"], total]
+    ]
+    columns: dict[str, Column] = {"layer": "text"}
+    columns |= dict.fromkeys(("planes", "factored", "stored", "paper", "entropy"), "number")
+    print_table("Bits a weight: as stored, as the paper counts, by entropy", columns, rows)
 
 
 def _row(layer: dict[str, Any]) -> list[str]:

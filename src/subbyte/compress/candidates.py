@@ -13,6 +13,9 @@ from subbyte.compress.encode import LayerOptions, stored_bytes
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.statistics import BLOCK, LayerStatistics
 from subbyte.graph.network import Layer
+from subbyte.methods.composite import encode as composite_encode
+from subbyte.methods.composite import form as composite_form
+from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions
 from subbyte.methods.product.kmeans import entries_of, kmeans, nearest
 from subbyte.methods.scalar.form import BITS, ScalarOptions
@@ -30,6 +33,11 @@ OUTPUT_WEIGHT = 4.0
 DEFAULT_PRODUCT = ProductOptions(group=4, words=16, gain=3)
 DEFAULT_SCALAR = ScalarOptions(bits=4)
 DEFAULT_RANK_RATIO = 1.0
+# The paper: 5 to 8; of these what int8 allows.
+DEFAULT_PLANES = {None: 4, "corrected": 4, "paper": 6}
+COMPOSITE_STEPS = 24
+# Fitted levels take a little more than rounded ones; a layer never takes more than its limit.
+COMPOSITE_SPARE = 1.01
 RATIO_STEP = 1 / 8
 # Below it the factors lose most of a layer: more is gained by taking bits from the layers
 # that are kept at 8.
@@ -84,6 +92,8 @@ def layer_candidates(
     """All ways one layer may be coded, weight [O, T, I]."""
     if options.method == "ternary" and not keeps_eight_bits(layer):
         return ternary_candidates(layer, weight, data, options, seed)
+    if options.method == "composite" and not keeps_eight_bits(layer):
+        return composite_candidates(layer, weight, data, options)
     if options.method == "scalar" or keeps_eight_bits(layer):
         forms: list[ProductOptions | ScalarOptions] = [ScalarOptions(bits) for bits in BITS]
     else:
@@ -118,6 +128,33 @@ def ternary_candidates(
     eight = ScalarOptions(8)
     error = scalar_error(layer, weight, data, eight)
     harm = error / max(data.energy, 1e-30)
+    return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
+
+
+def composite_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
+) -> list[Candidate]:
+    """Limits in bits, each from a step of the layer: from the finest that the planes allow to
+    one at which few weights are left, with bytes and error of plain rounding; and 8 bits."""
+    shape = layer.shape
+    energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : shape.inputs]
+    planes = options.planes or composite_form.MOST_PLANES
+    finest = weight.flatten(1).abs().amax(1).clamp_min(1e-12) / ((1 << planes) - 1)
+    low = float(finest.min())
+    high = max(4 * low, 3 * float(weight.square().mean().sqrt()))
+    found = []
+    for share in torch.linspace(0, 1, COMPOSITE_STEPS):
+        scale = finest.clamp_min(low * (high / low) ** float(share))
+        levels = composite_encode.round_levels(weight, scale)
+        taken = composite_form.stored_bytes(levels, shape, {})
+        bits = min(composite_form.MOST_BITS, round(COMPOSITE_SPARE * 8 * taken / shape.count, 3))
+        form = CompositeOptions(planes, bits=bits)
+        error = weight - torch.from_numpy(levels).to(weight) * scale[:, None, None]
+        rows = error.reshape(shape.groups, -1, shape.taps, shape.inputs)
+        harm = float((rows.square() * energy[:, None, None]).sum()) / max(data.energy, 1e-30)
+        found.append(Candidate(form, stored_bytes(layer, form), harm))
+    eight = ScalarOptions(8)
+    harm = scalar_error(layer, weight, data, eight) / max(data.energy, 1e-30)
     return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
 
 

@@ -7,9 +7,13 @@ from torch import Tensor
 
 from subbyte.compress.device import few_threads
 from subbyte.compress.moments import Target
+from subbyte.errors import OptionError
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight, WeightShape, decode_weight
 from subbyte.methods.coded import rescale
+from subbyte.methods.composite import encode as composite_encode
+from subbyte.methods.composite import form as composite_form
+from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product import encode as product_encode
 from subbyte.methods.product import form as product_form
 from subbyte.methods.product.form import ProductOptions
@@ -20,7 +24,7 @@ from subbyte.methods.ternary import encode as ternary_encode
 from subbyte.methods.ternary import form as ternary_form
 from subbyte.methods.ternary.form import TernaryOptions
 
-LayerOptions = ProductOptions | ScalarOptions | TernaryOptions
+LayerOptions = ProductOptions | ScalarOptions | TernaryOptions | CompositeOptions
 
 
 LEAST_SPREAD = 1e-3
@@ -37,8 +41,13 @@ def encode_weight(
     """
     spread = _spread(target) if balanced else torch.ones_like(target.weight[:, 0, 0])
     weight = target.weight / spread[:, None, None]
-    with few_threads(target.moments.shape[1]):
-        coded = _encode(weight, target.moments, layer.shape, options, seed)
+    try:
+        with few_threads(target.moments.shape[1]):
+            coded = _encode(weight, target.moments, layer.shape, options, seed)
+    except OptionError as error:
+        raise OptionError(
+            error.what, where=layer.name, expected=error.expected, got=error.got
+        ) from error
     if balanced:
         coded = rescale(coded, spread.cpu().numpy())
     return coded, relative_error(target, coded)
@@ -51,7 +60,15 @@ def _encode(
         return product_encode.encode(weight, moments, shape, options, seed)
     if isinstance(options, TernaryOptions):
         return ternary_encode.encode(weight, moments, shape, options, seed)
+    if isinstance(options, CompositeOptions):
+        return composite_encode.encode(weight, moments, shape, options, seed)
     return scalar_encode.encode(weight, moments, shape, options, seed)
+
+
+def takes_float_weight(options: LayerOptions) -> bool:
+    """Whether the options name a paper's procedure that sees weights only: no corrected
+    target, no balancing, no new bias."""
+    return isinstance(options, CompositeOptions) and options.procedure == "paper"
 
 
 def _spread(target: Target) -> Tensor:
@@ -74,9 +91,11 @@ def relative_error(target: Target, coded: CodedWeight) -> float:
 
 
 def stored_bytes(layer: Layer, options: LayerOptions) -> int:
-    """Bytes the layer's weight will take."""
+    """Bytes the layer's weight will take, or at most will: a composite weight's planes differ."""
     if isinstance(options, ProductOptions):
         return product_form.stored_bytes(layer.shape, options)
     if isinstance(options, TernaryOptions):
         return ternary_form.stored_bytes(layer.shape, options)
+    if isinstance(options, CompositeOptions):
+        return composite_form.most_bytes(layer.shape, options)
     return scalar_form.stored_bytes(layer.shape, options)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from subbyte.errors import OptionError
+from subbyte.methods.composite.form import CompositeOptions, Procedure
 from subbyte.methods.product.form import GROUPS
 from subbyte.methods.ternary.form import MOST_RATIO
 
-METHOD_NAMES = ("product", "scalar", "ternary")
+METHOD_NAMES = ("product", "scalar", "ternary", "composite")
 LEAST_BITS = 0.1
 MOST_BITS = 8.0
 
@@ -21,17 +22,21 @@ class CompressOptions:
     budget. ``group``: channels a code; with ``bits`` the smallest group size that may be
     chosen. ``gain``: bits of gain a code (0 none, 1 sign). ``rank``: most terms of a ternary
     factorization; ``rank_ratio``: terms over min(outputs, inputs), 1 if neither this nor
-    ``bits`` is given. ``tune``: distillation steps.
+    ``bits`` is given. ``planes``: most bits of magnitude of a composite weight;
+    ``procedure`` and ``bottleneck``: `CompositeOptions`. ``tune``: distillation steps.
     ``work``: folder for the checkpoints of a run (kept); None: beside the output, removed
     when the run is done. ``inline``: write functions expanded into standard operators.
     """
 
-    method: Literal["product", "scalar", "ternary"] = "product"
+    method: Literal["product", "scalar", "ternary", "composite"] = "product"
     bits: float | None = None
     group: int | None = None
     gain: int | None = None
     rank: int | None = None
     rank_ratio: float | None = None
+    planes: int | None = None
+    procedure: Procedure | None = None
+    bottleneck: float | None = None
     plan: Path | None = None
     tune: int = 0
     seed: int = 0
@@ -74,6 +79,7 @@ class CompressOptions:
                 expected=f"above 0, at most {MOST_RATIO}",
                 got=self.rank_ratio,
             )
+        CompositeOptions(**self.composite())
         for name, value in (("--tune", self.tune), ("--seed", self.seed)):
             if value < 0:
                 raise OptionError(f"{name} out of range", expected="0 or more", got=value)
@@ -84,13 +90,25 @@ class CompressOptions:
             ("--gain", self.gain, "product"),
             ("--rank", self.rank, "ternary"),
             ("--rank-ratio", self.rank_ratio, "ternary"),
+            ("--planes", self.planes, "composite"),
+            ("--procedure", self.procedure, "composite"),
+            ("--bottleneck", self.bottleneck, "composite"),
         )
         for name, value, method in own:
             if value is not None and self.method != method:
                 raise OptionError(f"{name} belongs to --method {method}", got=self.method)
         if self.bits is not None and self.rank_ratio is not None:
             raise OptionError("--bits and --rank-ratio exclude each other")
+        if self.bits is not None and self.procedure == "paper":
+            raise OptionError("--bits and --procedure paper exclude each other")
+        if self.bottleneck is not None and self.procedure != "paper":
+            raise OptionError("--bottleneck belongs to --procedure paper", got=self.procedure)
         if self.plan is not None:
             for name, given in (("--bits", self.bits), *(option[:2] for option in own)):
                 if given is not None:
                     raise OptionError(f"--plan and {name} exclude each other")
+
+    def composite(self) -> dict[str, Any]:
+        """What is given of `CompositeOptions`."""
+        given = {name: getattr(self, name) for name in ("planes", "procedure", "bottleneck")}
+        return {name: value for name, value in given.items() if value is not None}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from subbyte.compress.candidates import (
+    DEFAULT_PLANES,
     DEFAULT_PRODUCT,
     DEFAULT_RANK_RATIO,
     DEFAULT_SCALAR,
@@ -26,6 +27,7 @@ from subbyte.errors import BudgetError
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.ternary.form import TernaryOptions, rank_of
 
@@ -54,6 +56,10 @@ def _default(layer: Layer, options: CompressOptions) -> LayerOptions:
     if options.method == "ternary":
         ratio = options.rank_ratio or DEFAULT_RANK_RATIO
         return TernaryOptions(rank_of(layer.shape, ratio, options.rank))
+    if options.method == "composite":
+        return CompositeOptions(
+            **{"planes": DEFAULT_PLANES[options.procedure]} | options.composite()
+        )
     group = options.group or DEFAULT_PRODUCT.group
     gain = DEFAULT_PRODUCT.gain if options.gain is None else options.gain
     return ProductOptions(group, DEFAULT_PRODUCT.words, gain)

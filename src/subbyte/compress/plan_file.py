@@ -10,6 +10,7 @@ from typing import Any
 from subbyte.compress.encode import LayerOptions
 from subbyte.errors import OptionError
 from subbyte.graph.network import Layer, Network
+from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions, check_rank
@@ -23,11 +24,13 @@ _KEYS: Mapping[str, Mapping[str, type]] = {
     "product": {"group": int, "words": int, "gain": int, "shared": bool},
     "scalar": {"bits": int},
     "ternary": {"rank": int},
+    "composite": {"planes": int, "procedure": str, "bits": float, "bottleneck": float},
 }
 _MAKE: Mapping[str, Callable[..., LayerOptions]] = {
     "product": ProductOptions,
     "scalar": ScalarOptions,
     "ternary": TernaryOptions,
+    "composite": CompositeOptions,
 }
 
 
@@ -94,6 +97,8 @@ def _layer_options(table: Any, where: str, layer: Layer) -> LayerOptions:
     for key, value in values.items():
         if key not in keys:
             raise OptionError(f"plan: unknown option {key}", where=where, expected=", ".join(keys))
+        if keys[key] is float and type(value) is int:
+            continue
         if type(value) is not keys[key]:
             raise OptionError(
                 f"plan: {key} has the wrong type",
@@ -131,6 +136,14 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
             ]
         elif isinstance(options, TernaryOptions):
             lines += ['method = "ternary"', f"rank = {options.rank}"]
+        elif isinstance(options, CompositeOptions):
+            lines += [
+                'method = "composite"',
+                f"planes = {options.planes}",
+                f'procedure = "{options.procedure}"',
+                f"bits = {float(options.bits)!r}",
+                f"bottleneck = {float(options.bottleneck)!r}",
+            ]
         else:
             lines += ['method = "scalar"', f"bits = {options.bits}"]
         lines.append("")

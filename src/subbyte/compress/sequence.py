@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from subbyte.compress.checkpoint import Checkpoints
-from subbyte.compress.encode import LayerOptions, encode_weight
-from subbyte.compress.moments import Moments, damping_of
+from subbyte.compress.encode import LayerOptions, encode_weight, takes_float_weight
+from subbyte.compress.moments import Moments, Target, damping_of
 from subbyte.compress.patches import input_rows, output_rows, position_count
 from subbyte.compress.store import ActivationStore, Environment
 from subbyte.data import Samples
@@ -164,19 +164,23 @@ class Sequence:
     def _encode(self, layer: Layer, number: int, moments: Moments) -> None:
         weight = canonical(layer, self._float.constant(layer.weight))
         bias = self._bias(layer)
+        options = self._plan[layer.weight]
         if layer.weight in self._done.weights:
             coded, loss = self._done.weights[layer.weight], self._done.losses[layer.weight]
         else:
             target = moments.target(weight)
+            if takes_float_weight(options):
+                target = Target(weight, target.moments)
             coded, loss = encode_weight(
                 layer,
                 target,
-                self._plan[layer.weight],
+                options,
                 seed=self._seed * 1009 + number,
-                balanced=layer.weight in self._outputs,
+                balanced=layer.weight in self._outputs and not takes_float_weight(options),
             )
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
-        bias = moments.bias(weight, decoded, bias)
+        if not takes_float_weight(options):
+            bias = moments.bias(weight, decoded, bias)
         extra = {"bias": bias.cpu().numpy(), "loss": np.array(loss)}
         self._checkpoints.save_weight(f"layer-{number}", coded, extra)
         self._apply(layer, coded, bias, loss)
@@ -184,7 +188,7 @@ class Sequence:
     def _bias(self, layer: Layer) -> Tensor:
         if layer.bias is None:
             return torch.zeros(layer.shape.outputs, device=self._device)
-        return self._float.constant(layer.bias)
+        return self._float.constant(layer.bias).detach()
 
     def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)

@@ -24,7 +24,7 @@ from subbyte.data import Samples
 from subbyte.graph.layers import canonical, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import CodedWeight
+from subbyte.methods import METHODS, CodedWeight
 from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.scalar.trainable import ScalarWeight
 from subbyte.methods.ternary.trainable import TernaryWeight
@@ -103,7 +103,7 @@ class Tuner:
                 original = self._teacher.constant(weight).detach()
                 part = TernaryWeight(coded, canonical(self._layers[weight], original))
             else:
-                part = ScalarWeight(coded)
+                part = ScalarWeight(coded, METHODS[coded.method].decode(coded))
             sources[weight] = _Source(self._layers[weight], part.to(self._device))
             self._module.replace(weight, sources[weight])
         return sources

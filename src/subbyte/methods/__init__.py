@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from subbyte.methods import product, scalar, ternary
+from subbyte.methods import composite, product, scalar, ternary
 from subbyte.methods.coded import CodedWeight, LookupTables, WeightShape
+from subbyte.methods.composite import form as composite_form
 from subbyte.methods.product import form as product_form
 from subbyte.methods.scalar import form as scalar_form
 from subbyte.methods.ternary import form as ternary_form
@@ -90,6 +91,22 @@ METHODS: Mapping[str, Method] = {
         scale=ternary_form.scale,
         weight_nodes=ternary_form.weight_nodes,
         summary=(ternary.__doc__ or "").splitlines()[0],
+    ),
+    "composite": Method(
+        name="composite",
+        paper="CBDNet (Qiaoben et al., AAAI 2019, arXiv 1811.06668)",
+        becomes="sign and up to 6 bits of magnitude, each bit plane coded by itself",
+        bits="1-7",
+        options={
+            "planes": "J, bits of magnitude: 1 to 6",
+            "procedure": "corrected: fitted to the samples; paper: the weight itself rounded",
+            "bottleneck": "paper: rank over min(h, w) that sets the threshold; above 0, to 1",
+        },
+        variants=("", composite_form.FACTORED),
+        decode=composite_form.decode,
+        scale=composite_form.scale,
+        weight_nodes=composite_form.weight_nodes,
+        summary=(composite.__doc__ or "").splitlines()[0],
     ),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from subbyte.report.layers import StoredLayer, find_layers
 from subbyte.report.operations import count_operations
+from subbyte.report.planes import count_planes
 from subbyte.report.stored import StoredModel, read_stored
 
 
@@ -22,7 +23,8 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         codebooks, signs, gains, scales, padding), ``layers`` (one row per stored weight:
         name, op, method, shape, bits_per_weight, bytes, activations, reason) and ``parts``:
         bytes of weights, biases, other tensors and graph, which add up to file_bytes.
-        ``operations``: `count_operations`, None without ternary layers.
+        ``operations``: `count_operations`, None without ternary layers; ``planes``:
+        `count_planes`, None without composite layers.
 
     Raises:
         ModelFileError: unreadable, truncated or not ONNX.
@@ -47,6 +49,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         "layers": [_row(model, layer) for layer in layers],
         "parts": parts,
         "operations": count_operations(model, Path(path)),
+        "planes": count_planes(model, Path(path)),
     }
 
 

@@ -28,7 +28,7 @@ def count_operations(model: StoredModel, where: Path) -> dict[str, Any] | None:
         dense on both sides. A layer whose output size the file leaves open is counted for
         one position, ``positions`` being None.
     """
-    nodes = list(_coded_nodes(model.proto))
+    nodes = list(coded_nodes(model.proto))
     if not any(node.op_type.startswith("Ternary") for node, _ in nodes):
         return None
     shapes = _value_shapes(model.proto)
@@ -58,7 +58,8 @@ def _counts(now: cost.Operations, dense: cost.Operations) -> dict[str, int]:
     }
 
 
-def _coded_nodes(proto: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, dict[str, Any]]]:
+def coded_nodes(proto: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, dict[str, Any]]]:
+    """The nodes of coded layers, with their attributes."""
     for node in proto.graph.node:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if node.domain == DOMAIN and "weight_shape" in attributes:

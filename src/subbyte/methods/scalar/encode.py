@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from subbyte.methods.coded import CodedWeight, WeightShape
 from subbyte.methods.scalar import form
+from subbyte.methods.scalar.descent import GridState, descend
 from subbyte.methods.scalar.form import Grid, ScalarOptions
 
-ROUNDS = 3
-SWEEPS = 2
-PANEL = 128
 STEP_CANDIDATES = 40
 PAIR_LIMIT = 127
 
@@ -44,51 +40,24 @@ def encode(
     )
 
 
-@dataclass
-class _GridState:
-    """target, levels [O, n]; moments [n, n]; scale [O]; levels lie on low, low + step .. high."""
-
-    target: Tensor
-    moments: Tensor
-    scale: Tensor
-    levels: Tensor
-    step: int
-    low: int
-    high: int
-
-    def snap(self, value: Tensor) -> Tensor:
-        """The grid level nearest to ``value``."""
-        index = ((value - self.low) / self.step).round()
-        return (index * self.step + self.low).clamp(self.low, self.high)
-
-    def loss(self) -> float:
-        """tr(E H E^T)."""
-        error = self.target - self.levels * self.scale[:, None]
-        return float(((error @ self.moments) * error).sum())
-
-
 def _encode_grid(
     target: Tensor, moments: Tensor, shape: WeightShape, bits: int, grid: Grid
-) -> list[_GridState]:
+) -> list[GridState]:
     per_group = shape.outputs // shape.groups
     states = []
     for p in range(shape.groups):
         rows = target[p * per_group : (p + 1) * per_group].reshape(per_group, -1)
         state = _start(rows, moments[p], bits, grid)
-        _sequential_pass(state)
-        for _ in range(ROUNDS):
-            _fit_scale(state)
-            _sweep(state)
-        _fit_scale(state)
+        descend(state)
         states.append(state)
     return states
 
 
-def _start(target: Tensor, moments: Tensor, bits: int, grid: Grid) -> _GridState:
+def _start(target: Tensor, moments: Tensor, bits: int, grid: Grid) -> GridState:
     """Per-channel scale from `STEP_CANDIDATES` shares of the largest weight, by diag(H)."""
     step, low = form.grid_map(bits, grid)
     high = low + step * ((1 << bits) - 1)
-    state = _GridState(
+    state = GridState(
         target, moments, target.new_ones(len(target)), torch.zeros_like(target), step, low, high
     )
     largest = target.abs().amax(1).clamp_min(1e-12) / max(-low, high)
@@ -101,52 +70,6 @@ def _start(target: Tensor, moments: Tensor, bits: int, grid: Grid) -> _GridState
         state.scale = torch.where(cost < best, scale, state.scale)
         best = torch.minimum(cost, best)
     return state
-
-
-def _sequential_pass(state: _GridState) -> None:
-    """GPTQ's pass, column by column, passed on between panels by one matrix product."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(state.moments))
-    upper = torch.linalg.cholesky(inverse, upper=True)
-    work, total = state.target.clone(), state.target.shape[1]
-    for first in range(0, total, PANEL):
-        last = min(first + PANEL, total)
-        errors = torch.zeros_like(work[:, first:last])
-        for column in range(first, last):
-            level = state.snap(work[:, column] / state.scale)
-            state.levels[:, column] = level
-            error = (work[:, column] - level * state.scale) / upper[column, column]
-            errors[:, column - first] = error
-            work[:, column + 1 : last] -= error[:, None] * upper[column, column + 1 : last]
-        work[:, last:] -= errors @ upper[first:last, last:]
-
-
-def _sweep(state: _GridState) -> None:
-    """Coordinate descent over single weights, `SWEEPS` times."""
-    scale = state.scale[:, None]
-    residual = (state.target - state.levels * scale) @ state.moments
-    total = state.target.shape[1]
-    for _ in range(SWEEPS):
-        for first in range(0, total, PANEL):
-            last = min(first + PANEL, total)
-            local = residual[:, first:last].clone()
-            change = torch.zeros_like(local)
-            for column in range(first, last):
-                row = state.moments[column]
-                wanted = local[:, column - first] / (row[column] * state.scale)
-                old = state.levels[:, column]
-                new = state.snap(old + wanted)
-                delta = (new - old) * state.scale
-                state.levels[:, column] = new
-                change[:, column - first] = delta
-                local[:, column - first + 1 :] -= delta[:, None] * row[column + 1 : last]
-            residual -= change @ state.moments[first:last]
-
-
-def _fit_scale(state: _GridState) -> None:
-    weighted = state.levels @ state.moments
-    energy = (weighted * state.levels).sum(1)
-    found = (weighted * state.target).sum(1) / energy.clamp_min(1e-30)
-    state.scale = torch.where(energy > 0, found, state.scale).clamp_min(1e-12)
 
 
 def _encode_rounded(target: Tensor, shape: WeightShape) -> CodedWeight:
