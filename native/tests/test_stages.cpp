@@ -138,7 +138,7 @@ TEST(finish) {
     std::vector<uint8_t> expected;
     for (const Level *level : here()) {
       std::vector<uint8_t> y(count * 4);
-      level->finish({&output, sums, blocks * kLanes, pixels, channels, 0, 0, channels, y.data()});
+      level->finish({&output, sums, false, blocks * kLanes, pixels, channels, 0, 0, channels, y.data()});
       if (expected.empty()) expected = y;
       CHECK(y == expected);
     }
