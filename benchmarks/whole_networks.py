@@ -134,7 +134,11 @@ def measure(name: str, settings: Settings, folder: Path) -> dict[str, Any]:
         "network": name,
         "bytes": {label: path.stat().st_size for label, path in paths.items()},
         "latency": latency,
-        "missing": result["missing"],
+        # Without the folders of this machine.
+        "missing": [
+            side | {"reason": side["reason"].replace(str(original), original.name)}
+            for side in result["missing"]
+        ],
         "loading": {
             label: probes(path, "portable" if label == "float" else "native")
             for label, path in paths.items()
