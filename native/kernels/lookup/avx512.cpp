@@ -157,8 +157,8 @@ Accumulate choose_tile(int blocks, int pixels) {
   return kTiles[blocks - 1][pixels - 1];
 }
 
-Accumulate choose(bool gain, int blocks, int pixels) {
-  return gain ? choose_tile<true>(blocks, pixels) : choose_tile<false>(blocks, pixels);
+Accumulate choose(Gain gain, int blocks, int pixels) {
+  return gain != kNoGain ? choose_tile<true>(blocks, pixels) : choose_tile<false>(blocks, pixels);
 }
 
 // Codes (and gains) of two vectors in one load: memory is the limit, not the look-up.
@@ -231,8 +231,8 @@ Accumulate choose_compact_tile(int blocks, int pixels) {
   return kTiles[blocks - 1][pixels - 1];
 }
 
-Accumulate choose_compact(bool gain, int blocks, int pixels) {
-  return gain ? choose_compact_tile<true>(blocks, pixels)
+Accumulate choose_compact(Gain gain, int blocks, int pixels) {
+  return gain != kNoGain ? choose_compact_tile<true>(blocks, pixels)
               : choose_compact_tile<false>(blocks, pixels);
 }
 
@@ -391,6 +391,7 @@ extern const Level kAvx512 = {
     supported,
     4,
     4,
+    0,
     {{8, 8, 6, 6}, {8, 8, 6, 5}},
     {false, true},
     table_lane,

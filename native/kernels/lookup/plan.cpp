@@ -56,7 +56,8 @@ int set_weights(const subbyte_lookup &l, Plan *p) {
   p->sums = p->start + aligned(l.groups * static_cast<int64_t>(p->start_step));
   p->sums_step = static_cast<size_t>(p->lane_blocks * kLanes) * sizeof(int32_t);
   p->gain_levels = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
-  p->codes = p->gain_levels + (p->compact ? aligned(kCompactGains) : 0);
+  p->gain_unit = p->gain_levels + (p->compact ? aligned(kCompactGains) : 0);
+  p->codes = p->gain_unit + aligned(sizeof(int32_t));
   p->codes_step = static_cast<size_t>(p->lane_blocks * p->taps * p->vectors * kVectorBytes) /
                   (p->compact ? 2 : 1);
   const size_t all_codes = static_cast<size_t>(l.groups) * p->codes_step;

@@ -21,6 +21,7 @@ struct Plan : Walk {
   size_t codebook, codebook_step, start, start_step, sums, sums_step;
   size_t codes, gains, codes_step;
   size_t gain_levels;            // compact
+  size_t gain_unit;              // int32, 0 unless kSmallGain
   size_t packed_size;
   // Offsets into the scratch buffer.
   size_t tap_offsets, staging, acc, tables, scratch_size;
