@@ -305,7 +305,6 @@ extern const Level kAvx2 = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

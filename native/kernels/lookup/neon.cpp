@@ -176,7 +176,6 @@ extern const Level kNeon = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

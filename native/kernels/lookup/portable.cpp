@@ -150,7 +150,6 @@ extern const Level kPortable = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

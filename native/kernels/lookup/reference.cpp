@@ -110,7 +110,6 @@ extern const Level kReference = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup
