@@ -393,7 +393,6 @@ extern const Level kAvx2 = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

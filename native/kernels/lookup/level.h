@@ -19,8 +19,6 @@ constexpr int kLanes = 16;         // outputs side by side in the layout of code
 constexpr int kVectorGroups = 4;   // codes of one output side by side
 constexpr int kVectorBytes = kLanes * kVectorGroups;
 constexpr int kMaxPixels = 8;      // of one tile
-constexpr int kCompactPixels = 4;  // of one tile of compact weights
-constexpr int kCompactGains = 16;  // the most gain levels of compact weights
 constexpr int kMaxBlocks = 4;      // of kLanes outputs, of one tile
 
 // Stage 1: tables [pixel][vector][kVectorBytes] of `count` pixels; entry of word c:
@@ -49,7 +47,6 @@ struct Tile {
   int64_t taps, vectors;
   const uint8_t *codes;           // [tap][vector][block][kVectorBytes]
   const int8_t *gains;            // the same
-  const int8_t *gain_levels;      // compact: [kCompactGains]
   int32_t gain_unit;              // kSmallGain: the sums of gain * entry are multiplied by it
   const int32_t *start;           // [block][kLanes]
   int32_t *acc;                   // aligned to 64 bytes
@@ -86,10 +83,6 @@ struct Level {
   void (*build)(const TableJob &);
   Accumulate (*accumulate)(Gain gain, int blocks, int pixels);
   void (*finish)(const Finish &);
-  // nullptr, or the same for compact weights, up to kCompactPixels pixels. Two vectors share
-  // kVectorBytes: of the first, bits 0, 1, 4 and 5 of its code bytes, as they are; of the
-  // second the same, two bits higher. Gains: the level's number, of the second four bits higher.
-  Accumulate (*accumulate_compact)(Gain gain, int blocks, int pixels);
 };
 
 extern const Level kReference;

@@ -177,7 +177,6 @@ extern const Level kNeon = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

@@ -151,7 +151,6 @@ extern const Level kPortable = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

@@ -111,7 +111,6 @@ extern const Level kReference = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup
