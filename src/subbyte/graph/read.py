@@ -22,6 +22,7 @@ from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.inputs import parse_model
 from subbyte.graph.network import Network
 from subbyte.graph.ops import OPERATORS, build_kernel, unsupported
+from subbyte.graph.ops.binary import TRAINED
 from subbyte.graph.ops.node import node_form
 from subbyte.graph.prepare import prepare_graph
 from subbyte.graph.prepare_weights import check_finite
@@ -82,10 +83,10 @@ def _first_line(error: BaseException) -> str:
 
 def _check_header(model: onnx.ModelProto, where: str) -> int:
     """Raise for a compressed model and for operator sets out of range; return the standard one."""
-    domains = {node.domain for node in model.graph.node}
-    domains |= {function.domain for function in model.functions}
+    coded = {node.domain for node in model.graph.node if node.op_type not in TRAINED}
+    coded |= {function.domain for function in model.functions}
     inlined = any(entry.key == FORMAT_KEY for entry in model.metadata_props)
-    if DOMAIN in domains or inlined:
+    if DOMAIN in coded or inlined:
         raise AlreadyCompressedError(
             "the model already holds subbyte layers", where=where, expected="a float model"
         )
