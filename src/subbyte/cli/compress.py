@@ -143,8 +143,7 @@ def command(
         int | None,
         typer.Option(
             metavar="K",
-            help="binary: inputs become the sum of K scaled sign tensors (1 to 8); 2 if not "
-            "given.",
+            help="binary: inputs become the sum of K scaled sign tensors (1 to 8); 2 if not given.",
             rich_help_panel=_CODING,
             show_default=False,
         ),

@@ -73,8 +73,9 @@ def _encode(
 def takes_float_weight(options: LayerOptions) -> bool:
     """Whether the options name a paper's procedure that sees weights only: no corrected
     target, no balancing, no new bias."""
-    with_procedures = isinstance(options, CompositeOptions | BinaryOptions)
-    return with_procedures and options.procedure == "paper"
+    if not isinstance(options, CompositeOptions | BinaryOptions):
+        return False
+    return options.procedure == "paper"
 
 
 def _spread(target: Target) -> Tensor:

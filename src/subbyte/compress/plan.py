@@ -138,9 +138,7 @@ def _plan_for_bits(
     progress("plan", len(layers), len(layers), "")
     budget = _budget(layers, options)
     kept = kept_at_eight_bits(network, layers, options)
-    precise = {
-        weight: [c for c in choices[weight] if c.options == EIGHT_BITS] for weight in kept
-    }
+    precise = {weight: [c for c in choices[weight] if c.options == EIGHT_BITS] for weight in kept}
     if _least(choices | precise) <= budget:
         choices |= precise
     _check_reach(choices, layers, options)

@@ -62,6 +62,7 @@ def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Netw
     ``where`` (by default ``name``) is what errors call the model; ``model`` is not changed.
     """
     where = where or name
+    model = _without_trained_functions(model)
     opset = _check_header(model, where)
     if model.functions:
         model = _inline(model, where)
@@ -74,6 +75,19 @@ def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Netw
         graph_model = _to_ir(_convert(model, opset, where), where)
     _check_operator_forms(graph_model)
     return prepare_graph(graph_model, name)
+
+
+def _without_trained_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model``, or a copy in which the nodes of layers trained binary stand for themselves."""
+    trained = [f for f in model.functions if f.domain == DOMAIN and f.name in TRAINED]
+    if not trained:
+        return model
+    kept = [function for function in model.functions if function not in trained]
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    del copied.functions[:]
+    copied.functions.extend(kept)
+    return copied
 
 
 def _first_line(error: BaseException) -> str:

@@ -91,7 +91,7 @@ def binary_conv(
     def part(x: Tensor, w: Tensor) -> Tensor:
         """[N, L, O] of a few images."""
         taps, inputs = w.shape[2] * w.shape[3], w.shape[1]
-        columns = F.unfold(pad_spatial(x, pads), w.shape[2:], dilations, 0, strides)
+        columns = F.unfold(pad_spatial(x, pads), w.shape[2:], tuple(dilations), 0, tuple(strides))
         fields = columns.unflatten(1, (groups, inputs, taps)).permute(0, 1, 4, 3, 2)
         scales = None
         if binarisation.scales == "image":
