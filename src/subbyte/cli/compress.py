@@ -60,7 +60,7 @@ def command(
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
     method: Annotated[
-        Literal["product", "scalar", "ternary", "composite"],
+        Literal["product", "scalar", "ternary", "composite", "binary"],
         typer.Option(
             help="How weights are coded; `subbyte methods` explains.", rich_help_panel=_CODING
         ),
@@ -125,7 +125,7 @@ def command(
     procedure: Annotated[
         Literal["corrected", "paper"] | None,
         typer.Option(
-            help="composite: corrected fits the samples, paper rounds the weights as CBDNet does.",
+            help="composite, binary: corrected fits the samples, paper codes the weights alone.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -135,6 +135,23 @@ def command(
         typer.Option(
             metavar="R",
             help="composite, paper: rank over min(h, w) of the plane at the threshold.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    order: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="binary: inputs become the sum of K scaled sign tensors (1 to 8); 2 if not given.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    scales: Annotated[
+        Literal["column", "pixel", "image"] | None,
+        typer.Option(
+            help="binary: what shares the scales of an input; column, as in HORQ, if not given.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -221,6 +238,8 @@ def command(
         planes=planes,
         procedure=procedure,
         bottleneck=bottleneck,
+        order=order,
+        scales=scales,
         plan=plan,
         tune=tune,
         seed=seed,

@@ -10,6 +10,9 @@ from subbyte.compress.moments import Target
 from subbyte.errors import OptionError
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight, WeightShape, decode_weight
+from subbyte.methods.binary import encode as binary_encode
+from subbyte.methods.binary import form as binary_form
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.coded import rescale
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
@@ -24,7 +27,7 @@ from subbyte.methods.ternary import encode as ternary_encode
 from subbyte.methods.ternary import form as ternary_form
 from subbyte.methods.ternary.form import TernaryOptions
 
-LayerOptions = ProductOptions | ScalarOptions | TernaryOptions | CompositeOptions
+LayerOptions = ProductOptions | ScalarOptions | TernaryOptions | CompositeOptions | BinaryOptions
 
 
 LEAST_SPREAD = 1e-3
@@ -62,13 +65,17 @@ def _encode(
         return ternary_encode.encode(weight, moments, shape, options, seed)
     if isinstance(options, CompositeOptions):
         return composite_encode.encode(weight, moments, shape, options, seed)
+    if isinstance(options, BinaryOptions):
+        return binary_encode.encode(weight, moments, shape, options, seed)
     return scalar_encode.encode(weight, moments, shape, options, seed)
 
 
 def takes_float_weight(options: LayerOptions) -> bool:
     """Whether the options name a paper's procedure that sees weights only: no corrected
     target, no balancing, no new bias."""
-    return isinstance(options, CompositeOptions) and options.procedure == "paper"
+    if not isinstance(options, CompositeOptions | BinaryOptions):
+        return False
+    return options.procedure == "paper"
 
 
 def _spread(target: Target) -> Tensor:
@@ -98,4 +105,6 @@ def stored_bytes(layer: Layer, options: LayerOptions) -> int:
         return ternary_form.stored_bytes(layer.shape, options)
     if isinstance(options, CompositeOptions):
         return composite_form.most_bytes(layer.shape, options)
+    if isinstance(options, BinaryOptions):
+        return binary_form.stored_bytes(layer.shape, options)
     return scalar_form.stored_bytes(layer.shape, options)

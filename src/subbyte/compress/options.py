@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from subbyte.errors import OptionError
+from subbyte.methods.binary.form import BinaryOptions, Scales
 from subbyte.methods.composite.form import CompositeOptions, Procedure
 from subbyte.methods.product.form import GROUPS
 from subbyte.methods.ternary.form import MOST_RATIO
 
-METHOD_NAMES = ("product", "scalar", "ternary", "composite")
+METHOD_NAMES = ("product", "scalar", "ternary", "composite", "binary")
 LEAST_BITS = 0.1
 MOST_BITS = 8.0
 
@@ -23,12 +24,13 @@ class CompressOptions:
     chosen. ``gain``: bits of gain a code (0 none, 1 sign). ``rank``: most terms of a ternary
     factorization; ``rank_ratio``: terms over min(outputs, inputs), 1 if neither this nor
     ``bits`` is given. ``planes``: most bits of magnitude of a composite weight;
-    ``procedure`` and ``bottleneck``: `CompositeOptions`. ``tune``: distillation steps.
+    ``procedure`` and ``bottleneck``: `CompositeOptions`. ``order``, ``scales`` and
+    ``procedure``: `BinaryOptions`. ``tune``: distillation steps.
     ``work``: folder for the checkpoints of a run (kept); None: beside the output, removed
     when the run is done. ``inline``: write functions expanded into standard operators.
     """
 
-    method: Literal["product", "scalar", "ternary", "composite"] = "product"
+    method: Literal["product", "scalar", "ternary", "composite", "binary"] = "product"
     bits: float | None = None
     group: int | None = None
     gain: int | None = None
@@ -37,6 +39,8 @@ class CompressOptions:
     planes: int | None = None
     procedure: Procedure | None = None
     bottleneck: float | None = None
+    order: int | None = None
+    scales: Scales | None = None
     plan: Path | None = None
     tune: int = 0
     seed: int = 0
@@ -80,23 +84,28 @@ class CompressOptions:
                 got=self.rank_ratio,
             )
         CompositeOptions(**self.composite())
+        BinaryOptions(**self.binary())
         for name, value in (("--tune", self.tune), ("--seed", self.seed)):
             if value < 0:
                 raise OptionError(f"{name} out of range", expected="0 or more", got=value)
 
     def _check_combinations(self) -> None:
-        own = (
-            ("--group", self.group, "product"),
-            ("--gain", self.gain, "product"),
-            ("--rank", self.rank, "ternary"),
-            ("--rank-ratio", self.rank_ratio, "ternary"),
-            ("--planes", self.planes, "composite"),
-            ("--procedure", self.procedure, "composite"),
-            ("--bottleneck", self.bottleneck, "composite"),
+        own: tuple[tuple[str, object, tuple[str, ...]], ...] = (
+            ("--group", self.group, ("product",)),
+            ("--gain", self.gain, ("product",)),
+            ("--rank", self.rank, ("ternary",)),
+            ("--rank-ratio", self.rank_ratio, ("ternary",)),
+            ("--planes", self.planes, ("composite",)),
+            ("--procedure", self.procedure, ("composite", "binary")),
+            ("--bottleneck", self.bottleneck, ("composite",)),
+            ("--order", self.order, ("binary",)),
+            ("--scales", self.scales, ("binary",)),
         )
-        for name, value, method in own:
-            if value is not None and self.method != method:
-                raise OptionError(f"{name} belongs to --method {method}", got=self.method)
+        for name, value, methods in own:
+            if value is not None and self.method not in methods:
+                raise OptionError(
+                    f"{name} belongs to --method {' or '.join(methods)}", got=self.method
+                )
         if self.bits is not None and self.rank_ratio is not None:
             raise OptionError("--bits and --rank-ratio exclude each other")
         if self.bits is not None and self.procedure == "paper":
@@ -107,6 +116,11 @@ class CompressOptions:
             for name, given in (("--bits", self.bits), *(option[:2] for option in own)):
                 if given is not None:
                     raise OptionError(f"--plan and {name} exclude each other")
+
+    def binary(self) -> dict[str, Any]:
+        """What is given of `BinaryOptions`."""
+        given = {name: getattr(self, name) for name in ("order", "scales", "procedure")}
+        return {name: value for name, value in given.items() if value is not None}
 
     def composite(self) -> dict[str, Any]:
         """What is given of `CompositeOptions`."""

@@ -13,17 +13,25 @@ from subbyte.compress.candidates import (
     DEFAULT_SCALAR,
     Candidate,
     balanced,
+    binary_options,
     keeps_eight_bits,
     layer_candidates,
+    may_be_binary,
 )
 from subbyte.compress.device import few_threads
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
+from subbyte.compress.plan_file import (
+    EIGHT_BITS,
+    Plan,
+    planned_layers,
+    read_plan,
+    trained_options,
+)
 from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
 from subbyte.data import Samples
-from subbyte.errors import BudgetError
+from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
@@ -43,14 +51,48 @@ def make_plan(
     layers = planned_layers(network)
     if options.plan is not None:
         return read_plan(options.plan, layers)
+    _check_trained(layers, options)
     if options.bits is None:
-        return {layer.weight: _default(layer, options) for layer in layers}
+        kept = kept_at_eight_bits(network, layers, options)
+        return {layer.weight: _default(layer, options, kept) for layer in layers}
     return _plan_for_bits(network, layers, samples, options, device, progress)
 
 
-def _default(layer: Layer, options: CompressOptions) -> LayerOptions:
-    if keeps_eight_bits(layer):
+def kept_at_eight_bits(
+    network: Network, layers: list[Layer], options: CompressOptions
+) -> frozenset[str]:
+    """Weights that go below 8 bits only where a budget is out of reach otherwise.
+
+    With ``binary`` also the output layers, layers of which no binary form is known, and all
+    layers that were not trained binary in a network where others were.
+    """
+    kept = {layer.weight for layer in layers if keeps_eight_bits(layer)}
+    if options.method == "binary":
+        trained = any(layer.binarisation for layer in layers)
+        kept |= output_layers(network)
+        kept |= {layer.weight for layer in layers if trained or not may_be_binary(layer)}
+    return frozenset(kept - {layer.weight for layer in layers if layer.binarisation})
+
+
+def _check_trained(layers: list[Layer], options: CompressOptions) -> None:
+    """Raise `OptionError` where another method is asked for than the network was trained for."""
+    trained = next((layer for layer in layers if layer.binarisation), None)
+    if trained is not None and options.method != "binary":
+        raise OptionError(
+            "the network has layers that were trained binary",
+            where=trained.name,
+            expected="--method binary",
+            got=options.method,
+        )
+
+
+def _default(layer: Layer, options: CompressOptions, kept: frozenset[str]) -> LayerOptions:
+    if layer.binarisation is not None:
+        return trained_options(layer.binarisation)
+    if layer.weight in kept:
         return EIGHT_BITS
+    if options.method == "binary":
+        return binary_options(layer, options)
     if options.method == "scalar":
         return DEFAULT_SCALAR
     if options.method == "ternary":
@@ -95,11 +137,8 @@ def _plan_for_bits(
         choices[layer.weight] = found
     progress("plan", len(layers), len(layers), "")
     budget = _budget(layers, options)
-    precise = {
-        layer.weight: [c for c in choices[layer.weight] if c.options == EIGHT_BITS]
-        for layer in layers
-        if keeps_eight_bits(layer)
-    }
+    kept = kept_at_eight_bits(network, layers, options)
+    precise = {weight: [c for c in choices[weight] if c.options == EIGHT_BITS] for weight in kept}
     if _least(choices | precise) <= budget:
         choices |= precise
     _check_reach(choices, layers, options)

@@ -24,7 +24,8 @@ from subbyte.data import Samples
 from subbyte.graph.layers import canonical, output_layers, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import CodedWeight, decode_weight
+from subbyte.methods import Binarisation, CodedWeight, binarisation_of, decode_weight
+from subbyte.methods.binary.residual import binarise_fields, scales_of
 
 POSITIONS = 128
 LEAST_ROWS = 16384
@@ -143,7 +144,8 @@ class Sequence:
             positions = torch.arange(count).expand(len(value), count)
         positions = positions.to(self._device)
         size = tuple(output.shape[2:])
-        rows = input_rows(layer, value, positions, size).flatten(0, 1)
+        rows = input_rows(layer, value, positions, size)
+        rows = self._as_read(layer, value, rows).flatten(0, 1)
         if layer.op == "ConvTranspose":
             targets = input_rows(layer, ours[layer.input], positions, size).flatten(2)
         else:
@@ -151,6 +153,18 @@ class Sequence:
             index = positions[:, :, None].expand(-1, -1, layer.shape.outputs)
             targets = output_rows(layer, target).gather(1, index)
         moments.add(rows, targets.flatten(0, 1))
+
+    def _as_read(self, layer: Layer, value: Tensor, rows: Tensor) -> Tensor:
+        """Rows [N, S, groups, T * I] of the layer's input ``value`` as its weight meets them."""
+        options = self._plan[layer.weight]
+        if not isinstance(options, Binarisation):
+            return rows
+        scales = None
+        if options.scales == "image":
+            images = value.reshape(len(value), 1, layer.shape.groups, 1, -1)
+            scales = scales_of(images, options.order, (-1,))
+        fields = rows.unflatten(3, (layer.shape.taps, layer.shape.inputs))
+        return binarise_fields(fields, options, scales).flatten(3)
 
     def _residual(self, layer: Layer, ours: Environment, coded: Environment) -> Tensor | float:
         """Float minus compressed value of the other side of the Add that ``layer`` feeds."""
@@ -194,6 +208,9 @@ class Sequence:
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
         self.compressed.set_constant(layer.weight, to_onnx_layout(layer, decoded))
         self.compressed.set_bias(layer.name, bias.to(self._device))
+        binarisation = binarisation_of(coded)
+        if binarisation is not None:
+            self.compressed.binarise(layer, binarisation)
         self._done.weights[layer.weight] = coded
         self._done.biases[layer.name] = bias.cpu()
         self._done.losses[layer.weight] = float(np.asarray(loss))
