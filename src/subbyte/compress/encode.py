@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -28,6 +31,11 @@ LayerOptions = ProductOptions | ScalarOptions | TernaryOptions | CompositeOption
 
 
 LEAST_SPREAD = 1e-3
+
+Fit = Literal["corrected", "responses", "weights"]
+"""What a layer is fitted to: ``corrected`` (ours), W* with a new bias, shortcuts made good
+and outputs balanced; ``responses``, W* alone, the bias kept (Q-CNN's error correction);
+``weights``, the float weight itself, the bias kept."""
 
 
 def encode_weight(
@@ -65,10 +73,21 @@ def _encode(
     return scalar_encode.encode(weight, moments, shape, options, seed)
 
 
-def takes_float_weight(options: LayerOptions) -> bool:
-    """Whether the options name a paper's procedure that sees weights only: no corrected
-    target, no balancing, no new bias."""
-    return isinstance(options, CompositeOptions) and options.procedure == "paper"
+def fit_of(options: LayerOptions, published: bool) -> Fit:
+    """What a layer of these options is fitted to; ``published``: in a plan that names a
+    paper's procedure, in which layers kept at 8 bits are rounded and no more."""
+    if isinstance(options, ProductOptions | CompositeOptions) and options.procedure != "corrected":
+        q_cnn = isinstance(options, ProductOptions) and options.procedure == "paper"
+        return "responses" if q_cnn else "weights"
+    return "weights" if published and isinstance(options, ScalarOptions) else "corrected"
+
+
+def names_procedure(plan: Iterable[LayerOptions]) -> bool:
+    """Whether a layer is coded by a paper's own procedure."""
+    return any(
+        isinstance(options, ProductOptions | CompositeOptions) and options.procedure != "corrected"
+        for options in plan
+    )
 
 
 def _spread(target: Target) -> Tensor:

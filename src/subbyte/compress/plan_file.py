@@ -21,7 +21,7 @@ Plan = dict[str, LayerOptions]
 EIGHT_BITS = ScalarOptions(8)
 
 _KEYS: Mapping[str, Mapping[str, type]] = {
-    "product": {"group": int, "words": int, "gain": int, "shared": bool},
+    "product": {"group": int, "words": int, "gain": int, "shared": bool, "procedure": str},
     "scalar": {"bits": int},
     "ternary": {"rank": int},
     "composite": {"planes": int, "procedure": str, "bits": float, "bottleneck": float},
@@ -133,6 +133,7 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
                 f"words = {options.words}",
                 f"gain = {options.gain}",
                 f"shared = {shared}",
+                f'procedure = "{options.procedure}"',
             ]
         elif isinstance(options, TernaryOptions):
             lines += ['method = "ternary"', f"rank = {options.rank}"]
