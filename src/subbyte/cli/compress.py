@@ -79,8 +79,17 @@ def command(
         int | None,
         typer.Option(
             metavar="D",
-            help="product: input channels per code (2, 3, 4, 6 or 8); with --bits the fewest "
+            help="product: input channels per code (1, 2, 3, 4, 6 or 8); with --bits the fewest "
             "allowed.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    words: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="product: at most K words a codebook (16, 32, 64, 128 or 256); 16 if not given.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -123,9 +132,10 @@ def command(
         ),
     ] = None,
     procedure: Annotated[
-        Literal["corrected", "paper"] | None,
+        Literal["corrected", "paper", "paper-plain"] | None,
         typer.Option(
-            help="composite, binary: corrected fits the samples, paper codes the weights alone.",
+            help="product, composite, binary: corrected fits the samples our way; paper does as "
+            "the paper does. product, paper-plain: Q-CNN without its error correction.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -176,6 +186,16 @@ def command(
             rich_help_panel=_CODING,
         ),
     ] = 0,
+    tune_linear: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Train the linear layers once the convolutions are coded, and code them then; "
+            "200 steps with product's procedures paper and paper-plain.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
     inline: Annotated[
         bool,
         typer.Option(
@@ -232,6 +252,7 @@ def command(
         method=method,
         bits=bits,
         group=group,
+        words=words,
         gain=gain,
         rank=rank,
         rank_ratio=rank_ratio,
@@ -242,6 +263,7 @@ def command(
         scales=scales,
         plan=plan,
         tune=tune,
+        tune_linear=tune_linear,
         seed=seed,
         device=device,
         work=work,

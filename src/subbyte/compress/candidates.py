@@ -19,7 +19,7 @@ from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions
+from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions, most_words, sub_columns
 from subbyte.methods.product.kmeans import entries_of, kmeans, nearest
 from subbyte.methods.scalar.form import BITS, ScalarOptions
 from subbyte.methods.ternary.decomposition import decompose
@@ -62,23 +62,27 @@ class Candidate:
 
 def keeps_eight_bits(layer: Layer) -> bool:
     """Depthwise layers, tiny ones, and those that read three or four input channels."""
+    return too_small(layer) or layer.shape.inputs <= FEW_CHANNELS
+
+
+def too_small(layer: Layer) -> bool:
+    """Depthwise layers and tiny ones."""
     shape = layer.shape
-    return (
-        layer.depthwise
-        or shape.count < TINY_WEIGHTS
-        or shape.inputs * shape.taps < TINY_INPUTS
-        or shape.inputs <= FEW_CHANNELS
-    )
+    return layer.depthwise or shape.count < TINY_WEIGHTS or shape.inputs * shape.taps < TINY_INPUTS
 
 
 def product_forms(layer: Layer, options: CompressOptions) -> list[ProductOptions]:
-    """All product forms the options allow for this layer."""
+    """All product forms the options allow for this layer.
+
+    Of ``options.words``, as many as the layer's sub-columns fill.
+    """
     least = options.group or min(GROUPS)
+    words = min(options.words or DEFAULT_PRODUCT.words, most_words(sub_columns(layer.shape)))
     gains = range(5) if options.gain is None else (options.gain,)
     sharings = (False, True) if layer.shape.groups == 1 else (False,)
     return [
-        ProductOptions(group, 16, gain, shared)
-        for group in GROUPS
+        ProductOptions(group, words, gain, shared)
+        for group in sorted({least, *GROUPS})
         if least <= group <= layer.shape.inputs or group == least
         for gain in gains
         for shared in sharings

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -31,6 +34,11 @@ LayerOptions = ProductOptions | ScalarOptions | TernaryOptions | CompositeOption
 
 
 LEAST_SPREAD = 1e-3
+
+Fit = Literal["corrected", "responses", "weights"]
+"""What a layer is fitted to: ``corrected`` (ours), W* with a new bias, shortcuts made good
+and outputs balanced; ``responses``, W* alone, the bias kept (Q-CNN's error correction);
+``weights``, the float weight itself, the bias kept."""
 
 
 def encode_weight(
@@ -70,12 +78,25 @@ def _encode(
     return scalar_encode.encode(weight, moments, shape, options, seed)
 
 
-def takes_float_weight(options: LayerOptions) -> bool:
-    """Whether the options name a paper's procedure that sees weights only: no corrected
-    target, no balancing, no new bias."""
-    if not isinstance(options, CompositeOptions | BinaryOptions):
-        return False
-    return options.procedure == "paper"
+_Published = ProductOptions | CompositeOptions | BinaryOptions
+
+
+def fit_of(options: LayerOptions, published: bool) -> Fit:
+    """What a layer of these options is fitted to; ``published``: in a plan that names a
+    paper's procedure, in which layers kept at 8 bits are rounded and no more."""
+    if isinstance(options, _Published) and options.procedure != "corrected":
+        q_cnn = isinstance(options, ProductOptions) and options.procedure == "paper"
+        return "responses" if q_cnn else "weights"
+    return "weights" if published and isinstance(options, ScalarOptions) else "corrected"
+
+
+def names_procedure(plan: Iterable[LayerOptions]) -> bool:
+    """Whether a layer is coded by a paper's own procedure for weights that were not trained
+    for it (binary ones may have been: the layers between are fitted as ever then)."""
+    return any(
+        isinstance(options, ProductOptions | CompositeOptions) and options.procedure != "corrected"
+        for options in plan
+    )
 
 
 def _spread(target: Target) -> Tensor:

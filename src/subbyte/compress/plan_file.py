@@ -24,7 +24,7 @@ Plan = dict[str, LayerOptions]
 EIGHT_BITS = ScalarOptions(8)
 
 _KEYS: Mapping[str, Mapping[str, type]] = {
-    "product": {"group": int, "words": int, "gain": int, "shared": bool},
+    "product": {"group": int, "words": int, "gain": int, "shared": bool, "procedure": str},
     "scalar": {"bits": int},
     "ternary": {"rank": int},
     "binary": {"order": int, "scales": str, "procedure": str},
@@ -177,6 +177,7 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
                 f"words = {options.words}",
                 f"gain = {options.gain}",
                 f"shared = {shared}",
+                f'procedure = "{options.procedure}"',
             ]
         elif isinstance(options, TernaryOptions):
             lines += ['method = "ternary"', f"rank = {options.rank}"]

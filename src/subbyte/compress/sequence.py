@@ -8,7 +8,7 @@ samples, encode the weight, put the coded weight into the compressed network, go
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from subbyte.compress.checkpoint import Checkpoints
-from subbyte.compress.encode import LayerOptions, encode_weight, takes_float_weight
-from subbyte.compress.moments import Moments, Target, damping_of
+from subbyte.compress.encode import Fit, LayerOptions, encode_weight, fit_of, names_procedure
+from subbyte.compress.moments import PAPER_DAMPING, Moments, Target, damping_of
 from subbyte.compress.patches import input_rows, output_rows, position_count
 from subbyte.compress.store import ActivationStore, Environment
 from subbyte.data import Samples
@@ -47,7 +47,12 @@ class Encoded:
 
 
 class Sequence:
-    """One pass over the layers of ``network`` with ``samples``."""
+    """One pass over the layers of ``network`` with ``samples``.
+
+    ``modules``: the network to follow and the one to code, where parts of both are coded
+    already; by default both are the float network. ``only``: the weights to code in this pass;
+    by default all of the plan's.
+    """
 
     def __init__(
         self,
@@ -58,12 +63,18 @@ class Sequence:
         device: torch.device,
         checkpoints: Checkpoints,
         progress: Progress,
+        modules: tuple[GraphModule, GraphModule] | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
         self._network, self._samples, self._plan = network, samples, plan
         self._seed, self._device = seed, device
         self._checkpoints, self._progress = checkpoints, progress
-        self._float = GraphModule(network).to(device).eval()
-        self.compressed = GraphModule(network).to(device).eval()
+        self._float, self.compressed = modules or (
+            GraphModule(network).to(device).eval(),
+            GraphModule(network).to(device).eval(),
+        )
+        self._only = plan.keys() if only is None else only
+        self._published = names_procedure(plan.values())
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
         self._chunk = chunk_size(self._float, samples, device)
         self._outputs = output_layers(network)
@@ -78,6 +89,8 @@ class Sequence:
             self._fill(store)
             at_float, at_coded = 0, 0
             for number, layer in enumerate(layers):
+                if layer.weight not in self._only:
+                    continue
                 self._progress("encode", number, len(layers), layer.name)
                 step = self._step[layer.name]
                 self._layer(store, layer, number, at_float, at_coded)
@@ -103,6 +116,8 @@ class Sequence:
         found = self._checkpoints.load_weight(f"layer-{number}")
         step = self._step[layer.name]
         damping = damping_of(layer, len(self._samples))
+        if self._fit(layer) == "responses":
+            damping = PAPER_DAMPING
         moments = None if found else Moments(layer, self._device, damping)
         for chunk in self._chunks():
             ours, coded = store.take(("float", chunk)), store.take(("coded", chunk))
@@ -149,7 +164,9 @@ class Sequence:
         if layer.op == "ConvTranspose":
             targets = input_rows(layer, ours[layer.input], positions, size).flatten(2)
         else:
-            target = output + self._residual(layer, ours, coded)
+            target = output
+            if self._fit(layer) == "corrected":
+                target = output + self._residual(layer, ours, coded)
             index = positions[:, :, None].expand(-1, -1, layer.shape.outputs)
             targets = output_rows(layer, target).gather(1, index)
         moments.add(rows, targets.flatten(0, 1))
@@ -177,32 +194,27 @@ class Sequence:
 
     def _encode(self, layer: Layer, number: int, moments: Moments) -> None:
         weight = canonical(layer, self._float.constant(layer.weight))
-        bias = self._bias(layer)
-        options = self._plan[layer.weight]
+        bias = self._float.bias(layer.name, layer.shape.outputs).detach()
+        options, fit = self._plan[layer.weight], self._fit(layer)
         if layer.weight in self._done.weights:
             coded, loss = self._done.weights[layer.weight], self._done.losses[layer.weight]
         else:
-            target = moments.target(weight)
-            if takes_float_weight(options):
-                target = Target(weight, target.moments)
             coded, loss = encode_weight(
                 layer,
-                target,
+                _target(moments, weight, bias, fit),
                 options,
                 seed=self._seed * 1009 + number,
-                balanced=layer.weight in self._outputs and not takes_float_weight(options),
+                balanced=layer.weight in self._outputs and fit == "corrected",
             )
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
-        if not takes_float_weight(options):
+        if fit == "corrected":
             bias = moments.bias(weight, decoded, bias)
         extra = {"bias": bias.cpu().numpy(), "loss": np.array(loss)}
         self._checkpoints.save_weight(f"layer-{number}", coded, extra)
         self._apply(layer, coded, bias, loss)
 
-    def _bias(self, layer: Layer) -> Tensor:
-        if layer.bias is None:
-            return torch.zeros(layer.shape.outputs, device=self._device)
-        return self._float.constant(layer.bias).detach()
+    def _fit(self, layer: Layer) -> Fit:
+        return fit_of(self._plan[layer.weight], self._published)
 
     def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
@@ -214,6 +226,13 @@ class Sequence:
         self._done.weights[layer.weight] = coded
         self._done.biases[layer.name] = bias.cpu()
         self._done.losses[layer.weight] = float(np.asarray(loss))
+
+
+def _target(moments: Moments, weight: Tensor, bias: Tensor, fit: Fit) -> Target:
+    if fit == "responses":
+        return moments.target(weight, bias)
+    target = moments.target(weight)
+    return Target(weight, target.moments) if fit == "weights" else target
 
 
 def residual_operand(module: GraphModule, layer: Layer) -> str | None:

@@ -92,6 +92,13 @@ class GraphModule(nn.Module):
         with torch.no_grad():
             stored.copy_(tensor)
 
+    def bias(self, node: str, outputs: int) -> Tensor:
+        """The current bias [O] of the layer ``node``; zeros where it has none."""
+        names = next(step for step in self.steps if step.name == node).inputs[2:]
+        if not names or names[0] is None:
+            return torch.zeros(outputs, device=next(self.parameters()).device)
+        return self.constant(names[0])
+
     def set_bias(self, node: str, tensor: Tensor) -> None:
         """Set the bias [O] of the layer ``node``, which may have had none, or a shared one."""
         place = next(place for place, step in enumerate(self.steps) if step.name == node)

@@ -65,10 +65,11 @@ METHODS: Mapping[str, Method] = {
         becomes="groups of d input channels -> one of K words, times a sign or gain",
         bits="0.5-3",
         options={
-            "group": "d, channels a code: 2, 3, 4, 6 or 8",
+            "group": "d, channels a code: 1, 2, 3, 4, 6 or 8",
             "words": "K, words a codebook: 16, 32, 64, 128 or 256",
             "gain": "bits of gain a code: 0 none, 1 sign, 2-4 sign and magnitude",
             "shared": "one codebook a layer instead of one a channel group",
+            "procedure": "corrected: ours; paper: Q-CNN's; paper-plain: without error correction",
         },
         variants=("", "Gain"),
         decode=product_form.decode,
