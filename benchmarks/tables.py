@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import table
+from benchmarks.methods_page import methods_page, read_methods
 from benchmarks.networks.catalog import NETWORKS
 from benchmarks.whole_page import whole_page
 
@@ -98,6 +99,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
         ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
+        ROOT / "docs" / "results" / "methods.md": methods_page(read_methods(results / "methods")),
         readme: fill(readme.read_text(), summary(records)),
     }
 
