@@ -23,6 +23,7 @@ from onnx import TensorProto, numpy_helper
 import subbyte
 from subbyte.graph import island_ops
 from subbyte.methods import WeightShape
+from tests.native import test_streamed as streamed
 from tests.native.operators import OPSET, Node, parameters, random_codes
 from tests.native.test_islands import POOLS
 from tests.native.test_layers import CODERS, WINDOWS, Q, code, conv, layer
@@ -38,6 +39,7 @@ def nodes() -> list[Node]:
         coded = code(name, WeightShape(64, 1, 19))
         feeds = {"x": random_codes((3, 19), 0, 255)}
         made += [layer(coded, "Linear", form, feeds, {}, Q, 3) for form in ("", "Dequant")]
+    made += [streamed.linear(name, 2) for name in ("3-bit gain", "2-bit")]
     same = {"kernel_shape": [3, 4], "strides": [2, 1], "dilations": [1, 1], "group": 1}
     coded = code("4-bit", WeightShape(20, 12, 5))
     feeds = {"x": random_codes((1, 9, 8, 5), 0, 255)}
