@@ -260,7 +260,10 @@ void add_layers(std::vector<Operator> *operators) {
     Method method;
   } kMethods[] = {{"Product", Method::kProduct},
                   {"ProductGain", Method::kProductGain},
-                  {"Scalar", Method::kScalar}};
+                  {"Scalar", Method::kScalar},
+                  {"Ternary", Method::kTernary},
+                  {"Composite", Method::kComposite},
+                  {"CompositeFactored", Method::kCompositeFactored}};
   static constexpr struct {
     const char *name;
     Op op;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ort/codes.h"
+#include "ort/decode.h"
 #include "ort/error.h"
 #include "ort/packed.h"
 
@@ -183,6 +184,19 @@ Coded read_scalar(const KernelInfo &info, const Geometry &g) {
   return coded;
 }
 
+// Methods whose codes no kernel reads: the weights they stand for.
+Coded read_decoded(Method method, const KernelInfo &info, const Geometry &g) {
+  const Shape read = read_shape(info, g);
+  const WeightShape shape = {read.outputs, read.taps, read.channels, read.groups};
+  Coded coded;
+  coded.scale = read_scale(info, packed_count(method), shape.outputs);
+  coded.weights = pack_int8(
+      g, method == Method::kTernary
+             ? decode_ternary(info, shape)
+             : decode_composite(info, shape, method == Method::kCompositeFactored));
+  return coded;
+}
+
 }  // namespace
 
 size_t packed_count(Method method) {
@@ -193,6 +207,12 @@ size_t packed_count(Method method) {
       return 5;
     case Method::kScalar:
       return 2;
+    case Method::kTernary:
+      return 4;
+    case Method::kComposite:
+      return 8;
+    case Method::kCompositeFactored:
+      return 10;
   }
   return 0;
 }
@@ -200,13 +220,24 @@ size_t packed_count(Method method) {
 Type packed_type(Method method, size_t index) {
   static constexpr Type kProduct[] = {Type::kUint8, Type::kInt8, Type::kFloat16, Type::kUint8,
                                       Type::kInt8};
-  static constexpr Type kScalar[] = {Type::kUint8, Type::kFloat16};
-  return method == Method::kScalar ? kScalar[index] : kProduct[index];
+  if (method == Method::kProduct || method == Method::kProductGain) return kProduct[index];
+  // The others: codes, and the scale last.
+  return index + 1 == packed_count(method) ? Type::kFloat16 : Type::kUint8;
 }
 
 Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry) {
-  if (method == Method::kScalar) return read_scalar(info, geometry);
-  return read_product(info, geometry, method == Method::kProductGain);
+  switch (method) {
+    case Method::kProduct:
+    case Method::kProductGain:
+      return read_product(info, geometry, method == Method::kProductGain);
+    case Method::kScalar:
+      return read_scalar(info, geometry);
+    case Method::kTernary:
+    case Method::kComposite:
+    case Method::kCompositeFactored:
+      break;
+  }
+  return read_decoded(method, info, geometry);
 }
 
 }  // namespace subbyte::ort

@@ -35,7 +35,7 @@ class Weights {
                    void *y, int64_t begin, int64_t end) const = 0;
 };
 
-enum class Method { kProduct, kProductGain, kScalar };
+enum class Method { kProduct, kProductGain, kScalar, kTernary, kComposite, kCompositeFactored };
 
 // Number of packed arrays, which are the node's inputs from 1 on.
 size_t packed_count(Method method);

@@ -157,8 +157,8 @@ Accumulate choose_tile(int blocks, int pixels) {
   return kTiles[blocks - 1][pixels - 1];
 }
 
-Accumulate choose(bool gain, int blocks, int pixels) {
-  return gain ? choose_tile<true>(blocks, pixels) : choose_tile<false>(blocks, pixels);
+Accumulate choose(Gain gain, int blocks, int pixels) {
+  return gain != kNoGain ? choose_tile<true>(blocks, pixels) : choose_tile<false>(blocks, pixels);
 }
 
 // What a finish is made with, in registers. y may alias anything, so the compiler would
@@ -316,6 +316,7 @@ extern const Level kAvx512 = {
     supported,
     4,
     4,
+    0,
     {{8, 8, 6, 6}, {8, 8, 6, 5}},
     {false, true},
     table_lane,

@@ -36,6 +36,10 @@ struct TableJob {
   ptrdiff_t table_stride;
 };
 
+// What multiplies an entry. Small: gains are stored over their greatest common divisor,
+// Tile::gain_unit, and are then at most Level::small_gain.
+enum Gain { kNoGain, kAnyGain, kSmallGain };
+
 // Stage 2: acc[pixel][block * kLanes + o] = start[...] + sum of gain * entry.
 struct Tile {
   const uint8_t *const *tables;   // of the tile's pixels, at tap offset 0
@@ -43,6 +47,7 @@ struct Tile {
   int64_t taps, vectors;
   const uint8_t *codes;           // [tap][vector][block][kVectorBytes]
   const int8_t *gains;            // the same
+  int32_t gain_unit;              // kSmallGain: the sums of gain * entry are multiplied by it
   const int32_t *start;           // [block][kLanes]
   int32_t *acc;                   // aligned to 64 bytes
 };
@@ -66,7 +71,8 @@ struct Level {
   bool (*supported)();
   int chunk;                      // bytes of a word that one multiply-add takes
   int blocks;                     // the most kLanes outputs of one tile
-  int pixels[2][kMaxBlocks];      // [gain][blocks - 1]: the most pixels of one tile
+  int small_gain;                 // 0: no kernel for kSmallGain
+  int pixels[3][kMaxBlocks];      // [Gain][blocks - 1]: the most pixels of one tile
   bool flip[2];                   // [gain]: tables are unsigned
   // Positions within kVectorBytes: of the entry of group j, word c in a table; of output o,
   // group j in codes and in gains; and the byte that stands for code c there.
@@ -75,7 +81,7 @@ struct Level {
   int (*gain_lane)(int o, int j);
   int (*code_byte)(int j, int c);
   void (*build)(const TableJob &);
-  Accumulate (*accumulate)(bool gain, int blocks, int pixels);
+  Accumulate (*accumulate)(Gain gain, int blocks, int pixels);
   void (*finish)(const Finish &);
 };
 

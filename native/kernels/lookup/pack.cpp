@@ -1,5 +1,8 @@
 // Pack weights into the layout of a level. Done once, so plain loops for all levels.
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <numeric>
 
 #include "lookup/codebook.h"
 #include "lookup/plan.h"
@@ -36,7 +39,20 @@ void pack_codebook(const subbyte_lookup &layer, const Plan &plan, int64_t group,
 struct Source {
   const uint8_t *codes, *gain_codes;
   const int8_t *gains;
+  int unit;  // what stored gains are divided by
 };
+
+// The unit of kSmallGain, 0 if the gains or the level do not allow it.
+int gain_unit(const subbyte_lookup &layer, const Plan &plan, const int8_t *gains) {
+  if (!plan.gain) return 0;
+  int unit = 0, most = 0;
+  for (int i = 0; i < layer.gain_levels; ++i) {
+    const int size = std::abs(gains[i]);
+    unit = std::gcd(unit, size);
+    most = std::max(most, size);
+  }
+  return unit > 0 && most / unit <= plan.level->small_gain ? unit : 0;
+}
 
 // Where output `o` of a group and its tap begin in the packed codes, and the distance from
 // one vector to the next: blocks of up to Level::blocks lane blocks, [tap][vector][block].
@@ -69,7 +85,7 @@ int32_t pack_tap(const Plan &plan, int64_t row, int64_t o, int64_t tap, const So
     int8_t gain = 1;
     if (plan.gain) {
       gain = real ? source.gains[source.gain_codes[row * plan.words + g]] : int8_t{0};
-      gains[vector + level.gain_lane(lane, j)] = gain;
+      gains[vector + level.gain_lane(lane, j)] = static_cast<int8_t>(gain / source.unit);
     }
     weight += gain;
   }
@@ -85,7 +101,9 @@ int pack(const subbyte_lookup &layer, const Plan &plan, const uint8_t *codes,
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);
   fill_header(layer, *plan.level, reinterpret_cast<PackedHeader *>(base));
-  const Source source = {codes, gain_codes, gains};
+  const int32_t unit = gain_unit(layer, plan, gains);
+  std::memcpy(base + plan.gain_unit, &unit, sizeof unit);
+  const Source source = {codes, gain_codes, gains, std::max(1, unit)};
   for (int64_t group = 0; group < layer.groups; ++group) {
     pack_codebook(layer, plan, group, codebook, base);
     const size_t offset = static_cast<size_t>(group) * plan.codes_step;

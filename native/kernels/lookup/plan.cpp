@@ -51,7 +51,8 @@ int set_weights(const subbyte_lookup &l, Plan *p) {
   p->start_step = static_cast<size_t>(padded * kWords) * sizeof(int16_t);
   p->sums = p->start + aligned(l.groups * static_cast<int64_t>(p->start_step));
   p->sums_step = static_cast<size_t>(p->lane_blocks * kLanes) * sizeof(int32_t);
-  p->codes = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
+  p->gain_unit = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
+  p->codes = p->gain_unit + aligned(sizeof(int32_t));
   p->codes_step = static_cast<size_t>(p->lane_blocks * p->taps * p->vectors * kVectorBytes);
   const size_t all_codes = static_cast<size_t>(l.groups) * p->codes_step;
   p->gains = p->codes + (p->gain ? all_codes : 0);

@@ -20,6 +20,7 @@ struct Plan : Walk {
   // Offsets into the packed weights, of group 0, and from group to group.
   size_t codebook, codebook_step, start, start_step, sums, sums_step;
   size_t codes, gains, codes_step;
+  size_t gain_unit;              // int32, 0 unless kSmallGain
   size_t packed_size;
   // Offsets into the scratch buffer.
   size_t tap_offsets, staging, acc, tables, scratch_size;

@@ -60,7 +60,7 @@ def command(
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
     method: Annotated[
-        Literal["product", "scalar", "ternary", "composite"],
+        Literal["product", "scalar", "ternary", "composite", "binary"],
         typer.Option(
             help="How weights are coded; `subbyte methods` explains.", rich_help_panel=_CODING
         ),
@@ -79,8 +79,17 @@ def command(
         int | None,
         typer.Option(
             metavar="D",
-            help="product: input channels per code (2, 3, 4, 6 or 8); with --bits the fewest "
+            help="product: input channels per code (1, 2, 3, 4, 6 or 8); with --bits the fewest "
             "allowed.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    words: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="product: at most K words a codebook (16, 32, 64, 128 or 256); 16 if not given.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -123,9 +132,10 @@ def command(
         ),
     ] = None,
     procedure: Annotated[
-        Literal["corrected", "paper"] | None,
+        Literal["corrected", "paper", "paper-plain"] | None,
         typer.Option(
-            help="composite: corrected fits the samples, paper rounds the weights as CBDNet does.",
+            help="product, composite, binary: corrected fits the samples our way; paper does as "
+            "the paper does. product, paper-plain: Q-CNN without its error correction.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -135,6 +145,23 @@ def command(
         typer.Option(
             metavar="R",
             help="composite, paper: rank over min(h, w) of the plane at the threshold.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    order: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="binary: inputs become the sum of K scaled sign tensors (1 to 8); 2 if not given.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
+    scales: Annotated[
+        Literal["column", "pixel", "image"] | None,
+        typer.Option(
+            help="binary: what shares the scales of an input; column, as in HORQ, if not given.",
             rich_help_panel=_CODING,
             show_default=False,
         ),
@@ -159,6 +186,16 @@ def command(
             rich_help_panel=_CODING,
         ),
     ] = 0,
+    tune_linear: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Train the linear layers once the convolutions are coded, and code them then; "
+            "200 steps with product's procedures paper and paper-plain.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
     inline: Annotated[
         bool,
         typer.Option(
@@ -215,14 +252,18 @@ def command(
         method=method,
         bits=bits,
         group=group,
+        words=words,
         gain=gain,
         rank=rank,
         rank_ratio=rank_ratio,
         planes=planes,
         procedure=procedure,
         bottleneck=bottleneck,
+        order=order,
+        scales=scales,
         plan=plan,
         tune=tune,
+        tune_linear=tune_linear,
         seed=seed,
         device=device,
         work=work,

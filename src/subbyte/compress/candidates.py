@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,12 +11,15 @@ from torch import Tensor
 
 from subbyte.compress.encode import LayerOptions, stored_bytes
 from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan_file import trained_options
 from subbyte.compress.statistics import BLOCK, LayerStatistics
+from subbyte.graph.layers import has_binary_form
 from subbyte.graph.network import Layer
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions
+from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions, most_words, sub_columns
 from subbyte.methods.product.kmeans import entries_of, kmeans, nearest
 from subbyte.methods.scalar.form import BITS, ScalarOptions
 from subbyte.methods.ternary.decomposition import decompose
@@ -59,23 +62,27 @@ class Candidate:
 
 def keeps_eight_bits(layer: Layer) -> bool:
     """Depthwise layers, tiny ones, and those that read three or four input channels."""
+    return too_small(layer) or layer.shape.inputs <= FEW_CHANNELS
+
+
+def too_small(layer: Layer) -> bool:
+    """Depthwise layers and tiny ones."""
     shape = layer.shape
-    return (
-        layer.depthwise
-        or shape.count < TINY_WEIGHTS
-        or shape.inputs * shape.taps < TINY_INPUTS
-        or shape.inputs <= FEW_CHANNELS
-    )
+    return layer.depthwise or shape.count < TINY_WEIGHTS or shape.inputs * shape.taps < TINY_INPUTS
 
 
 def product_forms(layer: Layer, options: CompressOptions) -> list[ProductOptions]:
-    """All product forms the options allow for this layer."""
+    """All product forms the options allow for this layer.
+
+    Of ``options.words``, as many as the layer's sub-columns fill.
+    """
     least = options.group or min(GROUPS)
+    words = min(options.words or DEFAULT_PRODUCT.words, most_words(sub_columns(layer.shape)))
     gains = range(5) if options.gain is None else (options.gain,)
     sharings = (False, True) if layer.shape.groups == 1 else (False,)
     return [
-        ProductOptions(group, 16, gain, shared)
-        for group in GROUPS
+        ProductOptions(group, words, gain, shared)
+        for group in sorted({least, *GROUPS})
         if least <= group <= layer.shape.inputs or group == least
         for gain in gains
         for shared in sharings
@@ -94,7 +101,9 @@ def layer_candidates(
         return ternary_candidates(layer, weight, data, options, seed)
     if options.method == "composite" and not keeps_eight_bits(layer):
         return composite_candidates(layer, weight, data, options)
-    if options.method == "scalar" or keeps_eight_bits(layer):
+    if layer.binarisation or (options.method == "binary" and may_be_binary(layer)):
+        return binary_candidates(layer, weight, data, options)
+    if options.method in ("scalar", "binary") or keeps_eight_bits(layer):
         forms: list[ProductOptions | ScalarOptions] = [ScalarOptions(bits) for bits in BITS]
     else:
         forms = list(product_forms(layer, options))
@@ -129,6 +138,45 @@ def ternary_candidates(
     error = scalar_error(layer, weight, data, eight)
     harm = error / max(data.energy, 1e-30)
     return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
+
+
+def may_be_binary(layer: Layer) -> bool:
+    """Whether ``layer`` has a binary form and is not kept at 8 bits by any method."""
+    return has_binary_form(layer) and not keeps_eight_bits(layer)
+
+
+def binary_options(layer: Layer, options: CompressOptions) -> BinaryOptions:
+    """The options as given; a row of a linear layer is a column whatever shares the scales."""
+    found = BinaryOptions(**options.binary())
+    return replace(found, scales="column") if layer.op == "Linear" else found
+
+
+def binary_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
+) -> list[Candidate]:
+    """Binary, and 8 bits unless the layer was trained binary.
+
+    The harm counts the weight's error alone. What binarising the input adds is much the same
+    share of every layer's output, and hardly shifts the choice between layers.
+    """
+    if layer.binarisation is not None:
+        form = trained_options(layer.binarisation)
+        return [Candidate(form, stored_bytes(layer, form), 0.0)]
+    form = binary_options(layer, options)
+    energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : layer.shape.inputs]
+    rows = weight.reshape(layer.shape.groups, -1, layer.shape.taps, layer.shape.inputs)
+    counted = rows * energy[:, None, None]
+    # With the best scale of each output: sum e w^2 - (sum e |w|)^2 / sum e.
+    taken = (counted * rows.sign()).sum((2, 3)).square() / (
+        energy.sum(1)[:, None] * layer.shape.taps
+    ).clamp_min(1e-30)
+    error = float(((counted * rows).sum((2, 3)) - taken).sum())
+    eight = ScalarOptions(8)
+    rounded = scalar_error(layer, weight, data, eight)
+    return [
+        Candidate(found, stored_bytes(layer, found), lost / max(data.energy, 1e-30))
+        for found, lost in ((form, error), (eight, rounded))
+    ]
 
 
 def composite_candidates(

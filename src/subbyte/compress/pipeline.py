@@ -18,7 +18,8 @@ from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text, write_plan
-from subbyte.compress.sequence import Encoded, Progress, Sequence
+from subbyte.compress.sequence import Encoded, Progress
+from subbyte.compress.stages import encode_network
 from subbyte.compress.tables import table_shifts
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
@@ -30,7 +31,7 @@ from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.read import load_model, prepare
 from subbyte.graph.write import write_network
-from subbyte.methods import decode_weight
+from subbyte.methods import binarisation_of, decode_weight
 
 FORMAT = 1
 
@@ -87,12 +88,20 @@ def _run(
     progress: Progress,
 ) -> tuple[onnx.ModelProto, Plan, Encoded]:
     plan = _plan(network, samples, options, device, checkpoints, progress)
-    sequence = Sequence(network, samples, plan, options.seed, device, checkpoints, progress)
-    encoded = sequence.run()
+    encoded, module = encode_network(
+        network,
+        samples,
+        plan,
+        options.tune_linear,
+        options.seed,
+        device,
+        checkpoints,
+        progress,
+    )
     if options.tune:
         tuner = Tuner(
             network,
-            sequence.compressed,
+            module,
             encoded,
             samples,
             options.tune,
@@ -102,7 +111,7 @@ def _run(
             progress,
         )
         encoded = tuner.run()
-    del sequence
+    del module
     written = _write(network, samples, options, device, encoded, progress)
     return (inline(written) if options.inline else written), plan, encoded
 
@@ -134,6 +143,9 @@ def coded_module(network: Network, encoded: Encoded, device: torch.device) -> Gr
         if layer.weight in encoded.weights:
             weight = torch.from_numpy(decode_weight(encoded.weights[layer.weight])).to(device)
             module.set_constant(layer.weight, to_onnx_layout(layer, weight))
+            binarisation = binarisation_of(encoded.weights[layer.weight])
+            if binarisation is not None:
+                module.binarise(layer, binarisation)
         if layer.name in encoded.biases:
             module.set_bias(layer.name, encoded.biases[layer.name].to(device))
     return module

@@ -13,23 +13,41 @@ from subbyte.compress.candidates import (
     DEFAULT_SCALAR,
     Candidate,
     balanced,
+    binary_options,
     keeps_eight_bits,
     layer_candidates,
+    may_be_binary,
+    too_small,
 )
 from subbyte.compress.device import few_threads
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
+from subbyte.compress.plan_file import (
+    EIGHT_BITS,
+    Plan,
+    planned_layers,
+    read_plan,
+    trained_options,
+)
 from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
 from subbyte.data import Samples
-from subbyte.errors import BudgetError
+from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.product.form import (
+    WORDS,
+    ProductOptions,
+    check_words,
+    most_words,
+    sub_columns,
+)
 from subbyte.methods.ternary.form import TernaryOptions, rank_of
+
+# d and K of the paper's AlexNet.
+PUBLISHED_CONV, PUBLISHED_LINEAR, PUBLISHED_LAST = (8, 128), (4, 32), (1, 16)
 
 
 def make_plan(
@@ -42,15 +60,83 @@ def make_plan(
     """The options of every layer, by weight name."""
     layers = planned_layers(network)
     if options.plan is not None:
-        return read_plan(options.plan, layers)
+        plan = read_plan(options.plan, layers)
+        _check_words(plan, layers)
+        return plan
+    _check_trained(layers, options)
+    if options.words is not None:
+        _check_some_words(layers, options.words)
     if options.bits is None:
-        return {layer.weight: _default(layer, options) for layer in layers}
+        kept = kept_at_eight_bits(network, layers, options)
+        outputs = output_layers(network)
+        return {
+            layer.weight: _default(layer, options, layer.weight in kept, layer.weight in outputs)
+            for layer in layers
+        }
     return _plan_for_bits(network, layers, samples, options, device, progress)
 
 
-def _default(layer: Layer, options: CompressOptions) -> LayerOptions:
-    if keeps_eight_bits(layer):
+def kept_at_eight_bits(
+    network: Network, layers: list[Layer], options: CompressOptions
+) -> frozenset[str]:
+    """Weights that go below 8 bits only where a budget is out of reach otherwise.
+
+    With ``binary`` also the output layers, layers of which no binary form is known, and all
+    layers that were not trained binary in a network where others were.
+    """
+    kept = {layer.weight for layer in layers if keeps_eight_bits(layer)}
+    if options.method == "binary":
+        trained = any(layer.binarisation for layer in layers)
+        kept |= output_layers(network)
+        kept |= {layer.weight for layer in layers if trained or not may_be_binary(layer)}
+    return frozenset(kept - {layer.weight for layer in layers if layer.binarisation})
+
+
+def _check_trained(layers: list[Layer], options: CompressOptions) -> None:
+    """Raise `OptionError` where another method is asked for than the network was trained for."""
+    trained = next((layer for layer in layers if layer.binarisation), None)
+    if trained is not None and options.method != "binary":
+        raise OptionError(
+            "the network has layers that were trained binary",
+            where=trained.name,
+            expected="--method binary",
+            got=options.method,
+        )
+
+
+def _check_words(plan: Plan, layers: list[Layer]) -> None:
+    for layer in layers:
+        found = plan[layer.weight]
+        if isinstance(found, ProductOptions):
+            try:
+                check_words(layer.shape, found)
+            except OptionError as error:
+                raise OptionError(
+                    f"plan: {error.what}", where=layer.name, expected=error.expected, got=error.got
+                ) from error
+
+
+def _check_some_words(layers: list[Layer], words: int) -> None:
+    """`OptionError` where no layer that may be coded fills so many words."""
+    coded = [layer for layer in layers if not too_small(layer)]
+    columns = max((sub_columns(layer.shape) for layer in coded), default=0)
+    if words > most_words(columns):
+        raise OptionError(
+            f"--words: no layer has more than {columns} sub-columns",
+            expected=f"at most {most_words(columns)}",
+            got=words,
+        )
+
+
+def _default(layer: Layer, options: CompressOptions, kept: bool, output: bool) -> LayerOptions:
+    if layer.binarisation is not None:
+        return trained_options(layer.binarisation)
+    if options.method == "product" and options.procedure in ("paper", "paper-plain"):
+        return _published_product(layer, options, output)
+    if kept:
         return EIGHT_BITS
+    if options.method == "binary":
+        return binary_options(layer, options)
     if options.method == "scalar":
         return DEFAULT_SCALAR
     if options.method == "ternary":
@@ -62,7 +148,30 @@ def _default(layer: Layer, options: CompressOptions) -> LayerOptions:
         )
     group = options.group or DEFAULT_PRODUCT.group
     gain = DEFAULT_PRODUCT.gain if options.gain is None else options.gain
-    return ProductOptions(group, DEFAULT_PRODUCT.words, gain)
+    wanted = options.words or DEFAULT_PRODUCT.words
+    return ProductOptions(group, min(wanted, most_words(sub_columns(layer.shape))), gain)
+
+
+def _published_product(layer: Layer, options: CompressOptions, output: bool) -> LayerOptions:
+    """Q-CNN's setting for AlexNet: convolutions 8/128, linear layers 4/32, the last 1/16.
+
+    ``--group`` and ``--words`` stand in for all of these but the last layer's. A layer of
+    fewer channels is one subspace of them; one that does not fill the words takes fewer, and
+    one that does not fill 16 keeps 8 bits.
+    """
+    shape, linear = layer.shape, layer.op == "Linear"
+    columns = sub_columns(shape)
+    if too_small(layer) or columns < min(WORDS):
+        return EIGHT_BITS
+    group, words = PUBLISHED_LINEAR if linear else PUBLISHED_CONV
+    group, words = options.group or group, options.words or words
+    if linear and output:
+        group, words = PUBLISHED_LAST
+    return ProductOptions(
+        min(group, shape.inputs),
+        min(words, most_words(columns)),
+        procedure=options.procedure or "paper",
+    )
 
 
 def _plan_for_bits(
@@ -95,11 +204,8 @@ def _plan_for_bits(
         choices[layer.weight] = found
     progress("plan", len(layers), len(layers), "")
     budget = _budget(layers, options)
-    precise = {
-        layer.weight: [c for c in choices[layer.weight] if c.options == EIGHT_BITS]
-        for layer in layers
-        if keeps_eight_bits(layer)
-    }
+    kept = kept_at_eight_bits(network, layers, options)
+    precise = {weight: [c for c in choices[weight] if c.options == EIGHT_BITS] for weight in kept}
     if _least(choices | precise) <= budget:
         choices |= precise
     _check_reach(choices, layers, options)

@@ -103,7 +103,8 @@ class _Expander:
 
     @staticmethod
     def _label(call: onnx.NodeProto, inner: Sequence[onnx.NodeProto]) -> None:
-        main = next((node for node in inner if node.op_type in _COMPUTES), None)
+        # A weight that is a product itself is made before it is used.
+        main = next((node for node in reversed(inner) if node.op_type in _COMPUTES), None)
         if main is not None:
             main.name = call.name
             main.metadata_props.add(key=LAYER_KEY, value=call.op_type)
