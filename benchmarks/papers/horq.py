@@ -184,12 +184,12 @@ def write(path: Path, records: list[dict[str, Any]]) -> None:
 def recorded() -> list[Run]:
     """The runs of the committed result; what decides most comes first."""
     cifar10 = [_cifar10(order, seed) for seed in (0, 1, 2) for order in (0, 2, 1)]
-    mnist = [Run("mnist", order, 0, 60_000, 2, 2e-3, "leaf") for order in (0, 1, 2, 3, 4)]
-    return [*cifar10[:3], *mnist, *cifar10[3:], _cifar10(3, 0), _cifar10(2, 0, "chain")]
+    mnist = [Run("mnist", order, 0, 20_000, 2, 2e-3, "leaf") for order in (0, 1, 2, 3, 4)]
+    return [*cifar10, *mnist, _cifar10(3, 0), _cifar10(2, 0, "chain")]
 
 
 def _cifar10(order: int, seed: int, backward: Backward = "leaf") -> Run:
-    return Run("cifar10", order, seed, 20_000, 8, 2e-3, backward)
+    return Run("cifar10", order, seed, 20_000, 4, 2e-3, backward)
 
 
 def asked(arguments: argparse.Namespace) -> Iterator[Run]:
@@ -220,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--orders", nargs="+", type=int, choices=range(9), default=[0, 1, 2])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--images", type=int, default=20_000, help="training images")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--backward", choices=("leaf", "chain"), default="leaf")
     parser.add_argument("--output", type=Path, default=RESULT)

@@ -39,7 +39,7 @@ def test_functions_compute_what_the_layers_do(scales: str, order: int) -> None:
         x = torch.randn(3, layer.in_channels, 7, 6)
         model = export_module(layer, x[:1])
         onnx.checker.check_model(model, full_check=True)
-        np.testing.assert_allclose(run(model, x), layer(x).detach().numpy(), atol=2e-6)
+        reference.assert_close(run(model, x), layer(x).detach().numpy(), 2e-6)
 
 
 def net() -> nn.Sequential:

@@ -18,7 +18,7 @@ def test_forward_is_the_formula(scales: str, order: int) -> None:
     for layer in reference.layers(scales, order):
         x = torch.randn(2, layer.in_channels, 7, 6)
         y = layer(x).detach().numpy()
-        np.testing.assert_allclose(y, reference.forward(layer, x.numpy(), y.shape), atol=2e-5)
+        reference.assert_close(y, reference.forward(layer, x.numpy(), y.shape), 2e-5)
 
 
 def test_order_1_is_xnor_net() -> None:
