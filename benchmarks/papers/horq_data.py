@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class TestSet:
+class EvaluationSet:
     """Images float [N, C, H, W], labels int64 [N]; ``balanced``: every class counts the same."""
 
     images: Tensor
@@ -43,7 +43,7 @@ class Task:
     labels: Tensor
     mean: Tensor
     std: Tensor
-    tests: dict[str, TestSet]
+    tests: dict[str, EvaluationSet]
     shift: int
     flip: bool
 
@@ -122,7 +122,7 @@ def _task(
     values = train[:10_000].float()
     mean, std = (f(values, (0, 2, 3), keepdim=True) for f in (torch.mean, torch.std))
     sets = {
-        name: TestSet((images.float() - mean) / std, found, balanced)
+        name: EvaluationSet((images.float() - mean) / std, found, balanced)
         for name, (images, found, balanced) in tests.items()
     }
     return Task(train, labels, mean, std, sets, shift, flip)
