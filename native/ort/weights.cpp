@@ -6,6 +6,7 @@
 #include "ort/codes.h"
 #include "ort/error.h"
 #include "ort/parallel.h"
+#include "subbyte/binary.h"
 #include "subbyte/int8.h"
 
 namespace subbyte::ort {
@@ -38,6 +39,15 @@ struct Int8Kernel {
   static constexpr auto packed_size = subbyte_int8_packed_size;
   static constexpr auto scratch_size = subbyte_int8_scratch_size;
   static constexpr auto run = subbyte_int8_run;
+};
+
+struct BinaryKernel {
+  using Layer = subbyte_binary;
+  static constexpr auto out_height = subbyte_binary_out_height;
+  static constexpr auto out_width = subbyte_binary_out_width;
+  static constexpr auto packed_size = subbyte_binary_packed_size;
+  static constexpr auto scratch_size = subbyte_binary_scratch_size;
+  static constexpr auto run = subbyte_binary_run;
 };
 
 // Sizes are positive: 0 is an error that the kernel library describes.
@@ -297,6 +307,26 @@ Coded read_scalar(const KernelInfo &info, const Geometry &g) {
   return coded;
 }
 
+// x is binarised as whole numbers, codes less their zero point; its scale goes into that of y.
+Coded read_binary(const KernelInfo &info, const Geometry &g, const Coding &coding) {
+  const Shape shape = read_shape(info, g);
+  const int64_t count = product({shape.outputs, shape.taps, shape.channels}, "weight_shape");
+  const Tensor signs = info.constant(1, "signs", Type::kUint8, {(count + 7) / 8, 1});
+  subbyte_binary layer = {};
+  layer.order = coding.order;
+  // A row of a linear layer is one vector.
+  layer.scales = g.pixels_are_rows ? SUBBYTE_PER_COLUMN : coding.scales;
+  layer.input_type = SUBBYTE_UINT8;
+  layer.input_scale = 1;
+  Coded coded;
+  coded.scale = read_scale(info, 2, shape.outputs);
+  coded.weights = std::make_unique<Packed<BinaryKernel>>(
+      g, layer, 1.0F, [&](const subbyte_binary &placed, void *packed) {
+        return subbyte_binary_pack(&placed, signs.as<uint8_t>(), packed);
+      });
+  return coded;
+}
+
 }  // namespace
 
 size_t packed_count(Method method) {
@@ -306,6 +336,7 @@ size_t packed_count(Method method) {
     case Method::kProductGain:
       return 5;
     case Method::kScalar:
+    case Method::kBinary:
       return 2;
   }
   return 0;
@@ -314,13 +345,15 @@ size_t packed_count(Method method) {
 Type packed_type(Method method, size_t index) {
   static constexpr Type kProduct[] = {Type::kUint8, Type::kInt8, Type::kFloat16, Type::kUint8,
                                       Type::kInt8};
-  static constexpr Type kScalar[] = {Type::kUint8, Type::kFloat16};
-  return method == Method::kScalar ? kScalar[index] : kProduct[index];
+  static constexpr Type kPlain[] = {Type::kUint8, Type::kFloat16};
+  const bool plain = method == Method::kScalar || method == Method::kBinary;
+  return plain ? kPlain[index] : kProduct[index];
 }
 
-Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry) {
-  if (method == Method::kScalar) return read_scalar(info, geometry);
-  return read_product(info, geometry, method == Method::kProductGain);
+Coded read_weights(const Coding &coding, const KernelInfo &info, const Geometry &geometry) {
+  if (coding.method == Method::kScalar) return read_scalar(info, geometry);
+  if (coding.method == Method::kBinary) return read_binary(info, geometry, coding);
+  return read_product(info, geometry, coding.method == Method::kProductGain);
 }
 
 }  // namespace subbyte::ort

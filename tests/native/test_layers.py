@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from subbyte.methods import CodedWeight, WeightShape
-from tests.graph.coding import code_product, code_scalar
+from tests.graph.coding import code_binary, code_product, code_scalar
 from tests.native.operators import Node, assert_close, layer, open_model, random_codes
 
 # Inputs within one step of their zero point: table entries are exact at shift 0, so that
@@ -30,6 +30,9 @@ CODERS = {
     "2-bit": lambda w, s: code_scalar(w, s, 2),
     "4-bit": lambda w, s: code_scalar(w, s, 4),
     "8-bit": lambda w, s: code_scalar(w, s, 8),
+    "binary": code_binary,
+    "binary-pixel": lambda w, s: code_binary(w, s, 3, "pixel"),
+    "binary-image": lambda w, s: code_binary(w, s, 4, "image"),
 }
 
 
