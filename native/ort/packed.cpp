@@ -5,6 +5,7 @@
 
 #include "ort/error.h"
 #include "ort/parallel.h"
+#include "subbyte/binary.h"
 #include "subbyte/gemv.h"
 #include "subbyte/int8.h"
 
@@ -36,6 +37,15 @@ struct Int8Kernel {
   static constexpr auto packed_size = subbyte_int8_packed_size;
   static constexpr auto scratch_size = subbyte_int8_scratch_size;
   static constexpr auto run = subbyte_int8_run;
+};
+
+struct BinaryKernel {
+  using Layer = subbyte_binary;
+  static constexpr auto out_height = subbyte_binary_out_height;
+  static constexpr auto out_width = subbyte_binary_out_width;
+  static constexpr auto packed_size = subbyte_binary_packed_size;
+  static constexpr auto scratch_size = subbyte_binary_scratch_size;
+  static constexpr auto run = subbyte_binary_run;
 };
 
 // Sizes are positive: 0 is an error that the kernel library describes.
@@ -214,6 +224,19 @@ std::unique_ptr<Weights> pack_int8(const Geometry &g, const std::vector<int8_t> 
   return std::make_unique<Packed<Int8Kernel>>(
       g, subbyte_int8{}, 1.0F, [&](const subbyte_int8 &layer, void *packed) {
         return subbyte_int8_pack(&layer, weight.data(), packed);
+      });
+}
+
+std::unique_ptr<Weights> pack_binary(const Geometry &g, const Coding &coding,
+                                     const uint8_t *signs) {
+  subbyte_binary layer = {};
+  layer.order = coding.order;
+  layer.scales = coding.scales;
+  layer.input_type = SUBBYTE_UINT8;
+  layer.input_scale = 1;
+  return std::make_unique<Packed<BinaryKernel>>(
+      g, layer, 1.0F, [&](const subbyte_binary &placed, void *packed) {
+        return subbyte_binary_pack(&placed, signs, packed);
       });
 }
 

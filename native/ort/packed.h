@@ -22,6 +22,10 @@ std::unique_ptr<Weights> pack_lookup(const Geometry &geometry, const Lookup &loo
 // Weights [outputs][taps][channels].
 std::unique_ptr<Weights> pack_int8(const Geometry &geometry, const std::vector<int8_t> &weight);
 
+// Signs as subbyte_binary_pack takes them; x is binarised as whole numbers.
+std::unique_ptr<Weights> pack_binary(const Geometry &geometry, const Coding &coding,
+                                     const uint8_t *signs);
+
 // Weights levels[codes], kept as codes; nullptr where that is of no use.
 std::unique_ptr<Weights> pack_levels(const Geometry &geometry, int bits,
                                      const std::vector<uint8_t> &codes,

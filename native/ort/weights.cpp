@@ -197,6 +197,17 @@ Coded read_decoded(Method method, const KernelInfo &info, const Geometry &g) {
   return coded;
 }
 
+// x is binarised as whole numbers, codes less their zero point; its scale goes into that of y.
+Coded read_binary(const KernelInfo &info, const Geometry &g, const Coding &coding) {
+  const Shape shape = read_shape(info, g);
+  const int64_t count = product({shape.outputs, shape.taps, shape.channels}, "weight_shape");
+  const Tensor signs = info.constant(1, "signs", Type::kUint8, {(count + 7) / 8, 1});
+  Coded coded;
+  coded.scale = read_scale(info, 2, shape.outputs);
+  coded.weights = pack_binary(g, coding, signs.as<uint8_t>());
+  return coded;
+}
+
 }  // namespace
 
 size_t packed_count(Method method) {
@@ -206,6 +217,7 @@ size_t packed_count(Method method) {
     case Method::kProductGain:
       return 5;
     case Method::kScalar:
+    case Method::kBinary:
       return 2;
     case Method::kTernary:
       return 4;
@@ -225,19 +237,21 @@ Type packed_type(Method method, size_t index) {
   return index + 1 == packed_count(method) ? Type::kFloat16 : Type::kUint8;
 }
 
-Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry) {
-  switch (method) {
+Coded read_weights(const Coding &coding, const KernelInfo &info, const Geometry &geometry) {
+  switch (coding.method) {
     case Method::kProduct:
     case Method::kProductGain:
-      return read_product(info, geometry, method == Method::kProductGain);
+      return read_product(info, geometry, coding.method == Method::kProductGain);
     case Method::kScalar:
       return read_scalar(info, geometry);
+    case Method::kBinary:
+      return read_binary(info, geometry, coding);
     case Method::kTernary:
     case Method::kComposite:
     case Method::kCompositeFactored:
       break;
   }
-  return read_decoded(method, info, geometry);
+  return read_decoded(coding.method, info, geometry);
 }
 
 }  // namespace subbyte::ort

@@ -10,7 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from subbyte.methods import CodedWeight, WeightShape
-from tests.graph.coding import code_composite, code_product, code_scalar, code_ternary
+from tests.graph.coding import (
+    code_binary,
+    code_composite,
+    code_product,
+    code_scalar,
+    code_ternary,
+)
 from tests.native.operators import Node, assert_close, layer, open_model, random_codes
 
 # Inputs within one step of their zero point: table entries are exact at shift 0, so that
@@ -33,6 +39,9 @@ CODERS = {
     "ternary": code_ternary,
     "composite": code_composite,
     "factored": lambda w, s: code_composite(w, s, factored=True),
+    "binary": code_binary,
+    "binary-pixel": lambda w, s: code_binary(w, s, 3, "pixel"),
+    "binary-image": lambda w, s: code_binary(w, s, 4, "image"),
 }
 
 
