@@ -14,6 +14,7 @@ from subbyte.extras import compress_extra
 if TYPE_CHECKING:
     from subbyte import errors as errors
     from subbyte import methods as methods
+    from subbyte import train as train
     from subbyte.compress.api import compress as compress
     from subbyte.data import InputSpec as InputSpec
     from subbyte.data import Preprocessing as Preprocessing
@@ -39,7 +40,7 @@ _HOMES = {
     "library_path": ("subbyte.runtime", "library_path"),
     "load": ("subbyte.runtime", "load"),
 }
-_MODULES = ("compress", "errors", "methods")
+_MODULES = ("compress", "errors", "methods", "train")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "library_path",
     "load",
     "methods",
+    "train",
 ]
 
 

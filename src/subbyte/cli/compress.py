@@ -123,9 +123,10 @@ def command(
         ),
     ] = None,
     procedure: Annotated[
-        Literal["corrected", "paper"] | None,
+        Literal["corrected", "paper", "exact"] | None,
         typer.Option(
-            help="composite: corrected fits the samples, paper rounds the weights as CBDNet does.",
+            help="composite: corrected fits the samples, paper rounds the weights as CBDNet does. "
+            "scalar: exact keeps weights that lie on a grid of 2, 3 or 4 bits already.",
             rich_help_panel=_CODING,
             show_default=False,
         ),

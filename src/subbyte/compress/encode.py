@@ -66,8 +66,10 @@ def _encode(
 
 
 def takes_float_weight(options: LayerOptions) -> bool:
-    """Whether the options name a paper's procedure that sees weights only: no corrected
-    target, no balancing, no new bias."""
+    """Whether the options name a procedure that sees weights only, CBDNet's or that for
+    weights on a grid: no corrected target, no balancing, no new bias."""
+    if isinstance(options, ScalarOptions):
+        return options.exact
     return isinstance(options, CompositeOptions) and options.procedure == "paper"
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from subbyte.errors import OptionError
-from subbyte.methods.composite.form import CompositeOptions, Procedure
+from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import GROUPS
 from subbyte.methods.ternary.form import MOST_RATIO
+
+Procedure = Literal["corrected", "paper", "exact"]
 
 METHOD_NAMES = ("product", "scalar", "ternary", "composite")
 LEAST_BITS = 0.1
@@ -23,7 +25,9 @@ class CompressOptions:
     chosen. ``gain``: bits of gain a code (0 none, 1 sign). ``rank``: most terms of a ternary
     factorization; ``rank_ratio``: terms over min(outputs, inputs), 1 if neither this nor
     ``bits`` is given. ``planes``: most bits of magnitude of a composite weight;
-    ``procedure`` and ``bottleneck``: `CompositeOptions`. ``tune``: distillation steps.
+    ``procedure`` and ``bottleneck``: `CompositeOptions`; or, for scalar, ``procedure``
+    ``exact``: weights that lie on a grid of 2, 3 or 4 bits are kept, the rest takes 8.
+    ``tune``: distillation steps.
     ``work``: folder for the checkpoints of a run (kept); None: beside the output, removed
     when the run is done. ``inline``: write functions expanded into standard operators.
     """
@@ -91,7 +95,7 @@ class CompressOptions:
             ("--rank", self.rank, "ternary"),
             ("--rank-ratio", self.rank_ratio, "ternary"),
             ("--planes", self.planes, "composite"),
-            ("--procedure", self.procedure, "composite"),
+            ("--procedure", self.procedure, "scalar" if self.procedure == "exact" else "composite"),
             ("--bottleneck", self.bottleneck, "composite"),
         )
         for name, value, method in own:
@@ -99,8 +103,8 @@ class CompressOptions:
                 raise OptionError(f"{name} belongs to --method {method}", got=self.method)
         if self.bits is not None and self.rank_ratio is not None:
             raise OptionError("--bits and --rank-ratio exclude each other")
-        if self.bits is not None and self.procedure == "paper":
-            raise OptionError("--bits and --procedure paper exclude each other")
+        if self.bits is not None and self.procedure in ("paper", "exact"):
+            raise OptionError(f"--bits and --procedure {self.procedure} exclude each other")
         if self.bottleneck is not None and self.procedure != "paper":
             raise OptionError("--bottleneck belongs to --procedure paper", got=self.procedure)
         if self.plan is not None:
@@ -111,4 +115,4 @@ class CompressOptions:
     def composite(self) -> dict[str, Any]:
         """What is given of `CompositeOptions`."""
         given = {name: getattr(self, name) for name in ("planes", "procedure", "bottleneck")}
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in given.items() if value not in (None, "exact")}

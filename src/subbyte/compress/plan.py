@@ -23,12 +23,15 @@ from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_pl
 from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
 from subbyte.data import Samples
-from subbyte.errors import BudgetError
+from subbyte.errors import BudgetError, WeightError
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.graph.topology import known
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.scalar.exact import least_bits
+from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions, rank_of
 
 
@@ -43,9 +46,27 @@ def make_plan(
     layers = planned_layers(network)
     if options.plan is not None:
         return read_plan(options.plan, layers)
+    if options.procedure == "exact":
+        return _plan_of_grids(network, layers)
     if options.bits is None:
         return {layer.weight: _default(layer, options) for layer in layers}
     return _plan_for_bits(network, layers, samples, options, device, progress)
+
+
+def _plan_of_grids(network: Network, layers: list[Layer]) -> Plan:
+    """Every layer whose weights lie on a grid keeps them, in the fewest bits that hold it."""
+    plan: Plan = {}
+    for layer in layers:
+        weight = torch.tensor(known(layer.node.inputs[1]), dtype=torch.float32)
+        bits = least_bits(canonical(layer, weight))
+        plan[layer.weight] = EIGHT_BITS if bits is None else ScalarOptions(bits, exact=True)
+    if all(found == EIGHT_BITS for found in plan.values()):
+        raise WeightError(
+            "--procedure exact: no layer's weights lie on a grid",
+            where=network.name,
+            expected="levels of 2, 3 or 4 bits times a scale per output",
+        )
+    return plan
 
 
 def _default(layer: Layer, options: CompressOptions) -> LayerOptions:

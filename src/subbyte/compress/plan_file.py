@@ -22,7 +22,7 @@ EIGHT_BITS = ScalarOptions(8)
 
 _KEYS: Mapping[str, Mapping[str, type]] = {
     "product": {"group": int, "words": int, "gain": int, "shared": bool},
-    "scalar": {"bits": int},
+    "scalar": {"bits": int, "exact": bool},
     "ternary": {"rank": int},
     "composite": {"planes": int, "procedure": str, "bits": float, "bottleneck": float},
 }
@@ -146,6 +146,7 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
             ]
         else:
             lines += ['method = "scalar"', f"bits = {options.bits}"]
+            lines += ["exact = true"] if options.exact else []
         lines.append("")
     return "\n".join(lines)
 
