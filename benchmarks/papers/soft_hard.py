@@ -100,21 +100,20 @@ def _conv(
     return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def lenet() -> nn.Sequential:
-    """LeNet-5 as of Caffe (20, 50, 500), with normalizations: 430,000 weights."""
-    return nn.Sequential(
-        *(*_conv(1, 20, 5), nn.MaxPool2d(2), *_conv(20, 50, 5), nn.MaxPool2d(2), nn.Flatten()),
-        *(nn.Linear(800, 500, bias=False), nn.BatchNorm1d(500), nn.ReLU(), nn.Linear(500, 10)),
-    )
+def _head(inputs: int) -> list[nn.Module]:
+    hidden = [nn.Linear(inputs, 128, bias=False), nn.BatchNorm1d(128), nn.ReLU()]
+    return [nn.Flatten(), *hidden, nn.Linear(128, 10)]
 
 
-def small_cnn() -> nn.Sequential:
-    """Four convolutions of 32 to 128 channels: 240,000 weights."""
-    return nn.Sequential(
-        *(*_conv(3, 32, 3, stride=2, padding=1), *_conv(32, 64, 3, stride=2, padding=1)),
-        *(*_conv(64, 128, 3, stride=2, padding=1), *_conv(128, 128, 3, padding=1)),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)),
-    )
+def digit_cnn() -> nn.Sequential:
+    """Two convolutions and two linear layers, 422,000 weights."""
+    return nn.Sequential(*_conv(1, 32, 5, 2, 2), *_conv(32, 64, 3, 2, 1), *_head(64 * 49))
+
+
+def image_cnn() -> nn.Sequential:
+    """Three convolutions and two linear layers, 357,000 weights."""
+    convs = [*_conv(3, 32, 3, 2, 1), *_conv(32, 64, 3, 2, 1), *_conv(64, 128, 3, 2, 1)]
+    return nn.Sequential(*convs, *_head(128 * 16))
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,10 @@ class Row:
     mirror: bool
 
 
-ROWS = (Row("mnist", mnist, lenet, 10, False), Row("cifar10", cifar10, small_cnn, 12, True))
+ROWS = (
+    Row("mnist", mnist, digit_cnn, 8, False),
+    Row("cifar10", cifar10, image_cnn, 10, True),
+)
 
 
 def batches(data: Images, mirror: bool, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

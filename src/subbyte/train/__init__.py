@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from subbyte.train.loop import fit
 from subbyte.train.soft_hard import SoftHard
 from subbyte.train.student import Student, load
 
-__all__ = ["SoftHard", "Student", "load"]
+__all__ = ["SoftHard", "Student", "fit", "load"]

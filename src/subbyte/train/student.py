@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,10 @@ class Student(nn.Module):
                 rate = SCALAR_RATE if isinstance(weight, ScalarWeight) else RATES[name]
                 rates.setdefault(rate, []).append(parameter)
         return [{"params": found, "lr": rate} for rate, found in rates.items() if found]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file that was read."""
+        return hashlib.sha256(self._source.model.SerializeToString(deterministic=True)).hexdigest()
 
     @torch.no_grad()
     def export(self) -> onnx.ModelProto:
