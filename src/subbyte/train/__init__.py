@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from subbyte.train.loop import fit
+from subbyte.train.files import Tuned, tune
+from subbyte.train.loop import fit, measure
 from subbyte.train.soft_hard import SoftHard
 from subbyte.train.student import Student, load
 
-__all__ = ["SoftHard", "Student", "fit", "load"]
+__all__ = ["SoftHard", "Student", "Tuned", "fit", "load", "measure", "tune"]

@@ -89,6 +89,28 @@ def fit(
     return runner.last
 
 
+@torch.no_grad()
+def measure(
+    student: Student,
+    batches: Iterable[Any],
+    *,
+    loss: Loss | None = None,
+    teacher: nn.Module | str | os.PathLike[str] | None = None,
+) -> float:
+    """The mean loss over ``batches``, every sample counting alike; arguments as of `fit`."""
+    _check(1, 1, 1.0, None, loss, teacher)
+    device = next(student.parameters()).device
+    judge, total, count = _judge(loss, teacher, device), 0.0, 0
+    for batch in batches:
+        inputs = batch[0] if loss is not None else batch
+        size = len(as_tuple(inputs)[0])
+        total += float(judge(student, _to(batch, device))) * size
+        count += size
+    if count == 0:
+        raise CalibrationError("no batches to measure on", expected="at least one")
+    return total / count
+
+
 class _Runner:
     """Optimizer, place in the run, and checkpoint."""
 
@@ -203,7 +225,7 @@ def _judge(
 ) -> Callable[[nn.Module, Any], Tensor]:
     """judge(model, batch) -> loss."""
     if loss is not None:
-        return lambda model, batch: loss(model(*_tuple(batch[0])), batch[1])
+        return lambda model, batch: loss(model(*as_tuple(batch[0])), batch[1])
     module = teacher
     if not isinstance(module, nn.Module):
         assert module is not None  # noqa: S101 - checked before
@@ -212,14 +234,15 @@ def _judge(
 
     def distil(model: nn.Module, batch: Any) -> Tensor:
         with torch.no_grad():
-            wanted = _tuple(taught(*_tuple(batch)))
-        got = _tuple(model(*_tuple(batch)))
+            wanted = as_tuple(taught(*as_tuple(batch)))
+        got = as_tuple(model(*as_tuple(batch)))
         return divergence(tuple(w.float() for w in wanted), tuple(g.float() for g in got))
 
     return distil
 
 
-def _tuple(value: Any) -> tuple[Any, ...]:
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """One value, or several, as a tuple."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
