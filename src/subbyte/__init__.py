@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from subbyte import errors as errors
     from subbyte import methods as methods
     from subbyte import nn as nn
+    from subbyte import train as train
     from subbyte.compress.api import compress as compress
     from subbyte.data import InputSpec as InputSpec
     from subbyte.data import Preprocessing as Preprocessing
@@ -40,7 +41,7 @@ _HOMES = {
     "library_path": ("subbyte.runtime", "library_path"),
     "load": ("subbyte.runtime", "load"),
 }
-_MODULES = ("compress", "errors", "methods", "nn")
+_MODULES = ("compress", "errors", "methods", "nn", "train")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "load",
     "methods",
     "nn",
+    "train",
 ]
 
 

@@ -28,6 +28,10 @@ OPTIONS = {
     "inspect": "--json",
     "bench": "--threads --runs --json",
     "inline": "--output --json",
+    "tune": (
+        "--output --data --inputs --teacher --labels --steps --batch-size --rate --checkpoint "
+        "--scale --mean --std --layout --seed --device --bf16 --json"
+    ),
     "methods": "--json",
 }
 

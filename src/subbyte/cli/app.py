@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import subbyte
-from subbyte.cli import bench, compress, evaluate, inline, inspect, library, methods
+from subbyte.cli import bench, compress, evaluate, inline, inspect, library, methods, tune
 from subbyte.cli.console import ERRORS
 from subbyte.errors import SubbyteError
 
@@ -68,6 +68,7 @@ def program(
 _MAKE, _MEASURE = "Make", "Look and measure"
 
 app.command("compress", rich_help_panel=_MAKE)(compress.command)
+app.command("tune", rich_help_panel=_MAKE)(tune.command)
 app.command("inline", rich_help_panel=_MAKE)(inline.command)
 app.command("eval", rich_help_panel=_MEASURE)(evaluate.command)
 app.command("inspect", rich_help_panel=_MEASURE)(inspect.command)

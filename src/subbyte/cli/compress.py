@@ -132,10 +132,11 @@ def command(
         ),
     ] = None,
     procedure: Annotated[
-        Literal["corrected", "paper", "paper-plain"] | None,
+        Literal["corrected", "paper", "paper-plain", "exact"] | None,
         typer.Option(
             help="product, composite, binary: corrected fits the samples our way; paper does as "
-            "the paper does. product, paper-plain: Q-CNN without its error correction.",
+            "the paper does. product, paper-plain: Q-CNN without its error correction. scalar, "
+            "exact: keeps weights that lie on a grid of 2, 3 or 4 bits already.",
             rich_help_panel=_CODING,
             show_default=False,
         ),

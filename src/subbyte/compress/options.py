@@ -21,6 +21,7 @@ PROCEDURES: Mapping[str, tuple[str, ...]] = {
     "product": product_form.PROCEDURES,
     "composite": composite_form.PROCEDURES,
     "binary": binary_form.PROCEDURES,
+    "scalar": ("corrected", "exact"),
 }
 LEAST_BITS = 0.1
 MOST_BITS = 8.0
@@ -34,10 +35,11 @@ class CompressOptions:
     none, 1 sign). ``rank``: most terms of a ternary
     factorization; ``rank_ratio``: terms over min(outputs, inputs), 1 if neither this nor
     ``bits`` is given. ``planes``: most bits of magnitude of a composite weight;
-    ``procedure``: `ProductOptions`, `CompositeOptions` and `BinaryOptions`; ``bottleneck``:
-    the second; ``order``, ``scales``: the last. ``tune``: distillation steps.
-    ``tune_linear``: steps that train the linear layers between the coding of the convolutions
-    and theirs; None: 200 with Q-CNN's procedure, else none.
+    ``procedure``: `ProductOptions`, `CompositeOptions` and `BinaryOptions`; or, for scalar,
+    ``exact``: weights that lie on a grid of 2, 3 or 4 bits are kept, the rest takes 8.
+    ``bottleneck``: `CompositeOptions`; ``order``, ``scales``: `BinaryOptions`. ``tune``:
+    distillation steps. ``tune_linear``: steps that train the linear layers between the coding
+    of the convolutions and theirs; None: 200 with Q-CNN's procedure, else none.
     ``work``: folder for the checkpoints of a run (kept); None: beside the output, removed
     when the run is done. ``inline``: write functions expanded into standard operators.
     """
@@ -50,7 +52,7 @@ class CompressOptions:
     rank: int | None = None
     rank_ratio: float | None = None
     planes: int | None = None
-    procedure: Literal["corrected", "paper", "paper-plain"] | None = None
+    procedure: Literal["corrected", "paper", "paper-plain", "exact"] | None = None
     bottleneck: float | None = None
     order: int | None = None
     scales: Scales | None = None
@@ -167,4 +169,4 @@ class CompressOptions:
     def composite(self) -> dict[str, Any]:
         """What is given of `CompositeOptions`."""
         given = {name: getattr(self, name) for name in ("planes", "procedure", "bottleneck")}
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in given.items() if value not in (None, "exact")}

@@ -32,10 +32,11 @@ from subbyte.compress.plan_file import (
 from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
 from subbyte.data import Samples
-from subbyte.errors import BudgetError, OptionError
+from subbyte.errors import BudgetError, OptionError, WeightError
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.graph.topology import known
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import (
     WORDS,
@@ -44,6 +45,8 @@ from subbyte.methods.product.form import (
     most_words,
     sub_columns,
 )
+from subbyte.methods.scalar.exact import least_bits
+from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions, rank_of
 
 # d and K of the paper's AlexNet.
@@ -64,6 +67,8 @@ def make_plan(
         _check_words(plan, layers)
         return plan
     _check_trained(layers, options)
+    if options.procedure == "exact":
+        return _plan_of_grids(network, layers)
     if options.words is not None:
         _check_some_words(layers, options.words)
     if options.bits is None:
@@ -128,6 +133,22 @@ def _check_some_words(layers: list[Layer], words: int) -> None:
         )
 
 
+def _plan_of_grids(network: Network, layers: list[Layer]) -> Plan:
+    """Every layer whose weights lie on a grid keeps them, in the fewest bits that hold it."""
+    plan: Plan = {}
+    for layer in layers:
+        weight = torch.tensor(known(layer.node.inputs[1]), dtype=torch.float32)
+        bits = least_bits(canonical(layer, weight))
+        plan[layer.weight] = EIGHT_BITS if bits is None else ScalarOptions(bits, exact=True)
+    if all(found == EIGHT_BITS for found in plan.values()):
+        raise WeightError(
+            "--procedure exact: no layer's weights lie on a grid",
+            where=network.name,
+            expected="levels of 2, 3 or 4 bits times a scale per output",
+        )
+    return plan
+
+
 def _default(layer: Layer, options: CompressOptions, kept: bool, output: bool) -> LayerOptions:
     if layer.binarisation is not None:
         return trained_options(layer.binarisation)
@@ -170,7 +191,7 @@ def _published_product(layer: Layer, options: CompressOptions, output: bool) -> 
     return ProductOptions(
         min(group, shape.inputs),
         min(words, most_words(columns)),
-        procedure=options.procedure or "paper",
+        procedure="paper-plain" if options.procedure == "paper-plain" else "paper",
     )
 
 

@@ -25,7 +25,7 @@ EIGHT_BITS = ScalarOptions(8)
 
 _KEYS: Mapping[str, Mapping[str, type]] = {
     "product": {"group": int, "words": int, "gain": int, "shared": bool, "procedure": str},
-    "scalar": {"bits": int},
+    "scalar": {"bits": int, "exact": bool},
     "ternary": {"rank": int},
     "binary": {"order": int, "scales": str, "procedure": str},
     "composite": {"planes": int, "procedure": str, "bits": float, "bottleneck": float},
@@ -198,6 +198,7 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
             ]
         else:
             lines += ['method = "scalar"', f"bits = {options.bits}"]
+            lines += ["exact = true"] if options.exact else []
         lines.append("")
     return "\n".join(lines)
 
