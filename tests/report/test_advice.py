@@ -63,7 +63,7 @@ NATIVE = {"label": "this file, native kernels", "engine": "native", "compressed"
             document(
                 layer("a", bits_per_weight=8.1, file_share=30.0, harm_share=None),
                 layer("b", bits_per_weight=32.0, file_share=25.0, harm_share=None),
-                layer("c"),
+                layer("c", harm_share=None),
             ),
             ["2 layers at 8 bits or more take 55% of the file: a, b."],
         ),
@@ -73,7 +73,7 @@ NATIVE = {"label": "this file, native kernels", "engine": "native", "compressed"
         ),
         (document(layer("a", method="float")), ["a keeps float weights."]),
         (
-            document(*(layer(name, method="float") for name in "abcde")),
+            document(*(layer(name, method="float", harm_share=None) for name in "abcde")),
             ["a, b, c and 2 more keep float weights."],
         ),
         (
@@ -98,7 +98,22 @@ NATIVE = {"label": "this file, native kernels", "engine": "native", "compressed"
                     {"label": "float", "engine": "portable", "compressed": False, "median_ms": 1.5},
                 ]
             ),
-            ["float runs faster (1.5 ms) than this file on the native kernels (2 ms)."],
+            ["float is faster (1.5 ms) than the native kernels with this file (2 ms)."],
+        ),
+        (
+            document(
+                latency=[
+                    NATIVE | {"median_ms": 2.0},
+                    {"label": "x", "engine": "portable", "compressed": True, "median_ms": 1.95},
+                    {"label": "x", "engine": "portable", "compressed": True, "median_ms": 1.25},
+                ]
+            ),
+            ["ONNX Runtime alone is faster (1.25 ms) than the native kernels with this file "
+             "(2 ms)."],
+        ),
+        (
+            document(layer("a"), layer("b", harm_share=25.0), layer("c"), layer("d")),
+            ["No layer stands out; most harm is done by b (25%), a (10%), c (10%)."],
         ),
     ],
 )  # fmt: skip

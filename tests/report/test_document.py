@@ -92,10 +92,19 @@ def test_stock_int8(pair: Pair) -> None:
     document = subbyte.make_report(
         pair.model, pair.reference, pair.samples, runs=2, peers=("onnxruntime-int8",)
     )
+    assert document["scores"][2]["n"] == 24
     rows = {row["label"]: row for row in trade_off(document)}
     assert 0 < rows["int8"]["kl"] < rows["this file"]["kl"]
     assert rows["int8"]["ms"] > 0
     assert "top1" not in document["scores"][0]
+
+
+def test_limit_holds_for_samples_and_labels(pair: Pair) -> None:
+    document = subbyte.make_report(
+        pair.model, pair.reference, pair.samples, pair.labels, limit=10, runs=0
+    )
+    assert [row["n"] for row in document["scores"]] == [10, 10]
+    assert document["sensitivity"]["samples"] == 10
 
 
 def test_inlined_file(pair: Pair, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.attributes.append((tag, {key: value or "" for key, value in attrs}))
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "link", "img", "br", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -102,7 +102,7 @@ def test_page_says_what_the_document_does(document: dict[str, Any], page: Outlin
     for row in document["layers"]:
         assert f"{row['bits_per_weight']:.2f}" in page.text["td"]
         assert row["name"] in page.text["th"]
-    assert f"{document['scores'][0]['kl']:.4f} nats" in page.text["dd"]
+    assert f"{document['scores'][0]['kl']:.4f}" in page.text["dd"]
 
 
 def test_names_cannot_break_the_page(document: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ def test_names_cannot_break_the_page(document: dict[str, Any]) -> None:
     outline = Outline()
     outline.feed(text)
     assert outline.open == []
-    assert hostile in outline.text["th"]
+    assert hostile in "".join(outline.text["th"])
     row = next(line for line in render(changed, "md").splitlines() if line.startswith("| <script>"))
     assert row.count(" | ") == 9
 

@@ -11,6 +11,7 @@ LITTLE_HARM = 1.0
 MUCH_OF_FILE = 15.0
 CLIPS = 1.0
 HALF = 50.0
+FASTER = 0.9
 JOINT = 5.0
 _NAMED = 3
 
@@ -22,7 +23,7 @@ def advice(document: Mapping[str, Any]) -> list[str]:
     layers, sensitivity = document["layers"], document["sensitivity"]
     joint = list(_joint(sensitivity))
     return [
-        *(joint or _much_harm(layers)),
+        *(joint or list(_much_harm(layers)) or _most_harm(layers)),
         *_activations(sensitivity),
         *_saturation(document["activations"] or ()),
         *_wide(layers),
@@ -61,6 +62,13 @@ def _much_harm(layers: Sequence[Row]) -> Iterator[str]:
         elif row["method"] != "float":
             text += ": it has 8 bits already, tuning is what is left"
         yield text + "."
+
+
+def _most_harm(layers: Sequence[Row]) -> Iterator[str]:
+    rows = _by(layers, "harm_share")[:_NAMED]
+    if len(rows) == _NAMED:
+        named = ", ".join(f"{row['name']} ({row['harm_share']:.0f}%)" for row in rows)
+        yield f"No layer stands out; most harm is done by {named}."
 
 
 def _little_harm(layers: Sequence[Row]) -> Iterator[str]:
@@ -132,11 +140,13 @@ def _latency(rows: Sequence[Row]) -> Iterator[str]:
     if native is None:
         return
     for row in rows:
-        if row is not native and row["median_ms"] < native["median_ms"]:
-            yield (
-                f"{row['label']} runs faster ({row['median_ms']:.3g} ms) than this file on the "
-                f"native kernels ({native['median_ms']:.3g} ms)."
-            )
+        if row is native or row["median_ms"] > FASTER * native["median_ms"]:
+            continue
+        who = "ONNX Runtime alone" if row["compressed"] else row["label"]
+        yield (
+            f"{who} is faster ({row['median_ms']:.3g} ms) than the native kernels with this file "
+            f"({native['median_ms']:.3g} ms)."
+        )
 
 
 def tensor_name(row: Row) -> str:

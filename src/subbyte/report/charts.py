@@ -33,13 +33,14 @@ class Mark:
 class Axis:
     """``root``: distances go as square roots, so that 0 has a place and small values room.
 
-    No tick stands beyond ``most``.
+    The axis starts at ``least`` where that is given; no tick stands beyond ``most``.
     """
 
     title: str
     scale: Scale
     show: Callable[[float], str]
     most: float = math.inf
+    least: float | None = None
 
 
 def scatter(ident: str, title: str, marks: Sequence[Mark], x: Axis, y: Axis) -> str:
@@ -73,7 +74,7 @@ class _Place:
             self.low, self.high = 0.0, high * 1.1 or 1.0
         else:
             room = 0.12 * (high - low) or 0.05 * abs(high) or 1.0
-            self.low = max(0.0, low - room) if low >= 0 else low - room
+            self.low = low - room if axis.least is None else axis.least
             self.high = high + room
 
     def __call__(self, value: float) -> float:
@@ -142,9 +143,11 @@ def _line(marks: Sequence[Mark], places: Sequence[tuple[float, float]]) -> str:
 
 def _marks(marks: Sequence[Mark], places: Sequence[tuple[float, float]]) -> list[str]:
     taken: list[Box] = [(x - _SIZE, y - _SIZE, x + _SIZE, y + _SIZE) for x, y in places]
-    parts = [_SHAPES[mark.kind](x, y) for mark, (x, y) in zip(marks, places, strict=True)]
-    order = sorted(range(len(marks)), key=lambda i: marks[i].kind == "point")
-    for i in order:
+    # The marks that stand for something are drawn last and named first.
+    points = [i for i, mark in enumerate(marks) if mark.kind == "point"]
+    others = [i for i, mark in enumerate(marks) if mark.kind != "point"]
+    parts = [_SHAPES[marks[i].kind](*places[i]) for i in points + others]
+    for i in others + points:
         found = _free(marks[i].label, *places[i], taken)
         if found is not None:
             box, anchor, x, y = found

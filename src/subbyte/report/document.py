@@ -93,11 +93,12 @@ def make_report(
     document |= {"points": found, "latency": None, "left_out": subject.left_out}
     data = None
     if inputs is not None:
-        data = as_samples(inputs, subject.model.inputs, preprocessing, option="data").first(limit)
-        document |= on_samples(subject, data, document["layers"], samples)
+        whole = as_samples(inputs, subject.model.inputs, preprocessing, option="data")
+        data = whole.first(limit)
         with tempfile.TemporaryDirectory() as folder:
             int8 = stock_int8(subject, data.first(samples), Path(folder), peers)
-            document["scores"] = scores(subject, data, labels, label_offset, int8)
+            document["scores"] = scores(subject, whole, labels, label_offset, limit, int8)
+        document |= on_samples(subject, data, document["layers"], samples)
     else:
         subject.left_out.append(
             "Accuracy, harm, activations, time of each layer: no data were given."

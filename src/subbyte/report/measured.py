@@ -110,6 +110,7 @@ def scores(
     data: Samples,
     labels: Labels | None,
     label_offset: int,
+    limit: int | None,
     int8: Path | None,
 ) -> list[Document] | None:
     """`evaluate` of the file, the float network and stock int8, each against the float one."""
@@ -126,6 +127,7 @@ def scores(
             *(path, data, labels),
             reference=subject.reference,
             label_offset=label_offset,
+            limit=limit,
             threads=subject.threads,
             progress=lambda done, total, label=label: subject.progress(  # type: ignore[misc]
                 f"Scores, {label}", done, total

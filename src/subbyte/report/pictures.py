@@ -63,7 +63,7 @@ def histogram(levels: Mapping[str, Sequence[int]], name: str) -> str:
     share = heights / counts.sum()
     bars = "".join(
         f'<rect x="{_WIDTH * x + 0.5:.1f}" y="{_HEIGHT * (1 - h):.1f}" '
-        f'width="{max(_WIDTH * width - 1, 1):.1f}" height="{_HEIGHT * h:.1f}"/>'
+        f'width="{max(_WIDTH * width - 1, 3):.1f}" height="{_HEIGHT * h:.1f}"/>'
         for x, h in zip(places, share / share.max(), strict=True)
     )
     label = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +43,8 @@ def render(document: Mapping[str, Any], form: Format) -> str:
         "nats": divergence,
         "options": _options,
         "tensor": tensor_name,
+        "pieces": _pieces,
+        "basename": lambda path: Path(path).name,
         "cell": lambda text: str(text).replace("|", "\\|"),
     }
     return environment.get_template(f"report.{form}").render(
@@ -77,7 +80,7 @@ def tiles(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         if "top1" in own:
             found.append(("Top-1", f"{own['top1']:.2f}%", f"float {original['top1']:.2f}%"))
         found.append(("Agreement", f"{own['agreement']:.2f}%", "same best class as float"))
-        found.append(("KL from float", f"{divergence(own['kl'])} nats", f"{own['n']:,} samples"))
+        found.append(("KL from float", divergence(own["kl"]), f"nats, {own['n']:,} samples"))
     elif document["sensitivity"]:
         lost = document["sensitivity"]
         found.append(("Output error", f"{100 * lost['file']:.2f}%", f"{lost['samples']} samples"))
@@ -118,7 +121,7 @@ def trade_off(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _charts(document: Mapping[str, Any]) -> list[str]:
     rows = trade_off(document)
     size = Axis("size of the file (logarithmic)", "log", lambda v: byte_size(round(v)))
-    time = Axis("latency", "linear", lambda v: f"{v:.3g} ms")
+    time = Axis("latency", "linear", lambda v: f"{v:.3g} ms", least=0)
     kl = Axis("KL from float, nats (root scale)", "root", lambda v: f"{v:.3g}")
     top1 = Axis("accuracy", "linear", lambda v: f"{v:.4g}%", 100)
     found = []
@@ -148,4 +151,12 @@ def _pictures(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(key if value is True else f"{key} {value}" for key, value in options.items())
+    """``group 4, words 16, shared``; what is 0 or not so is not said."""
+    return ", ".join(
+        key if value is True else f"{key} {value}" for key, value in options.items() if value
+    )
+
+
+def _pieces(name: str) -> list[str]:
+    """A layer's name cut where a line may end."""
+    return re.findall(r".+?(?:[./_]+|$)", str(name), re.S)
