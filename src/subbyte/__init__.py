@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from subbyte.report import bench as bench
     from subbyte.report import evaluate as evaluate
     from subbyte.report import inspect as inspect
+    from subbyte.report import make_report as make_report
     from subbyte.runtime import Model as Model
     from subbyte.runtime import library_path as library_path
     from subbyte.runtime import load as load
@@ -40,6 +41,7 @@ _HOMES = {
     "inspect": ("subbyte.report", "inspect"),
     "library_path": ("subbyte.runtime", "library_path"),
     "load": ("subbyte.runtime", "load"),
+    "make_report": ("subbyte.report", "make_report"),
 }
 _MODULES = ("compress", "errors", "methods", "nn", "train")
 
@@ -58,6 +60,7 @@ __all__ = [
     "inspect",
     "library_path",
     "load",
+    "make_report",
     "methods",
     "nn",
     "train",

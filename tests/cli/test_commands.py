@@ -26,6 +26,10 @@ OPTIONS = {
         "--data --inputs --labels --scale --mean --std --layout --limit --engine --reference --json"
     ),
     "inspect": "--json",
+    "report": (
+        "--reference --output --format --points --data --inputs --labels --limit --samples "
+        "--scale --mean --std --layout --runs --threads --peers"
+    ),
     "bench": "--threads --runs --json",
     "inline": "--output --json",
     "tune": (

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import subbyte
-from subbyte.cli import bench, compress, evaluate, inline, inspect, library, methods, tune
+from subbyte.cli import bench, compress, evaluate, inline, inspect, library, methods, report, tune
 from subbyte.cli.console import ERRORS
 from subbyte.errors import SubbyteError
 
@@ -72,6 +72,7 @@ app.command("tune", rich_help_panel=_MAKE)(tune.command)
 app.command("inline", rich_help_panel=_MAKE)(inline.command)
 app.command("eval", rich_help_panel=_MEASURE)(evaluate.command)
 app.command("inspect", rich_help_panel=_MEASURE)(inspect.command)
+app.command("report", rich_help_panel=_MEASURE)(report.command)
 app.command("bench", rich_help_panel=_MEASURE)(bench.command)
 app.command("library-path", rich_help_panel=_MEASURE)(library.command)
 app.command("methods", rich_help_panel=_MEASURE)(methods.command)
