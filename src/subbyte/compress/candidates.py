@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,11 +51,13 @@ GREEDY_POWER = 1.8
 
 @dataclass(frozen=True)
 class Candidate:
-    """``harm``: the predicted error of the layer's output over its variance."""
+    """``harm``: the predicted error of the layer's output over its variance. ``seconds``: the
+    predicted time of one sample through the layer, None where there are no timings."""
 
     options: LayerOptions
     bytes: int
     harm: float
+    seconds: float | None = None
 
 
 def keeps_eight_bits(layer: Layer) -> bool:
@@ -89,31 +92,50 @@ def layer_candidates(
     options: CompressOptions,
     seed: int,
 ) -> list[Candidate]:
-    """All ways one layer may be coded, weight [O, T, I]."""
-    if options.method == "ternary" and not keeps_eight_bits(layer):
-        return ternary_candidates(layer, weight, data, options, seed)
-    if options.method == "composite" and not keeps_eight_bits(layer):
-        return composite_candidates(layer, weight, data, options)
-    if options.method == "scalar" or keeps_eight_bits(layer):
-        forms: list[ProductOptions | ScalarOptions] = [ScalarOptions(bits) for bits in BITS]
-    else:
-        forms = list(product_forms(layer, options))
-    found = []
-    for form in forms:
-        rng = torch.Generator(device=weight.device).manual_seed(seed)
-        if isinstance(form, ProductOptions):
-            error = product_error(layer, weight, data, form, rng)
+    """All ways one layer may be coded by the allowed methods, weight [O, T, I]; and 8 bits."""
+    if keeps_eight_bits(layer):
+        return scalar_candidates(layer, weight, data, BITS)
+    found: list[Candidate] = []
+    for method in options.allowed:
+        if method == "product":
+            found += product_candidates(layer, weight, data, options, seed)
+        elif method == "scalar":
+            found += scalar_candidates(layer, weight, data, BITS[:-1])
+        elif method == "ternary":
+            found += ternary_candidates(layer, weight, data, options, seed)
         else:
-            error = scalar_error(layer, weight, data, form)
-        harm = error / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
+            found += composite_candidates(layer, weight, data, options)
+    return found + scalar_candidates(layer, weight, data, BITS[-1:])
+
+
+def product_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
+) -> list[Candidate]:
+    """All product forms that the options allow."""
+    found = []
+    for form in product_forms(layer, options):
+        rng = torch.Generator(device=weight.device).manual_seed(seed)
+        error = product_error(layer, weight, data, form, rng)
+        found.append(_candidate(layer, form, error, data))
     return found
+
+
+def scalar_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, widths: Sequence[int]
+) -> list[Candidate]:
+    """Grids of so many bits."""
+    forms = [ScalarOptions(bits) for bits in widths]
+    return [_candidate(layer, f, scalar_error(layer, weight, data, f), data) for f in forms]
+
+
+def _candidate(layer: Layer, form: LayerOptions, error: float, data: LayerStatistics) -> Candidate:
+    return Candidate(form, stored_bytes(layer, form), error / max(data.energy, 1e-30))
 
 
 def ternary_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
 ) -> list[Candidate]:
-    """Ranks from half of min(outputs, inputs), in steps of an eighth of it, and 8 bits."""
+    """Ranks from half of min(outputs, inputs), in steps of an eighth of it."""
     shape = layer.shape
     ratios = np.arange(LEAST_RATIO, MOST_RATIO + RATIO_STEP, RATIO_STEP)
     ranks = sorted({rank_of(shape, float(ratio), options.rank) for ratio in ratios})
@@ -122,20 +144,15 @@ def ternary_candidates(
     found = []
     for rank in ranks:
         error = float(np.interp(rank / smaller_side(shape), places, curve))
-        form = TernaryOptions(rank)
-        harm = error / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
-    eight = ScalarOptions(8)
-    error = scalar_error(layer, weight, data, eight)
-    harm = error / max(data.energy, 1e-30)
-    return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
+        found.append(_candidate(layer, TernaryOptions(rank), error, data))
+    return found
 
 
 def composite_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
 ) -> list[Candidate]:
     """Limits in bits, each from a step of the layer: from the finest that the planes allow to
-    one at which few weights are left, with bytes and error of plain rounding; and 8 bits."""
+    one at which few weights are left, with bytes and error of plain rounding."""
     shape = layer.shape
     energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : shape.inputs]
     planes = options.planes or composite_form.MOST_PLANES
@@ -151,11 +168,9 @@ def composite_candidates(
         form = CompositeOptions(planes, bits=bits)
         error = weight - torch.from_numpy(levels).to(weight) * scale[:, None, None]
         rows = error.reshape(shape.groups, -1, shape.taps, shape.inputs)
-        harm = float((rows.square() * energy[:, None, None]).sum()) / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
-    eight = ScalarOptions(8)
-    harm = scalar_error(layer, weight, data, eight) / max(data.energy, 1e-30)
-    return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
+        lost = float((rows.square() * energy[:, None, None]).sum())
+        found.append(_candidate(layer, form, lost, data))
+    return found
 
 
 def ternary_curve(
