@@ -16,8 +16,9 @@ from subbyte.compress.activations import quantize_activations
 from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import make_plan
-from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text, write_plan
+from subbyte.compress.plan import Planned, make_plan
+from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text
+from subbyte.compress.plan_text import plan_text
 from subbyte.compress.sequence import Encoded, Progress
 from subbyte.compress.stages import encode_network
 from subbyte.compress.tables import table_shifts
@@ -28,10 +29,11 @@ from subbyte.files import check_writable, write_atomic
 from subbyte.graph.inline import inline
 from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Network
+from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import load_model, prepare
 from subbyte.graph.write import write_network
 from subbyte.methods import binarisation_of, decode_weight
+from subbyte.runtime.timings import load_timings
 
 FORMAT = 1
 
@@ -64,10 +66,7 @@ def compress_network(
         raise CalibrationError(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
-    model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
-    name = "model" if isinstance(source, onnx.ModelProto) else str(source)
-    network = prepare(model, name)
-    _check_network(network)
+    network = _prepare(source)
     checkpoints = _open_checkpoints(target, network, samples, options)
     try:
         with repeatable():
@@ -77,6 +76,28 @@ def compress_network(
     finally:
         checkpoints.drop_if_empty()
     return Compressed(target, plan, encoded.losses)
+
+
+def plan_network(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    samples: Samples,
+    options: CompressOptions,
+    progress: Progress,
+) -> tuple[list[Layer], Planned]:
+    """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
+    device = open_device(options.device)
+    network = _prepare(source)
+    with repeatable():
+        planned = make_plan(network, samples, options, device, progress)
+    return planned_layers(network), planned
+
+
+def _prepare(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
+    model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
+    name = "model" if isinstance(source, onnx.ModelProto) else str(source)
+    network = prepare(model, name)
+    _check_network(network)
+    return network
 
 
 def _run(
@@ -175,10 +196,14 @@ def _open_checkpoints(
     target: Path, network: Network, samples: Samples, options: CompressOptions
 ) -> Checkpoints:
     wishes = asdict(options)
-    for not_part_of_the_result in ("work", "inline", "activations", "samples"):
+    for not_part_of_the_result in ("work", "inline", "activations", "samples", "timings"):
         del wishes[not_part_of_the_result]
     if options.plan is not None:
         wishes["plan"] = read_text(options.plan)
+    if options.size is not None:
+        wishes["file"] = [options.inline, options.activations]
+    if options.latency is not None:
+        wishes["timings"] = load_timings(options.timings).document()
     digest = hashlib.sha256(
         json.dumps([FORMAT, torch.__version__, wishes], sort_keys=True).encode()
     )
@@ -209,8 +234,8 @@ def _plan(
     found = checkpoints.load("plan")
     if found is not None:
         return parse_plan(str(found[1]), layers, str(checkpoints.folder))
-    plan = make_plan(network, samples, options, device, progress)
-    text = write_plan(plan, layers)
+    planned = make_plan(network, samples, options, device, progress)
+    text = plan_text(planned, layers)
     checkpoints.save("plan", {}, text)
     write_atomic(checkpoints.folder / PLAN_FILE, text.encode())
-    return plan
+    return planned.plan
