@@ -16,6 +16,7 @@ from torch import nn
 
 import subbyte
 from subbyte.compress.candidates import binary_candidates, layer_candidates
+from subbyte.compress.export import export_module
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import EIGHT_BITS, parse_plan, planned_layers, write_plan
@@ -174,9 +175,8 @@ def trained_net() -> tuple[nn.Module, np.ndarray]:
     return net, net(x).detach().numpy()
 
 
+@functools.cache
 def exported() -> onnx.ModelProto:
-    from subbyte.compress.export import export_module
-
     return export_module(trained_net()[0], torch.from_numpy(normal(1, 2, 3, 8, 8)))
 
 
