@@ -28,15 +28,21 @@ def residual_binary_conv(form: Form) -> Kernel:
     """Convolution of the binarised x with the binary weight of the latent W."""
     binarisation = read_binarisation(form, form.attribute("scales", SCALES[0]))
     weight = form.constants.get(1)
-    form.attribute("kernel_shape", [])
     if weight is None or weight.ndim != 4:
         form.unsupported("a weight that is no constant [O, C / group, kh, kw]")
+    window = {
+        "kernel_shape": list(weight.shape[2:]),
+        "strides": [1, 1],
+        "pads": [0, 0, 0, 0],
+        "dilations": [1, 1],
+    }
+    for name, usual in window.items():
+        window[name] = found = list(form.attribute(name, usual))
+        if len(found) != len(usual) or (name == "kernel_shape" and found != usual):
+            form.unsupported(f"{name}={found}: expected such as {usual}")
+    group = form.attribute("group", 1)
     kernel = binary_conv(
-        binarisation,
-        form.attribute("strides", [1, 1]),
-        form.attribute("pads", [0, 0, 0, 0]),
-        form.attribute("dilations", [1, 1]),
-        form.attribute("group", 1),
+        binarisation, window["strides"], window["pads"], window["dilations"], group
     )
     return lambda x, w, b=None: kernel(x, binarize_weight(w), b)
 
