@@ -12,6 +12,9 @@ import numpy as np
 import torch
 
 from subbyte.methods import CodedWeight, WeightShape
+from subbyte.methods.binary import encode as binary_encode
+from subbyte.methods.binary import form as binary_form
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.composite.form import CompositeOptions
@@ -84,6 +87,16 @@ def composite(options: CompositeOptions, name: str) -> Case:
     )
 
 
+def binary(options: BinaryOptions) -> Case:
+    """A binary case."""
+    return Case(
+        f"binary-{options.variant.lower()}-{options.procedure}",
+        lambda w, h, shape, seed: binary_encode.encode(w, h, shape, options, seed),
+        lambda shape: binary_form.stored_bytes(shape, options),
+        weights_only=options.procedure == "paper",
+    )
+
+
 CASES = [
     product(ProductOptions(2)),
     product(ProductOptions(3, gain=1)),
@@ -107,6 +120,9 @@ CASES = [
     composite(CompositeOptions(planes=6), "j6"),
     composite(CompositeOptions(bits=6), "6-bits"),
     composite(CompositeOptions(procedure="paper", planes=6, bottleneck=0.5), "paper"),
+    binary(BinaryOptions(1)),
+    binary(BinaryOptions(3, "image")),
+    binary(BinaryOptions(2, "pixel", "paper")),
 ]
 
 SHAPES = [

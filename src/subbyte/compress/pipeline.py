@@ -16,9 +16,11 @@ from subbyte.compress.activations import quantize_activations
 from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import make_plan
-from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text, write_plan
-from subbyte.compress.sequence import Encoded, Progress, Sequence
+from subbyte.compress.plan import Planned, make_plan
+from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text
+from subbyte.compress.plan_text import plan_text
+from subbyte.compress.sequence import Encoded, Progress
+from subbyte.compress.stages import encode_network
 from subbyte.compress.tables import table_shifts
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
@@ -27,10 +29,11 @@ from subbyte.files import check_writable, write_atomic
 from subbyte.graph.inline import inline
 from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Network
+from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import load_model, prepare
 from subbyte.graph.write import write_network
-from subbyte.methods import decode_weight
+from subbyte.methods import binarisation_of, decode_weight
+from subbyte.runtime.timings import load_timings
 
 FORMAT = 1
 
@@ -63,10 +66,7 @@ def compress_network(
         raise CalibrationError(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
-    model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
-    name = "model" if isinstance(source, onnx.ModelProto) else str(source)
-    network = prepare(model, name)
-    _check_network(network)
+    network = _prepare(source)
     checkpoints = _open_checkpoints(target, network, samples, options)
     try:
         with repeatable():
@@ -78,6 +78,28 @@ def compress_network(
     return Compressed(target, plan, encoded.losses)
 
 
+def plan_network(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    samples: Samples,
+    options: CompressOptions,
+    progress: Progress,
+) -> tuple[list[Layer], Planned]:
+    """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
+    device = open_device(options.device)
+    network = _prepare(source)
+    with repeatable():
+        planned = make_plan(network, samples, options, device, progress)
+    return planned_layers(network), planned
+
+
+def _prepare(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
+    model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
+    name = "model" if isinstance(source, onnx.ModelProto) else str(source)
+    network = prepare(model, name)
+    _check_network(network)
+    return network
+
+
 def _run(
     network: Network,
     samples: Samples,
@@ -87,12 +109,20 @@ def _run(
     progress: Progress,
 ) -> tuple[onnx.ModelProto, Plan, Encoded]:
     plan = _plan(network, samples, options, device, checkpoints, progress)
-    sequence = Sequence(network, samples, plan, options.seed, device, checkpoints, progress)
-    encoded = sequence.run()
+    encoded, module = encode_network(
+        network,
+        samples,
+        plan,
+        options.tune_linear,
+        options.seed,
+        device,
+        checkpoints,
+        progress,
+    )
     if options.tune:
         tuner = Tuner(
             network,
-            sequence.compressed,
+            module,
             encoded,
             samples,
             options.tune,
@@ -102,7 +132,7 @@ def _run(
             progress,
         )
         encoded = tuner.run()
-    del sequence
+    del module
     written = _write(network, samples, options, device, encoded, progress)
     return (inline(written) if options.inline else written), plan, encoded
 
@@ -134,6 +164,9 @@ def coded_module(network: Network, encoded: Encoded, device: torch.device) -> Gr
         if layer.weight in encoded.weights:
             weight = torch.from_numpy(decode_weight(encoded.weights[layer.weight])).to(device)
             module.set_constant(layer.weight, to_onnx_layout(layer, weight))
+            binarisation = binarisation_of(encoded.weights[layer.weight])
+            if binarisation is not None:
+                module.binarise(layer, binarisation)
         if layer.name in encoded.biases:
             module.set_bias(layer.name, encoded.biases[layer.name].to(device))
     return module
@@ -163,10 +196,14 @@ def _open_checkpoints(
     target: Path, network: Network, samples: Samples, options: CompressOptions
 ) -> Checkpoints:
     wishes = asdict(options)
-    for not_part_of_the_result in ("work", "inline", "activations", "samples"):
+    for not_part_of_the_result in ("work", "inline", "activations", "samples", "timings"):
         del wishes[not_part_of_the_result]
     if options.plan is not None:
         wishes["plan"] = read_text(options.plan)
+    if options.size is not None:
+        wishes["file"] = [options.inline, options.activations]
+    if options.latency is not None:
+        wishes["timings"] = load_timings(options.timings).document()
     digest = hashlib.sha256(
         json.dumps([FORMAT, torch.__version__, wishes], sort_keys=True).encode()
     )
@@ -197,8 +234,8 @@ def _plan(
     found = checkpoints.load("plan")
     if found is not None:
         return parse_plan(str(found[1]), layers, str(checkpoints.folder))
-    plan = make_plan(network, samples, options, device, progress)
-    text = write_plan(plan, layers)
+    planned = make_plan(network, samples, options, device, progress)
+    text = plan_text(planned, layers)
     checkpoints.save("plan", {}, text)
     write_atomic(checkpoints.folder / PLAN_FILE, text.encode())
-    return plan
+    return planned.plan

@@ -13,7 +13,7 @@ from subbyte.graph import topology
 from subbyte.graph.emit import Emitter, Form
 from subbyte.graph.functions import TABLE_SHIFT, layer_function, weight_functions
 from subbyte.graph.network import Layer
-from subbyte.methods import CodedWeight
+from subbyte.methods import CodedWeight, binarisation_of
 
 FLOAT_REASON = "subbyte.float"
 
@@ -117,7 +117,7 @@ class LayerWriter:
         for each in functions:
             self.emitter.functions.setdefault(each.name, each)
         op = "Linear" if form == "Dequant" else _op_name(layer)
-        function = layer_function(functions[-1], op, form, self.opset)
+        function = layer_function(functions[-1], op, form, self.opset, binarisation_of(coded))
         bias = self.emitter.array(self.bias(layer))
         inputs = [source, *self._arrays(layer.weight, coded), bias, *params]
         attributes = {
