@@ -71,6 +71,10 @@ def make_plan(
         return Planned(read_plan(options.plan, layers))
     budget = options.budget
     if budget is None:
+        if options.methods is not None:
+            raise OptionError(
+                "--methods is for a budget", expected="--bits, --size, --latency or --keep"
+            )
         return Planned({layer.weight: _default(layer, options) for layer in layers})
     if budget.kind == "latency":
         timings = load_timings(options.timings)
