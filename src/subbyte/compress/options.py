@@ -96,11 +96,8 @@ class CompressOptions:
                 raise OptionError(
                     "unknown method in --methods", expected=", ".join(METHOD_NAMES), got=name
                 )
-        if self.methods is not None and (not self.methods or self.budget is None):
-            raise OptionError(
-                "--methods is for a budget",
-                expected="at least one method, and --bits, --size, --latency or --keep",
-            )
+        if self.methods is not None and not self.methods:
+            raise OptionError("--methods names none", expected=", ".join(METHOD_NAMES))
         if self.activations not in ("int8", "float"):
             raise OptionError(
                 "unknown --activations", expected="int8 or float", got=self.activations

@@ -71,6 +71,10 @@ def make_plan(
         check_some_words(layers, options.words)
     budget = options.budget
     if budget is None:
+        if options.methods is not None:
+            raise OptionError(
+                "--methods is for a budget", expected="--bits, --size, --latency or --keep"
+            )
         return Planned(default_plan(network, layers, options))
     if budget.kind == "latency":
         timings = load_timings(options.timings)
