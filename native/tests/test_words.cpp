@@ -51,8 +51,8 @@ TEST(bands) {
       shape.kernel[0] = shape.kernel[1] = 3;
       std::fill(shape.pads, shape.pads + 4, 1);
       shape.strides[0] = stride;
-      words_ns::Plan plan;
-      CHECK_EQUAL(words_ns::make_plan(&shape, &words_ns::kPortable, &plan), SUBBYTE_OK);
+      words::Plan plan;
+      CHECK_EQUAL(words::make_plan(&shape, &words::kPortable, &plan), SUBBYTE_OK);
       CHECK(plan.band < plan.out_height);
       same_sums(fill(shape, random), 3, 13);
     }
@@ -106,11 +106,11 @@ TEST(outputs_follow_the_last_stage) {
 
 TEST(layouts_are_permutations) {
   for (const auto *level : here()) {
-    const auto cell = static_cast<size_t>(words_ns::kVectorGroups * level->lanes);
+    const auto cell = static_cast<size_t>(words::kVectorGroups * level->lanes);
     for (const int words : kSizes) {
       for (const bool gain : {false, true}) {
         std::vector<int> codes(cell), gains(cell);
-        for (int j = 0; j < words_ns::kVectorGroups; ++j) {
+        for (int j = 0; j < words::kVectorGroups; ++j) {
           for (int o = 0; o < level->lanes; ++o) {
             ++codes.at(static_cast<size_t>(level->code_lane(words, gain, o, j)));
             ++gains.at(static_cast<size_t>(level->gain_lane(o, j)));
@@ -124,12 +124,12 @@ TEST(layouts_are_permutations) {
 
 TEST(there_is_a_level_for_every_one_of_the_look_up_kernels) {
   for (size_t i = 0; i < subbyte::lookup::kLevelCount; ++i) {
-    const auto *level = words_ns::level_for(subbyte::lookup::kLevels[i]->name);
+    const auto *level = words::level_for(subbyte::lookup::kLevels[i]->name);
     CHECK(level != nullptr);
     CHECK_EQUAL(std::string(level->name), std::string(subbyte::lookup::kLevels[i]->name));
   }
-  CHECK(words_ns::level_for("sse9") == nullptr);
-  CHECK(words_ns::active_level() != nullptr);
+  CHECK(words::level_for("sse9") == nullptr);
+  CHECK(words::active_level() != nullptr);
 }
 
 bool error_says(const char *text) { return std::strstr(subbyte_error(), text) != nullptr; }
@@ -227,20 +227,20 @@ TEST(parts_of_the_outputs_of_few_rows) {
       const Case c = fill(shape, random);
       const std::vector<int32_t> expected = sums(c);
       for (const auto *level : here()) {
-        words_ns::Plan plan;
-        CHECK_EQUAL(words_ns::make_plan(&shape, level, &plan), SUBBYTE_OK);
+        words::Plan plan;
+        CHECK_EQUAL(words::make_plan(&shape, level, &plan), SUBBYTE_OK);
         Aligned packed(plan.packed_size), scratch(plan.scratch_size);
-        CHECK_EQUAL(words_ns::pack(shape, plan, c.codes.data(), c.gain_codes.data(),
+        CHECK_EQUAL(words::pack(shape, plan, c.codes.data(), c.gain_codes.data(),
                                    c.gains.data(), c.codebook.data(), packed.data()),
                     SUBBYTE_OK);
-        CHECK_EQUAL(words_ns::prepare(shape, plan, packed.data(), c.x.data(), scratch.data()),
+        CHECK_EQUAL(words::prepare(shape, plan, packed.data(), c.x.data(), scratch.data()),
                     SUBBYTE_OK);
         std::vector<int32_t> y(expected.size());
         subbyte_output output = {};
         output.type = SUBBYTE_INT32;
         const int64_t ends[] = {0, 128, 256, 300};
         for (const int part : {2, 0, 1}) {
-          CHECK_EQUAL(words_ns::run_outputs(shape, plan, packed.data(), scratch.data(), &output,
+          CHECK_EQUAL(words::run_outputs(shape, plan, packed.data(), scratch.data(), &output,
                                             y.data(), ends[part], ends[part + 1]),
                       SUBBYTE_OK);
         }
