@@ -22,7 +22,6 @@ namespace subbyte::words {
 namespace {
 
 constexpr int kLanes = 32;
-constexpr int kCell = kVectorGroups * kLanes;
 constexpr int kPixels = 4;
 constexpr int kGainPixels = 2;
 constexpr int64_t kFlush = 64;  // vectors
