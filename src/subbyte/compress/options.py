@@ -24,7 +24,9 @@ class CompressOptions:
     The budget, one of four or none: ``bits``, at most so many bits per weight over all conv
     and linear layers; ``size`` of the file in bytes; ``latency`` of a sample in
     milliseconds, by the kernel timings of the file ``timings`` (None: this machine's own);
-    ``keep``, percentage points of accuracy that may be lost.
+    ``keep``, percentage points of accuracy that may be lost. ``trials``: for ``bits`` or
+    ``size``, carry out so many plans on a part of the samples, and keep the one that does
+    best on the rest.
 
     ``group``: channels a code; with a budget the smallest group size that may be chosen.
     ``gain``: bits of gain a code (0 none, 1 sign). ``rank``: most terms of a ternary
@@ -42,6 +44,7 @@ class CompressOptions:
     latency: float | None = None
     keep: float | None = None
     timings: Path | None = None
+    trials: int = 0
     group: int | None = None
     gain: int | None = None
     rank: int | None = None
@@ -97,7 +100,10 @@ class CompressOptions:
                 got=self.rank_ratio,
             )
         CompositeOptions(**self.composite())
-        for name, value in (("--tune", self.tune), ("--seed", self.seed)):
+        if self.trials and self.bits is None and self.size is None:
+            raise OptionError("--trials belongs to --bits and --size")
+        counts = (("--tune", self.tune), ("--seed", self.seed), ("--trials", self.trials))
+        for name, value in counts:
             if value < 0:
                 raise OptionError(f"{name} out of range", expected="0 or more", got=value)
 
@@ -146,7 +152,7 @@ class CompressOptions:
         """The same run with the methods and bits of each layer given."""
         own = ("group", "gain", "rank", "rank_ratio", "planes", "procedure", "bottleneck")
         left_out: dict[str, Any] = dict.fromkeys((*_BUDGETS, *own, "methods", "timings"))
-        return replace(self, method="product", plan=plan, **left_out)
+        return replace(self, method="product", plan=plan, trials=0, **left_out)
 
     def composite(self) -> dict[str, Any]:
         """What is given of `CompositeOptions`."""
