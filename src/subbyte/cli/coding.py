@@ -74,7 +74,7 @@ SampleCount = Annotated[
     ),
 ]
 MethodOption = Annotated[
-    Literal["product", "scalar", "ternary", "composite"],
+    Literal["product", "scalar", "ternary", "composite", "binary"],
     typer.Option(help="How weights are coded; `subbyte methods` explains.", rich_help_panel=CODING),
 ]
 Methods = Annotated[
@@ -151,8 +151,17 @@ Group = Annotated[
     int | None,
     typer.Option(
         metavar="D",
-        help="product: input channels per code (2, 3, 4, 6 or 8); with a budget the fewest "
+        help="product: input channels per code (1, 2, 3, 4, 6 or 8); with a budget the fewest "
         "allowed.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Words = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="product: at most K words a codebook (16, 32, 64, 128 or 256); 16 if not given.",
         rich_help_panel=CODING,
         show_default=False,
     ),
@@ -195,9 +204,11 @@ Planes = Annotated[
     ),
 ]
 ProcedureOption = Annotated[
-    Literal["corrected", "paper"] | None,
+    Literal["corrected", "paper", "paper-plain", "exact"] | None,
     typer.Option(
-        help="composite: corrected fits the samples, paper rounds the weights as CBDNet does.",
+        help="product, composite, binary: corrected fits the samples our way; paper does as "
+        "the paper does. product, paper-plain: Q-CNN without its error correction. scalar, "
+        "exact: keeps weights that lie on a grid of 2, 3 or 4 bits already.",
         rich_help_panel=CODING,
         show_default=False,
     ),
@@ -207,6 +218,23 @@ Bottleneck = Annotated[
     typer.Option(
         metavar="R",
         help="composite, paper: rank over min(h, w) of the plane at the threshold.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Order = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="binary: inputs become the sum of K scaled sign tensors (1 to 8); 2 if not given.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+ScalesOption = Annotated[
+    Literal["column", "pixel", "image"] | None,
+    typer.Option(
+        help="binary: what shares the scales of an input; column, as in HORQ, if not given.",
         rich_help_panel=CODING,
         show_default=False,
     ),

@@ -49,12 +49,15 @@ def command(
     timings: coding.TimingsFile = None,
     trials: coding.TrialCount = 0,
     group: coding.Group = None,
+    words: coding.Words = None,
     gain: coding.Gain = None,
     rank: coding.Rank = None,
     rank_ratio: coding.RankRatio = None,
     planes: coding.Planes = None,
     procedure: coding.ProcedureOption = None,
     bottleneck: coding.Bottleneck = None,
+    order: coding.Order = None,
+    scales: coding.ScalesOption = None,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +78,16 @@ def command(
             rich_help_panel=_CODING,
         ),
     ] = 0,
+    tune_linear: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Train the linear layers once the convolutions are coded, and code them then; "
+            "200 steps with product's procedures paper and paper-plain.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
     inline: Annotated[
         bool,
         typer.Option(
@@ -125,14 +138,18 @@ def command(
         timings=timings,
         trials=trials,
         group=group,
+        words=words,
         gain=gain,
         rank=rank,
         rank_ratio=rank_ratio,
         planes=planes,
         procedure=procedure,
         bottleneck=bottleneck,
+        order=order,
+        scales=scales,
         plan=plan,
         tune=tune,
+        tune_linear=tune_linear,
         seed=seed,
         device=device,
         work=work,

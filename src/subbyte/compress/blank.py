@@ -17,6 +17,8 @@ from subbyte.graph.islands import plan_islands
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.write import write_network
 from subbyte.methods import CodedWeight
+from subbyte.methods.binary import form as binary_form
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product import form as product_form
@@ -79,6 +81,8 @@ def blank_weight(layer: Layer, options: LayerOptions) -> CodedWeight:
     if isinstance(options, CompositeOptions):
         # Planes that are empty would be written in another way.
         return composite_form.pack(shape, full + (1 << options.planes) - 1, scale, {})
+    if isinstance(options, BinaryOptions):
+        return binary_form.pack(shape, options, full < 0, scale)
     return scalar_form.pack(shape, options.bits, "zero", full, scale)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,12 +12,15 @@ from torch import Tensor
 
 from subbyte.compress.encode import LayerOptions, stored_bytes
 from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan_file import trained_options
 from subbyte.compress.statistics import BLOCK, LayerStatistics
+from subbyte.graph.layers import has_binary_form
 from subbyte.graph.network import Layer
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions
+from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions, most_words, sub_columns
 from subbyte.methods.product.kmeans import entries_of, kmeans, nearest
 from subbyte.methods.scalar.form import BITS, ScalarOptions
 from subbyte.methods.ternary.decomposition import decompose
@@ -62,23 +65,27 @@ class Candidate:
 
 def keeps_eight_bits(layer: Layer) -> bool:
     """Depthwise layers, tiny ones, and those that read three or four input channels."""
+    return too_small(layer) or layer.shape.inputs <= FEW_CHANNELS
+
+
+def too_small(layer: Layer) -> bool:
+    """Depthwise layers and tiny ones."""
     shape = layer.shape
-    return (
-        layer.depthwise
-        or shape.count < TINY_WEIGHTS
-        or shape.inputs * shape.taps < TINY_INPUTS
-        or shape.inputs <= FEW_CHANNELS
-    )
+    return layer.depthwise or shape.count < TINY_WEIGHTS or shape.inputs * shape.taps < TINY_INPUTS
 
 
 def product_forms(layer: Layer, options: CompressOptions) -> list[ProductOptions]:
-    """All product forms the options allow for this layer."""
+    """All product forms the options allow for this layer.
+
+    Of ``options.words``, as many as the layer's sub-columns fill.
+    """
     least = options.group or min(GROUPS)
+    words = min(options.words or DEFAULT_PRODUCT.words, most_words(sub_columns(layer.shape)))
     gains = range(5) if options.gain is None else (options.gain,)
     sharings = (False, True) if layer.shape.groups == 1 else (False,)
     return [
-        ProductOptions(group, 16, gain, shared)
-        for group in GROUPS
+        ProductOptions(group, words, gain, shared)
+        for group in sorted({least, *GROUPS})
         if least <= group <= layer.shape.inputs or group == least
         for gain in gains
         for shared in sharings
@@ -93,6 +100,8 @@ def layer_candidates(
     seed: int,
 ) -> list[Candidate]:
     """All ways one layer may be coded by the allowed methods, weight [O, T, I]; and 8 bits."""
+    if layer.binarisation is not None:
+        return binary_candidates(layer, weight, data, options)
     if keeps_eight_bits(layer):
         return scalar_candidates(layer, weight, data, BITS)
     found: list[Candidate] = []
@@ -103,6 +112,8 @@ def layer_candidates(
             found += scalar_candidates(layer, weight, data, BITS[:-1])
         elif method == "ternary":
             found += ternary_candidates(layer, weight, data, options, seed)
+        elif method == "binary":
+            found += binary_candidates(layer, weight, data, options)
         else:
             found += composite_candidates(layer, weight, data, options)
     return found + scalar_candidates(layer, weight, data, BITS[-1:])
@@ -146,6 +157,41 @@ def ternary_candidates(
         error = float(np.interp(rank / smaller_side(shape), places, curve))
         found.append(_candidate(layer, TernaryOptions(rank), error, data))
     return found
+
+
+def may_be_binary(layer: Layer) -> bool:
+    """Whether ``layer`` has a binary form and is not kept at 8 bits by any method."""
+    return has_binary_form(layer) and not keeps_eight_bits(layer)
+
+
+def binary_options(layer: Layer, options: CompressOptions) -> BinaryOptions:
+    """The options as given; a row of a linear layer is a column whatever shares the scales."""
+    found = BinaryOptions(**options.binary())
+    return replace(found, scales="column") if layer.op == "Linear" else found
+
+
+def binary_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
+) -> list[Candidate]:
+    """The binary form, where there is one.
+
+    The harm counts the weight's error alone. What binarising the input adds is much the same
+    share of every layer's output, and hardly shifts the choice between layers.
+    """
+    if layer.binarisation is not None:
+        form = trained_options(layer.binarisation)
+        return [Candidate(form, stored_bytes(layer, form), 0.0)]
+    if not may_be_binary(layer):
+        return []
+    energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : layer.shape.inputs]
+    rows = weight.reshape(layer.shape.groups, -1, layer.shape.taps, layer.shape.inputs)
+    counted = rows * energy[:, None, None]
+    # With the best scale of each output: sum e w^2 - (sum e |w|)^2 / sum e.
+    taken = (counted * rows.sign()).sum((2, 3)).square() / (
+        energy.sum(1)[:, None] * layer.shape.taps
+    ).clamp_min(1e-30)
+    error = float(((counted * rows).sum((2, 3)) - taken).sum())
+    return [_candidate(layer, binary_options(layer, options), error, data)]
 
 
 def composite_candidates(

@@ -23,6 +23,7 @@ from subbyte.data import Batch, Samples
 from subbyte.graph.islands import IslandPlan, plan_islands
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.runtime import load
@@ -74,8 +75,11 @@ def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form | 
         words, group, gain = options.words, options.group, options.gain > 0
     elif isinstance(options, ScalarOptions):
         words, group, gain = (KERNEL_WORDS if options.bits == 2 else 0), 2, False
-    else:
+    elif isinstance(options, BinaryOptions):
         return None
+    else:
+        # Decoded when the session opens.
+        return Form()
     outputs = layer.shape.outputs // layer.shape.groups
     looked_up = words == KERNEL_WORDS and size.work >= LEAST_WORK
     return Form(group, gain) if looked_up and outputs * group >= LEAST_LOOKUP else Form()

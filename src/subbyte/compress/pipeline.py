@@ -22,7 +22,8 @@ from subbyte.compress.plan import Planned, make_plan, plan_budget
 from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text
 from subbyte.compress.plan_text import plan_text
 from subbyte.compress.prices import price
-from subbyte.compress.sequence import Encoded, Progress, Sequence
+from subbyte.compress.sequence import Encoded, Progress
+from subbyte.compress.stages import encode_network
 from subbyte.compress.trials import Trials
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
@@ -119,12 +120,20 @@ def _run(
     progress: Progress,
 ) -> tuple[onnx.ModelProto, Plan, Encoded]:
     plan = _plan(network, samples, options, device, checkpoints, progress)
-    sequence = Sequence(network, samples, plan, options.seed, device, checkpoints, progress)
-    encoded = sequence.run()
+    encoded, module = encode_network(
+        network,
+        samples,
+        plan,
+        options.tune_linear,
+        options.seed,
+        device,
+        checkpoints,
+        progress,
+    )
     if options.tune:
         tuner = Tuner(
             network,
-            sequence.compressed,
+            module,
             encoded,
             samples,
             options.tune,
@@ -134,7 +143,7 @@ def _run(
             progress,
         )
         encoded = tuner.run()
-    del sequence
+    del module
     return write_coded(network, samples, options, device, encoded, progress), plan, encoded
 
 

@@ -9,15 +9,13 @@ import torch
 
 from subbyte.budgets import Budget
 from subbyte.compress.blank import blank_model, overhead
-from subbyte.compress.candidates import (
-    DEFAULT_PLANES,
-    DEFAULT_PRODUCT,
-    DEFAULT_RANK_RATIO,
-    DEFAULT_SCALAR,
-    Candidate,
-    keeps_eight_bits,
+from subbyte.compress.candidates import Candidate
+from subbyte.compress.defaults import (
+    check_plan_words,
+    check_some_words,
+    check_trained,
+    default_plan,
 )
-from subbyte.compress.encode import LayerOptions
 from subbyte.compress.knapsack import Choice, choose, least
 from subbyte.compress.latency import LatencyModel, latency_model, measure_model
 from subbyte.compress.options import CompressOptions
@@ -26,10 +24,7 @@ from subbyte.compress.prices import Prices, price
 from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
-from subbyte.graph.network import Layer, Network
-from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import ProductOptions
-from subbyte.methods.ternary.form import TernaryOptions, rank_of
+from subbyte.graph.network import Network
 from subbyte.runtime.timings import load_timings
 
 _SIZE_ROUNDS = 8
@@ -68,14 +63,19 @@ def make_plan(
     """
     layers = planned_layers(network)
     if options.plan is not None:
-        return Planned(read_plan(options.plan, layers))
+        given = read_plan(options.plan, layers)
+        check_plan_words(given, layers)
+        return Planned(given)
+    check_trained(layers, options)
+    if options.words is not None:
+        check_some_words(layers, options.words)
     budget = options.budget
     if budget is None:
         if options.methods is not None:
             raise OptionError(
                 "--methods is for a budget", expected="--bits, --size, --latency or --keep"
             )
-        return Planned({layer.weight: _default(layer, options) for layer in layers})
+        return Planned(default_plan(network, layers, options))
     if budget.kind == "latency":
         timings = load_timings(options.timings)
         model = latency_model(network, samples, device, timings)
@@ -91,23 +91,6 @@ def plan_budget(
     if budget.kind == "size":
         return plan_size(network, prices, options, budget)
     return plan_bits(prices, budget)
-
-
-def _default(layer: Layer, options: CompressOptions) -> LayerOptions:
-    if keeps_eight_bits(layer):
-        return EIGHT_BITS
-    if options.method == "scalar":
-        return DEFAULT_SCALAR
-    if options.method == "ternary":
-        ratio = options.rank_ratio or DEFAULT_RANK_RATIO
-        return TernaryOptions(rank_of(layer.shape, ratio, options.rank))
-    if options.method == "composite":
-        return CompositeOptions(
-            **{"planes": DEFAULT_PLANES[options.procedure]} | options.composite()
-        )
-    group = options.group or DEFAULT_PRODUCT.group
-    gain = DEFAULT_PRODUCT.gain if options.gain is None else options.gain
-    return ProductOptions(group, DEFAULT_PRODUCT.words, gain)
 
 
 def plan_bits(prices: Prices, budget: Budget) -> Planned:

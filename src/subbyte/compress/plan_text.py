@@ -9,6 +9,7 @@ from subbyte.compress.encode import LayerOptions
 from subbyte.compress.plan import Planned
 from subbyte.compress.plan_file import write_plan
 from subbyte.graph.network import Layer
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.ternary.form import TernaryOptions
@@ -76,7 +77,9 @@ def form_name(options: LayerOptions) -> str:
         return f"ternary, rank {options.rank}"
     if isinstance(options, CompositeOptions):
         return f"composite, {options.planes} planes"
-    return f"scalar {options.bits}"
+    if isinstance(options, BinaryOptions):
+        return f"binary, order {options.order}, {options.scales}"
+    return f"scalar {options.bits}{', exact' if options.exact else ''}"
 
 
 def _note(row: PlanRow) -> str:

@@ -9,9 +9,9 @@ import torch
 from subbyte.compress.candidates import (
     Candidate,
     balanced,
-    keeps_eight_bits,
     layer_candidates,
 )
+from subbyte.compress.defaults import kept_at_eight_bits
 from subbyte.compress.device import few_threads
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.knapsack import least, stored
@@ -28,10 +28,12 @@ from subbyte.graph.network import Layer, Network
 
 @dataclass(frozen=True)
 class Prices:
-    """``choices``: the candidates of every layer, by weight name."""
+    """``choices``: the candidates of every layer, by weight name; ``kept``: the layers that
+    are kept at 8 bits by default."""
 
     layers: tuple[Layer, ...]
     choices: dict[str, list[Candidate]]
+    kept: frozenset[str]
 
     @property
     def count(self) -> int:
@@ -47,9 +49,8 @@ class Prices:
     def precise(self) -> dict[str, list[Candidate]]:
         """The candidates with the layers that are kept at 8 bits by default at 8 bits."""
         kept = {
-            layer.weight: [c for c in self.choices[layer.weight] if c.options == EIGHT_BITS]
-            for layer in self.layers
-            if keeps_eight_bits(layer)
+            weight: [c for c in self.choices[weight] if c.options == EIGHT_BITS]
+            for weight in self.kept
         }
         return self.choices | kept
 
@@ -63,7 +64,7 @@ class Prices:
             ]
             for weight, found in self.choices.items()
         }
-        return Prices(self.layers, choices)
+        return Prices(self.layers, choices, self.kept)
 
     def candidate(self, weight: str, options: LayerOptions) -> Candidate:
         """The candidate that codes a layer so."""
@@ -93,4 +94,4 @@ def price(
             found = layer_candidates(layer, weight, data, options, options.seed)
         choices[layer.weight] = found
     progress("plan", len(layers), len(layers), "")
-    return Prices(tuple(layers), choices)
+    return Prices(tuple(layers), choices, kept_at_eight_bits(network, layers, options))
