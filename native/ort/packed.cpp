@@ -5,8 +5,10 @@
 
 #include "ort/error.h"
 #include "ort/parallel.h"
+#include "subbyte/binary.h"
 #include "subbyte/gemv.h"
 #include "subbyte/int8.h"
+#include "subbyte/words.h"
 
 namespace subbyte::ort {
 namespace {
@@ -29,6 +31,15 @@ struct LookupKernel {
   static constexpr auto run = subbyte_lookup_run;
 };
 
+struct WordsKernel {
+  using Layer = subbyte_words;
+  static constexpr auto out_height = subbyte_words_out_height;
+  static constexpr auto out_width = subbyte_words_out_width;
+  static constexpr auto packed_size = subbyte_words_packed_size;
+  static constexpr auto scratch_size = subbyte_words_scratch_size;
+  static constexpr auto run = subbyte_words_run;
+};
+
 struct Int8Kernel {
   using Layer = subbyte_int8;
   static constexpr auto out_height = subbyte_int8_out_height;
@@ -36,6 +47,15 @@ struct Int8Kernel {
   static constexpr auto packed_size = subbyte_int8_packed_size;
   static constexpr auto scratch_size = subbyte_int8_scratch_size;
   static constexpr auto run = subbyte_int8_run;
+};
+
+struct BinaryKernel {
+  using Layer = subbyte_binary;
+  static constexpr auto out_height = subbyte_binary_out_height;
+  static constexpr auto out_width = subbyte_binary_out_width;
+  static constexpr auto packed_size = subbyte_binary_packed_size;
+  static constexpr auto scratch_size = subbyte_binary_scratch_size;
+  static constexpr auto run = subbyte_binary_run;
 };
 
 // Sizes are positive: 0 is an error that the kernel library describes.
@@ -202,6 +222,11 @@ std::unique_ptr<Weights> make_lookup(const Geometry &g, Layer layer, const Looku
 }  // namespace
 
 std::unique_ptr<Weights> pack_lookup(const Geometry &g, const Lookup &lookup, int32_t shift) {
+  if (lookup.words != kLookupWords) {
+    subbyte_words layer = {};
+    layer.words = static_cast<int32_t>(lookup.words);
+    return make_lookup<Packed<WordsKernel>>(g, layer, lookup, shift, subbyte_words_pack);
+  }
   if (streamed(g) && lookup.gain_levels <= kStreamedGains) {
     return make_lookup<Streamed<LookupStream>>(g, subbyte_gemv_lookup{}, lookup, shift,
                                                subbyte_gemv_lookup_pack);
@@ -214,6 +239,19 @@ std::unique_ptr<Weights> pack_int8(const Geometry &g, const std::vector<int8_t> 
   return std::make_unique<Packed<Int8Kernel>>(
       g, subbyte_int8{}, 1.0F, [&](const subbyte_int8 &layer, void *packed) {
         return subbyte_int8_pack(&layer, weight.data(), packed);
+      });
+}
+
+std::unique_ptr<Weights> pack_binary(const Geometry &g, const Coding &coding,
+                                     const uint8_t *signs) {
+  subbyte_binary layer = {};
+  layer.order = coding.order;
+  layer.scales = coding.scales;
+  layer.input_type = SUBBYTE_UINT8;
+  layer.input_scale = 1;
+  return std::make_unique<Packed<BinaryKernel>>(
+      g, layer, 1.0F, [&](const subbyte_binary &placed, void *packed) {
+        return subbyte_binary_pack(&placed, signs, packed);
       });
 }
 

@@ -6,6 +6,7 @@
 namespace subbyte::ort {
 
 constexpr int kGainUnit = 64;  // of gain levels: 64 is 1
+constexpr int kLookupWords = 16;  // of most files; up to 256 have a kernel of their own
 
 // Product codes [outputs][taps][G], with or without a gain.
 struct Lookup {
@@ -21,6 +22,10 @@ std::unique_ptr<Weights> pack_lookup(const Geometry &geometry, const Lookup &loo
 
 // Weights [outputs][taps][channels].
 std::unique_ptr<Weights> pack_int8(const Geometry &geometry, const std::vector<int8_t> &weight);
+
+// Signs as subbyte_binary_pack takes them; x is binarised as whole numbers.
+std::unique_ptr<Weights> pack_binary(const Geometry &geometry, const Coding &coding,
+                                     const uint8_t *signs);
 
 // Weights levels[codes], kept as codes; nullptr where that is of no use.
 std::unique_ptr<Weights> pack_levels(const Geometry &geometry, int bits,

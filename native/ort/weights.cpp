@@ -12,9 +12,9 @@ namespace subbyte::ort {
 namespace {
 
 constexpr char kTableShift[] = "table_shift";
-constexpr int kLookupWords = 16;
-// Outputs of a group times word length: below this, building the tables costs what looking
-// up saves, and the int8 kernel is exact (measured on 16 to 64 channels of ResNet-20).
+// With 16 words, outputs of a group times word length: below this, building the tables costs
+// what looking up saves, and the int8 kernel is exact (measured on 16 to 64 channels of
+// ResNet-20). With more words, compress knows where (subbyte/compress/tables.py).
 constexpr int64_t kLookupWork = 128;
 // Terms of one sum that the look-up kernel takes (subbyte_lookup_packed_size).
 constexpr int64_t kLookupTerms = 1 << 16;
@@ -44,8 +44,10 @@ int32_t table_shift(const KernelInfo &info) {
 bool looked_up(const KernelInfo &info, const Shape &shape, const Lookup &lookup) {
   const int64_t padded = (shape.code_groups + 3) / 4 * 4;
   const int64_t outputs = shape.outputs / shape.groups;
-  return info.has(kTableShift) && lookup.words == kLookupWords && lookup.length <= 16 &&
-         outputs * lookup.length >= kLookupWork && shape.taps <= kLookupTerms / padded;
+  const bool gains = lookup.words > kLookupWords ||
+                     (lookup.words == kLookupWords && outputs * lookup.length >= kLookupWork);
+  return info.has(kTableShift) && gains && lookup.length <= 16 &&
+         shape.taps <= kLookupTerms / padded;
 }
 
 void check_codebook(const Tensor &book, int bits, const Shape &shape) {
@@ -197,6 +199,17 @@ Coded read_decoded(Method method, const KernelInfo &info, const Geometry &g) {
   return coded;
 }
 
+// x is binarised as whole numbers, codes less their zero point; its scale goes into that of y.
+Coded read_binary(const KernelInfo &info, const Geometry &g, const Coding &coding) {
+  const Shape shape = read_shape(info, g);
+  const int64_t count = product({shape.outputs, shape.taps, shape.channels}, "weight_shape");
+  const Tensor signs = info.constant(1, "signs", Type::kUint8, {(count + 7) / 8, 1});
+  Coded coded;
+  coded.scale = read_scale(info, 2, shape.outputs);
+  coded.weights = pack_binary(g, coding, signs.as<uint8_t>());
+  return coded;
+}
+
 }  // namespace
 
 size_t packed_count(Method method) {
@@ -206,6 +219,7 @@ size_t packed_count(Method method) {
     case Method::kProductGain:
       return 5;
     case Method::kScalar:
+    case Method::kBinary:
       return 2;
     case Method::kTernary:
       return 4;
@@ -225,19 +239,21 @@ Type packed_type(Method method, size_t index) {
   return index + 1 == packed_count(method) ? Type::kFloat16 : Type::kUint8;
 }
 
-Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry) {
-  switch (method) {
+Coded read_weights(const Coding &coding, const KernelInfo &info, const Geometry &geometry) {
+  switch (coding.method) {
     case Method::kProduct:
     case Method::kProductGain:
-      return read_product(info, geometry, method == Method::kProductGain);
+      return read_product(info, geometry, coding.method == Method::kProductGain);
     case Method::kScalar:
       return read_scalar(info, geometry);
+    case Method::kBinary:
+      return read_binary(info, geometry, coding);
     case Method::kTernary:
     case Method::kComposite:
     case Method::kCompositeFactored:
       break;
   }
-  return read_decoded(method, info, geometry);
+  return read_decoded(coding.method, info, geometry);
 }
 
 }  // namespace subbyte::ort

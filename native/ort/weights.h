@@ -35,7 +35,21 @@ class Weights {
                    void *y, int64_t begin, int64_t end) const = 0;
 };
 
-enum class Method { kProduct, kProductGain, kScalar, kTernary, kComposite, kCompositeFactored };
+enum class Method {
+  kProduct,
+  kProductGain,
+  kScalar,
+  kTernary,
+  kComposite,
+  kCompositeFactored,
+  kBinary
+};
+
+// How the weights of a node are coded, and x binarised: subbyte_binary's order and scales.
+struct Coding {
+  Method method;
+  int32_t order = 0, scales = 0;
+};
 
 // Number of packed arrays, which are the node's inputs from 1 on.
 size_t packed_count(Method method);
@@ -49,6 +63,6 @@ struct Coded {
 
 // Read, check and pack. `geometry` has everything but the size of x; taps and channels are
 // held against the node's attributes.
-Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry);
+Coded read_weights(const Coding &coding, const KernelInfo &info, const Geometry &geometry);
 
 }  // namespace subbyte::ort

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from subbyte import errors as errors
     from subbyte import methods as methods
     from subbyte import nn as nn
+    from subbyte import train as train
     from subbyte.compress.api import compress as compress
     from subbyte.data import InputSpec as InputSpec
     from subbyte.data import Preprocessing as Preprocessing
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from subbyte.report import bench as bench
     from subbyte.report import evaluate as evaluate
     from subbyte.report import inspect as inspect
+    from subbyte.report import make_report as make_report
     from subbyte.runtime import Model as Model
     from subbyte.runtime import library_path as library_path
     from subbyte.runtime import load as load
@@ -39,8 +41,9 @@ _HOMES = {
     "inspect": ("subbyte.report", "inspect"),
     "library_path": ("subbyte.runtime", "library_path"),
     "load": ("subbyte.runtime", "load"),
+    "make_report": ("subbyte.report", "make_report"),
 }
-_MODULES = ("compress", "errors", "methods", "nn")
+_MODULES = ("compress", "errors", "methods", "nn", "train")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -57,8 +60,10 @@ __all__ = [
     "inspect",
     "library_path",
     "load",
+    "make_report",
     "methods",
     "nn",
+    "train",
 ]
 
 

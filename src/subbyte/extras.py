@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from subbyte.errors import MissingDependencyError
 
-_COMPRESS = frozenset({"onnx", "onnx_ir", "onnxscript", "torch"})
+_COMPRESS = frozenset({"jinja2", "onnx", "onnx_ir", "onnxscript", "torch"})
 
 
 @contextmanager

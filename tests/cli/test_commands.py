@@ -26,8 +26,16 @@ OPTIONS = {
         "--data --inputs --labels --scale --mean --std --layout --limit --engine --reference --json"
     ),
     "inspect": "--json",
+    "report": (
+        "--reference --output --format --points --data --inputs --labels --limit --samples "
+        "--scale --mean --std --layout --runs --threads --peers"
+    ),
     "bench": "--threads --runs --json",
     "inline": "--output --json",
+    "tune": (
+        "--output --data --inputs --teacher --labels --steps --batch-size --rate --checkpoint "
+        "--scale --mean --std --layout --seed --device --bf16 --json"
+    ),
     "methods": "--json",
 }
 

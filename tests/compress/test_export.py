@@ -1,4 +1,4 @@
-"""Binary layers through ``export_module``: their nodes, and their functions in onnxruntime."""
+"""Binary layers through ``export_module``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import nn
 from subbyte.compress.export import export_module
 from subbyte.errors import OptionError
 from subbyte.nn import ResidualBinaryConv2d, ResidualBinaryLinear, set_binarize_weights
-from tests.nn import reference
 
 
 def run(model: onnx.ModelProto, x: torch.Tensor) -> Any:
@@ -30,16 +29,6 @@ def binary_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {item.name: helper.get_attribute_value(item) for item in node.attribute}
-
-
-@pytest.mark.parametrize("scales", ["column", "pixel", "image"])
-@pytest.mark.parametrize("order", [1, 3])
-def test_functions_compute_what_the_layers_do(scales: str, order: int) -> None:
-    for layer in reference.layers(scales, order):
-        x = torch.randn(3, layer.in_channels, 7, 6)
-        model = export_module(layer, x[:1])
-        onnx.checker.check_model(model, full_check=True)
-        np.testing.assert_allclose(run(model, x), layer(x).detach().numpy(), atol=2e-6)
 
 
 def net() -> nn.Sequential:

@@ -10,7 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from subbyte.methods import CodedWeight, WeightShape
-from tests.graph.coding import code_composite, code_product, code_scalar, code_ternary
+from tests.graph.coding import (
+    code_binary,
+    code_composite,
+    code_product,
+    code_scalar,
+    code_ternary,
+)
 from tests.native.operators import Node, assert_close, layer, open_model, random_codes
 
 # Inputs within one step of their zero point: table entries are exact at shift 0, so that
@@ -26,6 +32,10 @@ CODERS = {
     "product": lambda w, s: halved(code_product(w, s, group=8)),
     "sign": lambda w, s: code_product(w, s, gain=1),
     "shared": lambda w, s: code_product(w, s, group=2, shared=True),
+    "32-words": lambda w, s: code_product(w, s, words=32),
+    "64-words": lambda w, s: code_product(w, s, gain=1, words=64),
+    "128-words": lambda w, s: halved(code_product(w, s, group=8, words=128)),
+    "256-words": lambda w, s: code_product(w, s, gain=1, group=3, words=256),
     "few-outputs": lambda w, s: code_product(w, s, group=3),
     "2-bit": lambda w, s: code_scalar(w, s, 2),
     "4-bit": lambda w, s: code_scalar(w, s, 4),
@@ -33,6 +43,9 @@ CODERS = {
     "ternary": code_ternary,
     "composite": code_composite,
     "factored": lambda w, s: code_composite(w, s, factored=True),
+    "binary": code_binary,
+    "binary-pixel": lambda w, s: code_binary(w, s, 3, "pixel"),
+    "binary-image": lambda w, s: code_binary(w, s, 4, "image"),
 }
 
 

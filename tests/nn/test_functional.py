@@ -18,7 +18,7 @@ def test_forward_is_the_formula(scales: str, order: int) -> None:
     for layer in reference.layers(scales, order):
         x = torch.randn(2, layer.in_channels, 7, 6)
         y = layer(x).detach().numpy()
-        np.testing.assert_allclose(y, reference.forward(layer, x.numpy(), y.shape), atol=2e-5)
+        reference.assert_close(y, reference.forward(layer, x.numpy(), y.shape), 2e-5)
 
 
 def test_order_1_is_xnor_net() -> None:
@@ -140,3 +140,17 @@ def test_many_images_are_worked_on_in_parts() -> None:
     x = torch.randn(5, 64, 16, 16)
     together = layer(x)
     torch.testing.assert_close(together, torch.cat([layer(image[None]) for image in x]))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_autocast_leaves_signs_and_scales_in_float32(order: int) -> None:
+    torch.manual_seed(0)
+    layer = ResidualBinaryConv2d(8, 4, 3, order=order)
+    x = torch.randn(2, 8, 6, 6).bfloat16().float()
+    exact = layer(x)
+    (expected,) = torch.autograd.grad(exact.sum(), layer.weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x.bfloat16())
+    (found,) = torch.autograd.grad(y.float().sum(), layer.weight)
+    torch.testing.assert_close(y.float(), exact)
+    torch.testing.assert_close(found, expected)

@@ -83,6 +83,8 @@ def test_bad_options(options: dict[str, Any], message: str) -> None:
 def test_bad_inputs() -> None:
     with pytest.raises(OptionError, match=r"expected \[N, 3, H, W\], got \[2, 4, 5, 5\]"):
         ResidualBinaryConv2d(3, 4, 3)(torch.ones(2, 4, 5, 5))
+    with pytest.raises(OptionError, match=r"the size of the kernel \[3, 3\] at least"):
+        ResidualBinaryConv2d(3, 4, 3)(torch.ones(2, 3, 5, 2))
     with pytest.raises(OptionError, match=r"expected \[\.\.\., 3\], got \[2, 4\]"):
         ResidualBinaryLinear(3, 4)(torch.ones(2, 4))
 

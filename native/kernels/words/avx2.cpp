@@ -157,17 +157,14 @@ void accumulate_plain(const Tile &tile) {
   sums.clear();
   int64_t room = kFlush;
   const uint8_t *codes = tile.codes;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *tables[kCount];
-    for (int p = 0; p < kCount; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t vector = 0; vector < tile.vectors; ++vector) {
-      for (int j = 0; j < kVectorGroups; ++j, codes += kLanes) {
-        sums.add(tables, (vector * kVectorGroups + j) * tile.words, tile.words, codes);
-      }
-      if (--room == 0) {
-        sums.move_to(tile.acc);
-        room = kFlush;
-      }
+  for (int64_t step = 0; step < tile.steps; ++step) {
+    const ptrdiff_t at = tile.offsets[step];
+    for (int j = 0; j < kVectorGroups; ++j, codes += kLanes) {
+      sums.add(tile.tables, at + j * tile.words, tile.words, codes);
+    }
+    if (--room == 0) {
+      sums.move_to(tile.acc);
+      room = kFlush;
     }
   }
   sums.move_to(tile.acc);
@@ -190,13 +187,13 @@ void accumulate_gain(const Tile &tile) {
   }
   const uint8_t *codes = tile.codes;
   const int8_t *gains = tile.gains;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *tables[kCount];
-    for (int p = 0; p < kCount; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t group = 0; group < tile.vectors * kVectorGroups; group += 2) {
+  for (int64_t step = 0; step < tile.steps; ++step) {
+    const ptrdiff_t at = tile.offsets[step];
+    for (int j = 0; j < kVectorGroups; j += 2) {
       __m256i first[kCount], second[kCount];
-      look_up<kCount>(tables, group * tile.words, tile.words, load(codes), first);
-      look_up<kCount>(tables, (group + 1) * tile.words, tile.words, load(codes + kLanes), second);
+      look_up<kCount>(tile.tables, at + j * tile.words, tile.words, load(codes), first);
+      look_up<kCount>(tile.tables, at + (j + 1) * tile.words, tile.words, load(codes + kLanes),
+                      second);
       for (int p = 0; p < kCount; ++p) {
         add_products(sum[p], _mm256_unpacklo_epi8(first[p], second[p]), gains);
         add_products(sum[p] + 2, _mm256_unpackhi_epi8(first[p], second[p]), gains + kLanes);

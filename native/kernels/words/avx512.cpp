@@ -61,7 +61,25 @@ __m512i multiply_add(__m512i sum, __m512i a, __m512i b) {
 #endif
 }
 
+// Of the loops that hold all sums in registers: unrolled, they need more than there are.
+#if defined(__clang__)
+#define NO_UNROLL _Pragma("nounroll")
+#else
+#define NO_UNROLL _Pragma("GCC unroll 1")
+#endif
+
 __m512i load(const void *from) { return _mm512_load_si512(from); }
+
+// The entries of 64 codes in a table of 128. GCC 12 would have the result replace a part of the
+// table, which is then loaded anew.
+__m512i permute(__m512i first, __m512i code, __m512i second) {
+#if defined(__clang__)
+  return _mm512_permutex2var_epi8(first, code, second);
+#else
+  __asm__("vpermi2b %2, %1, %0" : "+v"(code) : "v"(first), "v"(second));
+  return code;
+#endif
+}
 
 __m512i broadcast4(const uint8_t *x) {
   int32_t value;
@@ -123,6 +141,10 @@ void build_chunks(const TableJob &job) {
     build_pixels<kChunks, 4>(job, job.x + pixel * job.x_stride,
                              job.tables + pixel * job.table_stride);
   }
+  for (; pixel + 2 <= job.count; pixel += 2) {
+    build_pixels<kChunks, 2>(job, job.x + pixel * job.x_stride,
+                             job.tables + pixel * job.table_stride);
+  }
   for (; pixel < job.count; ++pixel) {
     build_pixels<kChunks, 1>(job, job.x + pixel * job.x_stride,
                              job.tables + pixel * job.table_stride);
@@ -144,19 +166,18 @@ void accumulate_quads(const Tile &tile) {
   }
   const uint8_t *codes = tile.codes;
   const int8_t *gains = tile.gains;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *tables[kPixels];
-    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t vector = 0; vector < tile.vectors; ++vector, codes += kCell, gains += kCell) {
-      __m512i code[4];
-      for (int q = 0; q < 4; ++q) code[q] = load(codes + q * kRegister);
-      for (int p = 0; p < kPixels; ++p) {
-        const __m512i first = load(tables[p] + vector * 2 * kRegister);
-        const __m512i second = load(tables[p] + vector * 2 * kRegister + kRegister);
-        for (int q = 0; q < 4; ++q) {
-          const __m512i entry = _mm512_permutex2var_epi8(first, code[q], second);
-          acc[p][q] = multiply_add(acc[p][q], entry, kGain ? load(gains + q * kRegister) : ones);
-        }
+  const uint8_t *tables[kPixels];
+  for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p];
+  for (int64_t step = 0; step < tile.steps; ++step, codes += kCell, gains += kCell) {
+    const ptrdiff_t at = tile.offsets[step];
+    __m512i code[4];
+    for (int q = 0; q < 4; ++q) code[q] = load(codes + q * kRegister);
+    for (int p = 0; p < kPixels; ++p) {
+      const __m512i first = load(tables[p] + at);
+      const __m512i second = load(tables[p] + at + kRegister);
+      for (int q = 0; q < 4; ++q) {
+        const __m512i entry = permute(first, code[q], second);
+        acc[p][q] = multiply_add(acc[p][q], entry, kGain ? load(gains + q * kRegister) : ones);
       }
     }
   }
@@ -175,7 +196,6 @@ void add_to(int32_t *acc, __m512i sums) {
 
 template <int kCells, int kPixels>
 struct PairSums {
-  static constexpr ptrdiff_t kTable = kVectorGroups * 64;
   __m512i sum[kPixels][kCells][2];  // outputs 0 to 31, 32 to 63
 
   void clear() {
@@ -186,6 +206,7 @@ struct PairSums {
 
   void add(const uint8_t *const *tables, ptrdiff_t at, const uint8_t *codes) {
     const __m512i ones = _mm512_set1_epi8(1);
+    NO_UNROLL
     for (int pair = 0; pair < 2; ++pair) {
       for (int p = 0; p < kPixels; ++p) {
         const __m512i first = load(tables[p] + at + pair * 128);
@@ -193,7 +214,7 @@ struct PairSums {
         for (int c = 0; c < kCells; ++c) {
           for (int half = 0; half < 2; ++half) {
             const __m512i code = load(codes + c * kCell + (2 * pair + half) * kRegister);
-            const __m512i entry = _mm512_permutex2var_epi8(first, code, second);
+            const __m512i entry = permute(first, code, second);
             sum[p][c][half] =
                 _mm512_add_epi16(sum[p][c][half], _mm512_maddubs_epi16(entry, ones));
           }
@@ -226,17 +247,15 @@ struct Table {
 
   __m512i operator[](__m512i code) const {
     if (kRegisters == 1) return _mm512_permutexvar_epi8(code, part[0]);
-    const __m512i low = _mm512_permutex2var_epi8(part[0], code, part[1 % kRegisters]);
+    const __m512i low = permute(part[0], code, part[1 % kRegisters]);
     if (kRegisters == 2) return low;
-    const __m512i high =
-        _mm512_permutex2var_epi8(part[2 % kRegisters], code, part[3 % kRegisters]);
+    const __m512i high = permute(part[2 % kRegisters], code, part[3 % kRegisters]);
     return _mm512_mask_blend_epi8(_mm512_movepi8_mask(code), low, high);
   }
 };
 
 template <int kWords, int kCells, int kPixels>
 struct LineSums {
-  static constexpr ptrdiff_t kTable = kVectorGroups * kWords;
   __m512i all[kPixels][kCells], high[kPixels][kCells];
 
   void clear() {
@@ -247,6 +266,7 @@ struct LineSums {
 
   void add(const uint8_t *const *tables, ptrdiff_t at, const uint8_t *codes) {
     const __m512i second = _mm512_set1_epi16(256);  // bytes 0 and 1
+    NO_UNROLL
     for (int j = 0; j < kVectorGroups; ++j) {
       for (int p = 0; p < kPixels; ++p) {
         const Table<kWords> table(tables[p] + at + j * kWords);
@@ -280,24 +300,15 @@ void accumulate_short(const Tile &tile) {
   }
   Sums<kCells, kPixels> sums;
   sums.clear();
-  constexpr ptrdiff_t kTable = Sums<kCells, kPixels>::kTable;
   int64_t room = kFlush;
   const uint8_t *codes = tile.codes;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *tables[kPixels];
-    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t left = tile.vectors; left > 0;) {
-      const int64_t count = left < room ? left : room;
-      for (int64_t at = 0; at != count * kTable; at += kTable, codes += kCells * kCell) {
-        sums.add(tables, at, codes);
-      }
-      for (int p = 0; p < kPixels; ++p) tables[p] += count * kTable;
-      left -= count;
-      room -= count;
-      if (room == 0) {
-        sums.move_to(tile.acc);
-        room = kFlush;
-      }
+  const uint8_t *tables[kPixels];
+  for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p];
+  for (int64_t step = 0; step < tile.steps; ++step, codes += kCells * kCell) {
+    sums.add(tables, tile.offsets[step], codes);
+    if (--room == 0) {
+      sums.move_to(tile.acc);
+      room = kFlush;
     }
   }
   sums.move_to(tile.acc);
@@ -323,20 +334,19 @@ void accumulate_gain(const Tile &tile) {
   }
   const uint8_t *codes = tile.codes;
   const int8_t *gains = tile.gains;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *tables[kPixels];
-    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t vector = 0; vector < tile.vectors; ++vector, codes += kCell, gains += kCell) {
-      for (int p = 0; p < kPixels; ++p) {
-        __m512i entry[4];
-        for (int j = 0; j < kVectorGroups; ++j) {
-          const Table<kWords> table(tables[p] + (vector * kVectorGroups + j) * kWords);
-          entry[j] = table[load(codes + j * kRegister)];
-        }
-        interleave(entry);
-        for (int q = 0; q < 4; ++q) {
-          acc[p][q] = multiply_add(acc[p][q], entry[q], load(gains + q * kRegister));
-        }
+  const uint8_t *tables[kPixels];
+  for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p];
+  for (int64_t step = 0; step < tile.steps; ++step, codes += kCell, gains += kCell) {
+    const ptrdiff_t at = tile.offsets[step];
+    for (int p = 0; p < kPixels; ++p) {
+      __m512i entry[4];
+      for (int j = 0; j < kVectorGroups; ++j) {
+        const Table<kWords> table(tables[p] + at + j * kWords);
+        entry[j] = table[load(codes + j * kRegister)];
+      }
+      interleave(entry);
+      for (int q = 0; q < 4; ++q) {
+        acc[p][q] = multiply_add(acc[p][q], entry[q], load(gains + q * kRegister));
       }
     }
   }
@@ -378,7 +388,7 @@ Accumulate choose_gain(int pixels) {
 
 bool in_quads(int words) { return words == 32; }
 int most_cells(int words, bool gain) { return in_quads(words) || gain ? 1 : kMaxCells; }
-int most_pixels(int words, bool gain, int) { return gain && !in_quads(words) ? 4 : 5; }
+int most_pixels(int words, bool, int) { return in_quads(words) ? 5 : 4; }
 
 Accumulate choose(int words, bool gain, int cells, int pixels) {
   if (in_quads(words)) return gain ? choose_quads<true>(pixels) : choose_quads<false>(pixels);

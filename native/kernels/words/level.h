@@ -17,7 +17,7 @@ constexpr int kUnit = 16;        // words side by side in the packed codebook
 constexpr int kMaxWords = 256;
 constexpr int kMaxLanes = 64;
 constexpr int kMaxCells = 2;     // side by side in one tile
-constexpr int kMaxPixels = 8;    // of one tile
+constexpr int kMaxPixels = 5;    // of one tile
 
 // Stage 1: tables of `count` pixels; the entry of word c:
 // clamp((start[c] + sum over i of word[c][i] * x[i]) >> shift, -128, 127) ^ flip.
@@ -36,11 +36,11 @@ struct TableJob {
 
 // Stage 2: acc[pixel][cell][o] = start[...] + sum of gain * entry.
 struct Tile {
-  const uint8_t *const *tables;   // of the tile's pixels, at tap offset 0
-  const ptrdiff_t *tap_offsets;
-  int64_t taps, vectors;
+  const uint8_t *const *tables;   // of the tile's pixels, at tap 0
+  const ptrdiff_t *offsets;       // [steps]: from there to the table of a tap and vector
+  int64_t steps;
   int words;
-  const uint8_t *codes;           // [tap][vector][cell][kVectorGroups * lanes]
+  const uint8_t *codes;           // [step][cell][kVectorGroups * lanes]
   const int8_t *gains;            // the same
   const int32_t *start;           // [cell][lanes]
   int32_t *acc;                   // aligned to 64 bytes

@@ -114,17 +114,14 @@ void accumulate_plain(const Tile &tile) {
   sums.clear();
   int64_t room = kFlush;
   const uint8_t *codes = tile.codes;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *tables[kCount];
-    for (int p = 0; p < kCount; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t vector = 0; vector < tile.vectors; ++vector) {
-      for (int j = 0; j < kVectorGroups; ++j, codes += kLanes) {
-        sums.add(tables, (vector * kVectorGroups + j) * tile.words, tile.words, codes);
-      }
-      if (--room == 0) {
-        sums.move_to(tile.acc);
-        room = kFlush;
-      }
+  for (int64_t step = 0; step < tile.steps; ++step) {
+    const ptrdiff_t at = tile.offsets[step];
+    for (int j = 0; j < kVectorGroups; ++j, codes += kLanes) {
+      sums.add(tile.tables, at + j * tile.words, tile.words, codes);
+    }
+    if (--room == 0) {
+      sums.move_to(tile.acc);
+      room = kFlush;
     }
   }
   sums.move_to(tile.acc);
@@ -146,14 +143,13 @@ void accumulate_gain(const Tile &tile) {
   set_start<kCount>(tile);
   const uint8_t *codes = tile.codes;
   const int8_t *gains = tile.gains;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *tables[kCount];
-    for (int p = 0; p < kCount; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t group = 0; group < tile.vectors * kVectorGroups; group += 2) {
+  for (int64_t step = 0; step < tile.steps; ++step) {
+    const ptrdiff_t at = tile.offsets[step];
+    for (int j = 0; j < kVectorGroups; j += 2) {
       int8x16_t first[kCount], second[kCount];
-      look_up<kCount>(tables, group * tile.words, tile.words, vld1q_u8(codes), first);
-      look_up<kCount>(tables, (group + 1) * tile.words, tile.words, vld1q_u8(codes + kLanes),
-                      second);
+      look_up<kCount>(tile.tables, at + j * tile.words, tile.words, vld1q_u8(codes), first);
+      look_up<kCount>(tile.tables, at + (j + 1) * tile.words, tile.words,
+                      vld1q_u8(codes + kLanes), second);
       for (int p = 0; p < kCount; ++p) {
         add_products(tile.acc + p * kLanes, first[p], second[p], gains);
       }

@@ -91,10 +91,8 @@ int32_t pack_tap(const Plan &plan, int64_t row, int64_t o, int64_t tap, const So
   int32_t weight = 0;
   for (int64_t g = 0; g < plan.vectors * kVectorGroups; ++g) {
     const int j = static_cast<int>(g % kVectorGroups);
-    const int64_t vector = g / kVectorGroups;
-    const int64_t at =
-        ((first * plan.taps + tap * cells) * plan.vectors + vector * cells + cell - first) *
-        plan.cell_bytes;
+    const int64_t step = step_of(plan, tap, g / kVectorGroups);
+    const int64_t at = (first * plan.steps + step * cells + cell - first) * plan.cell_bytes;
     // Behind the last channel group all entries are 0: any code will do.
     const bool real = g < plan.channel_groups;
     const int code = real ? source.codes[row * plan.channel_groups + g] : 0;

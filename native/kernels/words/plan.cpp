@@ -36,10 +36,12 @@ int set_sizes(const subbyte_words &l, Plan *p) {
   p->word_length = static_cast<int>(l.word_length);
   p->chunks = static_cast<int>(ceil_div(l.word_length, p->level->chunk));
   p->taps = l.kernel[0] * l.kernel[1];
+  p->kernel_width = l.kernel[1];
   p->channels = l.inputs / l.groups;
   p->outputs = l.outputs / l.groups;
   p->channel_groups = ceil_div(p->channels, l.word_length);
   p->vectors = ceil_div(p->channel_groups, kVectorGroups);
+  p->steps = p->taps * p->vectors;
   p->cells = ceil_div(p->outputs, p->level->lanes);
   p->cell_bytes = kVectorGroups * p->level->lanes;
   const int64_t padded = p->vectors * kVectorGroups;
@@ -49,7 +51,7 @@ int set_sizes(const subbyte_words &l, Plan *p) {
                 static_cast<long long>(kMostCodes), static_cast<long long>(p->taps),
                 static_cast<long long>(padded));
   }
-  if (!fits(l.groups, p->cells, p->taps * p->vectors * p->cell_bytes) ||
+  if (!fits(l.groups, p->cells, p->steps * p->cell_bytes) ||
       !fits(l.groups, padded, p->chunks * p->level->chunk * p->words)) {
     return too_large("weights");
   }
@@ -65,7 +67,7 @@ void set_packed(const subbyte_words &l, Plan *p) {
   p->sums = p->start + aligned(l.groups * static_cast<int64_t>(p->start_step));
   p->sums_step = static_cast<size_t>(p->cells * p->level->lanes) * sizeof(int32_t);
   p->codes = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
-  p->codes_step = static_cast<size_t>(p->cells * p->taps * p->vectors * p->cell_bytes);
+  p->codes_step = static_cast<size_t>(p->cells * p->steps * p->cell_bytes);
   const size_t all_codes = static_cast<size_t>(l.groups) * p->codes_step;
   p->gains = p->codes + (p->gain ? all_codes : 0);
   p->packed_size = p->gains + all_codes;
@@ -73,16 +75,21 @@ void set_packed(const subbyte_words &l, Plan *p) {
 
 int set_scratch(Plan *p) {
   p->table_bytes = kVectorGroups * p->words;
-  if (!fits(p->padded_columns, p->vectors, p->table_bytes)) return too_large("a row of tables");
-  p->pixel_bytes = static_cast<ptrdiff_t>(p->vectors * p->table_bytes);
+  // Tables of neighbours a power of two apart would share their places in the nearest cache.
+  const int64_t apart = p->vectors % 4 == 0 ? p->vectors + 1 : p->vectors;
+  if (!fits(p->padded_columns, apart, p->table_bytes)) return too_large("a row of tables");
+  p->pixel_bytes = static_cast<ptrdiff_t>(apart * p->table_bytes);
   p->row_bytes = static_cast<ptrdiff_t>(p->padded_columns) * p->pixel_bytes;
-  const int64_t held = kBandBytes / p->row_bytes;
-  p->band = held <= p->reach ? 1 : (held - p->reach) / p->stride[0] + 1;
-  p->band = std::min(p->band, p->out_height);
+  // Rows that several output rows need are held in a ring; of others, as many as fit, and
+  // those of one tile.
+  p->ring = p->reach > p->stride[0];
+  const int64_t fitting = kBandBytes / (p->stride[0] * p->row_bytes);
+  const int64_t held = std::max(fitting, ceil_div(kMaxPixels, p->out_width));
+  p->band = p->ring ? 1 : std::min(held, p->out_height);
   const int64_t table_rows = (p->band - 1) * p->stride[0] + p->reach;
   if (!fits(table_rows, p->row_bytes)) return too_large("a band of tables");
-  p->tap_offsets = 0;
-  p->staging = aligned(p->taps * static_cast<int64_t>(sizeof(ptrdiff_t)));
+  p->offsets = 0;
+  p->staging = aligned(p->steps * static_cast<int64_t>(sizeof(ptrdiff_t)));
   p->acc = p->staging + aligned(p->read);
   // The last stage may read kMaxLanes sums from any cell of any pixel.
   p->tables = p->acc + aligned((kMaxPixels * kMaxCells + 1) * kMaxLanes * 4);
@@ -91,6 +98,11 @@ int set_scratch(Plan *p) {
 }
 
 }  // namespace
+
+int64_t step_of(const Plan &plan, int64_t tap, int64_t vector) {
+  const int64_t row = tap / plan.kernel_width, column = tap % plan.kernel_width;
+  return (row * plan.vectors + vector) * plan.kernel_width + column;
+}
 
 int make_plan(const subbyte_words *layer, const Level *level, Plan *plan) {
   if (level == nullptr) return SUBBYTE_BAD_ISA;

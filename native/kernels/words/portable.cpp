@@ -43,6 +43,19 @@ void build(const TableJob &job) {
   }
 }
 
+// One group of every output.
+template <bool kGain, int kCount>
+void add(const Tile &tile, ptrdiff_t at, const uint8_t *codes, const int8_t *gains,
+         int32_t acc[kCount][kLanes]) {
+  const int8_t *table[kCount];
+  for (int p = 0; p < kCount; ++p) table[p] = reinterpret_cast<const int8_t *>(tile.tables[p]) + at;
+  for (int o = 0; o < kLanes; ++o) {
+    for (int p = 0; p < kCount; ++p) {
+      acc[p][o] += kGain ? gains[o] * table[p][codes[o]] : table[p][codes[o]];
+    }
+  }
+}
+
 template <bool kGain, int kCount>
 void accumulate(const Tile &tile) {
   int32_t acc[kCount][kLanes];
@@ -51,19 +64,10 @@ void accumulate(const Tile &tile) {
   }
   const uint8_t *codes = tile.codes;
   const int8_t *gains = tile.gains;
-  const int64_t groups = tile.vectors * kVectorGroups;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    for (int64_t group = 0; group < groups; ++group, codes += kLanes, gains += kLanes) {
-      const int8_t *table[kCount];
-      for (int p = 0; p < kCount; ++p) {
-        table[p] = reinterpret_cast<const int8_t *>(tile.tables[p]) + tile.tap_offsets[tap] +
-                   group * tile.words;
-      }
-      for (int o = 0; o < kLanes; ++o) {
-        for (int p = 0; p < kCount; ++p) {
-          acc[p][o] += kGain ? gains[o] * table[p][codes[o]] : table[p][codes[o]];
-        }
-      }
+  for (int64_t step = 0; step < tile.steps; ++step) {
+    const ptrdiff_t at = tile.offsets[step];
+    for (int j = 0; j < kVectorGroups; ++j, codes += kLanes, gains += kLanes) {
+      add<kGain, kCount>(tile, at + j * tile.words, codes, gains, acc);
     }
   }
   for (int p = 0; p < kCount; ++p) {

@@ -36,16 +36,13 @@ void build(const TableJob &job) {
 template <bool kGain>
 void accumulate(const Tile &tile) {
   for (int o = 0; o < kLanes; ++o) tile.acc[o] = tile.start[o];
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *table = tile.tables[0] + tile.tap_offsets[tap];
-    for (int64_t vector = 0; vector < tile.vectors; ++vector) {
-      const int64_t cell = (tap * tile.vectors + vector) * kLanes * kVectorGroups;
-      for (int o = 0; o < kLanes; ++o) {
-        for (int j = 0; j < kVectorGroups; ++j) {
-          const int64_t at = cell + gain_lane(o, j);
-          const int64_t word = (vector * kVectorGroups + j) * tile.words + tile.codes[at];
-          tile.acc[o] += (kGain ? tile.gains[at] : 1) * static_cast<int8_t>(table[word]);
-        }
+  for (int64_t step = 0; step < tile.steps; ++step) {
+    const uint8_t *table = tile.tables[0] + tile.offsets[step];
+    for (int o = 0; o < kLanes; ++o) {
+      for (int j = 0; j < kVectorGroups; ++j) {
+        const int64_t at = step * kLanes * kVectorGroups + gain_lane(o, j);
+        const auto entry = static_cast<int8_t>(table[j * tile.words + tile.codes[at]]);
+        tile.acc[o] += (kGain ? tile.gains[at] : 1) * entry;
       }
     }
   }

@@ -20,9 +20,7 @@ struct Call {
   char *scratch;
   void (*finish)(const lookup::Finish &);
 
-  ptrdiff_t *tap_offsets() const {
-    return reinterpret_cast<ptrdiff_t *>(scratch + plan.tap_offsets);
-  }
+  ptrdiff_t *offsets() const { return reinterpret_cast<ptrdiff_t *>(scratch + plan.offsets); }
   uint8_t *tables() const { return reinterpret_cast<uint8_t *>(scratch + plan.tables); }
   // The entry of x = input_zero is half >> shift = 0 for every word.
   uint8_t flip() const { return plan.level->flip ? 0x80 : 0; }
@@ -126,14 +124,12 @@ void run_cells(const Call &call, const Part &part, int64_t cell, int cells, int6
   const Level &level = *plan.level;
   const auto group = static_cast<size_t>(part.group);
   const size_t codes =
-      group * plan.codes_step +
-      static_cast<size_t>(cell * plan.taps * plan.vectors * plan.cell_bytes);
+      group * plan.codes_step + static_cast<size_t>(cell * plan.steps * plan.cell_bytes);
   const uint8_t *starts[kMaxPixels] = {};
   Tile tile = {};
   tile.tables = starts;
-  tile.tap_offsets = call.tap_offsets();
-  tile.taps = plan.taps;
-  tile.vectors = plan.vectors;
+  tile.offsets = call.offsets();
+  tile.steps = plan.steps;
   tile.words = plan.words;
   tile.codes = reinterpret_cast<const uint8_t *>(call.packed + plan.codes + codes);
   tile.gains = reinterpret_cast<const int8_t *>(call.packed + plan.gains + codes);
@@ -166,23 +162,43 @@ void run_cells(const Call &call, const Part &part, int64_t cell, int cells, int6
   }
 }
 
+// Where the table of a tap and vector lies, seen from the pixel's table at input row `row`.
+void set_offsets(const Call &call, int64_t row) {
+  const Plan &plan = call.plan;
+  for (int64_t tap = 0; tap < plan.taps; ++tap) {
+    const int64_t down = tap / plan.kernel_width * call.layer.dilations[0];
+    const int64_t right = tap % plan.kernel_width * call.layer.dilations[1];
+    const int64_t place = plan.ring ? (row + down) % plan.reach : down;
+    const auto pixel =
+        static_cast<ptrdiff_t>(place * plan.row_bytes + right * plan.pixel_bytes);
+    for (int64_t vector = 0; vector < plan.vectors; ++vector) {
+      call.offsets()[step_of(plan, tap, vector)] = pixel + vector * plan.table_bytes;
+    }
+  }
+}
+
+// The tables that output rows row_begin <= row < row_end need, those of rows below `held`
+// being there.
+void build_band(const Call &call, const Part &part, int64_t row_begin, int64_t row_end,
+                int64_t held) {
+  const Plan &plan = call.plan;
+  const int64_t begin = row_begin * plan.stride[0];
+  const int64_t end = (row_end - 1) * plan.stride[0] + plan.reach;
+  if (!plan.ring) return build_rows(call, part, begin, end, call.tables());
+  for (int64_t row = std::max(begin, held); row < end; ++row) {
+    build_rows(call, part, row, row + 1, call.tables() + row % plan.reach * plan.row_bytes);
+  }
+}
+
 void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row_end) {
   const Plan &plan = call.plan;
   const int64_t most = plan.level->most_cells(plan.words, plan.gain);
-  int64_t held_begin = 0, held_end = 0;
+  int64_t held = 0;
   for (int64_t row = row_begin; row < row_end; row += plan.band) {
     const int64_t last = std::min(row + plan.band, row_end);
-    const int64_t begin = row * plan.stride[0];
-    const int64_t end = (last - 1) * plan.stride[0] + plan.reach;
-    // Rows that the band before has built are moved, not built again.
-    const int64_t kept = std::max<int64_t>(0, held_end - begin);
-    if (kept > 0) {
-      std::memmove(call.tables(), call.tables() + (begin - held_begin) * plan.row_bytes,
-                   static_cast<size_t>(kept * plan.row_bytes));
-    }
-    build_rows(call, part, begin + kept, end, call.tables() + kept * plan.row_bytes);
-    held_begin = begin;
-    held_end = end;
+    build_band(call, part, row, last, held);
+    held = (last - 1) * plan.stride[0] + plan.reach;
+    set_offsets(call, row * plan.stride[0]);
     for (int64_t cell = 0; cell < plan.cells; cell += most) {
       run_cells(call, part, cell, static_cast<int>(std::min(plan.cells - cell, most)), row, last);
     }
@@ -214,11 +230,6 @@ int run(const subbyte_words &layer, const Plan &plan, const void *packed, const 
                      y,
                      static_cast<char *>(scratch),
                      finisher->finish};
-  for (int64_t tap = 0; tap < plan.taps; ++tap) {
-    call.tap_offsets()[tap] =
-        tap / layer.kernel[1] * layer.dilations[0] * plan.row_bytes +
-        tap % layer.kernel[1] * layer.dilations[1] * plan.pixel_bytes;
-  }
   for (int64_t row = row_begin; row < row_end;) {
     const int64_t image = row / plan.out_height;
     const int64_t end = std::min(row_end, (image + 1) * plan.out_height);

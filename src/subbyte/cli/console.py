@@ -23,6 +23,7 @@ from rich.table import Table
 
 import subbyte
 from subbyte.files import check_writable, write_atomic
+from subbyte.report.text import byte_size as byte_size
 
 _FILE_WIDTH = 200
 
@@ -68,16 +69,6 @@ def print_table(title: str | None, columns: Mapping[str, Column], rows: list[lis
     for row in rows:
         table.add_row(*row)
     OUT.print(table)
-
-
-def byte_size(count: int) -> str:
-    """``1.05 MB``: decimal units, three digits."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{count} B" if unit == "B" else f"{value:.3g} {unit}"
 
 
 @contextmanager

@@ -88,8 +88,8 @@ def command(
     with stage_progress() as progress:
         result = evaluate(
             model,
-            _member(data, inputs),
-            None if labels is None else _member(data, labels),
+            options.member(data, inputs),
+            None if labels is None else options.member(data, labels),
             reference=reference,
             preprocessing=options.preprocessing(scale, mean, std, layout),
             label_offset=label_offset,
@@ -108,7 +108,3 @@ def _shown(name: str, value: float) -> str:
     if name == "kl":
         return f"{value:.4f} nats"
     return f"{value:.2f} %" if isinstance(value, float) else str(value)
-
-
-def _member(data: Path, name: str | None) -> str:
-    return str(data) if name is None else f"{data}:{name}"

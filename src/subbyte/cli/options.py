@@ -98,3 +98,8 @@ def preprocessing(
 ) -> Preprocessing:
     """The four options as one object."""
     return Preprocessing(scale, tuple(mean or ()), tuple(std or ()), layout)
+
+
+def member(data: Path, name: str | None) -> str:
+    """``FILE.npz:array``, or the file alone where no array is named."""
+    return str(data) if name is None else f"{data}:{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,11 +54,13 @@ GREEDY_POWER = 1.8
 
 @dataclass(frozen=True)
 class Candidate:
-    """``harm``: the predicted error of the layer's output over its variance."""
+    """``harm``: the predicted error of the layer's output over its variance. ``seconds``: the
+    predicted time of one sample through the layer, None where there are no timings."""
 
     options: LayerOptions
     bytes: int
     harm: float
+    seconds: float | None = None
 
 
 def keeps_eight_bits(layer: Layer) -> bool:
@@ -96,33 +99,54 @@ def layer_candidates(
     options: CompressOptions,
     seed: int,
 ) -> list[Candidate]:
-    """All ways one layer may be coded, weight [O, T, I]."""
-    if options.method == "ternary" and not keeps_eight_bits(layer):
-        return ternary_candidates(layer, weight, data, options, seed)
-    if options.method == "composite" and not keeps_eight_bits(layer):
-        return composite_candidates(layer, weight, data, options)
-    if layer.binarisation or (options.method == "binary" and may_be_binary(layer)):
+    """All ways one layer may be coded by the allowed methods, weight [O, T, I]; and 8 bits."""
+    if layer.binarisation is not None:
         return binary_candidates(layer, weight, data, options)
-    if options.method in ("scalar", "binary") or keeps_eight_bits(layer):
-        forms: list[ProductOptions | ScalarOptions] = [ScalarOptions(bits) for bits in BITS]
-    else:
-        forms = list(product_forms(layer, options))
-    found = []
-    for form in forms:
-        rng = torch.Generator(device=weight.device).manual_seed(seed)
-        if isinstance(form, ProductOptions):
-            error = product_error(layer, weight, data, form, rng)
+    if keeps_eight_bits(layer):
+        return scalar_candidates(layer, weight, data, BITS)
+    found: list[Candidate] = []
+    for method in options.allowed:
+        if method == "product":
+            found += product_candidates(layer, weight, data, options, seed)
+        elif method == "scalar":
+            found += scalar_candidates(layer, weight, data, BITS[:-1])
+        elif method == "ternary":
+            found += ternary_candidates(layer, weight, data, options, seed)
+        elif method == "binary":
+            found += binary_candidates(layer, weight, data, options)
         else:
-            error = scalar_error(layer, weight, data, form)
-        harm = error / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
+            found += composite_candidates(layer, weight, data, options)
+    return found + scalar_candidates(layer, weight, data, BITS[-1:])
+
+
+def product_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
+) -> list[Candidate]:
+    """All product forms that the options allow."""
+    found = []
+    for form in product_forms(layer, options):
+        rng = torch.Generator(device=weight.device).manual_seed(seed)
+        error = product_error(layer, weight, data, form, rng)
+        found.append(_candidate(layer, form, error, data))
     return found
+
+
+def scalar_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, widths: Sequence[int]
+) -> list[Candidate]:
+    """Grids of so many bits."""
+    forms = [ScalarOptions(bits) for bits in widths]
+    return [_candidate(layer, f, scalar_error(layer, weight, data, f), data) for f in forms]
+
+
+def _candidate(layer: Layer, form: LayerOptions, error: float, data: LayerStatistics) -> Candidate:
+    return Candidate(form, stored_bytes(layer, form), error / max(data.energy, 1e-30))
 
 
 def ternary_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
 ) -> list[Candidate]:
-    """Ranks from half of min(outputs, inputs), in steps of an eighth of it, and 8 bits."""
+    """Ranks from half of min(outputs, inputs), in steps of an eighth of it."""
     shape = layer.shape
     ratios = np.arange(LEAST_RATIO, MOST_RATIO + RATIO_STEP, RATIO_STEP)
     ranks = sorted({rank_of(shape, float(ratio), options.rank) for ratio in ratios})
@@ -131,13 +155,8 @@ def ternary_candidates(
     found = []
     for rank in ranks:
         error = float(np.interp(rank / smaller_side(shape), places, curve))
-        form = TernaryOptions(rank)
-        harm = error / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
-    eight = ScalarOptions(8)
-    error = scalar_error(layer, weight, data, eight)
-    harm = error / max(data.energy, 1e-30)
-    return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
+        found.append(_candidate(layer, TernaryOptions(rank), error, data))
+    return found
 
 
 def may_be_binary(layer: Layer) -> bool:
@@ -154,7 +173,7 @@ def binary_options(layer: Layer, options: CompressOptions) -> BinaryOptions:
 def binary_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
 ) -> list[Candidate]:
-    """Binary, and 8 bits unless the layer was trained binary.
+    """The binary form, where there is one.
 
     The harm counts the weight's error alone. What binarising the input adds is much the same
     share of every layer's output, and hardly shifts the choice between layers.
@@ -162,7 +181,8 @@ def binary_candidates(
     if layer.binarisation is not None:
         form = trained_options(layer.binarisation)
         return [Candidate(form, stored_bytes(layer, form), 0.0)]
-    form = binary_options(layer, options)
+    if not may_be_binary(layer):
+        return []
     energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : layer.shape.inputs]
     rows = weight.reshape(layer.shape.groups, -1, layer.shape.taps, layer.shape.inputs)
     counted = rows * energy[:, None, None]
@@ -171,19 +191,14 @@ def binary_candidates(
         energy.sum(1)[:, None] * layer.shape.taps
     ).clamp_min(1e-30)
     error = float(((counted * rows).sum((2, 3)) - taken).sum())
-    eight = ScalarOptions(8)
-    rounded = scalar_error(layer, weight, data, eight)
-    return [
-        Candidate(found, stored_bytes(layer, found), lost / max(data.energy, 1e-30))
-        for found, lost in ((form, error), (eight, rounded))
-    ]
+    return [_candidate(layer, binary_options(layer, options), error, data)]
 
 
 def composite_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
 ) -> list[Candidate]:
     """Limits in bits, each from a step of the layer: from the finest that the planes allow to
-    one at which few weights are left, with bytes and error of plain rounding; and 8 bits."""
+    one at which few weights are left, with bytes and error of plain rounding."""
     shape = layer.shape
     energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : shape.inputs]
     planes = options.planes or composite_form.MOST_PLANES
@@ -199,11 +214,9 @@ def composite_candidates(
         form = CompositeOptions(planes, bits=bits)
         error = weight - torch.from_numpy(levels).to(weight) * scale[:, None, None]
         rows = error.reshape(shape.groups, -1, shape.taps, shape.inputs)
-        harm = float((rows.square() * energy[:, None, None]).sum()) / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
-    eight = ScalarOptions(8)
-    harm = scalar_error(layer, weight, data, eight) / max(data.energy, 1e-30)
-    return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
+        lost = float((rows.square() * energy[:, None, None]).sum())
+        found.append(_candidate(layer, form, lost, data))
+    return found
 
 
 def ternary_curve(

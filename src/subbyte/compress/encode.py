@@ -87,7 +87,9 @@ def fit_of(options: LayerOptions, published: bool) -> Fit:
     if isinstance(options, _Published) and options.procedure != "corrected":
         q_cnn = isinstance(options, ProductOptions) and options.procedure == "paper"
         return "responses" if q_cnn else "weights"
-    return "weights" if published and isinstance(options, ScalarOptions) else "corrected"
+    if isinstance(options, ScalarOptions) and (published or options.exact):
+        return "weights"
+    return "corrected"
 
 
 def names_procedure(plan: Iterable[LayerOptions]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ EIGHT_BITS = ScalarOptions(8)
 
 _KEYS: Mapping[str, Mapping[str, type]] = {
     "product": {"group": int, "words": int, "gain": int, "shared": bool, "procedure": str},
-    "scalar": {"bits": int},
+    "scalar": {"bits": int, "exact": bool},
     "ternary": {"rank": int},
-    "binary": {"order": int, "scales": str, "procedure": str},
     "composite": {"planes": int, "procedure": str, "bits": float, "bottleneck": float},
+    "binary": {"order": int, "scales": str, "procedure": str},
 }
 _MAKE: Mapping[str, Callable[..., LayerOptions]] = {
     "product": ProductOptions,
@@ -47,7 +47,7 @@ def planned_layers(network: Network) -> list[Layer]:
     return list(found.values())
 
 
-def read_plan(path: Path, layers: list[Layer]) -> Plan:
+def read_plan(path: Path, layers: Sequence[Layer]) -> Plan:
     """Read a plan: ``[layers."NAME"]`` tables with ``method`` and its options.
 
     NAME is the layer's node name. Layers the file does not name are kept at 8 bits, those
@@ -67,7 +67,7 @@ def read_text(path: Path) -> str:
         raise OptionError("plan is not a text file", where=str(path)) from error
 
 
-def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
+def parse_plan(text: str, layers: Sequence[Layer], where: str) -> Plan:
     """`read_plan` on text; ``where`` names its origin in errors."""
     try:
         data = tomllib.loads(text)
@@ -163,12 +163,23 @@ def _layer_options(table: Any, where: str, layer: Layer) -> LayerOptions:
         ) from error
 
 
-def write_plan(plan: Plan, layers: list[Layer]) -> str:
-    """The plan as TOML text that `read_plan` reads and a person can edit."""
-    lines = ["# How each layer is coded; edit and pass to: subbyte compress --plan", ""]
+def write_plan(
+    plan: Plan,
+    layers: Sequence[Layer],
+    head: Sequence[str] = (),
+    notes: Mapping[str, str] | None = None,
+) -> str:
+    """The plan as TOML text that `read_plan` reads and a person can edit.
+
+    ``head``: comments above all layers, ``notes``: one beside a layer, by weight name.
+    """
+    lines = ["# How each layer is coded; edit and pass to: subbyte compress --plan"]
+    lines += [*(f"# {_plain(line)}" for line in head), ""]
     for layer in layers:
         options = plan[layer.weight]
-        lines.append(f"[layers.{_quoted(layer.name)}]")
+        note = (notes or {}).get(layer.weight)
+        comment = "" if note is None else f"  # {_plain(note)}"
+        lines.append(f"[layers.{_quoted(layer.name)}]{comment}")
         if isinstance(options, ProductOptions):
             shared = "true" if options.shared else "false"
             lines += [
@@ -198,12 +209,16 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
             ]
         else:
             lines += ['method = "scalar"', f"bits = {options.bits}"]
+            lines += ["exact = true"] if options.exact else []
         lines.append("")
     return "\n".join(lines)
 
 
 def _quoted(name: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    # TOML takes no control characters as they are.
-    plain = "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in escaped)
-    return f'"{plain}"'
+    return f'"{_plain(escaped)}"'
+
+
+def _plain(text: str) -> str:
+    """TOML takes no control characters as they are, in strings and in comments."""
+    return "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in text)

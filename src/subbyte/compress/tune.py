@@ -24,10 +24,10 @@ from subbyte.data import Samples
 from subbyte.graph.layers import canonical, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import METHODS, CodedWeight
+from subbyte.methods import CodedWeight
 from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.scalar.trainable import ScalarWeight
-from subbyte.methods.ternary.trainable import TernaryWeight
+from subbyte.methods.trainable import TrainableWeight, trainable
 
 BATCH = 64
 HELD_BACK = 0.15
@@ -38,8 +38,6 @@ WARM_UP = 20
 RATES = {"codebook": 1e-3, "log_scale": 1e-3, "bias": 3e-4, "latent": 1e-3}
 RATES |= {"latent_left": 3e-4, "latent_right": 3e-4, "log_d": 1e-3, "weight": 1e-4}
 SCALAR_RATE = 5e-4
-
-TrainableWeight = ProductWeight | ScalarWeight | TernaryWeight
 
 
 class Source(nn.Module):
@@ -99,14 +97,11 @@ class Tuner:
     def _make_sources(self) -> dict[str, Source]:
         sources = {}
         for weight, coded in self._encoded.weights.items():
-            part: TrainableWeight
-            if coded.method == "product":
-                part = ProductWeight(coded, move=self._encoded.losses[weight] > MOVE_ABOVE)
-            elif coded.method == "ternary":
-                original = self._teacher.constant(weight).detach()
-                part = TernaryWeight(coded, canonical(self._layers[weight], original))
-            else:
-                part = ScalarWeight(coded, METHODS[coded.method].decode(coded))
+            part = trainable(
+                coded,
+                move=self._encoded.losses[weight] > MOVE_ABOVE,
+                reference=canonical(self._layers[weight], self._teacher.constant(weight).detach()),
+            )
             sources[weight] = Source(self._layers[weight], part.to(self._device))
             self._module.replace(weight, sources[weight])
         return sources

@@ -83,7 +83,10 @@ METHODS: Mapping[str, Method] = {
         paper="uniform grid; 2 bits as in soft/hard quantization (Hung et al., SiPS 2015)",
         becomes="one of 2^bits evenly spaced levels, with a scale per output",
         bits="2, 3, 4, 8",
-        options={"bits": "bits a weight: 2, 3, 4 or 8"},
+        options={
+            "bits": "bits a weight: 2, 3, 4 or 8",
+            "procedure": "exact: weights that lie on a grid of 2, 3 or 4 bits, kept as they are",
+        },
         variants=("",),
         decode=scalar_form.decode,
         scale=scalar_form.scale,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from subbyte.nn.binarize import binarize_weight, residual_binarize
+from subbyte.nn.block import ChannelShift, ResidualBinaryBlock
 from subbyte.nn.modules import (
     ResidualBinaryConv2d,
     ResidualBinaryLinear,
@@ -11,6 +12,8 @@ from subbyte.nn.modules import (
 )
 
 __all__ = [
+    "ChannelShift",
+    "ResidualBinaryBlock",
     "ResidualBinaryConv2d",
     "ResidualBinaryLinear",
     "binarize_weight",

@@ -62,14 +62,17 @@ def subtract_orders_with_slope(
 ) -> Tensor:
     """As `subtract_orders`; returns the slope of the sum, of r's shape."""
     inverse = 1 / math.prod(r.shape[dim] for dim in dims)
-    total = torch.zeros_like(r)
+    total: Tensor | None = None
     for _ in range(order):
         magnitude = r.abs()
         beta = magnitude.mean(dims, keepdim=True)
         slope = (magnitude <= 1) * beta + inverse
-        total += slope if backward == "leaf" else slope * (1 - total)
+        if total is None:
+            total = slope
+        else:
+            total += slope if backward == "leaf" else slope * (1 - total)
         r.sub_(torch.copysign(beta, r))
-    return total
+    return torch.zeros_like(r) if total is None else total
 
 
 class _ResidualBinarize(torch.autograd.Function):

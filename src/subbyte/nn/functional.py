@@ -41,8 +41,9 @@ from subbyte.nn.binarize import (
 
 Scales = Literal["column", "pixel", "image"]
 
-_CHUNK = 1 << 18
-"""Values of patches worked on at a time: 1 MiB, about a core's cache."""
+_CHUNK = {"cpu": 1 << 18}
+_LARGE_CHUNK = 1 << 27
+"""Values of patches worked on at a time: on a CPU 1 MiB, about a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,16 @@ def residual_binary_conv2d(
 ) -> Tensor:
     """Convolve the binarized x [N, C, H, W] with weight [O, C / groups, kh, kw] -> [N, O, ...].
 
-    ``weight`` is taken as it is: pass it through `subbyte.nn.binarize.binarize_weight`.
+    ``weight`` is taken as it is: pass it through `subbyte.nn.binarize.binarize_weight`. Under
+    autocast all is float32: signs of residuals are differences of close numbers.
     """
     own_signs = window.scales == "column" and window.order > 1
     function = _ColumnConv if own_signs else _SharedConv
-    y: Tensor = function.apply(x, weight, window)  # type: ignore[no-untyped-call]
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        x, weight = x.float(), weight.float()
+    with torch.autocast(device, enabled=False):
+        y: Tensor = function.apply(x, weight, window)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias[:, None, None]
 
 
@@ -137,7 +143,7 @@ def _kernel(weight: Tensor) -> tuple[int, int]:
 def _columns(padded: Tensor, weight: Tensor, window: Window) -> Iterator[tuple[slice, Tensor]]:
     """Images, a few at a time, and their patches [groups, n, images * positions]."""
     values = window.view(padded[:1], _kernel(weight)).numel()
-    step = max(1, _CHUNK // max(1, values))
+    step = max(1, _CHUNK.get(padded.device.type, _LARGE_CHUNK) // max(1, values))
     for start in range(0, len(padded), step):
         part = slice(start, start + step)
         fields = window.view(padded[part], _kernel(weight)).permute(1, 4, 5, 0, 2, 3)

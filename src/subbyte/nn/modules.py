@@ -36,7 +36,8 @@ class ResidualBinaryConv2d(nn.Conv2d):
 
     Raises:
         OptionError: an order outside 1 to 8, scales or a backward form that do not exist,
-            another padding than zeros, an input that is not [N, C, H, W] of the layer's C.
+            another padding than zeros, an input that is not [N, C, H, W] of the layer's C or is
+            smaller than the kernel.
     """
 
     def __init__(
@@ -85,8 +86,15 @@ class ResidualBinaryConv2d(nn.Conv2d):
                 expected=f"[N, {self.in_channels}, H, W]",
                 got=list(x.shape),
             )
+        sizes = [self._output_size(x, 0), self._output_size(x, 1)]
+        if min(sizes) < 1:
+            raise OptionError(
+                "input of a ResidualBinaryConv2d",
+                expected=f"the size of the kernel {list(self.kernel_size)} at least",
+                got=list(x.shape),
+            )
         if torch.onnx.is_in_onnx_export():
-            return self._exported(x)
+            return self._exported(x, sizes)
         weight = binarize_weight(self.weight) if self.binarize_weights else self.weight
         return residual_binary_conv2d(x, weight, self.bias, self.window)
 
@@ -109,12 +117,14 @@ class ResidualBinaryConv2d(nn.Conv2d):
         vertical, horizontal = (int(p) for p in self.padding)
         return vertical, horizontal, vertical, horizontal
 
-    def _exported(self, x: Tensor) -> Tensor:
-        window, sizes = self.window, []
-        for i in (0, 1):
-            span = self.dilation[i] * (self.kernel_size[i] - 1) + 1
-            free = x.shape[2 + i] + window.pads[i] + window.pads[i + 2] - span
-            sizes.append(free // self.stride[i] + 1)
+    def _output_size(self, x: Tensor, axis: int) -> int:
+        pads = self.window.pads
+        span = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+        free = x.shape[2 + axis] + pads[axis] + pads[axis + 2] - span
+        return free // self.stride[axis] + 1
+
+    def _exported(self, x: Tensor, sizes: list[int]) -> Tensor:
+        window = self.window
         return torch.onnx.ops.symbolic(
             "subbyte::ResidualBinaryConv",
             [x, self.weight] if self.bias is None else [x, self.weight, self.bias],

@@ -1,25 +1,28 @@
 """What people want to know about a model: how accurate, how large, how fast.
 
-`inspect` reads ONNX files and is loaded when first used: `evaluate` and `bench` run where
-only numpy and onnxruntime are installed.
+`inspect` and `make_report` read ONNX files and are loaded when first used: `evaluate` and
+`bench` run where only numpy and onnxruntime are installed.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from subbyte.report.benchmark import bench
 from subbyte.report.evaluation import evaluate
 
 if TYPE_CHECKING:
+    from subbyte.report.document import make_report as make_report
     from subbyte.report.inspection import inspect as inspect
+    from subbyte.report.rendering import render as render
 
-__all__ = ["bench", "evaluate", "inspect"]
+__all__ = ["bench", "evaluate", "inspect", "make_report", "render"]
+
+_HOMES = {"inspect": "inspection", "make_report": "document", "render": "rendering"}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "inspect":
+    if name not in _HOMES:
         raise AttributeError(f"module 'subbyte.report' has no attribute {name!r}")
-    from subbyte.report.inspection import inspect
-
-    return inspect
+    return getattr(importlib.import_module(f"subbyte.report.{_HOMES[name]}"), name)

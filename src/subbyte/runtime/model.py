@@ -150,12 +150,7 @@ def load(
     _check_options(engine, threads)
     _check_file(file)
     chosen = engine or ("portable" if find_library() is None else "native")
-    options = ort.SessionOptions()
-    if chosen == "native":
-        _register(options)
-    if threads is not None:
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+    options = session_options(chosen, threads)
     try:
         return Model(file, open_session(str(file), options), chosen)
     except ERRORS as error:
@@ -165,6 +160,17 @@ def load(
             expected="an ONNX file",
             got=first_line(error),
         ) from error
+
+
+def session_options(engine: Engine, threads: int | None) -> ort.SessionOptions:
+    """Options of a session on ``engine``; raises `MissingDependencyError` as `load` does."""
+    options = ort.SessionOptions()
+    if engine == "native":
+        _register(options)
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+    return options
 
 
 def _register(options: ort.SessionOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from subbyte.errors import PeerError
 from subbyte.report.peers.source import Bind, Feeds, Source
@@ -13,7 +14,14 @@ _ERRORS: tuple[type[Exception], ...] = (*ERRORS, RuntimeError, ValueError)
 
 
 def int8(source: Source) -> Bind:
-    """QDQ, activations uint8 (least and greatest value), weights int8 per output channel."""
+    """The network of `quantized` in ONNX Runtime."""
+    session = load(quantized(source), engine="portable", threads=source.threads).session
+    return lambda feeds: lambda: list(session.run(None, feeds))
+
+
+def quantized(source: Source) -> Path:
+    """A file in QDQ form: activations uint8 (least and greatest value), weights int8 per
+    output channel. Raises `PeerError` where onnxruntime cannot make one."""
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -35,8 +43,7 @@ def int8(source: Source) -> Bind:
             where=str(source.path),
             got=first_line(error),
         ) from error
-    session = load(target, engine="portable", threads=source.threads).session
-    return lambda feeds: lambda: list(session.run(None, feeds))
+    return target
 
 
 class _Reader:

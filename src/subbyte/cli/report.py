@@ -1,0 +1,146 @@
+"""``subbyte report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from subbyte.cli import options
+from subbyte.cli.console import OUT, check_outputs, stage_progress
+from subbyte.errors import OptionError
+from subbyte.extras import compress_extra
+from subbyte.files import write_atomic
+
+_DATA = "Data"
+_TIME = "Latency"
+
+
+def command(
+    model: Annotated[Path, typer.Argument(metavar="SMALL.onnx", help="The compressed network.")],
+    reference: Annotated[
+        Path, typer.Option(metavar="FLOAT.onnx", help="The float network that it was made from.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the report.")
+    ],
+    form: Annotated[
+        Literal["html", "md", "json"],
+        typer.Option("--format", help="A page that needs no other file, Markdown, or all figures."),
+    ] = "html",
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of `subbyte explore`: its points go into the trade-off.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="File with samples; without them only sizes and latency are reported.",
+            rich_help_panel=_DATA,
+            show_default=False,
+        ),
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARRAY",
+            help="Array of samples in FILE.npz. May be left out if the arrays are named like "
+            "the model's inputs, or if there is only one.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARRAY",
+            help="Array of class indices in FILE.npz: adds accuracy.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Use the first N samples only.", rich_help_panel=_DATA),
+    ] = None,
+    samples: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Measure layers and activations on the first N samples.",
+            rich_help_panel=_DATA,
+        ),
+    ] = 64,
+    label_offset: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            help="Add K to each label (1 if class 0 of the model is a background class).",
+            rich_help_panel=_DATA,
+        ),
+    ] = 0,
+    scale: options.Scale = 1.0,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    layout: options.LayoutOption = "nchw",
+    runs: Annotated[
+        int,
+        typer.Option(metavar="N", help="Timed runs; 0 times nothing.", rich_help_panel=_TIME),
+    ] = 30,
+    threads: Annotated[
+        int, typer.Option(metavar="N", help="Threads of ONNX Runtime.", rich_help_panel=_TIME)
+    ] = 1,
+    peers: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Also time other runtimes, as `subbyte bench` does; onnxruntime-int8 is "
+            "measured for size and accuracy too.",
+            rich_help_panel=_TIME,
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    r"""Write what there is to know about a compressed network on one page.
+
+    Size, accuracy and latency beside the float network's; the trade-off; what each layer
+    takes and how much harm it does; pictures of its weights; ranges and saturation of
+    activations; where time goes; and in words what stands out. The page works offline.
+
+    Example:
+
+    ```
+    subbyte report small.onnx --reference net.onnx --data cifar10.npz --inputs x_test \
+      --labels y_test --scale 255 --layout nhwc -o report.html
+    ```
+    """
+    check_outputs(output)
+    if data is None and (inputs is not None or labels is not None):
+        raise OptionError("--inputs and --labels name arrays of a file", expected="--data FILE.npz")
+    with compress_extra("subbyte report"):
+        from subbyte.report.document import make_report
+        from subbyte.report.rendering import render
+    with stage_progress() as progress:
+        document = make_report(
+            model,
+            reference,
+            None if data is None else options.member(data, inputs),
+            None if labels is None or data is None else options.member(data, labels),
+            preprocessing=options.preprocessing(scale, mean, std, layout),
+            label_offset=label_offset,
+            limit=limit,
+            samples=samples,
+            points=points,
+            runs=runs,
+            threads=threads,
+            peers=[name for name in peers.split(",") if name],
+            progress=lambda stage, done, total: progress(stage, done, total, ""),
+        )
+    write_atomic(output, render(document, form).encode())
+    for text in document["advice"]:
+        OUT.print(f"- {text}", markup=False, soft_wrap=True)
+    OUT.print(f"wrote {output}", markup=False, soft_wrap=True)

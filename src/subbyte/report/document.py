@@ -1,0 +1,151 @@
+"""Everything that there is to say about one compressed file, as one document."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from subbyte.data import Preprocessing, Source, as_samples
+from subbyte.errors import OptionError
+from subbyte.methods import METHODS
+from subbyte.report.advice import advice
+from subbyte.report.coded import CodedLayer, settings
+from subbyte.report.inspection import inspect
+from subbyte.report.measured import (
+    Document,
+    Labels,
+    Progress,
+    Subject,
+    latency,
+    names_of,
+    on_samples,
+    scores,
+    stock_int8,
+    times,
+)
+from subbyte.report.peers import check_names
+from subbyte.report.system import system
+from subbyte.report.tradeoff import read_points
+
+MOST_BOOKS = 16
+"""Codebooks of a layer that a report shows."""
+
+
+def make_report(
+    model: str | os.PathLike[str],
+    reference: str | os.PathLike[str],
+    inputs: Source | None = None,
+    labels: Labels | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    label_offset: int = 0,
+    limit: int | None = None,
+    samples: int = 64,
+    points: str | os.PathLike[str] | None = None,
+    runs: int = 30,
+    threads: int = 1,
+    peers: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Document:
+    """Measure a compressed file against its float original.
+
+    Returns:
+        ``summary``: sizes, as `inspect` has them, with ``reference_bytes`` and
+        ``compression``; ``scores``: `evaluate` of the file, its reference and stock int8;
+        ``latency``: rows of `bench`; ``points``: `read_points`; ``layers``: rows of
+        `inspect` with options, shares, error, harm and ms; ``sensitivity``: D of the
+        weights and of the file (`subbyte.report.sensitivity`); ``activations``:
+        `subbyte.report.saturation.clipped`; ``nodes``: `node_times`; ``advice``:
+        sentences; ``left_out``: what could not be measured, and why. Without ``inputs``
+        what needs samples is None.
+
+    Args:
+        model, reference: ONNX files, compressed and float.
+        inputs, labels, preprocessing, label_offset, limit: as `evaluate`.
+        samples: how many of them layers and activations are measured on.
+        points: folder of ``subbyte explore``.
+        runs: timed rounds; 0 times nothing.
+        threads, peers: as `bench`; "onnxruntime-int8" is also measured as inputs allow,
+            calibrated on the first ``samples`` of them.
+        progress: called with (stage, done, total).
+
+    Raises:
+        SubbyteError: unreadable files, data that do not fit, a file that is no compressed
+            form of the reference, options out of range.
+    """
+    for name, value, least in (("samples", samples, 1), ("runs", runs, 0), ("threads", threads, 1)):
+        if value < least:
+            raise OptionError(f"{name} out of range", expected=f"at least {least}", got=value)
+    if labels is not None and inputs is None:
+        raise OptionError("labels without samples", expected="inputs")
+    check_names(peers)
+    path, original = Path(model), Path(reference)
+    found = read_points(points) if points is not None else []
+    subject = Subject(path, original, threads, progress or (lambda stage, done, total: None))
+    document: Document = {"model": os.fspath(model), "reference": os.fspath(reference)}
+    document |= _account(subject) | dict.fromkeys(("scores", "sensitivity", "activations", "nodes"))
+    document |= {"points": found, "latency": None, "left_out": subject.left_out}
+    data = None
+    if inputs is not None:
+        whole = as_samples(inputs, subject.model.inputs, preprocessing, option="data")
+        data = whole.first(limit)
+        with tempfile.TemporaryDirectory() as folder:
+            int8 = stock_int8(subject, data.first(samples), Path(folder), peers)
+            document["scores"] = scores(subject, whole, labels, label_offset, limit, int8)
+        document |= on_samples(subject, data, document["layers"], samples)
+    else:
+        subject.left_out.append(
+            "Accuracy, harm, activations, time of each layer: no data were given."
+        )
+    if runs:
+        document["latency"] = latency(subject, data, runs, peers)
+    if runs and data is not None:
+        document["nodes"] = times(subject, data, runs, document["layers"])
+    document["advice"] = advice(document)
+    document["system"] = system()
+    return document
+
+
+def _account(subject: Subject) -> Document:
+    sizes, float_sizes = inspect(subject.path), inspect(subject.reference)
+    keys = ("file_bytes", "weight_count", "bits_per_weight", "parts")
+    summary = {key: sizes[key] for key in keys}
+    summary["reference_bytes"] = float_sizes["file_bytes"]
+    summary["compression"] = float_sizes["file_bytes"] / sizes["file_bytes"]
+    rows = []
+    for row in sizes["layers"]:
+        coded = subject.coded.get(names_of(row)[0])
+        count = math.prod(row["shape"])
+        rows.append(
+            dict(row)
+            | {
+                "options": {} if coded is None else settings(coded.weight),
+                "weights_share": 100 * count / sizes["weight_count"],
+                "file_share": 100 * row["bytes"] / sizes["file_bytes"],
+                "levels": None if coded is None else _levels(coded),
+                "codebooks": None if coded is None else _codebooks(coded),
+            }
+            | dict.fromkeys(("error", "harm", "harm_share", "ms"))
+        )
+    return {"summary": summary, "layers": rows}
+
+
+def _levels(coded: CodedLayer) -> dict[str, list[int]]:
+    """The integer weights that occur, and how often."""
+    integers = METHODS[coded.weight.method].decode(coded.weight)
+    values, counts = np.unique(integers, return_counts=True)
+    return {"values": values.tolist(), "counts": counts.tolist()}
+
+
+def _codebooks(coded: CodedLayer) -> dict[str, Any] | None:
+    """How many there are, and the words of the first ones."""
+    if "codebook" not in coded.weight.inputs:
+        return None
+    books = coded.weight.inputs["codebook"]
+    return {"count": len(books), "words": books[:MOST_BOOKS].tolist()}

@@ -1,0 +1,194 @@
+"""What of a compressed file has to be run to be known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.data import Batch, Samples
+from subbyte.errors import OptionError, PeerError
+from subbyte.graph.network import Network
+from subbyte.graph.read import read_network
+from subbyte.report.benchmark import bench
+from subbyte.report.coded import CodedLayer, coded_layers
+from subbyte.report.evaluation import evaluate
+from subbyte.report.peers.source import Source
+from subbyte.report.saturation import carried_tensors, clipped
+from subbyte.report.sensitivity import Sensitivity, coded_network, file_distance, measure_layers
+from subbyte.report.stored import StoredModel, read_stored
+from subbyte.report.timing import node_times
+from subbyte.runtime import Model, load
+
+STOCK_INT8 = "onnxruntime-int8"
+Progress = Callable[[str, int, int], None]
+Document = dict[str, Any]
+Labels = str | os.PathLike[str] | NDArray[np.integer[Any]]
+
+
+class Subject:
+    """A compressed file and its float original, read; ``left_out``: what was not measured."""
+
+    def __init__(self, path: Path, reference: Path, threads: int, progress: Progress) -> None:
+        self.path, self.reference = path, reference
+        self.threads, self.progress = threads, progress
+        self.left_out: list[str] = []
+        self.stored: StoredModel = read_stored(self.path)
+        self.network: Network = read_network(self.reference)
+        self.coded: dict[str, CodedLayer] = coded_layers(self.stored, self.path)
+        self.model: Model = load(self.path, threads=self.threads)
+        theirs = [str(value.name) for value in self.network.model.graph.inputs]
+        if self.model.input_names != theirs:
+            raise OptionError(
+                "the file takes other inputs than the reference",
+                where=str(path),
+                expected=", ".join(theirs),
+                got=", ".join(self.model.input_names),
+            )
+        if not self.coded:
+            self.left_out.append("Harm of each layer: the file has no subbyte nodes.")
+
+
+def on_samples(subject: Subject, data: Samples, rows: list[Document], samples: int) -> Document:
+    """Harm of layers and saturation of activations; fills the rows."""
+    few = data.first(samples)
+    result: Document = {"sensitivity": None, "activations": None}
+    if not subject.coded:
+        return result
+    compressed = coded_network(subject.network, subject.coded)
+    found = measure_layers(
+        *(subject.network, compressed, subject.coded, few),
+        lambda done, total: subject.progress("Layers", done, total),
+    )
+    del compressed
+    _fill(rows, found)
+    tensors = carried_tensors(subject.stored, subject.path, subject.network, subject.coded)
+    result["activations"] = clipped(subject.network, tensors, few)
+    result["sensitivity"] = {
+        "measure": found.measure,
+        "samples": len(few),
+        "alone": sum(found.harm.values()),
+        "weights": found.total,
+        "file": file_distance(subject.network, subject.model, few),
+    }
+    return result
+
+
+def _fill(rows: list[Document], found: Sensitivity) -> None:
+    total = sum(found.harm.values())
+    for row in rows:
+        names = [name for name in names_of(row) if name in found.harm]
+        if names:
+            row["harm"] = sum(found.harm[name] for name in names)
+            row["harm_share"] = 100 * row["harm"] / total if total > 0 else 0.0
+            row["error"] = max(found.error[name] for name in names)
+
+
+def stock_int8(subject: Subject, few: Samples, folder: Path, peers: Sequence[str]) -> Path | None:
+    """The reference as onnxruntime quantizes it, in ``folder``; None if not wished or not to be
+    had."""
+    if STOCK_INT8 not in peers:
+        return None
+    feeds = list(few.batches(1))
+    try:
+        from subbyte.report.peers import stock
+
+        return stock.quantized(Source(subject.reference, feeds, subject.threads, folder))
+    except PeerError as error:
+        subject.left_out.append(f"Accuracy of {STOCK_INT8}: {error}")
+    except ModuleNotFoundError as error:
+        subject.left_out.append(f"Accuracy of {STOCK_INT8}: needs the package {error.name}")
+    return None
+
+
+def scores(
+    subject: Subject,
+    data: Samples,
+    labels: Labels | None,
+    label_offset: int,
+    limit: int | None,
+    int8: Path | None,
+) -> list[Document] | None:
+    """`evaluate` of the file, the float network and stock int8, each against the float one."""
+    outputs = subject.model.outputs
+    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+        subject.left_out.append("Accuracy, agreement, KL: the network has no single row of scores.")
+        return None
+    files = [("this file", subject.path), ("float", subject.reference)]
+    files += [] if int8 is None else [("int8", int8)]
+    rows = []
+    for label, path in files:
+        size = read_stored(path).file_bytes
+        result = evaluate(
+            *(path, data, labels),
+            reference=subject.reference,
+            label_offset=label_offset,
+            limit=limit,
+            threads=subject.threads,
+            progress=lambda done, total, label=label: subject.progress(  # type: ignore[misc]
+                f"Scores, {label}", done, total
+            ),
+        )
+        del result["model"]
+        rows.append(result | {"label": label, "bytes": size})
+    return rows
+
+
+def latency(
+    subject: Subject, data: Samples | None, runs: int, peers: Sequence[str]
+) -> list[Document] | None:
+    """Rows of `bench` for both files and the peers, with ``label`` and ``compressed``."""
+    shapes = None if data is None else {k: list(v.shape) for k, v in _one(data).items()}
+    try:
+        result = bench(
+            [subject.reference, subject.path],
+            threads=subject.threads,
+            runs=runs,
+            shapes=shapes,
+            peers=peers,
+            progress=lambda done, total: subject.progress("Rounds", done, total),
+        )
+    except OptionError as error:
+        subject.left_out.append(f"Latency: {error}")
+        return None
+    for peer in result["missing"]:
+        subject.left_out.append(f"Latency of {peer['peer']}: {peer['reason']}")
+    return [row | _label(row, subject) for row in result["models"]]
+
+
+def _label(row: Document, subject: Subject) -> Document:
+    compressed = row["model"] == str(subject.path)
+    if compressed:
+        label = "this file, " + ("native kernels" if row["engine"] == "native" else "portable")
+    else:
+        label = "float" if row["engine"] == "portable" else row["engine"]
+    return {"label": label, "compressed": compressed}
+
+
+def times(
+    subject: Subject, data: Samples, runs: int, rows: list[Document]
+) -> list[Document] | None:
+    """`node_times` on the native kernels; fills the rows. None without the library: what
+    ONNX Runtime fuses has no names any more."""
+    if subject.model.engine != "native":
+        subject.left_out.append("Time of each node: the native library is not installed.")
+        return None
+    nodes = node_times(subject.path, _one(data), runs, subject.threads, "native")
+    by_name = {node["name"]: node["ms"] for node in nodes}
+    for row in rows:
+        found = [by_name[name] for name in names_of(row) if name in by_name]
+        row["ms"] = sum(found) if found else None
+    return nodes
+
+
+def names_of(row: Mapping[str, Any]) -> list[str]:
+    """The nodes of a layer: those that share its weight."""
+    return str(row["name"]).split(", ")
+
+
+def _one(data: Samples) -> Batch:
+    return next(iter(data.batches(1)))

@@ -1,0 +1,165 @@
+"""Which layer costs what: the harm that each one does to the network's outputs.
+
+With f the float network's outputs and s_l those of the same network with the compressed
+weight and bias in layer l alone, the harm of layer l is D(f, s_l): the mean
+KL(softmax f || softmax s) in nats where the network gives one row of scores a sample, else
+sum |s - f|^2 / sum |f|^2 over all outputs. Activations stay float. It is the usual one-at-a-
+time sensitivity: parts do not add up to the whole, as layers are encoded to repair what
+earlier ones lost, so what counts is their shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from subbyte.compress.device import open_device
+from subbyte.compress.finish import coded_module
+from subbyte.compress.patches import output_rows
+from subbyte.compress.sequence import Encoded, chunk_size
+from subbyte.data import Samples
+from subbyte.errors import OptionError
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer, Network
+from subbyte.report.coded import CodedLayer
+from subbyte.runtime import Model
+
+Outputs = list[Tensor]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """``measure``: "kl" or "error", the D of the module; ``total``: D of the network with all
+    compressed weights and biases. By layer, in the order in which they run: ``harm``, and
+    ``error``, sum |y^ - y|^2 / sum |y - mean y|^2 of the layer's own output."""
+
+    measure: str
+    total: float
+    harm: dict[str, float]
+    error: dict[str, float]
+
+
+def coded_network(network: Network, layers: Mapping[str, CodedLayer]) -> GraphModule:
+    """The float network with the weights and biases of a compressed file.
+
+    Raises:
+        OptionError: the file is no compressed form of ``network``.
+    """
+    by_name = {layer.name: layer for layer in network.layers}
+    for name, coded in layers.items():
+        if name not in by_name or by_name[name].shape != coded.weight.shape:
+            raise OptionError(
+                "the file is no compressed form of the reference",
+                where=network.name,
+                expected=f"a layer {name} with a weight {_size(coded)}",
+                got="none" if name not in by_name else by_name[name].shape,
+            )
+    weights = {by_name[name].weight: coded.weight for name, coded in layers.items()}
+    biases = {name: torch.from_numpy(coded.bias.copy()) for name, coded in layers.items()}
+    return coded_module(network, Encoded(weights, biases, {}), open_device("cpu"))
+
+
+@torch.no_grad()
+def measure_layers(
+    network: Network,
+    compressed: GraphModule,
+    coded: Mapping[str, CodedLayer],
+    samples: Samples,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """Harm and output error of every coded layer on ``samples``; ``compressed`` is that of
+    `coded_network`. Memory holds one batch of both networks."""
+    exact = GraphModule(network).eval()
+    layers = {layer.name: layer for layer in network.layers if layer.name in coded}
+    distance, total, done = Distance(), np.zeros(2), 0
+    harms = {name: np.zeros(2) for name in layers}
+    errors = {name: np.zeros(2) for name in layers}
+    for batch in samples.batches(chunk_size(exact, samples, open_device("cpu"))):
+        values = {name: torch.from_numpy(array) for name, array in batch.items()}
+        outputs = _outputs(exact, dict(values), 0)
+        total += distance.sums(outputs, _outputs(compressed, dict(values), 0))
+        for number, step in enumerate(exact.steps):
+            layer, before = layers.get(step.name), dict(values)
+            exact.run(values, number, number + 1, keep=step.outputs)
+            if layer is not None:
+                compressed.run(before, number, number + 1, keep=step.outputs)
+                errors[layer.name] += _error(layer, values, before)
+                after = _outputs(exact, before, number + 1)
+                harms[layer.name] += distance.sums(outputs, after)
+        done += len(next(iter(batch.values())))
+        if progress is not None:
+            progress(done, len(samples))
+    return Sensitivity(
+        distance.measure,
+        ratio(total),
+        {name: ratio(sums) for name, sums in harms.items()},
+        {name: ratio(sums) for name, sums in errors.items()},
+    )
+
+
+class Distance:
+    """D(f, s) over batches: KL for one output [N, classes], else relative squared error."""
+
+    measure = "kl"
+
+    def sums(self, exact: Outputs, other: Outputs) -> NDArray[np.float64]:
+        """Two sums of a batch whose ratio, over all batches, is D."""
+        if len(exact) == 1 and exact[0].ndim == 2:
+            p, q = (values[0].double().log_softmax(1) for values in (exact, other))
+            return np.array([float((p.exp() * (p - q)).sum()), float(len(p))])
+        self.measure = "error"
+        error = sum(_energy(b - a) for a, b in zip(exact, other, strict=True))
+        return np.array([error, sum(_energy(a) for a in exact)])
+
+
+def ratio(sums: NDArray[np.float64]) -> float:
+    """D of summed pairs."""
+    return float(sums[0] / max(sums[1], 1e-30))
+
+
+def _error(
+    layer: Layer, exact: Mapping[str, Tensor], lossy: Mapping[str, Tensor]
+) -> NDArray[np.float64]:
+    """Squared error of a layer's output, and its energy about the mean of each channel."""
+    y, own = (output_rows(layer, values[layer.output]).flatten(0, 1) for values in (exact, lossy))
+    return np.array([_energy(own - y), _energy(y - y.mean(0))])
+
+
+def _outputs(module: GraphModule, values: dict[str, Tensor], first: int) -> Outputs:
+    module.run(values, first, len(module.steps))
+    return [
+        values[name] if name in values else module.constant(name) for name in module.output_names
+    ]
+
+
+def _energy(values: Tensor) -> float:
+    return float(values.double().square().sum())
+
+
+def _size(coded: CodedLayer) -> str:
+    shape = coded.weight.shape
+    return f"[{shape.outputs}, {shape.taps}, {shape.inputs}] in {shape.groups} groups"
+
+
+def file_distance(network: Network, model: Model, samples: Samples) -> float:
+    """D(f, outputs of the file as ``model`` computes them)."""
+    exact, distance, sums = GraphModule(network).eval(), Distance(), np.zeros(2)
+    size = _batch_size(model)
+    with torch.no_grad():
+        for batch in samples.batches(size):
+            values = {name: torch.from_numpy(array) for name, array in batch.items()}
+            result = model.run(batch)
+            arrays = result if isinstance(result, tuple) else (result,)
+            outputs = [torch.from_numpy(array) for array in arrays]
+            sums += distance.sums(_outputs(exact, values, 0), outputs)
+    return ratio(sums)
+
+
+def _batch_size(model: Model) -> int:
+    fixed = model.inputs[0].shape[0]
+    return fixed if isinstance(fixed, int) else 8

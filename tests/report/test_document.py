@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import subbyte
+from subbyte.errors import AlreadyCompressedError, CalibrationError, OptionError
+from subbyte.report.rendering import render, tiles, trade_off
+from subbyte.runtime.library import find_library
+from tests import tiny
+from tests.report.reported import Pair, make_pair
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return make_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def document(pair: Pair) -> dict[str, Any]:
+    return subbyte.make_report(
+        pair.model, pair.reference, pair.samples, pair.labels, samples=16, runs=2
+    )
+
+
+def test_figures_are_those_of_the_other_commands(pair: Pair, document: dict[str, Any]) -> None:
+    sizes = subbyte.inspect(pair.model)
+    assert document["summary"]["file_bytes"] == sizes["file_bytes"]
+    assert document["summary"]["compression"] == pytest.approx(
+        pair.reference.stat().st_size / pair.model.stat().st_size
+    )
+    own, original = document["scores"]
+    scores = subbyte.evaluate(pair.model, pair.samples, pair.labels, reference=pair.reference)
+    assert {key: own[key] for key in ("top1", "kl", "agreement")} == pytest.approx(
+        {key: scores[key] for key in ("top1", "kl", "agreement")}
+    )
+    assert (original["label"], original["kl"]) == ("float", pytest.approx(0, abs=1e-6))
+    assert document["latency"][0]["label"] == "float"
+    assert document["sensitivity"]["samples"] == 16
+
+
+def test_rows_of_layers(document: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in document["layers"]}
+    assert list(rows) == ["conv1", "conv2", "head"]
+    assert rows["conv2"]["options"] == {"group": 4, "words": 16, "gain": 3}
+    assert sum(row["harm_share"] for row in rows.values()) == pytest.approx(100)
+    assert sum(row["weights_share"] for row in rows.values()) == pytest.approx(100)
+    whole = document["summary"]
+    assert sum(row["file_share"] for row in rows.values()) == pytest.approx(
+        100 * whole["parts"]["weights"] / whole["file_bytes"]
+    )
+    assert sum(rows["conv2"]["levels"]["counts"]) == 16 * 9 * 16
+    assert np.shape(rows["conv2"]["codebooks"]["words"]) == (4, 16, 4)
+    assert rows["conv1"]["codebooks"] is None
+    if find_library() is not None:
+        assert rows["conv2"]["ms"] > 0
+        assert {"conv1", "conv2", "head"} <= {node["name"] for node in document["nodes"]}
+
+
+def test_document_is_json(document: dict[str, Any]) -> None:
+    found = json.loads(render(document, "json"))
+    assert found.pop("subbyte") == subbyte.__version__
+    assert found == json.loads(json.dumps(document))
+
+
+def test_without_samples(pair: Pair) -> None:
+    document = subbyte.make_report(pair.model, pair.reference, runs=0)
+    for key in ("scores", "sensitivity", "activations", "nodes", "latency"):
+        assert document[key] is None
+    assert any("no data" in text for text in document["left_out"])
+    assert [what for what, *_ in tiles(document)] == ["Size", "Bits per weight"]
+    assert trade_off(document) == []
+    for form in ("html", "md"):
+        assert "conv2" in render(document, form)  # type: ignore[arg-type]
+
+
+def test_points_of_an_exploration(pair: Pair, tmp_path: Path) -> None:
+    point = {"name": "1 bit", "bits": 1.0, "bytes": 900, "kl": 0.2, "agreement": 90.0}
+    (tmp_path / "points.jsonl").write_text(json.dumps(point) + "\n")
+    document = subbyte.make_report(pair.model, pair.reference, points=tmp_path, runs=0)
+    assert [row["label"] for row in trade_off(document)] == ["1 bit"]
+
+
+@pytest.mark.filterwarnings("ignore")  # onnxruntime's own
+def test_stock_int8(pair: Pair) -> None:
+    pytest.importorskip("sympy", reason="extra bench: sympy")
+    document = subbyte.make_report(
+        pair.model, pair.reference, pair.samples, runs=2, peers=("onnxruntime-int8",)
+    )
+    assert document["scores"][2]["n"] == 24
+    rows = {row["label"]: row for row in trade_off(document)}
+    assert 0 < rows["int8"]["kl"] < rows["this file"]["kl"]
+    assert rows["int8"]["ms"] > 0
+    assert "top1" not in document["scores"][0]
+
+
+def test_limit_holds_for_samples_and_labels(pair: Pair) -> None:
+    document = subbyte.make_report(
+        pair.model, pair.reference, pair.samples, pair.labels, limit=10, runs=0
+    )
+    assert [row["n"] for row in document["scores"]] == [10, 10]
+    assert document["sensitivity"]["samples"] == 10
+
+
+def test_inlined_file(pair: Pair, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.onnx"
+    subbyte.inline(pair.model, plain)
+    document = subbyte.make_report(plain, pair.reference, pair.samples, runs=0)
+    assert document["sensitivity"] is None
+    assert document["scores"][0]["kl"] > 0
+    assert "the file has no subbyte nodes" in " ".join(document["left_out"])
+    assert "conv2" in render(document, "html")
+
+
+def test_network_without_scores(tmp_path: Path) -> None:
+    nodes = [tiny.conv("conv1", "input", "a"), helper.make_node("Relu", ["a"], ["y"])]
+    constants = {k: v for k, v in tiny.conv_weights().items() if k.startswith("conv1")}
+    model = tiny.build(nodes, constants, {"input": ["N", 3, 6, 6]}, {"y": ["N", 16, 6, 6]})
+    reference, small = tiny.save(model, tmp_path / "a.onnx"), tmp_path / "b.onnx"
+    samples = np.random.default_rng(0).standard_normal((8, 3, 6, 6)).astype(np.float32)
+    subbyte.compress(reference, small, samples, bits=8.0, method="scalar")
+    document = subbyte.make_report(small, reference, samples, runs=0)
+    assert document["scores"] is None
+    assert document["sensitivity"]["measure"] == "error"
+    assert "Output error" in [what for what, *_ in tiles(document)]
+    assert "relative error on 8 samples" in render(document, "html")
+
+
+def test_what_is_refused(pair: Pair, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="labels without samples"):
+        subbyte.make_report(pair.model, pair.reference, labels=pair.labels)
+    for wrong in ({"samples": 0}, {"runs": -1}, {"threads": 0}, {"peers": ("abacus",)}):
+        with pytest.raises(OptionError, match=r"out of range|unknown peer"):
+            subbyte.make_report(pair.model, pair.reference, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(AlreadyCompressedError):
+        subbyte.make_report(pair.model, pair.model)
+    with pytest.raises(CalibrationError):
+        subbyte.make_report(pair.model, pair.reference, pair.samples[:, :2])
+    other = tiny.classifier()
+    other.graph.input[0].name = other.graph.node[0].input[0] = "pixels"
+    path = tiny.save(other, tmp_path / "other.onnx")
+    with pytest.raises(OptionError, match=r"other inputs than the reference.*expected pixels"):
+        subbyte.make_report(pair.model, path)

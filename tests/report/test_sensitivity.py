@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+import subbyte
+from subbyte.data import as_samples
+from subbyte.errors import OptionError
+from subbyte.graph.inputs import read_input_specs
+from subbyte.graph.layers import to_onnx_layout
+from subbyte.graph.read import read_network
+from subbyte.methods import decode_weight
+from subbyte.report.coded import coded_layers
+from subbyte.report.sensitivity import Sensitivity, coded_network, file_distance, measure_layers
+from subbyte.report.stored import read_stored
+from tests import tiny
+from tests.report.reported import Pair, make_pair
+
+
+def measured(pair: Pair) -> Sensitivity:
+    coded = coded_layers(read_stored(pair.model), pair.model)
+    samples = as_samples(pair.samples, read_input_specs(pair.reference))
+    return measure_layers(pair.network, coded_network(pair.network, coded), coded, samples)
+
+
+def outputs(pair: Pair, coded: set[str], folder: Path) -> NDArray[np.float64]:
+    """What onnxruntime computes with the decoded weights of these layers in the float file."""
+    model = onnx.load(pair.reference)
+    for layer in pair.network.layers:
+        if layer.name in coded:
+            tensor = next(t for t in model.graph.initializer if t.name == layer.weight)
+            weight = to_onnx_layout(layer, decode_weight(pair.coded[layer.weight]))
+            tensor.CopyFrom(numpy_helper.from_array(weight.copy(), layer.weight))
+    path = tiny.save(model, folder / "changed.onnx")
+    return np.asarray(subbyte.load(path).run(pair.samples), np.float64)
+
+
+def divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    a, b = (x - np.log(np.exp(x).sum(1, keepdims=True)) for x in (p, q))
+    return float((np.exp(a) * (a - b)).sum(1).mean())
+
+
+def test_harm_is_the_divergence_of_one_changed_layer(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, "scalar", bits=3)
+    found = measured(pair)
+    exact = outputs(pair, set(), tmp_path)
+    assert found.measure == "kl"
+    assert list(found.harm) == ["conv1", "conv2", "head"]
+    for name, harm in found.harm.items():
+        expected = divergence(exact, outputs(pair, {name}, tmp_path))
+        assert harm == pytest.approx(expected, rel=1e-3)
+        assert harm > 1e-6
+    everything = outputs(pair, set(found.harm), tmp_path)
+    assert found.total == pytest.approx(divergence(exact, everything), rel=1e-3)
+    head = outputs(pair, {"head"}, tmp_path) - exact
+    about_mean = exact - exact.mean(0)
+    relative = np.square(head).sum() / np.square(about_mean).sum()
+    assert found.error["head"] == pytest.approx(relative, rel=1e-3)
+
+
+def test_more_bits_do_less_harm(tmp_path: Path) -> None:
+    totals = [measured(make_pair(tmp_path, "scalar", bits=bits)).total for bits in (2, 4, 8)]
+    assert totals == sorted(totals, reverse=True)
+    assert totals[-1] < 1e-3 * totals[0]
+
+
+def test_distance_of_the_file_counts_activations(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, "scalar")
+    samples = as_samples(pair.samples, read_input_specs(pair.reference))
+    loose = file_distance(pair.network, subbyte.load(pair.model), samples)
+    tight = make_pair(tmp_path, "scalar", tight=0.3)
+    clipped = file_distance(tight.network, subbyte.load(tight.model), samples)
+    assert measured(pair).total < loose < clipped
+    floats = file_distance(pair.network, subbyte.load(pair.reference), samples)
+    assert floats < 1e-9
+
+
+def test_other_outputs_than_scores_count_relative_error(tmp_path: Path) -> None:
+    constants = tiny.conv_weights()
+    nodes = [tiny.conv("conv1", "input", "a"), tiny.conv("conv2", "a", "y")]
+    kept = {k: v for k, v in constants.items() if not k.startswith("head")}
+    model = tiny.build(nodes, kept, {"input": ["N", 3, 6, 6]}, {"y": ["N", 16, 6, 6]})
+    reference = tiny.save(model, tmp_path / "map.onnx")
+    small = tmp_path / "small.onnx"
+    samples = np.random.default_rng(0).standard_normal((8, 3, 6, 6)).astype(np.float32)
+    subbyte.compress(reference, small, samples, bits=3.0)
+    network, coded = read_network(reference), coded_layers(read_stored(small), small)
+    data = as_samples(samples, read_input_specs(reference))
+    found = measure_layers(network, coded_network(network, coded), coded, data)
+    assert found.measure == "error"
+    assert 0 < found.harm["conv2"] < 1
+    values = {
+        name: subbyte.load(path).run(samples)
+        for name, path in (("exact", reference), ("small", small))
+    }
+    exact, lossy = (np.asarray(values[name], np.float64) for name in ("exact", "small"))
+    expected = np.square(lossy - exact).sum() / np.square(exact).sum()
+    distance = file_distance(network, subbyte.load(small), data)
+    assert distance == pytest.approx(expected, rel=1e-4)
+
+
+def test_file_of_another_network(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path)
+    coded = coded_layers(read_stored(pair.model), pair.model)
+    other = tiny.classifier()
+    for node in other.graph.node:
+        node.name = "my " + node.name
+    network = read_network(tiny.save(other, tmp_path / "other.onnx"))
+    with pytest.raises(OptionError, match=r"no compressed form of the reference.*a layer conv1"):
+        coded_network(network, coded)
+    wide = tiny.save(tiny.classifier(tiny.conv_weights(width=8)), tmp_path / "narrow.onnx")
+    with pytest.raises(OptionError, match=r"weight .16, 9, 3. in 1 groups"):
+        coded_network(read_network(wide), coded)
+
+
+def test_layers_without_a_bias(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], "only")]
+    model = tiny.build(nodes, {"w": weight}, {"x": ["N", 6]}, {"y": ["N", 5]})
+    reference = tiny.save(model, tmp_path / "linear.onnx")
+    small = tmp_path / "small.onnx"
+    samples = np.random.default_rng(1).standard_normal((16, 6)).astype(np.float32)
+    subbyte.compress(reference, small, samples, bits=8.0, method="scalar")
+    network, coded = read_network(reference), coded_layers(read_stored(small), small)
+    data = as_samples(samples, read_input_specs(reference))
+    found = measure_layers(network, coded_network(network, coded), coded, data)
+    assert list(found.harm) == ["only"]
+    assert found.harm["only"] == pytest.approx(found.total)
