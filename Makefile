@@ -11,6 +11,9 @@ READY := $(VENV)/.ready
 # The installed package holds the native library: it is made anew when its sources change.
 NATIVE := $(shell find native -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 
+# A word on the next major version of mkdocs would count as a warning.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 .DEFAULT_GOAL := help
 NATIVE_ARM := -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
@@ -54,12 +57,13 @@ fuzz: $(READY) ## 100,000 mutated models through the native operators, built wit
 	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m tests.native.fuzz \
 	  --library build/native-sanitize/native/libsubbyte_native.so
 
-check: $(READY) ## Lint, format, types, layers, and that the generated tables are up to date
+check: $(READY) ## Lint, format, types, layers, tables up to date, links of the site
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m benchmarks.tables --check
+	$(SITE) --quiet
 
 bench: $(READY) ## Measure every network of the data folder (long) and the kernels, then make the tables
 	$(BIN)/python -m benchmarks.networks
@@ -71,8 +75,9 @@ bench: $(READY) ## Measure every network of the data folder (long) and the kerne
 	  --networks ResNet-18 --output benchmarks/results/whole_networks_avx2.json
 	$(BIN)/python -m benchmarks.tables
 
-docs: $(READY) ## Make the tables of the docs from the recorded results
+docs: $(READY) ## Make the tables of the docs from the recorded results, and the site in build/site
 	$(BIN)/python -m benchmarks.tables
+	$(SITE)
 
 clean: ## Remove the virtual environment and everything built
 	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

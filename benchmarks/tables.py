@@ -18,6 +18,7 @@ from benchmarks.markdown import table
 from benchmarks.methods_page import methods_page, read_methods
 from benchmarks.native_page import layers_table, linear_table
 from benchmarks.networks.catalog import NETWORKS
+from benchmarks.papers_page import papers_page
 from benchmarks.whole_page import whole_page
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,8 @@ WHOLE = ("whole_networks.json", "whole_networks_avx2.json")
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
 NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
-COUNTS = ROOT / "benchmarks" / "results" / "papers" / "ffn_counts.json"
+PAPERS = ROOT / "benchmarks" / "results" / "papers"
+COUNTS = PAPERS / "ffn_counts.json"
 
 _BEGIN, _END = "<!-- {} table: begin (make docs) -->", "<!-- {} table: end -->"
 _HEADER = (
@@ -103,6 +105,7 @@ def pages() -> dict[Path, str]:
         ),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
+        ROOT / "docs" / "results" / "papers.md": papers_page(PAPERS),
         ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
         ROOT / "docs" / "results" / "methods.md": methods_page(read_methods(results / "methods")),
         readme: fill(readme.read_text(), summary(records)),

@@ -1,6 +1,7 @@
 """Q-CNN on MNIST: 784-1000-10 and 784-1000-1000-1000-10, d/K = 4/32.
 
-python -m benchmarks.papers.qcnn
+python -m benchmarks.papers.qcnn                              both
+python -m benchmarks.papers.qcnn 784-1000-10 --work FOLDER    one; the float network kept there
 
 Trains both networks (images jittered, dropout), codes all layers but the last by the paper's
 procedure, without and with error correction, and by ours with the same groups and words, and
@@ -11,6 +12,7 @@ of the same weights is measured beside.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 from benchmarks.networks.__main__ import DATA
 from subbyte import compress, load
 from subbyte.compress.export import export_module
+from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import planned_layers, write_plan
 from subbyte.graph.read import read_network
 from subbyte.methods.product.form import PROCEDURES, Procedure, ProductOptions
@@ -38,7 +41,7 @@ RESULT = Path(__file__).parents[1] / "results" / "papers" / "qcnn.json"
 GROUP, WORDS = 4, 32
 CALIBRATION = 25_000
 BATCH = 256
-EPOCHS = {"784-1000-10": 12, "784-1000-1000-1000-10": 8}
+EPOCHS = {"784-1000-10": 12, "784-1000-1000-1000-10": 6}
 RATE = 2e-3
 SHIFT = 2
 
@@ -124,14 +127,19 @@ def coded(
     source: Path, procedure: Procedure, calibration: Images, test: tuple[Images, Labels]
 ) -> dict[str, Any]:
     """One way of coding: errors with float and with 8-bit activations, and what is stored."""
-    plan_file, target = source.with_suffix(".toml"), source.with_suffix(".small.onnx")
-    plan_file.write_text(plan(source, procedure))
     errors: dict[str, float] = {}
     kinds: tuple[Literal["float", "int8"], ...] = ("float", "int8")
-    for activations in kinds:
-        compress(source, target, calibration, plan=plan_file, activations=activations)
-        errors[activations] = error(target, *test)
-    bits = inspect(target)["bits_per_weight"]
+    with tempfile.TemporaryDirectory() as scratch:
+        target, plan_file = Path(scratch) / "small.onnx", Path(scratch) / "plan.toml"
+        plan_file.write_text(plan(source, procedure))
+        for activations in kinds:
+            # The second time all weights are found in the work folder.
+            options = CompressOptions(
+                plan=plan_file, activations=activations, work=Path(scratch) / "work"
+            )
+            compress(source, target, calibration, options)
+            errors[activations] = error(target, *test)
+        bits = inspect(target)["bits_per_weight"]
     return {
         "procedure": procedure,
         "error": errors["float"],
@@ -142,10 +150,11 @@ def coded(
 
 
 def measure(name: str, data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Train one network and code it in all ways."""
-    model = train(name, data["x_train"], data["y_train"])
+    """Train one network, unless ``folder`` has it, and code it in all ways."""
     source = folder / f"{name}.onnx"
-    onnx.save(export_module(model, torch.zeros(2, 784)), source)
+    if not source.exists():
+        model = train(name, data["x_train"], data["y_train"])
+        onnx.save(export_module(model, torch.zeros(2, 784)), source)
     test = data["x_test"], data["y_test"]
     order = np.random.default_rng(0).permutation(len(data["x_train"]))[:CALIBRATION]
     rows = [coded(source, each, data["x_train"][np.sort(order)], test) for each in PROCEDURES]
@@ -174,17 +183,35 @@ def read_mnist(path: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Train, measure, write the result."""
+    """Train, measure, and write what was measured beside what the result holds already."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.papers.qcnn",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("networks", nargs="*", metavar="NAME", help=f"of: {', '.join(EPOCHS)}")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep float networks here")
+    given = parser.parse_args()
+    if unknown := set(given.networks) - set(EPOCHS):
+        parser.error(f"no such network: {', '.join(sorted(unknown))}")
     if not DATA.is_dir():
         print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
         return 2
     data = read_mnist(DATA / "mnist" / "mnist.npz")
     with tempfile.TemporaryDirectory() as scratch:
-        found = [measure(name, data, Path(scratch)) for name in EPOCHS]
-    record = {"networks": found, "calibration": CALIBRATION, "system": system()}
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(record, indent=2) + "\n")
+        for name in given.networks or EPOCHS:
+            found = measure(name, data, given.work or Path(scratch))
+            write(found | {"calibration": CALIBRATION, "system": system()})
     return 0
+
+
+def write(found: dict[str, Any]) -> None:
+    """Put one network's result in its place."""
+    held = json.loads(RESULT.read_text())["networks"] if RESULT.exists() else []
+    rows = {each["network"]: each for each in held} | {found["network"]: found}
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    networks = [rows[name] for name in EPOCHS if name in rows]
+    RESULT.write_text(json.dumps({"networks": networks}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

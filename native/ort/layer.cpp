@@ -277,14 +277,18 @@ void add_layers(std::vector<Operator> *operators) {
     Form form;
   } kForms[] = {{"Conv", Op::kConv, Form::kPlain},
                 {"ConvAdd", Op::kConv, Form::kAdd},
+                {"ConvDequant", Op::kConv, Form::kDequant},
                 {"ConvSame", Op::kConvSame, Form::kPlain},
                 {"ConvSameAdd", Op::kConvSame, Form::kAdd},
                 {"Linear", Op::kLinear, Form::kPlain},
                 {"LinearDequant", Op::kLinear, Form::kDequant}};
   for (const auto &[name, coding] : codings) {
     for (const auto &form : kForms) {
-      // Of binary weights padded by rule there is no function (docs/methods/binary.md).
-      if (coding.method == Method::kBinary && form.op == Op::kConvSame) continue;
+      // Binary inputs have no form padded by rule; of the others, a convolution that gives
+      // floats is a linear layer on pixels (docs/format.md).
+      const bool binary = coding.method == Method::kBinary;
+      const bool floats = form.op == Op::kConv && form.form == Form::kDequant;
+      if (binary ? form.op == Op::kConvSame : floats) continue;
       Kind kind = {coding, form.op, form.form};
       // A row of a linear layer is one vector.
       if (form.op == Op::kLinear) kind.coding.scales = SUBBYTE_PER_COLUMN;

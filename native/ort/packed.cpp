@@ -8,6 +8,7 @@
 #include "subbyte/binary.h"
 #include "subbyte/gemv.h"
 #include "subbyte/int8.h"
+#include "subbyte/words.h"
 
 namespace subbyte::ort {
 namespace {
@@ -28,6 +29,15 @@ struct LookupKernel {
   static constexpr auto packed_size = subbyte_lookup_packed_size;
   static constexpr auto scratch_size = subbyte_lookup_scratch_size;
   static constexpr auto run = subbyte_lookup_run;
+};
+
+struct WordsKernel {
+  using Layer = subbyte_words;
+  static constexpr auto out_height = subbyte_words_out_height;
+  static constexpr auto out_width = subbyte_words_out_width;
+  static constexpr auto packed_size = subbyte_words_packed_size;
+  static constexpr auto scratch_size = subbyte_words_scratch_size;
+  static constexpr auto run = subbyte_words_run;
 };
 
 struct Int8Kernel {
@@ -212,6 +222,11 @@ std::unique_ptr<Weights> make_lookup(const Geometry &g, Layer layer, const Looku
 }  // namespace
 
 std::unique_ptr<Weights> pack_lookup(const Geometry &g, const Lookup &lookup, int32_t shift) {
+  if (lookup.words != kLookupWords) {
+    subbyte_words layer = {};
+    layer.words = static_cast<int32_t>(lookup.words);
+    return make_lookup<Packed<WordsKernel>>(g, layer, lookup, shift, subbyte_words_pack);
+  }
   if (streamed(g) && lookup.gain_levels <= kStreamedGains) {
     return make_lookup<Streamed<LookupStream>>(g, subbyte_gemv_lookup{}, lookup, shift,
                                                subbyte_gemv_lookup_pack);

@@ -6,6 +6,7 @@
 namespace subbyte::ort {
 
 constexpr int kGainUnit = 64;  // of gain levels: 64 is 1
+constexpr int kLookupWords = 16;  // of most files; up to 256 have a kernel of their own
 
 // Product codes [outputs][taps][G], with or without a gain.
 struct Lookup {

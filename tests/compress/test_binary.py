@@ -16,6 +16,7 @@ from torch import nn
 
 import subbyte
 from subbyte.compress.candidates import binary_candidates, layer_candidates
+from subbyte.compress.export import export_module
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import EIGHT_BITS, parse_plan, planned_layers, write_plan
@@ -174,9 +175,8 @@ def trained_net() -> tuple[nn.Module, np.ndarray]:
     return net, net(x).detach().numpy()
 
 
+@functools.cache
 def exported() -> onnx.ModelProto:
-    from subbyte.compress.export import export_module
-
     return export_module(trained_net()[0], torch.from_numpy(normal(1, 2, 3, 8, 8)))
 
 
@@ -217,6 +217,21 @@ def test_native_and_portable_decide_alike(tmp_path: Path) -> None:
     assert (native.argmax(1) == portable.argmax(1)).mean() > 0.9
 
 
+def test_a_pixelwise_output_layer(tmp_path: Path) -> None:
+    """It gives floats; an image's pixels share scales only where it says so."""
+    torch.manual_seed(1)
+    images = normal(2, 32, 3, 8, 8)
+    for scales in ("pixel", "image"):
+        last = ResidualBinaryConv2d(16, 24, 1, order=2, scales=scales)  # type: ignore[arg-type]
+        net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), last).eval()
+        x = torch.from_numpy(images)
+        path = tmp_path / "small.onnx"
+        subbyte.compress(net, path, images, method="binary", example_inputs=x[:2])
+        kind = "ConvDequant" if scales == "image" else "LinearDequant"
+        assert f"Binary{scales.title()}2{kind}" in {n.op_type for n in onnx.load(path).graph.node}
+        assert relative(run(path, images), net(x).detach().numpy()) < 0.02
+
+
 def test_other_methods_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"trained binary .*expected --method binary"):
         subbyte.compress(exported(), tmp_path / "small.onnx", normal(1, 8, 3, 8, 8))
@@ -240,18 +255,22 @@ def test_batch_norm_behind_a_binary_layer_is_folded() -> None:
     )
 
 
-@pytest.mark.parametrize(("order", "scales"), [(0, "column"), (9, "column"), (2, "row")])
-def test_nodes_of_unknown_kinds(order: int, scales: str) -> None:
-    node = helper.make_node(
-        "ResidualBinaryConv",
-        ["x", "w"],
-        ["y"],
-        "layer",
-        domain="subbyte",
-        kernel_shape=[3, 3],
-        order=order,
-        scales=scales,
-    )
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"order": 0},
+        {"order": 9},
+        {"scales": "row"},
+        {"pads": [1, 1]},
+        {"kernel_shape": [3, 2]},
+        {"auto_pad": "SAME_UPPER"},
+    ],
+    ids=str,
+)
+def test_nodes_of_unknown_kinds(given: dict[str, Any]) -> None:
+    attributes = {"kernel_shape": [3, 3], "order": 2, "scales": "column", **given}
+    inputs = (["x", "w"], ["y"], "layer")
+    node = helper.make_node("ResidualBinaryConv", *inputs, domain="subbyte", **attributes)
     model = tiny.build(
         [node],
         {"w": normal(0, 4, 3, 3, 3)},

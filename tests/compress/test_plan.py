@@ -102,6 +102,8 @@ def test_plan_without_bits() -> None:
     assert planned(method="composite")["conv2.weight"] == CompositeOptions(planes=4)
     paper = CompositeOptions(procedure="paper", planes=6, bottleneck=0.3)
     assert planned(method="composite", procedure="paper", bottleneck=0.3)["conv2.weight"] == paper
+    paper = ProductOptions(8, 128, procedure="paper")
+    assert planned(procedure="paper")["conv2.weight"] == paper
     assert planned(method="ternary")["conv2.weight"] == TernaryOptions(32)
     assert planned(method="ternary", rank_ratio=1.5)["conv2.weight"] == TernaryOptions(48)
     assert planned(method="ternary", rank_ratio=1.5, rank=20)["conv2.weight"] == TernaryOptions(20)
@@ -173,6 +175,16 @@ def test_options_that_exclude_each_other(tmp_path: Path) -> None:
         {"method": "composite", "procedure": "paper", "bottleneck": 0.0},
         {"method": "composite", "procedure": "paper", "bits": 4.0},
         {"method": "ternary", "rank": 4, "plan": tmp_path},
+        {"words": 17},
+        {"group": 5},
+        {"method": "scalar", "words": 16},
+        {"method": "ternary", "procedure": "paper"},
+        {"method": "composite", "procedure": "paper-plain"},
+        {"procedure": "paper", "bits": 2.0},
+        {"procedure": "paper-plain", "gain": 1},
+        {"procedure": "paper", "plan": tmp_path},
+        {"procedure": "paper", "bottleneck": 0.2},
+        {"tune_linear": -1},
         {"activations": "int4"},
     ):
         with pytest.raises(OptionError):

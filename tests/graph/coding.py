@@ -31,19 +31,24 @@ def code_scalar(weight: np.ndarray, shape: WeightShape, bits: int = 8) -> CodedW
 
 
 def code_product(
-    weight: np.ndarray, shape: WeightShape, gain: int = 0, group: int = 4, shared: bool = False
+    weight: np.ndarray,
+    shape: WeightShape,
+    gain: int = 0,
+    group: int = 4,
+    shared: bool = False,
+    words: int = 16,
 ) -> CodedWeight:
     """Random words and codes, of the weight's size: a coded weight, if a bad one."""
     rng = np.random.default_rng(weight.size)
-    options = product.ProductOptions(group, 16, gain, shared)
+    options = product.ProductOptions(group, words, gain, shared)
     groups = -(-shape.inputs // group)
     grid = (shape.outputs, shape.taps, groups)
-    codes = rng.integers(0, 16, grid)
+    codes = rng.integers(0, words, grid)
     gains = rng.integers(0, 1 << gain, grid)
     books = 1 if shared else shape.groups * groups
-    words = rng.integers(-31, 32, (books, 16, group)).astype(np.int8)
+    codebook = rng.integers(-31, 32, (books, words, group)).astype(np.int8)
     scale = weight.std(axis=(1, 2)) / 18 + 1e-6
-    return product.pack(shape, options, codes, gains, words, scale.astype(np.float32))
+    return product.pack(shape, options, codes, gains, codebook, scale.astype(np.float32))
 
 
 def code_ternary(weight: np.ndarray, shape: WeightShape) -> CodedWeight:

@@ -75,6 +75,13 @@ def test_rows_of_a_linear_layer_are_columns(form: str, scales: Scales) -> None:
         assert_close(actual, expected)
 
 
+def test_scores_of_an_image() -> None:
+    taps = {**WINDOWS["3x3"], "group": 1}
+    feeds = {"x": random_codes((2, 8, 7, 19), 0, 255)}
+    node = layer(code(WeightShape(70, 9, 19), 2, "image"), "Conv", "Dequant", feeds, taps, Q)
+    np.testing.assert_allclose(node.run(native=True), node.run(native=False), atol=2e-5)
+
+
 def test_threads_do_not_change_the_result() -> None:
     for scales in SCALES:
         node = conv(2, scales)

@@ -13,6 +13,7 @@ from subbyte.cli import (
     calibrate,
     compress,
     evaluate,
+    explore,
     inline,
     inspect,
     library,
@@ -82,6 +83,7 @@ _MAKE, _MEASURE = "Make", "Look and measure"
 app.command("compress", rich_help_panel=_MAKE)(compress.command)
 app.command("tune", rich_help_panel=_MAKE)(tune.command)
 app.command("plan", rich_help_panel=_MAKE)(plan.command)
+app.command("explore", rich_help_panel=_MAKE)(explore.command)
 app.command("inline", rich_help_panel=_MAKE)(inline.command)
 app.command("eval", rich_help_panel=_MEASURE)(evaluate.command)
 app.command("inspect", rich_help_panel=_MEASURE)(inspect.command)

@@ -12,27 +12,26 @@ import numpy as np
 import onnx
 import torch
 
-from subbyte.compress.activations import quantize_activations
+from subbyte.compress import contenders, keep
 from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints
 from subbyte.compress.device import open_device, repeatable
+from subbyte.compress.finish import write_coded
+from subbyte.compress.held import Judge, hold_back
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import Planned, make_plan
+from subbyte.compress.plan import Planned, make_plan, plan_budget
 from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text
 from subbyte.compress.plan_text import plan_text
+from subbyte.compress.prices import price
 from subbyte.compress.sequence import Encoded, Progress
 from subbyte.compress.stages import encode_network
-from subbyte.compress.tables import table_shifts
+from subbyte.compress.trials import Trials
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
-from subbyte.errors import CalibrationError, ModelFileError, WeightError
+from subbyte.errors import BudgetError, CalibrationError, ModelFileError, WeightError
 from subbyte.files import check_writable, write_atomic
-from subbyte.graph.inline import inline
-from subbyte.graph.layers import to_onnx_layout
-from subbyte.graph.module import GraphModule
+from subbyte.graph.layers import output_layers
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import load_model, prepare
-from subbyte.graph.write import write_network
-from subbyte.methods import binarisation_of, decode_weight
 from subbyte.runtime.timings import load_timings
 
 FORMAT = 1
@@ -66,16 +65,27 @@ def compress_network(
         raise CalibrationError(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
-    network = _prepare(source)
+    network = read_source(source)
     checkpoints = _open_checkpoints(target, network, samples, options)
     try:
         with repeatable():
             written, plan, encoded = _run(network, samples, options, device, checkpoints, progress)
-        write_atomic(target, written.SerializeToString(deterministic=True))
+        data = written.SerializeToString(deterministic=True)
+        _check_size(len(data), options)
+        write_atomic(target, data)
         checkpoints.done()
     finally:
         checkpoints.drop_if_empty()
     return Compressed(target, plan, encoded.losses)
+
+
+def _check_size(size: int, options: CompressOptions) -> None:
+    if options.size is not None and size > options.size:
+        raise BudgetError(
+            "the file is larger than it was planned to be",
+            expected=f"at most {options.size} bytes: try --size {2 * options.size - size}",
+            got=size,
+        )
 
 
 def plan_network(
@@ -86,13 +96,14 @@ def plan_network(
 ) -> tuple[list[Layer], Planned]:
     """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
     device = open_device(options.device)
-    network = _prepare(source)
+    network = read_source(source)
     with repeatable():
-        planned = make_plan(network, samples, options, device, progress)
+        planned = _make_plan(network, samples, options, device, progress)
     return planned_layers(network), planned
 
 
-def _prepare(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
+def read_source(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
+    """The prepared network, checked: one that can be compressed."""
     model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
     name = "model" if isinstance(source, onnx.ModelProto) else str(source)
     network = prepare(model, name)
@@ -133,43 +144,7 @@ def _run(
         )
         encoded = tuner.run()
     del module
-    written = _write(network, samples, options, device, encoded, progress)
-    return (inline(written) if options.inline else written), plan, encoded
-
-
-def _write(
-    network: Network,
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    encoded: Encoded,
-    progress: Progress,
-) -> onnx.ModelProto:
-    biases = {name: value.numpy().astype(np.float32) for name, value in encoded.biases.items()}
-    if options.activations == "float":
-        reason = "--activations float"
-        return write_network(network, encoded.weights, biases, float_reason=reason)
-    module = coded_module(network, encoded, device)
-    islands, params = quantize_activations(network, module, samples, device, progress)
-    shifts = table_shifts(network, module, encoded.weights, islands, params, samples, device)
-    return write_network(
-        network, encoded.weights, biases, islands, activations=params, table_shifts=shifts
-    )
-
-
-def coded_module(network: Network, encoded: Encoded, device: torch.device) -> GraphModule:
-    """The network with the weights and biases that the file will hold."""
-    module = GraphModule(network).to(device).eval()
-    for layer in network.layers:
-        if layer.weight in encoded.weights:
-            weight = torch.from_numpy(decode_weight(encoded.weights[layer.weight])).to(device)
-            module.set_constant(layer.weight, to_onnx_layout(layer, weight))
-            binarisation = binarisation_of(encoded.weights[layer.weight])
-            if binarisation is not None:
-                module.binarise(layer, binarisation)
-        if layer.name in encoded.biases:
-            module.set_bias(layer.name, encoded.biases[layer.name].to(device))
-    return module
+    return write_coded(network, samples, options, device, encoded, progress), plan, encoded
 
 
 def _check_network(network: Network) -> None:
@@ -208,12 +183,13 @@ def _open_checkpoints(
         json.dumps([FORMAT, torch.__version__, wishes], sort_keys=True).encode()
     )
     digest.update(samples.fingerprint().encode())
-    digest.update(_fingerprint(network))
+    digest.update(fingerprint(network))
     folder = options.work or target.with_name(target.name + ".work")
     return Checkpoints(folder, digest.hexdigest(), keep=options.work is not None)
 
 
-def _fingerprint(network: Network) -> bytes:
+def fingerprint(network: Network) -> bytes:
+    """Tells one network from another: its graph and its constants."""
     digest = hashlib.sha256(str(network.model.graph).encode())
     for name, value in sorted(network.model.graph.initializers.items()):
         digest.update(name.encode())
@@ -234,8 +210,30 @@ def _plan(
     found = checkpoints.load("plan")
     if found is not None:
         return parse_plan(str(found[1]), layers, str(checkpoints.folder))
-    planned = make_plan(network, samples, options, device, progress)
+    planned = _make_plan(network, samples, options, device, progress)
     text = plan_text(planned, layers)
     checkpoints.save("plan", {}, text)
     write_atomic(checkpoints.folder / PLAN_FILE, text.encode())
     return planned.plan
+
+
+def _make_plan(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    progress: Progress,
+) -> Planned:
+    """`make_plan`; with trials where the options ask for them."""
+    budget = options.budget
+    if budget is None or (budget.kind != "keep" and options.trials == 0):
+        return make_plan(network, samples, options, device, progress)
+    share = keep.HELD if budget.kind == "keep" else contenders.HELD
+    fit, held = hold_back(samples, share, options.seed)
+    trials = Trials(network, fit, Judge(network, held, device), options, device, progress)
+    prices = price(network, fit, options, device, progress)
+    if budget.kind == "keep":
+        return keep.plan_keep(prices, trials.run, budget)
+    planned = plan_budget(network, prices, options, budget)
+    outputs = output_layers(network)
+    return contenders.best_by_trial(planned, prices, outputs, options.trials, trials.run)

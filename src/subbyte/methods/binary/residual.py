@@ -16,11 +16,7 @@ import torch
 from torch import Tensor
 
 from subbyte.methods.binary.form import Binarisation
-
-
-def sign(values: Tensor) -> Tensor:
-    """-1 where negative, else +1: zeros have a sign like any other value."""
-    return torch.where(values < 0, -1.0, 1.0).to(values)
+from subbyte.nn.binarize import sign
 
 
 def scales_of(values: Tensor, order: int, over: Sequence[int]) -> list[Tensor]:
@@ -40,18 +36,16 @@ def binarise_fields(
     Padding is zeros. ``column``: the vector is the field, scale_k = beta_k. ``pixel``: the
     vector is a tap's I values; scale_k of the field is the mean over its taps of their
     beta_k. ``image``: ``image_scales`` are the beta_k of the whole image (`scales_of`).
-    Gradients pass straight through.
     """
-    detached = fields.detach()
     if form.scales == "pixel":
-        taps = scales_of(detached, form.order, (-1,))
-        scales = [beta.mean(-2, keepdim=True) for beta in taps]
+        betas = scales_of(fields, form.order, (-1,))
+        scales = [beta.mean(-2, keepdim=True) for beta in betas]
     else:
-        taps = list(image_scales or scales_of(detached, form.order, (-1, -2)))
-        scales = taps
-    rest, total = detached, torch.zeros_like(detached)
-    for beta, scale in zip(taps, scales, strict=True):
+        betas = list(image_scales or scales_of(fields, form.order, (-1, -2)))
+        scales = betas
+    rest, total = fields, torch.zeros_like(fields)
+    for beta, scale in zip(betas, scales, strict=True):
         signs = sign(rest)
         total = total + scale * signs
         rest = rest - beta * signs
-    return fields + (total - detached) if fields.requires_grad else total
+    return total
