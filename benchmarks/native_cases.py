@@ -51,9 +51,7 @@ def make_case(layer: Layer, options: ProductOptions) -> Case:
     rng = np.random.default_rng(layer.macs)
     shape = WeightShape(layer.outputs, layer.kernel**2, layer.inputs)
     groups = layer.inputs // options.group
-    words = rng.standard_normal((groups, 16, options.group))
-    part = max(np.maximum(words, 0).sum(2).max(), np.maximum(-words, 0).sum(2).max())
-    book = np.fix(words * min(form.PART_LIMIT / part, form.WORD_LIMIT / np.abs(words).max()))
+    book = random_book(rng, groups, options)
     grid = (layer.outputs, shape.taps, groups)
     coded = [
         form.pack(
@@ -61,23 +59,37 @@ def make_case(layer: Layer, options: ProductOptions) -> Case:
             options,
             rng.integers(0, 16, grid),
             rng.integers(0, 2**options.gain, grid),
-            book.astype(np.int8),
+            book,
             np.full(layer.outputs, 0.01, np.float32),
         )
         for _ in range(COPIES)
     ]
-    x = np.maximum(rng.normal(0, 60, (1, layer.size, layer.size, layer.inputs)), 0)
+    x = random_x((1, layer.size, layer.size, layer.inputs))
     weight = form.decode(coded[0]).astype(np.float64)
-    spread = float(np.sqrt((weight**2).sum((1, 2)).mean() * (x**2).mean()))
+    spread = float(np.sqrt((weight**2).sum((1, 2)).mean() * (x.astype(float) ** 2).mean()))
     y_scale = X_SCALE * 0.01 * spread / 40
-    return Case(layer, options, coded, np.minimum(x, 255).astype(np.uint8), y_scale)
+    return Case(layer, options, coded, x, y_scale)
 
 
-def table_shift(case: Case) -> int:
+def random_book(rng: np.random.Generator, groups: int, options: ProductOptions) -> NDArray[np.int8]:
+    """Words near the limits of the format, int8 [groups, 16, d]."""
+    words = rng.standard_normal((groups, 16, options.group))
+    part = max(np.maximum(words, 0).sum(2).max(), np.maximum(-words, 0).sum(2).max())
+    size = min(form.PART_LIMIT / part, form.WORD_LIMIT / np.abs(words).max())
+    return np.fix(words * size).astype(np.int8)
+
+
+def random_x(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """As after a ReLU: half of it zeros."""
+    x = np.random.default_rng(shape[-1]).normal(0, 60, shape)
+    return np.clip(x, 0, 255).astype(np.uint8)
+
+
+def table_shift(book: NDArray[np.int8], x: NDArray[np.uint8]) -> int:
     """The least shift at which one entry in a thousand or fewer saturates."""
-    book = case.coded[0].inputs["codebook"].astype(np.int64)
-    rows = case.x.reshape(-1, len(book), book.shape[2])[:200].astype(np.int64)
-    products = np.einsum("pgd,gkd->pgk", rows, book)
+    words = book.astype(np.int64)
+    rows = x.reshape(-1, *words.shape[::2])[:200].astype(np.int64)
+    products = np.einsum("pgd,gkd->pgk", rows, words)
     within = [float((np.abs(products) >> shift > 127).mean()) <= 1e-3 for shift in range(9)]
     return within.index(True)
 

@@ -1,22 +1,28 @@
-"""Single layers: the native look-up kernels against int8 convolutions.
+"""Single layers: the native kernels against other runtimes' int8, 4-bit and 2-bit ones.
 
-python -m benchmarks.native_layers [--rounds N] [--layers NAME ...] [--output FILE.json]
+python -m benchmarks.native_layers [--rounds N] [--only TEXT ...] [--output FILE.json]
 
-Both sides compute the same quantized layer: the peer's int8 weights are the decoded product
-codes, x and y are uint8 NHWC. onnxruntime runs QLinearConv with channels last, so that neither
-side moves a layout; OpenVINO runs the same layer as DequantizeLinear, Conv, QuantizeLinear,
-with its own layout inside: chains of COPIES layers where inputs and outputs are as many, else
-it is left out. A layer is measured COPIES times with different weights, in turn with the
-peers, as process CPU time on one thread; figures are microseconds of one layer. Before that,
-results are checked: ours and OpenVINO's against onnxruntime's.
+Convolutions: both sides compute the same quantized layer; the peer's int8 weights are the decoded
+product codes, x and y are uint8 NHWC. onnxruntime runs QLinearConv with channels last, so that
+neither side moves a layout; OpenVINO runs the same layer as DequantizeLinear, Conv,
+QuantizeLinear, with its own layout inside: chains of COPIES layers where inputs and outputs are as
+many, else it is left out. A layer is measured COPIES times with different weights. Binary layers
+have signs of their own, and binarise x, which is uint8, themselves, with scales per column (HORQ).
+
+Linear layers at batch 1 (native_linear.py): each side has its own weights, enough of them that
+they come from memory.
+
+All sides are measured in turn, as process CPU time on one thread; figures are microseconds of one
+layer. Before that, results are checked: ours and OpenVINO's convolutions against onnxruntime's,
+binary and linear ones against NumPy. What the CPU can do at most (native_ceilings.py) is measured
+in turn with them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,9 +30,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import native_binary, native_linear
 from benchmarks.native_cases import COPIES, X_SCALE, Y_ZERO, Case, Layer, make_case, table_shift
+from benchmarks.native_ceilings import Ceilings, ceilings
 from benchmarks.native_library import Finish, Library, Lookup, Shape
 from benchmarks.native_peers import openvino_chain, stock
+from benchmarks.native_timing import figures, in_turn, timed
 from subbyte.methods import packing
 from subbyte.methods.product import form
 from subbyte.methods.product.form import ProductOptions
@@ -34,8 +43,6 @@ from subbyte.report.system import system
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "native_layers.json"
-# Longer than the process clock is coarse, in seconds.
-LEAST = 0.01
 _Bytes = NDArray[np.uint8]
 
 
@@ -58,65 +65,81 @@ def main() -> None:
     """Measure, print and write the record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.native_layers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--layers", nargs="+", default=[layer.name for layer in LAYERS])
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of the layers' names")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    library = Library()
-    rows = [
-        measure(library, layer, arguments.rounds)
-        for layer in LAYERS
-        if layer.name in arguments.layers
+    library, limits = Library(), ceilings()
+
+    def chosen(name: str) -> bool:
+        return any(text in name for text in arguments.only)
+
+    layers = [
+        measure(library, layer, arguments.rounds, limits) for layer in LAYERS if chosen(layer.name)
+    ]
+    linear = [
+        native_linear.measure(library, *size, arguments.rounds, limits)
+        for size in native_linear.LAYERS
+        if chosen("->".join(map(str, size)))
     ]
     record = {
-        "layers": rows,
+        "layers": layers,
+        "linear": linear,
         "rounds": arguments.rounds,
         "copies": COPIES,
         "threads": 1,
         "level": library.isa,
+        "no_ceilings": limits.missing,
         "peers": {name: metadata.version(name) for name in ("onnxruntime", "openvino")},
         "system": system(),
     }
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    for row in rows:
-        best = row["best_int8_us"]
-        cells = [
-            f"{name} {us['median_us']:.0f} ({best / us['median_us']:.2f}x)"
-            for name, us in row["sides"].items()
-        ]
-        print(f"{row['layer']}: best int8 {best:.0f}; " + "; ".join(cells))
+    for row in layers + linear:
+        cells = [f"{name} {side['median_us']:.0f}" for name, side in row["sides"].items()]
+        print(f"{row['layer']}: " + "; ".join(cells))
 
 
-def measure(library: Library, layer: Layer, rounds: int) -> dict[str, Any]:
+def measure(library: Library, layer: Layer, rounds: int, limits: Ceilings) -> dict[str, Any]:
     """One layer in all formats and on the peers."""
     sides: dict[str, Callable[[], Any]] = {}
-    differences = {}
+    extra: dict[str, dict[str, Any]] = {}
     for name, options in FORMATS.items():
         case = make_case(layer, options)
         lookups, finishes = native(library, case)
         y = [np.zeros((1, layer.size, layer.size, layer.outputs), np.uint8) for _ in lookups]
-        sides[name] = _all(lookups, case.x, y, finishes)
+        sides[name] = in_turn(
+            [p.prepare(case.x, out, f) for p, out, f in zip(lookups, y, finishes, strict=True)]
+        )
         peer = stock(case)
         sides["onnxruntime int8"] = peer
-        differences[name] = check(name, sides[name], peer, y)
+        extra[name] = {"bits": bits(options), "mean_difference": check(name, sides[name], peer, y)}
     if layer.inputs == layer.outputs:
         sides["openvino int8"] = openvino_chain(case)
-    row: dict[str, dict[str, Any]] = {}
-    for name, values in timed(sides, rounds).items():
-        row[name] = figures(layer, values)
-        if name in FORMATS:
-            row[name] |= {"bits": bits(FORMATS[name]), "mean_difference": differences[name]}
-    best = min(us["median_us"] for name, us in row.items() if name.endswith("int8"))
-    return {"layer": layer.name, "macs": layer.macs, "best_int8_us": best, "sides": row}
-
-
-def figures(layer: Layer, seconds: Sequence[float]) -> dict[str, Any]:
-    """Median and quartiles of one layer in microseconds, and 10^9 multiply-adds a second."""
-    low, median, high = (float(q) * 1e6 / COPIES for q in np.quantile(seconds, [0.25, 0.5, 0.75]))
+    for name, order in native_binary.ORDERS.items():
+        sides[name] = native_binary.binary(library, layer, case.x, order)
+        extra[name] = {"bits": 1.0, "order": order}
+    times = timed(sides | dict(limits.calls), rounds)
+    peaks = {name: figures(times[name], 1, limits.work[name])["gmacs"] for name in limits.calls}
+    row = {name: figures(times[name], COPIES, layer.macs) | extra.get(name, {}) for name in sides}
+    for name, side in row.items():
+        if peaks:
+            side["share"] = round(side["gmacs"] / peak(name, peaks), 3)
+    best = min(side["median_us"] for name, side in row.items() if name.endswith("int8"))
     return {
-        "median_us": round(median, 2),
-        "quartiles_us": [round(low, 2), round(high, 2)],
-        "gmacs": round(layer.macs / median / 1e3, 1),
+        "layer": layer.name,
+        "macs": layer.macs,
+        "best_int8_us": best,
+        "ceilings": peaks,
+        "sides": row,
     }
+
+
+def peak(name: str, peaks: Mapping[str, float]) -> float:
+    """Multiply-adds a second, in 10^9, of the instructions that a side is made of alone."""
+    if name in FORMATS:
+        return peaks["look_up"] * FORMATS[name].group
+    if name.endswith("int8"):
+        return peaks["multiply"]
+    return peaks["count"] / native_binary.ORDERS[name]
 
 
 def bits(options: ProductOptions) -> float:
@@ -127,7 +150,7 @@ def bits(options: ProductOptions) -> float:
 def native(library: Library, case: Case) -> tuple[list[Lookup], list[Finish]]:
     """The packed copies and what is done with their sums."""
     layer, gains = case.layer, case.options.gain_levels()
-    shift = table_shift(case)
+    shift = table_shift(case.coded[0].inputs["codebook"].astype(np.int8), case.x)
     pad = layer.kernel // 2
     shape = Shape(
         *(1, layer.size, layer.size, layer.inputs, layer.outputs, case.options.group),
@@ -165,41 +188,6 @@ def check(
     if max(apart) > 2 or any(np.ptp(ours) < 100 for ours in y):
         raise SystemExit(f"{name}: differs from onnxruntime by {max(apart):.2f} steps")
     return round(max(apart), 3)
-
-
-def timed(sides: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Process CPU seconds of one call of each side, in turn, ``rounds`` times."""
-    calls = {}
-    for name, side in sides.items():
-        side()
-        calls[name] = max(1, int(LEAST / _seconds(side, 1)))
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            times[name].append(_seconds(side, calls[name]))
-    return times
-
-
-def _seconds(side: Callable[[], Any], calls: int) -> float:
-    start = time.process_time()
-    for _ in range(calls):
-        side()
-    return max(time.process_time() - start, 1e-6) / calls
-
-
-def _all(
-    lookups: Sequence[Lookup], x: _Bytes, y: Sequence[_Bytes], finishes: Sequence[Finish]
-) -> Callable[[], None]:
-    calls = [
-        lookup.prepare(x, output, finish)
-        for lookup, output, finish in zip(lookups, y, finishes, strict=True)
-    ]
-
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
 
 
 if __name__ == "__main__":

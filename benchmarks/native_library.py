@@ -35,8 +35,7 @@ class _Layer(ctypes.Structure):
         *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
         ("pads", ctypes.c_int64 * 4),
         ("word_length", ctypes.c_int64),
-        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero")),
-        *((name, ctypes.c_int32) for name in ("shift", "compact")),
+        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
     )
 
 
@@ -70,7 +69,6 @@ class Shape:
     gain_levels: int = 0
     input_zero: int = 0
     shift: int = 0
-    compact: bool = False
 
     def structure(self) -> _Layer:
         """The C structure."""
@@ -125,9 +123,7 @@ class Lookup:
             raise ValueError(f"y: expected a contiguous array {expected}, got {y.shape}")
         if x.shape != (shape.images, shape.height, shape.width, shape.inputs):
             raise ValueError(f"x: got {x.shape}")
-        output = _Output(type=TYPES[y.dtype])
-        if finish is not None:
-            _fill(output, finish)
+        output = c_output(TYPES[y.dtype], finish)
         arguments = (
             ctypes.byref(shape.structure()),
             _pointer(self.packed),
@@ -162,7 +158,7 @@ class Library:
         """The level in use."""
         name: bytes | None = self._library.subbyte_isa()
         if name is None:
-            raise NativeError(self._error())
+            raise NativeError(self.error())
         return name.decode()
 
     def size(self, name: str, shape: Shape) -> int:
@@ -171,7 +167,7 @@ class Library:
             getattr(self._library, f"subbyte_lookup_{name}")(ctypes.byref(shape.structure()))
         )
         if value == 0:
-            raise NativeError(self._error())
+            raise NativeError(self.error())
         return value
 
     def pack(
@@ -200,9 +196,16 @@ class Library:
     def call(self, name: str, *arguments: object) -> None:
         """Call a function that returns a status."""
         if getattr(self._library, name)(*arguments) != 0:
-            raise NativeError(self._error())
+            raise NativeError(self.error())
 
-    def _error(self) -> str:
+    def number(self, name: str, *arguments: object) -> int:
+        """Call a function that returns a size."""
+        function = getattr(self._library, name)
+        function.restype = ctypes.c_size_t
+        return int(function(*arguments))
+
+    def error(self) -> str:
+        """This thread's last error."""
         return str(self._library.subbyte_error().decode())
 
 
@@ -221,13 +224,18 @@ def aligned(size: int) -> _Bytes:
     return block[start : start + size]
 
 
-def _fill(output: _Output, finish: Finish) -> None:
+def c_output(kind: int, finish: Finish | None) -> ctypes.Structure:
+    """``subbyte_output`` of this type. It points to the arrays of ``finish``."""
+    output = _Output(type=kind)
+    if finish is None:
+        return output
     for name in ("scale", "bias"):
         setattr(output, name, getattr(finish, name).ctypes.data)
     if finish.residual is not None:
         output.residual = finish.residual.ctypes.data
     for name in ("residual_scale", "residual_zero", "zero", "low", "high"):
         setattr(output, name, getattr(finish, name))
+    return output
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:

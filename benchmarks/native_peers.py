@@ -41,7 +41,7 @@ def stock(case: Case) -> Callable[[], list[Any]]:
         )
         outputs.append(_value(f"y{i}", layer.outputs, layer.size))
     inputs = [_value("x", layer.inputs, layer.size)]
-    session = _session(_model(nodes, inputs, outputs, constants))
+    session = make_session(make_model(nodes, inputs, outputs, constants))
     binding = session.io_binding()
     binding.bind_cpu_input("x", case.x)
     for output in outputs:
@@ -80,7 +80,7 @@ def openvino_chain(case: Case) -> Callable[[], Any]:
         ]
     shape = [1, layer.inputs, layer.size, layer.size]
     last = nodes[-1].input[0]
-    model = _model(
+    model = make_model(
         nodes[:-1],
         [helper.make_tensor_value_info("x", TensorProto.UINT8, shape)],
         [helper.make_tensor_value_info(last, TensorProto.UINT8, shape)],
@@ -93,7 +93,7 @@ def openvino_chain(case: Case) -> Callable[[], Any]:
     x = np.ascontiguousarray(case.x.transpose(0, 3, 1, 2))
     request.set_input_tensor(openvino.Tensor(x))
     request.infer()
-    ours, theirs = request.get_output_tensor().data, _session(model).run(None, {"x": x})[0]
+    ours, theirs = request.get_output_tensor().data, make_session(model).run(None, {"x": x})[0]
     apart = np.abs(ours.astype(int) - theirs).mean()
     if apart > 1 or np.ptp(theirs) < 100:
         raise SystemExit(f"OpenVINO and onnxruntime differ by {apart:.2f} steps")
@@ -104,19 +104,21 @@ def _value(name: str, channels: int, size: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.UINT8, [1, size, size, channels])
 
 
-def _model(
+def make_model(
     nodes: Sequence[onnx.NodeProto],
     inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[onnx.ValueInfoProto],
     constants: dict[str, Any],
 ) -> onnx.ModelProto:
+    """A model of these nodes and constants."""
     tensors = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()]
     graph = helper.make_graph(list(nodes), "layers", list(inputs), list(outputs), tensors)
     imports = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=imports, ir_version=9)
 
 
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+def make_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """A session on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import table
+from benchmarks.methods_page import methods_page, read_methods
+from benchmarks.native_page import layers_table, linear_table
 from benchmarks.networks.catalog import NETWORKS
+from benchmarks.papers_page import papers_page
 from benchmarks.whole_page import whole_page
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +28,8 @@ WHOLE = ("whole_networks.json", "whole_networks_avx2.json")
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
 NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
-COUNTS = ROOT / "benchmarks" / "results" / "papers" / "ffn_counts.json"
+PAPERS = ROOT / "benchmarks" / "results" / "papers"
+COUNTS = PAPERS / "ffn_counts.json"
 
 _BEGIN, _END = "<!-- {} table: begin (make docs) -->", "<!-- {} table: end -->"
 _HEADER = (
@@ -94,10 +98,16 @@ def pages() -> dict[Path, str]:
     wholes = [json.loads((results / name).read_text()) for name in WHOLE]
     return {
         whole: whole_page(wholes),
-        kernels: fill(kernels.read_text(), native_table(native), "native layers"),
+        kernels: fill(
+            fill(kernels.read_text(), layers_table(native), "native layers"),
+            linear_table(native),
+            "native linear layers",
+        ),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
+        ROOT / "docs" / "results" / "papers.md": papers_page(PAPERS),
         ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
+        ROOT / "docs" / "results" / "methods.md": methods_page(read_methods(results / "methods")),
         readme: fill(readme.read_text(), summary(records)),
     }
 
@@ -199,27 +209,6 @@ def best(records: Sequence[Record], loss: float = 1.0) -> list[Record]:
 def drop(record: Record) -> float:
     """Points of the metric that compression cost."""
     return float(record["float"]["metric"] - record["compressed"]["metric"])
-
-
-def native_table(record: Record) -> str:
-    """A row a layer: microseconds of each side, and how many times faster than the best int8."""
-    sides = list(dict.fromkeys(side for row in record["layers"] for side in row["sides"]))
-    peers = [side for side in sides if side.endswith("int8")]
-    ours = [side for side in sides if side not in peers]
-    rows = []
-    for row in record["layers"]:
-        cells = [
-            f"{row['sides'][side]['median_us']:.0f}" if side in row["sides"] else "-"
-            for side in peers
-        ]
-        for side in ours:
-            figures = row["sides"][side]
-            ratio = row["best_int8_us"] / figures["median_us"]
-            cells.append(f"{figures['median_us']:.0f} ({ratio:.2f}x, {figures['gmacs']:.0f})")
-        rows.append([row["layer"], *cells])
-    where = f"{record['system']['cpu']}, level {record['level']}, {record['threads']} thread, "
-    where += ", ".join(f"{name} {version}" for name, version in record["peers"].items())
-    return "\n".join([where + ":", "", *table(("layer", *peers, *ours), rows)])
 
 
 def fill(page: str, text: str, name: str = "networks") -> str:

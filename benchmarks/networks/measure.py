@@ -1,4 +1,4 @@
-"""What a network reaches on its test samples, in plain onnxruntime."""
+"""What a network reaches on its test samples, in plain onnxruntime if not told otherwise."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from benchmarks.networks.datasets import Array, Split
 from benchmarks.networks.detection import Boxes, detect, mean_average_precision
 from benchmarks.networks.segmentation import confusion, mean_iou
 from subbyte import load
+from subbyte.runtime import Engine
 
 _BATCH = 8
 _CAMVID_CLASSES = 11
 _YOLO_SIZE = 320
 
 
-def metric(row: NetworkRow, model: Path, split: Split) -> float:
+def metric(row: NetworkRow, model: Path, split: Split, engine: Engine | None = "portable") -> float:
     """The metric of the row's task on the test samples, in percent."""
-    batches = _outputs(row, model, split.test)
+    batches = _outputs(row, model, split.test, engine)
     if row.task == "detection":
         return mean_average_precision(list(_detections(row, batches)), split.targets)
     labels = (split.targets[at : at + _BATCH] for at in range(0, len(split.targets), _BATCH))
@@ -34,9 +35,11 @@ def metric(row: NetworkRow, model: Path, split: Split) -> float:
     return 100 * float(np.mean(np.concatenate(right)))
 
 
-def _outputs(row: NetworkRow, path: Path, samples: Array) -> Iterator[tuple[Array, ...]]:
+def _outputs(
+    row: NetworkRow, path: Path, samples: Array, engine: Engine | None
+) -> Iterator[tuple[Array, ...]]:
     """All outputs of the model, batch by batch."""
-    model = load(path, engine="portable")
+    model = load(path, engine=engine)
     for start in range(0, len(samples), _BATCH):
         batch = samples[start : start + _BATCH]
         if row.preprocessing.layout == "nhwc":

@@ -64,7 +64,7 @@ def measure(row: NetworkRow, setting: Setting, data: Path, folder: Path) -> dict
         "metric": METRICS[row.task],
         "bits": setting.bits,
         "options": list(setting.options),
-        "command": _without_folders(command),
+        "command": without_folders(command),
         "seconds": round(seconds, 1),
         "calibration": {"samples": samples, "source": row.calibrated_on},
         "test": {"samples": len(split.test), "source": row.tested_on},
@@ -136,6 +136,6 @@ def _threads() -> int | None:
     return int(os.environ["OMP_NUM_THREADS"]) if "OMP_NUM_THREADS" in os.environ else os.cpu_count()
 
 
-def _without_folders(command: list[str]) -> str:
+def without_folders(command: list[str]) -> str:
     """The command line as one would type it where the files lie."""
     return shlex.join(Path(word).name if "/" in word else word for word in command)

@@ -14,6 +14,7 @@ struct OrtKernelInfo;
 struct OrtKernelContext;
 struct OrtValue;
 struct OrtTensorTypeAndShapeInfo;
+struct OrtTypeInfo;
 struct OrtCustomOpDomain;
 struct OrtSessionOptions;
 struct OrtShapeInferContext;
@@ -42,6 +43,8 @@ enum ErrorCode { kFail = 1, kInvalidArgument = 2, kInvalidGraph = 10 };
   X(27, CustomOpDomain_Add, OrtStatus *, (OrtCustomOpDomain *, const struct CustomOp *))    \
   X(28, AddCustomOpDomain, OrtStatus *, (OrtSessionOptions *, OrtCustomOpDomain *))         \
   X(51, GetTensorMutableData, OrtStatus *, (OrtValue *, void **))                           \
+  X(55, CastTypeInfoToTensorInfo, OrtStatus *,                                              \
+    (const OrtTypeInfo *, const OrtTensorTypeAndShapeInfo **))                              \
   X(57, CreateTensorTypeAndShapeInfo, OrtStatus *, (OrtTensorTypeAndShapeInfo **))          \
   X(58, SetTensorElementType, OrtStatus *, (OrtTensorTypeAndShapeInfo *, int))              \
   X(59, SetDimensions, OrtStatus *, (OrtTensorTypeAndShapeInfo *, const int64_t *, size_t)) \
@@ -64,11 +67,14 @@ enum ErrorCode { kFail = 1, kInvalidArgument = 2, kInvalidGraph = 10 };
   X(91, KernelContext_GetOutput, OrtStatus *,                                               \
     (OrtKernelContext *, size_t, const int64_t *, size_t, OrtValue **))                     \
   X(93, ReleaseStatus, void, (OrtStatus *))                                                 \
+  X(98, ReleaseTypeInfo, void, (OrtTypeInfo *))                                             \
   X(99, ReleaseTensorTypeAndShapeInfo, void, (OrtTensorTypeAndShapeInfo *))                 \
   X(101, ReleaseCustomOpDomain, void, (OrtCustomOpDomain *))                                \
   X(163, KernelInfoGetAttributeArray_int64, OrtStatus *,                                    \
     (const OrtKernelInfo *, const char *, int64_t *, size_t *))                             \
   X(230, KernelInfo_GetInputCount, OrtStatus *, (const OrtKernelInfo *, size_t *))          \
+  X(234, KernelInfo_GetInputTypeInfo, OrtStatus *,                                          \
+    (const OrtKernelInfo *, size_t, OrtTypeInfo **))                                        \
   X(244, KernelInfo_GetNodeName, OrtStatus *, (const OrtKernelInfo *, char *, size_t *))    \
   X(249, KernelInfoGetConstantInput_tensor, OrtStatus *,                                    \
     (const OrtKernelInfo *, size_t, int *, const OrtValue **))                              \

@@ -7,6 +7,7 @@
 #include "ort/parallel.h"
 #include "ort/shapes.h"
 #include "ort/weights.h"
+#include "subbyte/binary.h"
 
 namespace subbyte::ort {
 namespace {
@@ -15,7 +16,7 @@ enum class Op { kConv, kConvSame, kLinear };
 enum class Form { kPlain, kAdd, kDequant };
 
 struct Kind {
-  Method method;
+  Coding coding;
   Op op;
   Form form;
 };
@@ -23,6 +24,9 @@ struct Kind {
 constexpr int64_t kLargest = int64_t{1} << 30;
 // More padding than any network has, and little enough that y stays a size one can allocate.
 constexpr int64_t kMostPadding = 1024;
+// Up to here a linear layer's time goes into reading its weights (measured on 3 million).
+constexpr double kFewRows = 4;
+constexpr int32_t kMostOrder = 8;  // of binary inputs
 
 int64_t span(const Geometry &g, int axis) {
   return (g.kernel[axis] - 1) * g.dilations[axis] + 1;
@@ -32,7 +36,7 @@ class Layer final : public Kernel {
  public:
   Layer(const KernelInfo &info, const Kind &kind) : kind_(kind) {
     read_geometry(info);
-    Coded coded = read_weights(kind.method, info, geometry_);
+    Coded coded = read_weights(kind.coding, info, geometry_);
     weights_ = std::move(coded.weights);
     read_output(info, coded.scale);
   }
@@ -52,17 +56,31 @@ class Layer final : public Kernel {
     }
     void *y = context.output(dims);
     if (std::find(dims.begin(), dims.end(), 0) != dims.end()) return;
-    const bool linear = kind_.op == Op::kLinear;
-    const int64_t rows = linear ? geometry.height : dims[0] * dims[1];
-    const int64_t row = linear ? 1 : dims[2];
-    const int64_t cost = row * geometry.outputs * geometry.kernel[0] * geometry.kernel[1] *
-                         (geometry.inputs / geometry.groups);
-    parallel_.run(context, rows, cost, [&](int64_t begin, int64_t end) {
-      weights_->run(geometry, x.as<uint8_t>(), output, y, begin, end);
+    const int64_t parts = weights_->parts(geometry);
+    const void *prepared = weights_->prepare(geometry, x.as<uint8_t>());
+    const int64_t cost = products(geometry, dims) / parts;
+    parallel_.run(context, parts, cost, [&](int64_t begin, int64_t end) {
+      weights_->run(geometry, prepared, output, y, begin, end);
     });
   }
 
  private:
+  // Rows of a linear layer's x, as far as they are known: a free dimension is a batch, of one.
+  static double rows_of(const Dims &dims) {
+    double rows = 1;
+    for (size_t i = 0; i + 1 < dims.size(); ++i) {
+      rows *= static_cast<double>(std::max<int64_t>(dims[i], 1));
+    }
+    return rows;
+  }
+
+  // Multiplications of a layer whose y has these dims, or 2^62 if there are more.
+  static int64_t products(const Geometry &g, const Dims &dims) {
+    double count = static_cast<double>(g.kernel[0] * g.kernel[1] * (g.inputs / g.groups));
+    for (const int64_t dim : dims) count *= static_cast<double>(dim);
+    return static_cast<int64_t>(std::min(count, 0x1p62));
+  }
+
   void read_geometry(const KernelInfo &info) {
     const Dims weight = info.integers("weight_shape", 3, 1, kLargest);
     Geometry &g = geometry_;
@@ -72,9 +90,9 @@ class Layer final : public Kernel {
       throw wrong("attribute group", "a divisor of the outputs", std::to_string(g.groups));
     }
     g.inputs = weight[2] * g.groups;
-    const size_t x_zero = packed_count(kind_.method) + 3;
+    const size_t x_zero = packed_count(kind_.coding.method) + 3;
     g.input_zero = info.zero_point(x_zero, "x_zero");
-    g.pixels_are_rows = kind_.op == Op::kLinear;
+    g.few_rows = kind_.op == Op::kLinear && rows_of(info.shape(0)) <= kFewRows;
     if (kind_.op == Op::kLinear) return;
     const Dims kernel = info.integers("kernel_shape", 2, 1, 1 << 15);
     const Dims strides = info.integers("strides", 2, 1, kLargest);
@@ -97,7 +115,7 @@ class Layer final : public Kernel {
   // y = sum * (unit * weight_scale * x_scale / y_scale) + bias / y_scale; with a summand the
   // same with m_scale in y_scale's place, rounded, * m_scale / y_scale + r * r_scale / y_scale
   void read_output(const KernelInfo &info, const std::vector<float> &scale) {
-    size_t at = packed_count(kind_.method) + 1;
+    size_t at = packed_count(kind_.coding.method) + 1;
     const Tensor bias = info.constant(at++, "bias", Type::kFloat, {geometry_.outputs});
     const float x_scale = info.scale(at++, "x_scale");
     ++at;  // x_zero
@@ -217,8 +235,8 @@ Operator layer_operator(const std::string &name, const Kind &kind) {
   Operator made;
   made.name = name;
   made.inputs = {Type::kUint8};
-  const size_t packed = packed_count(kind.method);
-  for (size_t i = 0; i < packed; ++i) made.inputs.push_back(packed_type(kind.method, i));
+  const size_t packed = packed_count(kind.coding.method);
+  for (size_t i = 0; i < packed; ++i) made.inputs.push_back(packed_type(kind.coding.method, i));
   const auto add = [&](std::initializer_list<Type> types) {
     made.inputs.insert(made.inputs.end(), types);
   };
@@ -239,26 +257,42 @@ Operator layer_operator(const std::string &name, const Kind &kind) {
 }  // namespace
 
 void add_layers(std::vector<Operator> *operators) {
-  static constexpr struct {
-    const char *name;
-    Method method;
-  } kMethods[] = {{"Product", Method::kProduct},
-                  {"ProductGain", Method::kProductGain},
-                  {"Scalar", Method::kScalar}};
+  std::vector<std::pair<std::string, Coding>> codings = {{"Product", {Method::kProduct}},
+                                                         {"ProductGain", {Method::kProductGain}},
+                                                         {"Scalar", {Method::kScalar}},
+                                                         {"Ternary", {Method::kTernary}},
+                                                         {"Composite", {Method::kComposite}},
+                                                         {"CompositeFactored",
+                                                          {Method::kCompositeFactored}}};
+  static constexpr const char *kScales[] = {"Column", "Pixel", "Image"};  // as SUBBYTE_PER_...
+  for (int32_t scales = 0; scales < 3; ++scales) {
+    for (int32_t order = 1; order <= kMostOrder; ++order) {
+      codings.push_back({"Binary" + std::string(kScales[scales]) + std::to_string(order),
+                         {Method::kBinary, order, scales}});
+    }
+  }
   static constexpr struct {
     const char *name;
     Op op;
     Form form;
   } kForms[] = {{"Conv", Op::kConv, Form::kPlain},
                 {"ConvAdd", Op::kConv, Form::kAdd},
+                {"ConvDequant", Op::kConv, Form::kDequant},
                 {"ConvSame", Op::kConvSame, Form::kPlain},
                 {"ConvSameAdd", Op::kConvSame, Form::kAdd},
                 {"Linear", Op::kLinear, Form::kPlain},
                 {"LinearDequant", Op::kLinear, Form::kDequant}};
-  for (const auto &method : kMethods) {
+  for (const auto &[name, coding] : codings) {
     for (const auto &form : kForms) {
-      operators->push_back(layer_operator(std::string(method.name) + form.name,
-                                          {method.method, form.op, form.form}));
+      // Binary inputs have no form padded by rule; of the others, a convolution that gives
+      // floats is a linear layer on pixels (docs/format.md).
+      const bool binary = coding.method == Method::kBinary;
+      const bool floats = form.op == Op::kConv && form.form == Form::kDequant;
+      if (binary ? form.op == Op::kConvSame : floats) continue;
+      Kind kind = {coding, form.op, form.form};
+      // A row of a linear layer is one vector.
+      if (form.op == Op::kLinear) kind.coding.scales = SUBBYTE_PER_COLUMN;
+      operators->push_back(layer_operator(name + form.name, kind));
     }
   }
 }

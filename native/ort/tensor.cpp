@@ -120,6 +120,20 @@ std::string KernelInfo::text(const char *attribute) const {
   return value;
 }
 
+Dims KernelInfo::shape(size_t index) const {
+  OrtTypeInfo *type = nullptr;
+  check(api.KernelInfo_GetInputTypeInfo(info_, index, &type));
+  const std::unique_ptr<OrtTypeInfo, void (*)(OrtTypeInfo *)> held(type, api.ReleaseTypeInfo);
+  const OrtTensorTypeAndShapeInfo *tensor = nullptr;
+  check(api.CastTypeInfoToTensorInfo(type, &tensor));
+  if (tensor == nullptr) return {};
+  size_t rank = 0;
+  check(api.GetDimensionsCount(tensor, &rank));
+  Dims dims(rank);
+  check(api.GetDimensions(tensor, dims.data(), rank));
+  return dims;
+}
+
 Tensor KernelInfo::constant(size_t index, const char *name, Type type) const {
   int constant = 0;
   const OrtValue *value = nullptr;

@@ -40,6 +40,10 @@ class KernelInfo {
   float real(const char *attribute) const;
   std::string text(const char *attribute) const;
 
+  // What is known of the shape of input `index`: -1 for what is not, and no dimensions at all
+  // where nothing is.
+  Dims shape(size_t index) const;
+
   // Constant input `index`, of this type; `name` is for errors. The data stay valid while
   // the session lives.
   Tensor constant(size_t index, const char *name, Type type) const;

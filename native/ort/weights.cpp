@@ -4,108 +4,20 @@
 #include <cmath>
 
 #include "ort/codes.h"
+#include "ort/decode.h"
 #include "ort/error.h"
-#include "ort/parallel.h"
-#include "subbyte/int8.h"
+#include "ort/packed.h"
 
 namespace subbyte::ort {
 namespace {
 
 constexpr char kTableShift[] = "table_shift";
-constexpr int kGainUnit = 64;   // of gain levels: 64 is 1
-constexpr int kLookupWords = 16;
-// Outputs of a group times word length: below this, building the tables costs what looking
-// up saves, and the int8 kernel is exact (measured on 16 to 64 channels of ResNet-20).
+// With 16 words, outputs of a group times word length: below this, building the tables costs
+// what looking up saves, and the int8 kernel is exact (measured on 16 to 64 channels of
+// ResNet-20). With more words, compress knows where (subbyte/compress/tables.py).
 constexpr int64_t kLookupWork = 128;
-// Weights of a linear layer that leave the nearest caches, so that memory is the limit.
-constexpr int64_t kCompactWeights = 1 << 20;
 // Terms of one sum that the look-up kernel takes (subbyte_lookup_packed_size).
 constexpr int64_t kLookupTerms = 1 << 16;
-
-struct LookupKernel {
-  using Layer = subbyte_lookup;
-  static constexpr auto out_height = subbyte_lookup_out_height;
-  static constexpr auto out_width = subbyte_lookup_out_width;
-  static constexpr auto packed_size = subbyte_lookup_packed_size;
-  static constexpr auto scratch_size = subbyte_lookup_scratch_size;
-  static constexpr auto run = subbyte_lookup_run;
-};
-
-struct Int8Kernel {
-  using Layer = subbyte_int8;
-  static constexpr auto out_height = subbyte_int8_out_height;
-  static constexpr auto out_width = subbyte_int8_out_width;
-  static constexpr auto packed_size = subbyte_int8_packed_size;
-  static constexpr auto scratch_size = subbyte_int8_scratch_size;
-  static constexpr auto run = subbyte_int8_run;
-};
-
-// Sizes are positive: 0 is an error that the kernel library describes.
-template <typename Size>
-Size checked(Size size) {
-  if (size == 0) throw Error(subbyte_error());
-  return size;
-}
-
-template <typename Layer>
-void place(const Geometry &g, Layer *layer) {
-  layer->images = g.images;
-  layer->height = g.height;
-  layer->width = g.width;
-  layer->inputs = g.inputs;
-  layer->outputs = g.outputs;
-  layer->groups = g.groups;
-  std::copy(g.kernel, g.kernel + 2, layer->kernel);
-  std::copy(g.strides, g.strides + 2, layer->strides);
-  std::copy(g.dilations, g.dilations + 2, layer->dilations);
-  std::copy(g.pads, g.pads + 4, layer->pads);
-  layer->input_zero = g.input_zero;
-}
-
-template <typename Kernel>
-class Packed final : public Weights {
- public:
-  using Layer = typename Kernel::Layer;
-
-  // `pack(layer, buffer)` fills the buffer and returns the kernel library's code.
-  template <typename Pack>
-  Packed(Geometry geometry, Layer layer, float unit, const Pack &pack)
-      : layer_(layer), unit_(unit) {
-    // Weights are packed for any size of x: here for the smallest.
-    geometry.height = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1;
-    geometry.width = (geometry.kernel[1] - 1) * geometry.dilations[1] + 1;
-    std::fill(geometry.pads, geometry.pads + 4, 0);
-    place(geometry, &layer_);
-    packed_ = Buffer(checked(Kernel::packed_size(&layer_)));
-    check_kernel(pack(layer_, packed_.get()));
-  }
-
-  float unit() const override { return unit_; }
-
-  void out_size(const Geometry &geometry, int64_t *height, int64_t *width) const override {
-    const Layer layer = at(geometry);
-    *height = checked(Kernel::out_height(&layer));
-    *width = checked(Kernel::out_width(&layer));
-  }
-
-  void run(const Geometry &geometry, const uint8_t *x, const subbyte_output &output, void *y,
-           int64_t begin, int64_t end) const override {
-    const Layer layer = at(geometry);
-    void *memory = scratch(checked(Kernel::scratch_size(&layer)));
-    check_kernel(Kernel::run(&layer, packed_.get(), x, &output, y, begin, end, memory));
-  }
-
- private:
-  Layer at(const Geometry &geometry) const {
-    Layer layer = layer_;
-    place(geometry, &layer);
-    return layer;
-  }
-
-  Layer layer_;
-  Buffer packed_;
-  float unit_;
-};
 
 // How a weight is made of codes: everything but the codes themselves.
 struct Shape {
@@ -124,44 +36,18 @@ Shape read_shape(const KernelInfo &info, const Geometry &g) {
   return {weight[0], weight[1], weight[2], g.groups, weight[2]};
 }
 
-std::unique_ptr<Weights> pack_int8(const Geometry &g, const std::vector<int8_t> &weight) {
-  return std::make_unique<Packed<Int8Kernel>>(
-      g, subbyte_int8{}, 1.0F, [&](const subbyte_int8 &layer, void *packed) {
-        return subbyte_int8_pack(&layer, weight.data(), packed);
-      });
+int32_t table_shift(const KernelInfo &info) {
+  return static_cast<int32_t>(info.integer(kTableShift, 0, 8));
 }
-
-struct Lookup {
-  std::vector<uint8_t> codes, gain_codes;
-  const int8_t *gains = nullptr;
-  int64_t gain_levels = 0;
-  const int8_t *codebook = nullptr;
-  int64_t books = 1, words = 0, length = 0;
-};
 
 // Whether the file says so, and this kernel gains by it.
 bool looked_up(const KernelInfo &info, const Shape &shape, const Lookup &lookup) {
   const int64_t padded = (shape.code_groups + 3) / 4 * 4;
   const int64_t outputs = shape.outputs / shape.groups;
-  return info.has(kTableShift) && lookup.words == kLookupWords && lookup.length <= 16 &&
-         outputs * lookup.length >= kLookupWork && shape.taps <= kLookupTerms / padded;
-}
-
-std::unique_ptr<Weights> pack_lookup(const KernelInfo &info, const Geometry &g,
-                                     const Lookup &lookup) {
-  subbyte_lookup layer = {};
-  layer.word_length = lookup.length;
-  layer.shared = lookup.books == 1;
-  layer.gain_levels = static_cast<int32_t>(lookup.gain_levels);
-  layer.shift = static_cast<int32_t>(info.integer(kTableShift, 0, 8));
-  layer.compact = g.pixels_are_rows && g.inputs * g.outputs >= kCompactWeights;
-  const float unit = std::ldexp(lookup.gain_levels ? 1.0F / kGainUnit : 1.0F, layer.shift);
-  return std::make_unique<Packed<LookupKernel>>(
-      g, layer, unit, [&](const subbyte_lookup &placed, void *packed) {
-        return subbyte_lookup_pack(&placed, lookup.codes.data(),
-                                   lookup.gain_levels ? lookup.gain_codes.data() : nullptr,
-                                   lookup.gains, lookup.codebook, packed);
-      });
+  const bool gains = lookup.words > kLookupWords ||
+                     (lookup.words == kLookupWords && outputs * lookup.length >= kLookupWork);
+  return info.has(kTableShift) && gains && lookup.length <= 16 &&
+         shape.taps <= kLookupTerms / padded;
 }
 
 void check_codebook(const Tensor &book, int bits, const Shape &shape) {
@@ -242,7 +128,7 @@ Coded read_product(const KernelInfo &info, const Geometry &g, bool gain) {
   }
   Coded coded;
   coded.scale = read_scale(info, 3, shape.outputs);
-  coded.weights = looked_up(info, shape, lookup) ? pack_lookup(info, g, lookup)
+  coded.weights = looked_up(info, shape, lookup) ? pack_lookup(g, lookup, table_shift(info))
                                               : pack_int8(g, decode(shape, lookup));
   return coded;
 }
@@ -269,7 +155,7 @@ std::unique_ptr<Weights> pack_pairs(const KernelInfo &info, const Geometry &g, S
       lookup.codes.push_back(static_cast<uint8_t>(code[i] | second << 2));
     }
   }
-  return pack_lookup(info, g, lookup);
+  return pack_lookup(g, lookup, table_shift(info));
 }
 
 Coded read_scalar(const KernelInfo &info, const Geometry &g) {
@@ -287,13 +173,40 @@ Coded read_scalar(const KernelInfo &info, const Geometry &g) {
   }
   Coded coded;
   coded.scale = read_scale(info, 2, shape.outputs);
-  if (bits == 2) coded.weights = pack_pairs(info, g, shape, codes, levels.data());
+  coded.weights = pack_levels(g, bits, codes, levels);
+  if (coded.weights == nullptr && bits == 2) {
+    coded.weights = pack_pairs(info, g, shape, codes, levels.data());
+  }
   if (coded.weights == nullptr) {
     std::vector<int8_t> weight(codes.size());
     std::transform(codes.begin(), codes.end(), weight.begin(),
                    [&](uint8_t code) { return levels[code]; });
     coded.weights = pack_int8(g, weight);
   }
+  return coded;
+}
+
+// Methods whose codes no kernel reads: the weights they stand for.
+Coded read_decoded(Method method, const KernelInfo &info, const Geometry &g) {
+  const Shape read = read_shape(info, g);
+  const WeightShape shape = {read.outputs, read.taps, read.channels, read.groups};
+  Coded coded;
+  coded.scale = read_scale(info, packed_count(method), shape.outputs);
+  coded.weights = pack_int8(
+      g, method == Method::kTernary
+             ? decode_ternary(info, shape)
+             : decode_composite(info, shape, method == Method::kCompositeFactored));
+  return coded;
+}
+
+// x is binarised as whole numbers, codes less their zero point; its scale goes into that of y.
+Coded read_binary(const KernelInfo &info, const Geometry &g, const Coding &coding) {
+  const Shape shape = read_shape(info, g);
+  const int64_t count = product({shape.outputs, shape.taps, shape.channels}, "weight_shape");
+  const Tensor signs = info.constant(1, "signs", Type::kUint8, {(count + 7) / 8, 1});
+  Coded coded;
+  coded.scale = read_scale(info, 2, shape.outputs);
+  coded.weights = pack_binary(g, coding, signs.as<uint8_t>());
   return coded;
 }
 
@@ -306,7 +219,14 @@ size_t packed_count(Method method) {
     case Method::kProductGain:
       return 5;
     case Method::kScalar:
+    case Method::kBinary:
       return 2;
+    case Method::kTernary:
+      return 4;
+    case Method::kComposite:
+      return 8;
+    case Method::kCompositeFactored:
+      return 10;
   }
   return 0;
 }
@@ -314,13 +234,26 @@ size_t packed_count(Method method) {
 Type packed_type(Method method, size_t index) {
   static constexpr Type kProduct[] = {Type::kUint8, Type::kInt8, Type::kFloat16, Type::kUint8,
                                       Type::kInt8};
-  static constexpr Type kScalar[] = {Type::kUint8, Type::kFloat16};
-  return method == Method::kScalar ? kScalar[index] : kProduct[index];
+  if (method == Method::kProduct || method == Method::kProductGain) return kProduct[index];
+  // The others: codes, and the scale last.
+  return index + 1 == packed_count(method) ? Type::kFloat16 : Type::kUint8;
 }
 
-Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry) {
-  if (method == Method::kScalar) return read_scalar(info, geometry);
-  return read_product(info, geometry, method == Method::kProductGain);
+Coded read_weights(const Coding &coding, const KernelInfo &info, const Geometry &geometry) {
+  switch (coding.method) {
+    case Method::kProduct:
+    case Method::kProductGain:
+      return read_product(info, geometry, coding.method == Method::kProductGain);
+    case Method::kScalar:
+      return read_scalar(info, geometry);
+    case Method::kBinary:
+      return read_binary(info, geometry, coding);
+    case Method::kTernary:
+    case Method::kComposite:
+    case Method::kCompositeFactored:
+      break;
+  }
+  return read_decoded(coding.method, info, geometry);
 }
 
 }  // namespace subbyte::ort

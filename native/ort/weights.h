@@ -15,7 +15,7 @@ struct Geometry {
   int64_t kernel[2] = {1, 1}, strides[2] = {1, 1}, dilations[2] = {1, 1};
   int64_t pads[4] = {0, 0, 0, 0};
   int32_t input_zero = 0;
-  bool pixels_are_rows = false;  // a linear layer: few rows, of which each reads all weights
+  bool few_rows = false;  // a linear layer (height: its rows) that hardly uses a weight twice
 };
 
 class Weights {
@@ -25,12 +25,31 @@ class Weights {
   virtual float unit() const = 0;
   // Height and width of y; throws where x does not fit.
   virtual void out_size(const Geometry &geometry, int64_t *height, int64_t *width) const = 0;
-  // Rows begin to end of y, on this thread.
-  virtual void run(const Geometry &geometry, const uint8_t *x, const subbyte_output &output,
+  // What can be computed apart: rows of y, or blocks of its outputs.
+  virtual int64_t parts(const Geometry &geometry) const = 0;
+  // Once a call, before its parts are run: what they all read, of x. It lasts until this
+  // thread's next call.
+  virtual const void *prepare(const Geometry &geometry, const uint8_t *x) const = 0;
+  // Parts begin to end, on this thread.
+  virtual void run(const Geometry &geometry, const void *prepared, const subbyte_output &output,
                    void *y, int64_t begin, int64_t end) const = 0;
 };
 
-enum class Method { kProduct, kProductGain, kScalar };
+enum class Method {
+  kProduct,
+  kProductGain,
+  kScalar,
+  kTernary,
+  kComposite,
+  kCompositeFactored,
+  kBinary
+};
+
+// How the weights of a node are coded, and x binarised: subbyte_binary's order and scales.
+struct Coding {
+  Method method;
+  int32_t order = 0, scales = 0;
+};
 
 // Number of packed arrays, which are the node's inputs from 1 on.
 size_t packed_count(Method method);
@@ -44,6 +63,6 @@ struct Coded {
 
 // Read, check and pack. `geometry` has everything but the size of x; taps and channels are
 // held against the node's attributes.
-Coded read_weights(Method method, const KernelInfo &info, const Geometry &geometry);
+Coded read_weights(const Coding &coding, const KernelInfo &info, const Geometry &geometry);
 
 }  // namespace subbyte::ort

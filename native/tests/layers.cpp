@@ -70,7 +70,6 @@ subbyte_lookup random_shape(Random &random) {
   constexpr int kZeros[] = {0, 128, 255, 77};
   s.input_zero = kZeros[pick(random, 0, 3)];
   s.shift = pick(random, 0, 8);
-  s.compact = pick(random, 0, 1);
   return s;
 }
 

@@ -64,6 +64,24 @@ TEST(tile_edges) {
   }
 }
 
+// Gains with a common divisor, which kernels may take out; and 1 and -1, which have none.
+TEST(small_gains) {
+  Random random(8);
+  const std::vector<int8_t> all[] = {{64, -64, 32, -32}, {-7, 7, 0, 14}, {1, -1, 1, 1}, {0, 0, 0, 0},
+                                     {64, -64, 16, -16}};
+  for (const std::vector<int8_t> &gains : all) {
+    for (int64_t outputs : {15, 16, 17, 32, 33, 49}) {
+      for (int64_t pixels : {1, 2, 3, 4, 5, 7}) {
+        subbyte_lookup shape = layers::shape(1, pixels, 600, outputs, 4);
+        shape.gain_levels = static_cast<int32_t>(gains.size());
+        Layer layer = layers::fill(shape, random);
+        layer.gains = gains;
+        same_sums(layer);
+      }
+    }
+  }
+}
+
 // Every number of channels around words and vectors of words, at the tensor's very end.
 TEST(channel_edges) {
   Random random(3);
@@ -117,13 +135,14 @@ TEST(bands) {
 TEST(largest_sums) {
   Random random(7);
   for (int sign : {1, -1}) {
-    for (int gain : {0, 64, -64}) {
+    for (int gain : {0, 64, -64, 63}) {
       subbyte_lookup shape = layers::shape(3, 1, 4200, 20, 2);
       shape.kernel[0] = 2;
       shape.shift = 0;
-      shape.gain_levels = gain != 0 ? 1 : 0;
+      shape.gain_levels = gain != 0 ? 2 : 0;
       Layer layer = layers::fill(shape, random);
-      if (gain != 0) layer.gains[0] = static_cast<int8_t>(gain);
+      if (gain != 0) layer.gains = {static_cast<int8_t>(gain), 32};
+      std::fill(layer.gain_codes.begin(), layer.gain_codes.end(), uint8_t{0});
       std::fill(layer.x.begin(), layer.x.end(), uint8_t{255});
       std::fill(layer.codebook.begin(), layer.codebook.end(), static_cast<int8_t>(63 * sign));
       same_sums(layer);

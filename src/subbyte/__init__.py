@@ -14,6 +14,8 @@ from subbyte.extras import compress_extra
 if TYPE_CHECKING:
     from subbyte import errors as errors
     from subbyte import methods as methods
+    from subbyte import nn as nn
+    from subbyte import train as train
     from subbyte.compress.api import compress as compress
     from subbyte.data import InputSpec as InputSpec
     from subbyte.data import Preprocessing as Preprocessing
@@ -41,7 +43,7 @@ _HOMES = {
     "load": ("subbyte.runtime", "load"),
     "make_report": ("subbyte.report", "make_report"),
 }
-_MODULES = ("compress", "errors", "methods")
+_MODULES = ("compress", "errors", "methods", "nn", "train")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -60,6 +62,8 @@ __all__ = [
     "load",
     "make_report",
     "methods",
+    "nn",
+    "train",
 ]
 
 

@@ -54,7 +54,11 @@ class OptionError(SubbyteError):
 
 
 class BudgetError(SubbyteError):
-    """``--bits`` below the least the network can be coded with."""
+    """A budget (bits, size, latency, accuracy) that the network cannot be coded within."""
+
+
+class TimingsError(SubbyteError):
+    """Kernel timings that are not there, or of another CPU or library."""
 
 
 class AlreadyCompressedError(SubbyteError):

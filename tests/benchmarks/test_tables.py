@@ -9,7 +9,6 @@ import pytest
 from benchmarks.tables import (
     best,
     fill,
-    native_table,
     networks_page,
     pages,
     stock_page,
@@ -61,23 +60,6 @@ def test_fill_replaces_what_stands_between_the_marks() -> None:
     begin, end = "<!-- networks table: begin (make docs) -->", "<!-- networks table: end -->"
     page = f"a\n{begin}\nold\n{end}\nb\n"
     assert fill(page, "new") == f"a\n{begin}\nnew\n{end}\nb\n"
-
-
-def test_native_table_has_a_row_a_layer() -> None:
-    sides = {
-        "onnxruntime int8": {"median_us": 300.0, "gmacs": 100.0},
-        "d=4": {"median_us": 100.0, "gmacs": 300.0},
-    }
-    layers = [{"layer": "1x1 8->8@4", "best_int8_us": 300.0, "sides": sides}]
-    record = {"layers": layers, "level": "avx512", "threads": 1, "system": {"cpu": "A CPU"}}
-    text = native_table(record | {"peers": {"onnxruntime": "1.31.1"}})
-    assert text.splitlines() == [
-        "A CPU, level avx512, 1 thread, onnxruntime 1.31.1:",
-        "",
-        "| layer | onnxruntime int8 | d=4 |",
-        "| --- | --- | --- |",
-        "| 1x1 8->8@4 | 300 | 100 (3.00x, 300) |",
-    ]
 
 
 def test_fill_says_when_there_is_no_place() -> None:

@@ -18,9 +18,9 @@ from tests import tiny
 WIDE = {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 OPTIONS = {
     "compress": (
-        "--output --calib --samples --scale --mean --std --layout --method --bits --group --gain "
-        "--rank --rank-ratio --planes --procedure --bottleneck "
-        "--plan --tune --seed --device --work --inline --activations --json"
+        "--output --calib --samples --scale --mean --std --layout --method --bits --group "
+        "--words --gain --rank --rank-ratio --planes --procedure --bottleneck "
+        "--plan --tune --tune-linear --seed --device --work --inline --activations --json"
     ),
     "eval": (
         "--data --inputs --labels --scale --mean --std --layout --limit --engine --reference --json"
@@ -32,6 +32,10 @@ OPTIONS = {
     ),
     "bench": "--threads --runs --json",
     "inline": "--output --json",
+    "tune": (
+        "--output --data --inputs --teacher --labels --steps --batch-size --rate --checkpoint "
+        "--scale --mean --std --layout --seed --device --bf16 --json"
+    ),
     "methods": "--json",
 }
 

@@ -94,6 +94,23 @@ def test_target_is_the_least_squares_solution(layer: Layer, damping: float) -> N
     torch.testing.assert_close(found.weight.double(), target, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("layer", [conv_layer(groups=3), linear_layer()], ids=["conv", "linear"])
+def test_about_zero_the_target_fits_the_responses_themselves(layer: Layer) -> None:
+    """Least squares of t - b on x^, no mean taken off, but for a damping next to none."""
+    x, t = rows_of(layer, 3)
+    bias = torch.from_numpy(normal(7, layer.shape.outputs))
+    moments = Moments(layer, CPU, 1e-6)
+    for rows, targets in zip(x.split([100, 200]), t.split([100, 200]), strict=True):
+        moments.add(rows, targets)
+    found = moments.target(weight_of(layer), bias)
+    wanted = (t - bias).reshape(ROWS, layer.shape.groups, -1)
+    rows = [torch.linalg.lstsq(x[:, g], wanted[:, g]).solution.T for g in range(x.shape[1])]
+    got = found.weight.reshape(layer.shape.groups, -1, x.shape[2])
+    torch.testing.assert_close(got, torch.stack(rows), atol=2e-3, rtol=2e-3)
+    about_zero = torch.einsum("rgi,rgj->gij", x, x) / ROWS
+    torch.testing.assert_close(found.moments, about_zero, atol=1e-3, rtol=1e-3)
+
+
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.lists(st.integers(1, ROWS - 1), max_size=5, unique=True))
 def test_any_chunking_gives_the_same(cuts: list[int]) -> None:

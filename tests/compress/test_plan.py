@@ -1,24 +1,21 @@
-"""Planning: what is chosen, within which budget, and how far it is from the best."""
+"""Planning: what is chosen for a network, within which budget."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from onnx import helper
 
 import subbyte
 from subbyte.compress.candidates import Candidate, keeps_eight_bits, layer_candidates
 from subbyte.compress.encode import LayerOptions, stored_bytes
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import choose, make_plan
+from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import EIGHT_BITS, Plan
 from subbyte.compress.statistics import LayerStatistics, collect
 from subbyte.errors import BudgetError, OptionError
@@ -40,7 +37,8 @@ COUNT = 32 * 27 + 32 * 32 * 9 + 4 * 32
 
 def plan_anew(**options: object) -> Plan:
     wanted = CompressOptions(**options)  # type: ignore[arg-type]
-    return make_plan(prepare(MODEL, "net"), samples_for(MODEL, IMAGES), wanted, CPU, silent)
+    samples = samples_for(MODEL, IMAGES)
+    return make_plan(prepare(MODEL, "net"), samples, wanted, CPU, silent).plan
 
 
 planned = functools.cache(plan_anew)
@@ -49,87 +47,6 @@ planned = functools.cache(plan_anew)
 def bits_of(plan: Plan) -> float:
     layers = {layer.weight: layer for layer in prepare(MODEL, "net").layers}
     return 8 * sum(stored_bytes(layers[w], options) for w, options in plan.items()) / COUNT
-
-
-# choose
-
-
-def candidates(rng: np.random.Generator, count: int) -> list[Candidate]:
-    """Ways to code a layer, as they are: error falls by about 4 with every bit."""
-    size, share = rng.integers(100, 3000), rng.uniform(0.5, 2)
-    bits = np.sort(rng.uniform(0.5, 4, count))
-    return [
-        Candidate(EIGHT_BITS, int(size * b / 8) + i, float(share * 4**-b * rng.uniform(0.8, 1.3)))
-        for i, b in enumerate(bits)
-    ]
-
-
-def instance(seed: int, layers: int, count: int) -> dict[str, list[Candidate]]:
-    rng = np.random.default_rng(seed)
-    return {f"w{number}": candidates(rng, count) for number in range(layers)}
-
-
-def extent(choices: dict[str, list[Candidate]]) -> tuple[int, int]:
-    least = sum(min(c.bytes for c in found) for found in choices.values())
-    return least, sum(max(c.bytes for c in found) for found in choices.values())
-
-
-def largest_step(found: list[Candidate]) -> float:
-    """The largest fall of harm between neighbours on the lower convex hull."""
-    hull: list[Candidate] = []
-    for c in sorted(found, key=lambda c: (c.bytes, c.harm)):
-        if hull and c.harm >= hull[-1].harm:
-            continue
-        while len(hull) > 1 and (hull[-1].harm - hull[-2].harm) * (c.bytes - hull[-2].bytes) >= (
-            c.harm - hull[-2].harm
-        ) * (hull[-1].bytes - hull[-2].bytes):
-            hull.pop()
-        hull.append(c)
-    return max((a.harm - b.harm for a, b in itertools.pairwise(hull)), default=0.0)
-
-
-@settings(max_examples=80, deadline=None, derandomize=True)
-@given(st.integers(0, 10**6), st.floats(0, 1), st.integers(1, 4), st.integers(1, 6))
-def test_choice_is_near_the_best(seed: int, part: float, layers: int, count: int) -> None:
-    choices = instance(seed, layers, count)
-    least, most = extent(choices)
-    budget = least + part * (most - least)
-    found = choose(choices, budget)
-    assert sum(c.bytes for c in found.values()) <= budget
-    assert all(c in choices[name] for name, c in found.items())
-    best = min(
-        sum(c.harm for c in chosen)
-        for chosen in itertools.product(*choices.values())
-        if sum(c.bytes for c in chosen) <= budget
-    )
-    gap = max(largest_step(found) for found in choices.values())
-    harm = sum(c.harm for c in found.values())
-    assert best <= harm * (1 + 1e-9)
-    assert harm <= best + gap + 1e-12
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_more_budget_never_harms_more(seed: int) -> None:
-    choices = instance(seed, 6, 20)
-    least, most = extent(choices)
-    harms = [
-        sum(c.harm for c in choose(choices, budget).values())
-        for budget in np.linspace(least, most, 25)
-    ]
-    assert all(b <= a * (1 + 1e-9) for a, b in itertools.pairwise(harms))
-    assert harms[-1] == pytest.approx(sum(min(c.harm for c in f) for f in choices.values()))
-
-
-def test_least_budget_takes_the_smallest() -> None:
-    choices = instance(0, 3, 5)
-    least, _ = extent(choices)
-    found = choose(choices, least)
-    assert sum(c.bytes for c in found.values()) == least
-
-
-def test_larger_but_worse_is_never_chosen() -> None:
-    small, worse = Candidate(EIGHT_BITS, 10, 0.1), Candidate(ScalarOptions(2), 20, 0.2)
-    assert choose({"a": [worse, small]}, 100)["a"] is small
 
 
 # Plans of a network
@@ -185,6 +102,8 @@ def test_plan_without_bits() -> None:
     assert planned(method="composite")["conv2.weight"] == CompositeOptions(planes=4)
     paper = CompositeOptions(procedure="paper", planes=6, bottleneck=0.3)
     assert planned(method="composite", procedure="paper", bottleneck=0.3)["conv2.weight"] == paper
+    paper = ProductOptions(8, 128, procedure="paper")
+    assert planned(procedure="paper")["conv2.weight"] == paper
     assert planned(method="ternary")["conv2.weight"] == TernaryOptions(32)
     assert planned(method="ternary", rank_ratio=1.5)["conv2.weight"] == TernaryOptions(48)
     assert planned(method="ternary", rank_ratio=1.5, rank=20)["conv2.weight"] == TernaryOptions(20)
@@ -256,6 +175,16 @@ def test_options_that_exclude_each_other(tmp_path: Path) -> None:
         {"method": "composite", "procedure": "paper", "bottleneck": 0.0},
         {"method": "composite", "procedure": "paper", "bits": 4.0},
         {"method": "ternary", "rank": 4, "plan": tmp_path},
+        {"words": 17},
+        {"group": 5},
+        {"method": "scalar", "words": 16},
+        {"method": "ternary", "procedure": "paper"},
+        {"method": "composite", "procedure": "paper-plain"},
+        {"procedure": "paper", "bits": 2.0},
+        {"procedure": "paper-plain", "gain": 1},
+        {"procedure": "paper", "plan": tmp_path},
+        {"procedure": "paper", "bottleneck": 0.2},
+        {"tune_linear": -1},
         {"activations": "int4"},
     ):
         with pytest.raises(OptionError):
@@ -279,7 +208,7 @@ def shared_weight() -> Network:
 def test_plan_for_a_weight_read_twice() -> None:
     network = shared_weight()
     samples = samples_for(tiny.build([], {}, {"x": ["N", 32, 6, 6]}, {}), normal(3, 8, 32, 6, 6))
-    plan = make_plan(network, samples, CompressOptions(bits=2.2), CPU, silent)
+    plan = make_plan(network, samples, CompressOptions(bits=2.2), CPU, silent).plan
     assert set(plan) == {"a", "b"}
     layers = {layer.weight: layer for layer in network.layers}
     stored = sum(stored_bytes(layers[name], options) for name, options in plan.items())

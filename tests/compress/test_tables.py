@@ -88,6 +88,77 @@ def test_pairs_of_two_bit_levels_are_words() -> None:
         assert found.counts[group].tolist() == expected
 
 
+CASES = [
+    # outputs, taps, input and output pixels, words, length, gain: faster than int8 as measured
+    (64, 9, 56 * 56, 56 * 56, 128, 8, False, True),
+    (64, 9, 56 * 56, 56 * 56, 256, 8, False, False),
+    (256, 9, 14 * 14, 14 * 14, 256, 8, False, True),
+    (256, 9, 28 * 28, 14 * 14, 256, 8, False, False),
+    (16, 9, 32 * 32, 32 * 32, 64, 8, False, False),
+    (1024, 1, 14 * 14, 14 * 14, 32, 4, False, True),
+    (256, 1, 14 * 14, 14 * 14, 128, 8, False, False),
+    (256, 9, 14 * 14, 14 * 14, 256, 8, True, False),
+    (512, 9, 7 * 7, 7 * 7, 64, 2, False, False),
+    (16, 1, 9, 9, 16, 4, False, True),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_many_words_are_looked_up_where_that_is_faster(case: tuple[int, ...]) -> None:
+    outputs, taps, read, written, words, length, gain, expected = case
+    work = tables.Work(10**9, read, written, linear=False)
+    shape = WeightShape(outputs, taps, 128)
+    assert tables.lookup_gains(shape, words, length, bool(gain), work) == expected
+    grouped = WeightShape(3 * outputs, taps, 128, 3)
+    assert tables.lookup_gains(grouped, words, length, bool(gain), work) == expected
+
+
+def test_a_linear_layer_that_waits_for_memory_is_looked_up_by_short_words() -> None:
+    shape = WeightShape(4096, 1, 4096)
+    row, rows = (tables.Work(10**9, count, count, linear=True) for count in (1, 500))
+    assert tables.lookup_gains(shape, 32, 2, False, row)
+    assert not tables.lookup_gains(shape, 32, 2, False, rows)
+    assert not tables.lookup_gains(shape, 32, 1, False, row)
+    assert not tables.lookup_gains(WeightShape(64, 1, 64), 32, 2, False, row)
+
+
+def test_layers_of_many_words_get_a_shift_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.classifier()
+    network = prepare(model, "tiny")
+    module = GraphModule(network).eval()
+    samples = samples_for(model, smooth_images(20, size=tiny.SIZE))
+    coded: dict[str, CodedWeight] = {}
+    for layer in network.layers:
+        weight = canonical(layer, np.asarray(known(layer.node.inputs[1]), np.float32))
+        coded[layer.weight] = code_product(weight, layer.shape, words=64)
+        value = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
+        module.set_constant(layer.weight, torch.from_numpy(value.copy()))
+    plan, params = quantize_activations(network, module, samples, CPU, silent)
+    monkeypatch.setattr(tables, "LEAST_WORK", 0)
+    arguments = (network, module, coded, plan, params, samples, CPU)
+    assert table_shifts(*arguments) == {}
+    seen: list[tables.Work] = []
+
+    def gains(shape: WeightShape, words: int, length: int, gain: bool, work: tables.Work) -> bool:
+        assert (words, length, gain) == (64, 4, False)
+        assert work.products == shape.count * work.outputs
+        seen.append(work)
+        return True
+
+    monkeypatch.setattr(tables, "lookup_gains", gains)
+    assert len(table_shifts(*arguments)) == len(seen) == len(network.layers)
+
+
+def test_parts_of_the_pixels_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(-100, 156, (7, 3, 4))).float()
+    words = torch.from_numpy(rng.integers(-31, 32, (3, 32, 4))).float()
+    counts = torch.ones(3, 32)
+    expected = shift_errors(pixels, words, counts)
+    monkeypatch.setattr(tables, "PRODUCTS", 200)
+    torch.testing.assert_close(shift_errors(pixels, words, counts), expected)
+
+
 def test_layers_worth_it_get_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny.classifier()
     network = prepare(model, "tiny")

@@ -14,7 +14,7 @@ import torch
 import subbyte
 from subbyte.compress import tune as tune_module
 from subbyte.compress.checkpoint import Checkpoints
-from subbyte.compress.pipeline import coded_module
+from subbyte.compress.finish import coded_module
 from subbyte.compress.plan_file import parse_plan
 from subbyte.compress.sequence import Encoded
 from subbyte.compress.similarity import divergence

@@ -8,12 +8,13 @@ import onnxruntime
 import torch
 
 from subbyte.graph.islands import IslandPlan
-from subbyte.graph.layers import canonical, to_onnx_layout
+from subbyte.graph.layers import canonical, has_binary_form, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.quant import QuantParams
 from subbyte.graph.topology import known
-from subbyte.methods import CodedWeight, WeightShape, decode_weight
+from subbyte.methods import CodedWeight, WeightShape, binarisation_of, decode_weight
+from subbyte.methods.binary import form as binary
 from subbyte.methods.composite import form as composite
 from subbyte.methods.composite import galois
 from subbyte.methods.product import form as product
@@ -30,19 +31,24 @@ def code_scalar(weight: np.ndarray, shape: WeightShape, bits: int = 8) -> CodedW
 
 
 def code_product(
-    weight: np.ndarray, shape: WeightShape, gain: int = 0, group: int = 4, shared: bool = False
+    weight: np.ndarray,
+    shape: WeightShape,
+    gain: int = 0,
+    group: int = 4,
+    shared: bool = False,
+    words: int = 16,
 ) -> CodedWeight:
     """Random words and codes, of the weight's size: a coded weight, if a bad one."""
     rng = np.random.default_rng(weight.size)
-    options = product.ProductOptions(group, 16, gain, shared)
+    options = product.ProductOptions(group, words, gain, shared)
     groups = -(-shape.inputs // group)
     grid = (shape.outputs, shape.taps, groups)
-    codes = rng.integers(0, 16, grid)
+    codes = rng.integers(0, words, grid)
     gains = rng.integers(0, 1 << gain, grid)
     books = 1 if shared else shape.groups * groups
-    words = rng.integers(-31, 32, (books, 16, group)).astype(np.int8)
+    codebook = rng.integers(-31, 32, (books, words, group)).astype(np.int8)
     scale = weight.std(axis=(1, 2)) / 18 + 1e-6
-    return product.pack(shape, options, codes, gains, words, scale.astype(np.float32))
+    return product.pack(shape, options, codes, gains, codebook, scale.astype(np.float32))
 
 
 def code_ternary(weight: np.ndarray, shape: WeightShape) -> CodedWeight:
@@ -65,16 +71,28 @@ def code_composite(weight: np.ndarray, shape: WeightShape, factored: bool = Fals
     return composite.pack(shape, levels, scale.astype(np.float32), factors)
 
 
+def code_binary(
+    weight: np.ndarray, shape: WeightShape, order: int = 2, scales: binary.Scales = "column"
+) -> CodedWeight:
+    """Signs and mean magnitudes."""
+    form = binary.Binarisation(order, scales)
+    scale = np.abs(weight).mean((1, 2)).astype(np.float32)
+    return binary.pack(shape, form, weight < 0, scale)
+
+
 def code_network(
     network: Network, method: str = "scalar", **options: int
 ) -> dict[str, CodedWeight]:
     """Code every weight; ``method`` is ``scalar``, ``product``, ``gain``, ``ternary``,
-    ``composite`` or ``factored``."""
+    ``composite``, ``factored`` or ``binary`` (but for layers without a binary form)."""
     coded = {}
     for layer in network.layers:
         weight = canonical(layer, np.asarray(known(layer.node.inputs[1]), np.float32))
         if method == "scalar" or layer.shape.inputs < 8:
             coded[layer.weight] = code_scalar(weight, layer.shape, **options)
+        elif method == "binary":
+            code = code_binary if has_binary_form(layer) else code_scalar
+            coded[layer.weight] = code(weight, layer.shape)
         elif method == "ternary":
             coded[layer.weight] = code_ternary(weight, layer.shape)
         elif method in ("composite", "factored"):
@@ -92,6 +110,9 @@ def coded_module(network: Network, coded: dict[str, CodedWeight]) -> GraphModule
         if layer.weight in coded:
             weight = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
             module.set_constant(layer.weight, torch.from_numpy(weight.copy()))
+            binarisation = binarisation_of(coded[layer.weight])
+            if binarisation is not None:
+                module.binarise(layer, binarisation)
     return module
 
 

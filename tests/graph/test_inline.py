@@ -51,7 +51,7 @@ def test_openvino_computes_the_plan(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["scalar", "product", "gain", "ternary", "composite", "factored"]
+    "method", ["scalar", "product", "gain", "ternary", "composite", "factored", "binary"]
 )
 def test_openvino_unpacks_every_method(method: str, tmp_path: Path) -> None:
     """Float activations: nothing hides a wrong weight."""

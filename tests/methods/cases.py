@@ -12,6 +12,9 @@ import numpy as np
 import torch
 
 from subbyte.methods import CodedWeight, WeightShape
+from subbyte.methods.binary import encode as binary_encode
+from subbyte.methods.binary import form as binary_form
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.composite.form import CompositeOptions
@@ -30,7 +33,8 @@ from subbyte.methods.ternary.form import TernaryOptions, rank_of
 class Case:
     """A form of a method: how to encode with it and what it should take, or take at most.
 
-    ``weights_only``: a paper's procedure that does not look at the moments.
+    ``weights_only``: a paper's procedure that does not look at the moments. ``one_scale``:
+    all outputs have the same, and an output of zeros is one of words that serve others too.
     """
 
     name: str
@@ -38,15 +42,19 @@ class Case:
     stored_bytes: Callable[[WeightShape], int]
     exact: bool = True
     weights_only: bool = False
+    one_scale: bool = False
 
 
 def product(options: ProductOptions) -> Case:
     """A product case."""
     shared = "-shared" if options.shared else ""
+    published = "" if options.procedure == "corrected" else f"{options.procedure}-"
     return Case(
-        f"product-d{options.group}-k{options.words}-g{options.gain}{shared}",
+        f"product-{published}d{options.group}-k{options.words}-g{options.gain}{shared}",
         lambda w, h, shape, seed: product_encode.encode(w, h, shape, options, seed),
         lambda shape: product_form.stored_bytes(shape, options),
+        weights_only=options.procedure == "paper-plain",
+        one_scale=options.procedure != "corrected",
     )
 
 
@@ -84,6 +92,16 @@ def composite(options: CompositeOptions, name: str) -> Case:
     )
 
 
+def binary(options: BinaryOptions) -> Case:
+    """A binary case."""
+    return Case(
+        f"binary-{options.variant.lower()}-{options.procedure}",
+        lambda w, h, shape, seed: binary_encode.encode(w, h, shape, options, seed),
+        lambda shape: binary_form.stored_bytes(shape, options),
+        weights_only=options.procedure == "paper",
+    )
+
+
 CASES = [
     product(ProductOptions(2)),
     product(ProductOptions(3, gain=1)),
@@ -95,6 +113,9 @@ CASES = [
     product(ProductOptions(6, words=128)),
     product(ProductOptions(4, words=32)),
     product(ProductOptions(8, words=256, shared=True)),
+    product(ProductOptions(1)),
+    product(ProductOptions(3, words=32, procedure="paper")),
+    product(ProductOptions(4, words=32, procedure="paper-plain")),
     scalar(2),
     scalar(3),
     scalar(4),
@@ -107,6 +128,9 @@ CASES = [
     composite(CompositeOptions(planes=6), "j6"),
     composite(CompositeOptions(bits=6), "6-bits"),
     composite(CompositeOptions(procedure="paper", planes=6, bottleneck=0.5), "paper"),
+    binary(BinaryOptions(1)),
+    binary(BinaryOptions(3, "image")),
+    binary(BinaryOptions(2, "pixel", "paper")),
 ]
 
 SHAPES = [

@@ -23,6 +23,8 @@ from onnx import TensorProto, numpy_helper
 import subbyte
 from subbyte.graph import island_ops
 from subbyte.methods import WeightShape
+from tests.graph.coding import code_binary
+from tests.native import test_streamed as streamed
 from tests.native.operators import OPSET, Node, parameters, random_codes
 from tests.native.test_islands import POOLS
 from tests.native.test_layers import CODERS, WINDOWS, Q, code, conv, layer
@@ -38,10 +40,14 @@ def nodes() -> list[Node]:
         coded = code(name, WeightShape(64, 1, 19))
         feeds = {"x": random_codes((3, 19), 0, 255)}
         made += [layer(coded, "Linear", form, feeds, {}, Q, 3) for form in ("", "Dequant")]
+    made += [streamed.linear(name, 2) for name in ("3-bit gain", "2-bit")]
     same = {"kernel_shape": [3, 4], "strides": [2, 1], "dilations": [1, 1], "group": 1}
     coded = code("4-bit", WeightShape(20, 12, 5))
     feeds = {"x": random_codes((1, 9, 8, 5), 0, 255)}
     made.append(layer(coded, "ConvSame", "", feeds, {**same, "auto_pad": "SAME_LOWER"}, Q))
+    coded = code_binary(np.ones((64, 9, 9), np.float32), WeightShape(64, 9, 9))
+    feeds = {"x": random_codes((2, 8, 7, 9), 0, 255), "r": random_codes((2, 8, 7, 64), 0, 255)}
+    made.append(layer(coded, "Conv", "Add", feeds, {**WINDOWS["3x3"], "group": 1}, Q))
     return made + _islands()
 
 
@@ -119,9 +125,9 @@ def change_array(model: onnx.ModelProto, rng: random.Random) -> None:
     elif kind == 2:
         array = array.reshape(rng.choice([(-1,), (1, -1), (-1, 1, 1)]))
     else:
-        array = np.nan_to_num(array).astype(
-            rng.choice([np.uint8, np.int8, np.float32, np.float16, np.int64])
-        )
+        kinds = [np.uint8, np.int8, np.float32, np.float16, np.int64]
+        with np.errstate(invalid="ignore", over="ignore"):
+            array = np.nan_to_num(array).astype(rng.choice(kinds))
     changed = numpy_helper.from_array(np.ascontiguousarray(array), tensor.name)
     tensor.CopyFrom(changed)
 
@@ -137,6 +143,7 @@ def change_type(model: onnx.ModelProto, rng: random.Random) -> None:
     """Another type of node, with the same inputs."""
     node = model.graph.node[0]
     kinds = ["ProductConv", "ProductGainConv", "ScalarConv", "ProductLinear", "ScalarConvAdd"]
+    kinds += ["BinaryColumn2Conv", "BinaryImage8Conv", "BinaryPixel1ConvAdd"]
     node.op_type = rng.choice([*kinds, "MaxPool", "Add", "Concat2", "GlobalAveragePool"])
 
 

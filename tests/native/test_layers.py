@@ -10,7 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from subbyte.methods import CodedWeight, WeightShape
-from tests.graph.coding import code_product, code_scalar
+from tests.graph.coding import (
+    code_binary,
+    code_composite,
+    code_product,
+    code_scalar,
+    code_ternary,
+)
 from tests.native.operators import Node, assert_close, layer, open_model, random_codes
 
 # Inputs within one step of their zero point: table entries are exact at shift 0, so that
@@ -26,10 +32,20 @@ CODERS = {
     "product": lambda w, s: halved(code_product(w, s, group=8)),
     "sign": lambda w, s: code_product(w, s, gain=1),
     "shared": lambda w, s: code_product(w, s, group=2, shared=True),
+    "32-words": lambda w, s: code_product(w, s, words=32),
+    "64-words": lambda w, s: code_product(w, s, gain=1, words=64),
+    "128-words": lambda w, s: halved(code_product(w, s, group=8, words=128)),
+    "256-words": lambda w, s: code_product(w, s, gain=1, group=3, words=256),
     "few-outputs": lambda w, s: code_product(w, s, group=3),
     "2-bit": lambda w, s: code_scalar(w, s, 2),
     "4-bit": lambda w, s: code_scalar(w, s, 4),
     "8-bit": lambda w, s: code_scalar(w, s, 8),
+    "ternary": code_ternary,
+    "composite": code_composite,
+    "factored": lambda w, s: code_composite(w, s, factored=True),
+    "binary": code_binary,
+    "binary-pixel": lambda w, s: code_binary(w, s, 3, "pixel"),
+    "binary-image": lambda w, s: code_binary(w, s, 4, "image"),
 }
 
 
@@ -200,6 +216,35 @@ def test_bad_constants_name_the_node(name: str) -> None:
     node = conv("product")
     message, node.constants[name] = CONSTANTS[name]
     assert refusal(node).startswith(f"subbyte ProductConv node 'layer': {message}")
+
+
+DECODED: dict[str, tuple[str, str, str, Any]] = {
+    "rank": ("ternary", "right_shape", "attribute left_shape: expected [1, 64, 7]", [1, 7, 81]),
+    "width": ("ternary", "right_shape", "attribute right_shape: expected [1, 64, 81]", [1, 64, 80]),
+    "digits": ("ternary", "left", "left: expected [820]", np.zeros(819, np.uint8)),
+    "counts": ("composite", "counts", "plane0: expected [1, 1 to 8]", [8] * 7),
+    "gaps": ("composite", "plane0", "plane0: expected gaps that end within", None),
+    "bounds": ("factored", "bounds", "attribute bounds: expected numbers that rise", [0] * 7),
+    "sides": ("factored", "left_shape", "attributes left_shape and right_shape", [192, 1]),
+}
+
+
+@pytest.mark.parametrize("what", DECODED)
+def test_bad_codes_name_the_node(what: str) -> None:
+    coder, name, message, value = DECODED[what]
+    node = conv(coder)
+    if value is None:
+        value = np.full((len(node.constants[name]), 8), 254, np.uint8)
+    (node.attributes if name in node.attributes else node.constants)[name] = value
+    assert f"Conv node 'layer': {message}" in refusal(node)
+
+
+def test_signs_are_as_many_as_weights() -> None:
+    node = conv("composite")
+    counts = list(node.attributes["counts"])
+    node.attributes["counts"] = [*counts[:6], 8]
+    node.constants["signs"] = np.zeros((1, 1), np.uint8)
+    assert "signs: expected one for each weight that is not zero, got 8" in refusal(node)
 
 
 def test_words_beyond_the_format() -> None:

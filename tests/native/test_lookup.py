@@ -210,7 +210,7 @@ def test_errors_say_what_was_expected(library: Library) -> None:
         pack(library, weight, layer(weight, 0, shift=9))
     shape = layer(weight, 0, shift=0)
     book = weight.inputs["codebook"].astype(np.int8)
-    with pytest.raises(NativeError, match="codes: expected at most 15, got 16 at 0"):
+    with pytest.raises(NativeError, match="codes: expected less than 16, got 16 at 0"):
         library.pack(shape, np.full((OUTPUTS, 6, 6), 16, np.uint8), book)
 
 

@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 import subbyte
+from subbyte import cpu
 from subbyte.errors import ModelFileError, OptionError
-from subbyte.report import system
 from subbyte.report.benchmark import Side, _closeness, _row
 from tests import tiny
 
@@ -88,12 +88,12 @@ def test_cpu_name_and_flags_come_from_cpuinfo(
 ) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_vnni\nmodel name\t: x\n")
-    monkeypatch.setattr(system, "_CPUINFO", info)
-    assert system.cpu_name() == "Some CPU"
-    assert system.isa_flags() == ["avx2", "avx512_vnni"]
-    monkeypatch.setattr(system, "_CPUINFO", tmp_path / "none")
-    assert system.cpu_name()
-    assert system.isa_flags() == []
+    monkeypatch.setattr(cpu, "_CPUINFO", info)
+    assert cpu.cpu_name() == "Some CPU"
+    assert cpu.isa_flags() == ["avx2", "avx512_vnni"]
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "none")
+    assert cpu.cpu_name()
+    assert cpu.isa_flags() == []
 
 
 def test_closeness_follows_its_formulas() -> None:

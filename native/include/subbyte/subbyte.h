@@ -60,9 +60,6 @@ typedef struct subbyte_lookup {
   int32_t gain_levels;           /* 0: no gain; else the length of gains, 1 to 256 */
   int32_t input_zero;            /* zero point of x, 0 to 255 */
   int32_t shift;                 /* of the table entries, 0 to 8 */
-  int32_t compact;               /* 1: two codes (and gains, of 16 levels at most) a byte where
-                                    the level can: for weights that are read once a run, as in a
-                                    GEMM of few rows, where memory is the limit. Same results. */
 } subbyte_lookup;
 
 /* What is done with the sums

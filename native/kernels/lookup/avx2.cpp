@@ -12,6 +12,7 @@
 // With gain: `vpmaddubsw` multiplies by the signed gain and adds pairs in 16 bits, with
 // saturation, which |gain| <= 64 keeps away: 2 * 255 * 64 < 2^15. A pair must be the same
 // output of two groups, so two look-ups are interleaved first; gains are packed that way.
+// Small gains leave room for 32 such pairs in 16 bits.
 #include <immintrin.h>
 
 #include "lookup/level.h"
@@ -20,6 +21,7 @@ namespace subbyte::lookup {
 namespace {
 
 constexpr int kHalf = 32;  // bytes of a register: half a vector
+constexpr int kSmall = 2;  // kSmallGain: signs, or the magnitudes 1 and 1/2
 
 int table_lane(int j, int c) { return j * kWords + c; }
 int code_lane(int o, int j) { return j * kLanes + o; }
@@ -216,7 +218,86 @@ void accumulate_gain(const Tile &tile) {
   }
 }
 
-Accumulate choose(bool gain, int blocks, int pixels) {
+// Sixteen-bit sums of gain * entry, of outputs 0-7 and 8-15; both lanes hold the same
+// outputs, of two groups each.
+template <int kBlocks, int kPixels>
+struct SmallSums {
+  __m256i sum[kPixels][kBlocks][2];
+
+  void clear() {
+    for (auto &pixel : sum) {
+      for (auto &block : pixel) block[0] = block[1] = _mm256_setzero_si256();
+    }
+  }
+
+  // One vector.
+  void add(const uint8_t *const *tables, int64_t at, const uint8_t *codes, const int8_t *gains) {
+    for (int p = 0; p < kPixels; ++p) {
+      for (int b = 0; b < kBlocks; ++b) {
+        const uint8_t *code = codes + b * kVectorBytes;
+        const int8_t *gain = gains + b * kVectorBytes;
+        const __m256i first = _mm256_shuffle_epi8(load(tables[p] + at), load(code));
+        const __m256i second =
+            _mm256_shuffle_epi8(load(tables[p] + at + kHalf), load(code + kHalf));
+        const __m256i low = _mm256_unpacklo_epi8(first, second);
+        const __m256i high = _mm256_unpackhi_epi8(first, second);
+        sum[p][b][0] = _mm256_add_epi16(sum[p][b][0], _mm256_maddubs_epi16(low, load(gain)));
+        sum[p][b][1] =
+            _mm256_add_epi16(sum[p][b][1], _mm256_maddubs_epi16(high, load(gain + kHalf)));
+      }
+    }
+  }
+
+  void move_to(int32_t *acc, __m256i unit) {
+    for (int p = 0; p < kPixels; ++p) {
+      for (int b = 0; b < kBlocks; ++b, acc += kLanes) {
+        for (int half = 0; half < 2; ++half) {
+          const __m256i sums = sum[p][b][half];
+          const __m256i both = _mm256_add_epi32(
+              _mm256_cvtepi16_epi32(_mm256_castsi256_si128(sums)),
+              _mm256_cvtepi16_epi32(_mm256_extracti128_si256(sums, 1)));
+          add_to(acc + 8 * half, _mm256_mullo_epi32(both, unit));
+        }
+      }
+    }
+    clear();
+  }
+};
+
+template <int kBlocks, int kPixels>
+void accumulate_small_gain(const Tile &tile) {
+  constexpr int64_t kFlush = 32767 / (2 * 255 * kSmall);  // vectors: a pair of entries each
+  set_start<kBlocks, kPixels>(tile);
+  const __m256i unit = _mm256_set1_epi32(tile.gain_unit);
+  SmallSums<kBlocks, kPixels> sums;
+  sums.clear();
+  int64_t room = kFlush;
+  const uint8_t *codes = tile.codes;
+  const int8_t *gains = tile.gains;
+  for (int64_t tap = 0; tap < tile.taps; ++tap) {
+    const uint8_t *tables[kPixels];
+    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
+    for (int64_t left = tile.vectors; left > 0;) {
+      const int64_t count = left < room ? left : room;
+      const int64_t bytes = count * kVectorBytes;
+      for (int64_t at = 0; at != bytes; at += kVectorBytes) {
+        sums.add(tables, at, codes, gains);
+        codes += kBlocks * kVectorBytes;
+        gains += kBlocks * kVectorBytes;
+      }
+      for (int p = 0; p < kPixels; ++p) tables[p] += bytes;
+      left -= count;
+      room -= count;
+      if (room == 0) {
+        sums.move_to(tile.acc, unit);
+        room = kFlush;
+      }
+    }
+  }
+  sums.move_to(tile.acc, unit);
+}
+
+Accumulate choose(Gain gain, int blocks, int pixels) {
   static constexpr Accumulate kPlain[2][4] = {
       {accumulate_plain<1, 1>, accumulate_plain<1, 2>, accumulate_plain<1, 3>,
        accumulate_plain<1, 4>},
@@ -224,7 +305,13 @@ Accumulate choose(bool gain, int blocks, int pixels) {
   };
   static constexpr Accumulate kGain[2][2] = {{accumulate_gain<1, 1>, accumulate_gain<1, 2>},
                                       {accumulate_gain<2, 1>}};
-  return gain ? kGain[blocks - 1][pixels - 1] : kPlain[blocks - 1][pixels - 1];
+  static constexpr Accumulate kSmallGains[2][4] = {
+      {accumulate_small_gain<1, 1>, accumulate_small_gain<1, 2>, accumulate_small_gain<1, 3>,
+       accumulate_small_gain<1, 4>},
+      {accumulate_small_gain<2, 1>, accumulate_small_gain<2, 2>},
+  };
+  if (gain == kSmallGain) return kSmallGains[blocks - 1][pixels - 1];
+  return gain == kAnyGain ? kGain[blocks - 1][pixels - 1] : kPlain[blocks - 1][pixels - 1];
 }
 
 // sum * scale + bias (+ residual) of 8 channels.
@@ -296,7 +383,8 @@ extern const Level kAvx2 = {
     supported,
     2,
     2,
-    {{4, 2, 0, 0}, {2, 1, 0, 0}},
+    kSmall,
+    {{4, 2, 0, 0}, {2, 1, 0, 0}, {4, 2, 0, 0}},
     {true, true},
     table_lane,
     code_lane,
@@ -305,7 +393,6 @@ extern const Level kAvx2 = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

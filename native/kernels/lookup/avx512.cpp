@@ -157,83 +157,8 @@ Accumulate choose_tile(int blocks, int pixels) {
   return kTiles[blocks - 1][pixels - 1];
 }
 
-Accumulate choose(bool gain, int blocks, int pixels) {
-  return gain ? choose_tile<true>(blocks, pixels) : choose_tile<false>(blocks, pixels);
-}
-
-// Codes (and gains) of two vectors in one load: memory is the limit, not the look-up.
-constexpr int64_t kAhead = 8 << 10;  // bytes to fetch early; the next tile's, at a tile's end
-
-template <bool kGain, int kBlocks, int kPixels>
-void accumulate_compact(const Tile &tile) {
-  const __m512i ones = _mm512_set1_epi8(1), nibble = _mm512_set1_epi8(15);
-  const __m512i bits = _mm512_set1_epi8(0x33);
-  const __m512i groups = _mm512_set1_epi32(0x0c080400);  // 4j of table_lane
-  __m512i levels = ones;
-  if (kGain) {
-    levels = _mm512_broadcast_i32x4(
-        _mm_load_si128(reinterpret_cast<const __m128i *>(tile.gain_levels)));
-  }
-  __m512i acc[kPixels][kBlocks];
-  for (int p = 0; p < kPixels; ++p) {
-    for (int b = 0; b < kBlocks; ++b) acc[p][b] = _mm512_load_si512(tile.start + b * kLanes);
-  }
-  const uint8_t *codes = tile.codes;
-  const int8_t *gains = tile.gains;
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
-    const uint8_t *tables[kPixels];
-    for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p] + tile.tap_offsets[tap];
-    for (int64_t vector = 0; vector < tile.vectors; vector += 2) {
-      for (int b = 0; b < kBlocks; ++b) {
-        _mm_prefetch(reinterpret_cast<const char *>(codes + b * kVectorBytes + kAhead),
-                     _MM_HINT_T0);
-        const __m512i code = _mm512_load_si512(codes + b * kVectorBytes);
-        const __m512i gain = kGain ? _mm512_load_si512(gains + b * kVectorBytes) : ones;
-        for (int second = 0; second < 2; ++second) {
-          // (shifted & bits) | groups
-          const __m512i shifted = second ? _mm512_srli_epi16(code, 2) : code;
-          const __m512i at = _mm512_ternarylogic_epi32(shifted, bits, groups, 0xEA);
-          const __m512i number = second ? _mm512_srli_epi16(gain, 4) : gain;
-          const __m512i factor =
-              kGain ? _mm512_shuffle_epi8(levels, _mm512_and_si512(number, nibble)) : ones;
-          for (int p = 0; p < kPixels; ++p) {
-            const __m512i table =
-                _mm512_load_si512(tables[p] + (vector + second) * kVectorBytes);
-            const __m512i entry = _mm512_permutexvar_epi8(at, table);
-            acc[p][b] = kGain ? multiply_add(acc[p][b], entry, factor)
-                              : multiply_add(acc[p][b], ones, entry);
-          }
-        }
-      }
-      codes += kBlocks * kVectorBytes;
-      gains += kGain ? kBlocks * kVectorBytes : 0;
-    }
-  }
-  for (int p = 0; p < kPixels; ++p) {
-    for (int b = 0; b < kBlocks; ++b) {
-      _mm512_store_si512(tile.acc + (p * kBlocks + b) * kLanes, acc[p][b]);
-    }
-  }
-}
-
-template <bool kGain>
-Accumulate choose_compact_tile(int blocks, int pixels) {
-  static constexpr Accumulate kTiles[kMaxBlocks][kCompactPixels] = {
-      {accumulate_compact<kGain, 1, 1>, accumulate_compact<kGain, 1, 2>,
-       accumulate_compact<kGain, 1, 3>, accumulate_compact<kGain, 1, 4>},
-      {accumulate_compact<kGain, 2, 1>, accumulate_compact<kGain, 2, 2>,
-       accumulate_compact<kGain, 2, 3>, accumulate_compact<kGain, 2, 4>},
-      {accumulate_compact<kGain, 3, 1>, accumulate_compact<kGain, 3, 2>,
-       accumulate_compact<kGain, 3, 3>, accumulate_compact<kGain, 3, 4>},
-      {accumulate_compact<kGain, 4, 1>, accumulate_compact<kGain, 4, 2>,
-       accumulate_compact<kGain, 4, 3>, accumulate_compact<kGain, 4, 4>},
-  };
-  return kTiles[blocks - 1][pixels - 1];
-}
-
-Accumulate choose_compact(bool gain, int blocks, int pixels) {
-  return gain ? choose_compact_tile<true>(blocks, pixels)
-              : choose_compact_tile<false>(blocks, pixels);
+Accumulate choose(Gain gain, int blocks, int pixels) {
+  return gain != kNoGain ? choose_tile<true>(blocks, pixels) : choose_tile<false>(blocks, pixels);
 }
 
 // What a finish is made with, in registers. y may alias anything, so the compiler would
@@ -391,6 +316,7 @@ extern const Level kAvx512 = {
     supported,
     4,
     4,
+    0,
     {{8, 8, 6, 6}, {8, 8, 6, 5}},
     {false, true},
     table_lane,
@@ -400,7 +326,6 @@ extern const Level kAvx512 = {
     build,
     choose,
     finish,
-    choose_compact,
 };
 
 }  // namespace subbyte::lookup

@@ -19,8 +19,6 @@ constexpr int kLanes = 16;         // outputs side by side in the layout of code
 constexpr int kVectorGroups = 4;   // codes of one output side by side
 constexpr int kVectorBytes = kLanes * kVectorGroups;
 constexpr int kMaxPixels = 8;      // of one tile
-constexpr int kCompactPixels = 4;  // of one tile of compact weights
-constexpr int kCompactGains = 16;  // the most gain levels of compact weights
 constexpr int kMaxBlocks = 4;      // of kLanes outputs, of one tile
 
 // Stage 1: tables [pixel][vector][kVectorBytes] of `count` pixels; entry of word c:
@@ -38,6 +36,10 @@ struct TableJob {
   ptrdiff_t table_stride;
 };
 
+// What multiplies an entry. Small: gains are stored over their greatest common divisor,
+// Tile::gain_unit, and are then at most Level::small_gain.
+enum Gain { kNoGain, kAnyGain, kSmallGain };
+
 // Stage 2: acc[pixel][block * kLanes + o] = start[...] + sum of gain * entry.
 struct Tile {
   const uint8_t *const *tables;   // of the tile's pixels, at tap offset 0
@@ -45,7 +47,7 @@ struct Tile {
   int64_t taps, vectors;
   const uint8_t *codes;           // [tap][vector][block][kVectorBytes]
   const int8_t *gains;            // the same
-  const int8_t *gain_levels;      // compact: [kCompactGains]
+  int32_t gain_unit;              // kSmallGain: the sums of gain * entry are multiplied by it
   const int32_t *start;           // [block][kLanes]
   int32_t *acc;                   // aligned to 64 bytes
 };
@@ -69,7 +71,8 @@ struct Level {
   bool (*supported)();
   int chunk;                      // bytes of a word that one multiply-add takes
   int blocks;                     // the most kLanes outputs of one tile
-  int pixels[2][kMaxBlocks];      // [gain][blocks - 1]: the most pixels of one tile
+  int small_gain;                 // 0: no kernel for kSmallGain
+  int pixels[3][kMaxBlocks];      // [Gain][blocks - 1]: the most pixels of one tile
   bool flip[2];                   // [gain]: tables are unsigned
   // Positions within kVectorBytes: of the entry of group j, word c in a table; of output o,
   // group j in codes and in gains; and the byte that stands for code c there.
@@ -78,12 +81,8 @@ struct Level {
   int (*gain_lane)(int o, int j);
   int (*code_byte)(int j, int c);
   void (*build)(const TableJob &);
-  Accumulate (*accumulate)(bool gain, int blocks, int pixels);
+  Accumulate (*accumulate)(Gain gain, int blocks, int pixels);
   void (*finish)(const Finish &);
-  // nullptr, or the same for compact weights, up to kCompactPixels pixels. Two vectors share
-  // kVectorBytes: of the first, bits 0, 1, 4 and 5 of its code bytes, as they are; of the
-  // second the same, two bits higher. Gains: the level's number, of the second four bits higher.
-  Accumulate (*accumulate_compact)(bool gain, int blocks, int pixels);
 };
 
 extern const Level kReference;

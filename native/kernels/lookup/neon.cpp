@@ -148,13 +148,13 @@ void accumulate_gain(const Tile &tile) {
   }
 }
 
-Accumulate choose(bool gain, int, int pixels) {
+Accumulate choose(Gain gain, int, int pixels) {
   static constexpr Accumulate kPlain[8] = {
       accumulate_plain<1>, accumulate_plain<2>, accumulate_plain<3>, accumulate_plain<4>,
       accumulate_plain<5>, accumulate_plain<6>, accumulate_plain<7>, accumulate_plain<8>};
   static constexpr Accumulate kGain[4] = {accumulate_gain<1>, accumulate_gain<2>,
                                           accumulate_gain<3>, accumulate_gain<4>};
-  return gain ? kGain[pixels - 1] : kPlain[pixels - 1];
+  return gain != kNoGain ? kGain[pixels - 1] : kPlain[pixels - 1];
 }
 
 // Compilers vectorise the portable one.
@@ -167,6 +167,7 @@ extern const Level kNeon = {
     always,
     1,
     1,
+    0,
     {{8, 0, 0, 0}, {4, 0, 0, 0}},
     {false, false},
     group_major,
@@ -176,7 +177,6 @@ extern const Level kNeon = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

@@ -15,7 +15,7 @@ int check_fields(const subbyte_lookup &l) {
   const Field fields[] = {
       {"word_length", l.word_length, 1, 16}, {"shared", l.shared, 0, 1},
       {"gain_levels", l.gain_levels, 0, 256}, {"input_zero", l.input_zero, 0, 255},
-      {"shift", l.shift, 0, 8},              {"compact", l.compact, 0, 1},
+      {"shift", l.shift, 0, 8},
   };
   for (const Field &field : fields) {
     const int status = check_field(field);
@@ -32,11 +32,7 @@ int set_weights(const subbyte_lookup &l, Plan *p) {
   p->word_length = static_cast<int>(l.word_length);
   p->chunks = static_cast<int>(ceil_div(l.word_length, p->level->chunk));
   p->words = ceil_div(p->channels, l.word_length);
-  p->compact = l.compact != 0 && p->level->accumulate_compact != nullptr &&
-               l.gain_levels <= kCompactGains;
-  // Compact vectors come in pairs.
-  p->vectors = p->compact ? 2 * ceil_div(p->words, 2 * kVectorGroups)
-                          : ceil_div(p->words, kVectorGroups);
+  p->vectors = ceil_div(p->words, kVectorGroups);
   p->lane_blocks = ceil_div(p->outputs, kLanes);
   const int64_t padded = p->vectors * kVectorGroups;
   p->read = (padded - 1) * l.word_length + p->chunks * p->level->chunk;
@@ -55,10 +51,9 @@ int set_weights(const subbyte_lookup &l, Plan *p) {
   p->start_step = static_cast<size_t>(padded * kWords) * sizeof(int16_t);
   p->sums = p->start + aligned(l.groups * static_cast<int64_t>(p->start_step));
   p->sums_step = static_cast<size_t>(p->lane_blocks * kLanes) * sizeof(int32_t);
-  p->gain_levels = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
-  p->codes = p->gain_levels + (p->compact ? aligned(kCompactGains) : 0);
-  p->codes_step = static_cast<size_t>(p->lane_blocks * p->taps * p->vectors * kVectorBytes) /
-                  (p->compact ? 2 : 1);
+  p->gain_unit = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
+  p->codes = p->gain_unit + aligned(sizeof(int32_t));
+  p->codes_step = static_cast<size_t>(p->lane_blocks * p->taps * p->vectors * kVectorBytes);
   const size_t all_codes = static_cast<size_t>(l.groups) * p->codes_step;
   p->gains = p->codes + (p->gain ? all_codes : 0);
   p->packed_size = p->gains + all_codes;
@@ -103,7 +98,7 @@ void fill_header(const subbyte_lookup &l, const Level &level, PackedHeader *head
   std::strncpy(header->level, level.name, sizeof header->level - 1);
   const int64_t fields[] = {l.inputs,      l.outputs, l.groups,      l.kernel[0],
                             l.kernel[1],   l.word_length, l.shared, l.gain_levels,
-                            l.input_zero,  l.shift,   l.compact,       int64_t{0x53554259}};
+                            l.input_zero,  l.shift,   int64_t{0x53554259}};
   static_assert(sizeof fields == sizeof header->fields, "the header holds these fields");
   std::memcpy(header->fields, fields, sizeof fields);
 }

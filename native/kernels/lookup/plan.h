@@ -8,7 +8,7 @@ namespace subbyte::lookup {
 
 struct Plan : Walk {
   const Level *level;
-  bool gain, compact;
+  bool gain;
   // Of one group of the convolution.
   int64_t taps, channels, outputs;
   int64_t words, vectors;        // G, and ceil(G / kVectorGroups)
@@ -20,7 +20,7 @@ struct Plan : Walk {
   // Offsets into the packed weights, of group 0, and from group to group.
   size_t codebook, codebook_step, start, start_step, sums, sums_step;
   size_t codes, gains, codes_step;
-  size_t gain_levels;            // compact
+  size_t gain_unit;              // int32, 0 unless kSmallGain
   size_t packed_size;
   // Offsets into the scratch buffer.
   size_t tap_offsets, staging, acc, tables, scratch_size;
@@ -30,7 +30,7 @@ struct Plan : Walk {
 // are refused.
 struct PackedHeader {
   char level[16];
-  int64_t fields[12];
+  int64_t fields[11];
 };
 
 // SUBBYTE_OK, or an error with last_error() set.

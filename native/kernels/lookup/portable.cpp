@@ -60,7 +60,7 @@ void accumulate(const Tile &tile) {
   }
 }
 
-Accumulate choose(bool gain, int, int pixels) {
+Accumulate choose(Gain gain, int, int pixels) {
   static constexpr Accumulate kTiles[2][4] = {
       {accumulate<false, 1>, accumulate<false, 2>, accumulate<false, 3>, accumulate<false, 4>},
       {accumulate<true, 1>, accumulate<true, 2>, accumulate<true, 3>, accumulate<true, 4>},
@@ -141,6 +141,7 @@ extern const Level kPortable = {
     always,
     1,
     1,
+    0,
     {{4, 0, 0, 0}, {4, 0, 0, 0}},
     {false, false},
     group_major,
@@ -150,7 +151,6 @@ extern const Level kPortable = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

@@ -48,7 +48,7 @@ void accumulate(const Tile &tile) {
   }
 }
 
-Accumulate choose(bool gain, int, int) { return gain ? accumulate<true> : accumulate<false>; }
+Accumulate choose(Gain gain, int, int) { return gain != kNoGain ? accumulate<true> : accumulate<false>; }
 
 // Round half to even: adding 1.5 * 2^23 leaves no fraction bits. Exact for |v| < 2^22.
 float round_even(float v) {
@@ -101,6 +101,7 @@ extern const Level kReference = {
     always,
     1,
     1,
+    0,
     {{1, 0, 0, 0}, {1, 0, 0, 0}},
     {false, false},
     group_major,
@@ -110,7 +111,6 @@ extern const Level kReference = {
     build,
     choose,
     finish,
-    nullptr,
 };
 
 }  // namespace subbyte::lookup

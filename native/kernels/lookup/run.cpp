@@ -107,8 +107,7 @@ void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t r
   const int blocks =
       static_cast<int>(std::min<int64_t>(level.blocks, plan.lane_blocks - lane_block));
   const size_t codes = group * plan.codes_step +
-                       static_cast<size_t>(lane_block * plan.taps * plan.vectors * kVectorBytes) /
-                           (plan.compact ? 2 : 1);
+                       static_cast<size_t>(lane_block * plan.taps * plan.vectors * kVectorBytes);
   const uint8_t *starts[kMaxPixels] = {};
   Tile tile = {};
   tile.tables = starts;
@@ -117,7 +116,7 @@ void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t r
   tile.vectors = plan.vectors;
   tile.codes = reinterpret_cast<const uint8_t *>(call.packed + plan.codes + codes);
   tile.gains = reinterpret_cast<const int8_t *>(call.packed + plan.gains + codes);
-  tile.gain_levels = reinterpret_cast<const int8_t *>(call.packed + plan.gain_levels);
+  std::memcpy(&tile.gain_unit, call.packed + plan.gain_unit, sizeof tile.gain_unit);
   tile.start = reinterpret_cast<const int32_t *>(call.packed + plan.sums +
                                                  group * plan.sums_step) +
                lane_block * kLanes;
@@ -133,7 +132,8 @@ void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t r
   finish.y = call.y;
 
   const int64_t total = (row_end - row_begin) * plan.out_width;
-  const int most = plan.compact ? kCompactPixels : level.pixels[plan.gain][blocks - 1];
+  const Gain gain = !plan.gain ? kNoGain : tile.gain_unit == 0 ? kAnyGain : kSmallGain;
+  const int most = level.pixels[gain][blocks - 1];
   int64_t tiles = (total + most - 1) / most;
   int64_t column = 0;
   const uint8_t *row = call.tables();
@@ -147,8 +147,7 @@ void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t r
         row += plan.stride[0] * plan.row_bytes;
       }
     }
-    const auto choose = plan.compact ? level.accumulate_compact : level.accumulate;
-    choose(plan.gain, blocks, count)(tile);
+    level.accumulate(gain, blocks, count)(tile);
     finish.pixels = count;
     finish.y_offset =
         ((part.image * plan.out_height + row_begin) * plan.out_width + pixel) * finish.y_stride +

@@ -8,7 +8,20 @@ import typer
 from typer.core import TyperGroup
 
 import subbyte
-from subbyte.cli import bench, compress, evaluate, inline, inspect, library, methods, report
+from subbyte.cli import (
+    bench,
+    calibrate,
+    compress,
+    evaluate,
+    explore,
+    inline,
+    inspect,
+    library,
+    methods,
+    plan,
+    report,
+    tune,
+)
 from subbyte.cli.console import ERRORS
 from subbyte.errors import SubbyteError
 
@@ -68,10 +81,14 @@ def program(
 _MAKE, _MEASURE = "Make", "Look and measure"
 
 app.command("compress", rich_help_panel=_MAKE)(compress.command)
+app.command("tune", rich_help_panel=_MAKE)(tune.command)
+app.command("plan", rich_help_panel=_MAKE)(plan.command)
+app.command("explore", rich_help_panel=_MAKE)(explore.command)
 app.command("inline", rich_help_panel=_MAKE)(inline.command)
 app.command("eval", rich_help_panel=_MEASURE)(evaluate.command)
 app.command("inspect", rich_help_panel=_MEASURE)(inspect.command)
 app.command("report", rich_help_panel=_MEASURE)(report.command)
 app.command("bench", rich_help_panel=_MEASURE)(bench.command)
+app.command("calibrate-cpu", rich_help_panel=_MEASURE)(calibrate.command)
 app.command("library-path", rich_help_panel=_MEASURE)(library.command)
 app.command("methods", rich_help_panel=_MEASURE)(methods.command)

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from subbyte.cli import options
+from subbyte.cli import coding, options
 from subbyte.cli.console import (
-    ERRORS,
     OUT,
     byte_size,
     check_outputs,
@@ -24,9 +23,7 @@ from subbyte.data import Preprocessing
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 
-_DATA = "Calibration"
-_CODING = "Coding"
-_RUN = "Run"
+_CODING, _RUN = coding.CODING, coding.RUN
 
 
 def command(
@@ -37,108 +34,29 @@ def command(
         Path,
         typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the small one."),
     ],
-    calib: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE.npz[:array]",
-            help="A few hundred samples of what the network will see; no labels. For a network "
-            "with several inputs: a file with an array for each, of the same name.",
-            rich_help_panel=_DATA,
-        ),
-    ],
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Use N samples, drawn at random by --seed; all if not given.",
-            rich_help_panel=_DATA,
-            show_default=False,
-        ),
-    ] = None,
+    calib: coding.Calib,
+    samples: coding.SampleCount = None,
     scale: options.Scale = 1.0,
     mean: options.Mean = None,
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
-    method: Annotated[
-        Literal["product", "scalar", "ternary", "composite"],
-        typer.Option(
-            help="How weights are coded; `subbyte methods` explains.", rich_help_panel=_CODING
-        ),
-    ] = "product",
-    bits: Annotated[
-        float | None,
-        typer.Option(
-            metavar="B",
-            help="At most B bits per weight in all layers together, codebooks, scales and signs "
-            "included.",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
-    group: Annotated[
-        int | None,
-        typer.Option(
-            metavar="D",
-            help="product: input channels per code (2, 3, 4, 6 or 8); with --bits the fewest "
-            "allowed.",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
-    gain: Annotated[
-        int | None,
-        typer.Option(
-            metavar="BITS",
-            help="product: gain bits per code: 0 none, 1 a sign, 2-4 sign and size.",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
-    rank: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K",
-            help="ternary: at most K terms a layer.",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
-    rank_ratio: Annotated[
-        float | None,
-        typer.Option(
-            metavar="R",
-            help="ternary: R * min(outputs, inputs) terms a layer; without --bits 1, as in the "
-            "paper.",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
-    planes: Annotated[
-        int | None,
-        typer.Option(
-            metavar="J",
-            help="composite: at most J bits of magnitude (1 to 6).",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
-    procedure: Annotated[
-        Literal["corrected", "paper"] | None,
-        typer.Option(
-            help="composite: corrected fits the samples, paper rounds the weights as CBDNet does.",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
-    bottleneck: Annotated[
-        float | None,
-        typer.Option(
-            metavar="R",
-            help="composite, paper: rank over min(h, w) of the plane at the threshold.",
-            rich_help_panel=_CODING,
-            show_default=False,
-        ),
-    ] = None,
+    method: coding.MethodOption = "product",
+    methods: coding.Methods = None,
+    bits: coding.Bits = None,
+    size: coding.Size = None,
+    latency: coding.Latency = None,
+    keep: coding.Keep = None,
+    timings: coding.TimingsFile = None,
+    group: coding.Group = None,
+    words: coding.Words = None,
+    gain: coding.Gain = None,
+    rank: coding.Rank = None,
+    rank_ratio: coding.RankRatio = None,
+    planes: coding.Planes = None,
+    procedure: coding.ProcedureOption = None,
+    bottleneck: coding.Bottleneck = None,
+    order: coding.Order = None,
+    scales: coding.ScalesOption = None,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -159,6 +77,16 @@ def command(
             rich_help_panel=_CODING,
         ),
     ] = 0,
+    tune_linear: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Train the linear layers once the convolutions are coded, and code them then; "
+            "200 steps with product's procedures paper and paper-plain.",
+            rich_help_panel=_CODING,
+            show_default=False,
+        ),
+    ] = None,
     inline: Annotated[
         bool,
         typer.Option(
@@ -168,18 +96,8 @@ def command(
             rich_help_panel=_CODING,
         ),
     ] = False,
-    seed: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Same seed, same bytes on the same machine.", rich_help_panel=_RUN
-        ),
-    ] = 0,
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="D", help="Where to compute: cpu, cuda, cuda:1 ...", rich_help_panel=_RUN
-        ),
-    ] = "cpu",
+    seed: coding.Seed = 0,
+    device: coding.Device = "cpu",
     work: Annotated[
         Path | None,
         typer.Option(
@@ -208,21 +126,28 @@ def command(
     _check_paths(source, output, json)
     with compress_extra("subbyte compress"):
         from subbyte.compress import CompressOptions, compress
-        from subbyte.data import as_samples
-        from subbyte.graph.inputs import read_input_specs
 
     wishes = CompressOptions(
         method=method,
+        methods=methods,
         bits=bits,
+        size=size,
+        latency=latency,
+        keep=keep,
+        timings=timings,
         group=group,
+        words=words,
         gain=gain,
         rank=rank,
         rank_ratio=rank_ratio,
         planes=planes,
         procedure=procedure,
         bottleneck=bottleneck,
+        order=order,
+        scales=scales,
         plan=plan,
         tune=tune,
+        tune_linear=tune_linear,
         seed=seed,
         device=device,
         work=work,
@@ -230,11 +155,7 @@ def command(
         inline=inline,
         samples=samples,
     )
-    data = as_samples(calib, read_input_specs(source), steps, option="--calib")
-    if samples is not None and samples > len(data):
-        note = f"note: --samples {samples}, but {calib} has {len(data)}: using all"
-        ERRORS.print(note, soft_wrap=True)
-    data = data.take(samples, seed)
+    data = coding.read_samples(source, calib, samples, steps, seed)
     started = time.monotonic()
     try:
         with stage_progress() as progress:

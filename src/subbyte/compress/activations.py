@@ -130,12 +130,14 @@ def _errors(
     environment: Mapping[str, Tensor],
     rounded: Tensor,
 ) -> NDArray[np.float64]:
-    """Squared error of the layer's output from a rounded input, and its energy about the mean."""
+    """Squared error of the layer's output from a rounded input, and its energy about the mean.
+
+    A binarised input is judged as if it were not: the sign of a value near zero changes much
+    where it is rounded, and means little either way.
+    """
     outputs = []
     for value in (environment[layer.input], rounded):
-        alone = {layer.input: value}
-        module.run(alone, number, number + 1, keep=[layer.output])
-        outputs.append(output_rows(layer, alone[layer.output]).flatten(0, 1))
+        outputs.append(output_rows(layer, module.plain_output(number, value)).flatten(0, 1))
     exact, changed = outputs
     return np.array(
         [float((changed - exact).square().sum()), float((exact - exact.mean(0)).square().sum())]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,12 +12,15 @@ from torch import Tensor
 
 from subbyte.compress.encode import LayerOptions, stored_bytes
 from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan_file import trained_options
 from subbyte.compress.statistics import BLOCK, LayerStatistics
+from subbyte.graph.layers import has_binary_form
 from subbyte.graph.network import Layer
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions
+from subbyte.methods.product.form import GAIN_UNIT, GROUPS, ProductOptions, most_words, sub_columns
 from subbyte.methods.product.kmeans import entries_of, kmeans, nearest
 from subbyte.methods.scalar.form import BITS, ScalarOptions
 from subbyte.methods.ternary.decomposition import decompose
@@ -50,32 +54,38 @@ GREEDY_POWER = 1.8
 
 @dataclass(frozen=True)
 class Candidate:
-    """``harm``: the predicted error of the layer's output over its variance."""
+    """``harm``: the predicted error of the layer's output over its variance. ``seconds``: the
+    predicted time of one sample through the layer, None where there are no timings."""
 
     options: LayerOptions
     bytes: int
     harm: float
+    seconds: float | None = None
 
 
 def keeps_eight_bits(layer: Layer) -> bool:
     """Depthwise layers, tiny ones, and those that read three or four input channels."""
+    return too_small(layer) or layer.shape.inputs <= FEW_CHANNELS
+
+
+def too_small(layer: Layer) -> bool:
+    """Depthwise layers and tiny ones."""
     shape = layer.shape
-    return (
-        layer.depthwise
-        or shape.count < TINY_WEIGHTS
-        or shape.inputs * shape.taps < TINY_INPUTS
-        or shape.inputs <= FEW_CHANNELS
-    )
+    return layer.depthwise or shape.count < TINY_WEIGHTS or shape.inputs * shape.taps < TINY_INPUTS
 
 
 def product_forms(layer: Layer, options: CompressOptions) -> list[ProductOptions]:
-    """All product forms the options allow for this layer."""
+    """All product forms the options allow for this layer.
+
+    Of ``options.words``, as many as the layer's sub-columns fill.
+    """
     least = options.group or min(GROUPS)
+    words = min(options.words or DEFAULT_PRODUCT.words, most_words(sub_columns(layer.shape)))
     gains = range(5) if options.gain is None else (options.gain,)
     sharings = (False, True) if layer.shape.groups == 1 else (False,)
     return [
-        ProductOptions(group, 16, gain, shared)
-        for group in GROUPS
+        ProductOptions(group, words, gain, shared)
+        for group in sorted({least, *GROUPS})
         if least <= group <= layer.shape.inputs or group == least
         for gain in gains
         for shared in sharings
@@ -89,31 +99,54 @@ def layer_candidates(
     options: CompressOptions,
     seed: int,
 ) -> list[Candidate]:
-    """All ways one layer may be coded, weight [O, T, I]."""
-    if options.method == "ternary" and not keeps_eight_bits(layer):
-        return ternary_candidates(layer, weight, data, options, seed)
-    if options.method == "composite" and not keeps_eight_bits(layer):
-        return composite_candidates(layer, weight, data, options)
-    if options.method == "scalar" or keeps_eight_bits(layer):
-        forms: list[ProductOptions | ScalarOptions] = [ScalarOptions(bits) for bits in BITS]
-    else:
-        forms = list(product_forms(layer, options))
-    found = []
-    for form in forms:
-        rng = torch.Generator(device=weight.device).manual_seed(seed)
-        if isinstance(form, ProductOptions):
-            error = product_error(layer, weight, data, form, rng)
+    """All ways one layer may be coded by the allowed methods, weight [O, T, I]; and 8 bits."""
+    if layer.binarisation is not None:
+        return binary_candidates(layer, weight, data, options)
+    if keeps_eight_bits(layer):
+        return scalar_candidates(layer, weight, data, BITS)
+    found: list[Candidate] = []
+    for method in options.allowed:
+        if method == "product":
+            found += product_candidates(layer, weight, data, options, seed)
+        elif method == "scalar":
+            found += scalar_candidates(layer, weight, data, BITS[:-1])
+        elif method == "ternary":
+            found += ternary_candidates(layer, weight, data, options, seed)
+        elif method == "binary":
+            found += binary_candidates(layer, weight, data, options)
         else:
-            error = scalar_error(layer, weight, data, form)
-        harm = error / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
+            found += composite_candidates(layer, weight, data, options)
+    return found + scalar_candidates(layer, weight, data, BITS[-1:])
+
+
+def product_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
+) -> list[Candidate]:
+    """All product forms that the options allow."""
+    found = []
+    for form in product_forms(layer, options):
+        rng = torch.Generator(device=weight.device).manual_seed(seed)
+        error = product_error(layer, weight, data, form, rng)
+        found.append(_candidate(layer, form, error, data))
     return found
+
+
+def scalar_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, widths: Sequence[int]
+) -> list[Candidate]:
+    """Grids of so many bits."""
+    forms = [ScalarOptions(bits) for bits in widths]
+    return [_candidate(layer, f, scalar_error(layer, weight, data, f), data) for f in forms]
+
+
+def _candidate(layer: Layer, form: LayerOptions, error: float, data: LayerStatistics) -> Candidate:
+    return Candidate(form, stored_bytes(layer, form), error / max(data.energy, 1e-30))
 
 
 def ternary_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
 ) -> list[Candidate]:
-    """Ranks from half of min(outputs, inputs), in steps of an eighth of it, and 8 bits."""
+    """Ranks from half of min(outputs, inputs), in steps of an eighth of it."""
     shape = layer.shape
     ratios = np.arange(LEAST_RATIO, MOST_RATIO + RATIO_STEP, RATIO_STEP)
     ranks = sorted({rank_of(shape, float(ratio), options.rank) for ratio in ratios})
@@ -122,20 +155,50 @@ def ternary_candidates(
     found = []
     for rank in ranks:
         error = float(np.interp(rank / smaller_side(shape), places, curve))
-        form = TernaryOptions(rank)
-        harm = error / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
-    eight = ScalarOptions(8)
-    error = scalar_error(layer, weight, data, eight)
-    harm = error / max(data.energy, 1e-30)
-    return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
+        found.append(_candidate(layer, TernaryOptions(rank), error, data))
+    return found
+
+
+def may_be_binary(layer: Layer) -> bool:
+    """Whether ``layer`` has a binary form and is not kept at 8 bits by any method."""
+    return has_binary_form(layer) and not keeps_eight_bits(layer)
+
+
+def binary_options(layer: Layer, options: CompressOptions) -> BinaryOptions:
+    """The options as given; a row of a linear layer is a column whatever shares the scales."""
+    found = BinaryOptions(**options.binary())
+    return replace(found, scales="column") if layer.op == "Linear" else found
+
+
+def binary_candidates(
+    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
+) -> list[Candidate]:
+    """The binary form, where there is one.
+
+    The harm counts the weight's error alone. What binarising the input adds is much the same
+    share of every layer's output, and hardly shifts the choice between layers.
+    """
+    if layer.binarisation is not None:
+        form = trained_options(layer.binarisation)
+        return [Candidate(form, stored_bytes(layer, form), 0.0)]
+    if not may_be_binary(layer):
+        return []
+    energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : layer.shape.inputs]
+    rows = weight.reshape(layer.shape.groups, -1, layer.shape.taps, layer.shape.inputs)
+    counted = rows * energy[:, None, None]
+    # With the best scale of each output: sum e w^2 - (sum e |w|)^2 / sum e.
+    taken = (counted * rows.sign()).sum((2, 3)).square() / (
+        energy.sum(1)[:, None] * layer.shape.taps
+    ).clamp_min(1e-30)
+    error = float(((counted * rows).sum((2, 3)) - taken).sum())
+    return [_candidate(layer, binary_options(layer, options), error, data)]
 
 
 def composite_candidates(
     layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
 ) -> list[Candidate]:
     """Limits in bits, each from a step of the layer: from the finest that the planes allow to
-    one at which few weights are left, with bytes and error of plain rounding; and 8 bits."""
+    one at which few weights are left, with bytes and error of plain rounding."""
     shape = layer.shape
     energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : shape.inputs]
     planes = options.planes or composite_form.MOST_PLANES
@@ -151,11 +214,9 @@ def composite_candidates(
         form = CompositeOptions(planes, bits=bits)
         error = weight - torch.from_numpy(levels).to(weight) * scale[:, None, None]
         rows = error.reshape(shape.groups, -1, shape.taps, shape.inputs)
-        harm = float((rows.square() * energy[:, None, None]).sum()) / max(data.energy, 1e-30)
-        found.append(Candidate(form, stored_bytes(layer, form), harm))
-    eight = ScalarOptions(8)
-    harm = scalar_error(layer, weight, data, eight) / max(data.energy, 1e-30)
-    return [*found, Candidate(eight, stored_bytes(layer, eight), harm)]
+        lost = float((rows.square() * energy[:, None, None]).sum())
+        found.append(_candidate(layer, form, lost, data))
+    return found
 
 
 def ternary_curve(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -10,6 +13,9 @@ from subbyte.compress.moments import Target
 from subbyte.errors import OptionError
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight, WeightShape, decode_weight
+from subbyte.methods.binary import encode as binary_encode
+from subbyte.methods.binary import form as binary_form
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.coded import rescale
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
@@ -24,10 +30,15 @@ from subbyte.methods.ternary import encode as ternary_encode
 from subbyte.methods.ternary import form as ternary_form
 from subbyte.methods.ternary.form import TernaryOptions
 
-LayerOptions = ProductOptions | ScalarOptions | TernaryOptions | CompositeOptions
+LayerOptions = ProductOptions | ScalarOptions | TernaryOptions | CompositeOptions | BinaryOptions
 
 
 LEAST_SPREAD = 1e-3
+
+Fit = Literal["corrected", "responses", "weights"]
+"""What a layer is fitted to: ``corrected`` (ours), W* with a new bias, shortcuts made good
+and outputs balanced; ``responses``, W* alone, the bias kept (Q-CNN's error correction);
+``weights``, the float weight itself, the bias kept."""
 
 
 def encode_weight(
@@ -62,13 +73,32 @@ def _encode(
         return ternary_encode.encode(weight, moments, shape, options, seed)
     if isinstance(options, CompositeOptions):
         return composite_encode.encode(weight, moments, shape, options, seed)
+    if isinstance(options, BinaryOptions):
+        return binary_encode.encode(weight, moments, shape, options, seed)
     return scalar_encode.encode(weight, moments, shape, options, seed)
 
 
-def takes_float_weight(options: LayerOptions) -> bool:
-    """Whether the options name a paper's procedure that sees weights only: no corrected
-    target, no balancing, no new bias."""
-    return isinstance(options, CompositeOptions) and options.procedure == "paper"
+_Published = ProductOptions | CompositeOptions | BinaryOptions
+
+
+def fit_of(options: LayerOptions, published: bool) -> Fit:
+    """What a layer of these options is fitted to; ``published``: in a plan that names a
+    paper's procedure, in which layers kept at 8 bits are rounded and no more."""
+    if isinstance(options, _Published) and options.procedure != "corrected":
+        q_cnn = isinstance(options, ProductOptions) and options.procedure == "paper"
+        return "responses" if q_cnn else "weights"
+    if isinstance(options, ScalarOptions) and (published or options.exact):
+        return "weights"
+    return "corrected"
+
+
+def names_procedure(plan: Iterable[LayerOptions]) -> bool:
+    """Whether a layer is coded by a paper's own procedure for weights that were not trained
+    for it (binary ones may have been: the layers between are fitted as ever then)."""
+    return any(
+        isinstance(options, ProductOptions | CompositeOptions) and options.procedure != "corrected"
+        for options in plan
+    )
 
 
 def _spread(target: Target) -> Tensor:
@@ -98,4 +128,6 @@ def stored_bytes(layer: Layer, options: LayerOptions) -> int:
         return ternary_form.stored_bytes(layer.shape, options)
     if isinstance(options, CompositeOptions):
         return composite_form.most_bytes(layer.shape, options)
+    if isinstance(options, BinaryOptions):
+        return binary_form.stored_bytes(layer.shape, options)
     return scalar_form.stored_bytes(layer.shape, options)

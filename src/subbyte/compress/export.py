@@ -13,27 +13,39 @@ import onnx
 import torch
 from torch import nn
 
+from subbyte.compress.residual_binary import add_residual_binary_functions
 from subbyte.errors import OptionError, UnsupportedOperatorError
+from subbyte.nn import binary_layers
 
 
 def export_module(module: nn.Module, example_inputs: Any) -> onnx.ModelProto:
     """Export ``module`` in evaluation mode; ``example_inputs``: a tensor or a tuple of them.
 
     The first dimension of every input is taken for the batch. The modes of the module and
-    of its parts are put back afterwards.
+    of its parts are put back afterwards. A layer of `subbyte.nn` becomes one node (see
+    `subbyte.compress.residual_binary`), and the model carries its function.
 
     Raises:
-        OptionError: inputs that are no tensors, or that the module does not run on.
+        OptionError: inputs that are no tensors, or that the module does not run on; binary
+            layers whose weights are not binarized yet.
         UnsupportedOperatorError: a module that torch.onnx.export cannot export.
     """
     inputs = _as_tuple(example_inputs)
+    if not all(layer.binarize_weights for layer in binary_layers(module)):
+        raise OptionError(
+            "binary layers to export",
+            expected="binarize_weights=True",
+            got="binarize_weights=False",
+        )
     # One sample would let the exporter take the batch for a constant 1.
     inputs = tuple(torch.cat([x, x]) if len(x) == 1 else x for x in inputs)
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
         _try(module, inputs)
-        return _export(module, inputs)
+        model = _export(module, inputs)
+        add_residual_binary_functions(model)
+        return model
     except torch.onnx.OnnxExporterError as error:
         raise UnsupportedOperatorError(
             "torch.onnx.export cannot export the module", got=_reason(error)

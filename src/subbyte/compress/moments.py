@@ -26,6 +26,8 @@ from subbyte.graph.network import Layer
 CONV_DAMPING = 0.01
 LINEAR_DAMPING = 0.05
 MOST_DAMPING = 0.25
+# Enough to make H regular; the published procedure has no damping.
+PAPER_DAMPING = 1e-4
 SAMPLES_DAMPING = 12.5
 
 
@@ -85,12 +87,22 @@ class Moments:
         self._t += t.sum(2)
         self._count += len(inputs)
 
-    def target(self, weight: Tensor) -> Target:
-        """W* and H for the float ``weight`` [O, T, I]."""
+    def target(self, weight: Tensor, bias: Tensor | None = None) -> Target:
+        """W* and H for the float ``weight`` [O, T, I].
+
+        With ``bias`` [O], moments about zero of the inputs and of the responses less the
+        bias, for a procedure that lets the bias be.
+        """
         shape = self.layer.shape
         mean_x, mean_t = self._x / self._count, self._t / self._count
         covariance = self._xx / self._count - mean_x[:, :, None] * mean_x[:, None, :]
         cross = self._tx / self._count - mean_t[:, :, None] * mean_x[:, None, :]
+        if bias is not None:
+            mean_x, mean_t = self._origin_x + mean_x, self._origin_t + mean_t
+            if self.layer.op != "ConvTranspose":
+                mean_t = mean_t - bias.reshape(mean_t.shape)
+            covariance = covariance + mean_x[:, :, None] * mean_x[:, None, :]
+            cross = cross + mean_t[:, :, None] * mean_x[:, None, :]
         level = covariance.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12) * self._damping
         eye = torch.eye(self._width, device=weight.device)
         moments = covariance + level[:, None, None] * eye

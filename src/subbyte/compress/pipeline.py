@@ -12,25 +12,27 @@ import numpy as np
 import onnx
 import torch
 
-from subbyte.compress.activations import quantize_activations
+from subbyte.budgets import Budget
 from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints
 from subbyte.compress.device import open_device, repeatable
+from subbyte.compress.finish import write_coded
+from subbyte.compress.held import Judge, hold_back
+from subbyte.compress.keep import HELD, plan_keep
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import make_plan
-from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text, write_plan
-from subbyte.compress.sequence import Encoded, Progress, Sequence
-from subbyte.compress.tables import table_shifts
+from subbyte.compress.plan import Planned, make_plan
+from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text
+from subbyte.compress.plan_text import plan_text
+from subbyte.compress.prices import price
+from subbyte.compress.sequence import Encoded, Progress
+from subbyte.compress.stages import encode_network
+from subbyte.compress.trials import Trials
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError, ModelFileError, WeightError
 from subbyte.files import check_writable, write_atomic
-from subbyte.graph.inline import inline
-from subbyte.graph.layers import to_onnx_layout
-from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Network
+from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import load_model, prepare
-from subbyte.graph.write import write_network
-from subbyte.methods import decode_weight
+from subbyte.runtime.timings import load_timings
 
 FORMAT = 1
 
@@ -63,10 +65,7 @@ def compress_network(
         raise CalibrationError(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
-    model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
-    name = "model" if isinstance(source, onnx.ModelProto) else str(source)
-    network = prepare(model, name)
-    _check_network(network)
+    network = read_source(source)
     checkpoints = _open_checkpoints(target, network, samples, options)
     try:
         with repeatable():
@@ -78,6 +77,29 @@ def compress_network(
     return Compressed(target, plan, encoded.losses)
 
 
+def plan_network(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    samples: Samples,
+    options: CompressOptions,
+    progress: Progress,
+) -> tuple[list[Layer], Planned]:
+    """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
+    device = open_device(options.device)
+    network = read_source(source)
+    with repeatable():
+        planned = _make_plan(network, samples, options, device, progress)
+    return planned_layers(network), planned
+
+
+def read_source(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
+    """The prepared network, checked: one that can be compressed."""
+    model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
+    name = "model" if isinstance(source, onnx.ModelProto) else str(source)
+    network = prepare(model, name)
+    _check_network(network)
+    return network
+
+
 def _run(
     network: Network,
     samples: Samples,
@@ -87,12 +109,20 @@ def _run(
     progress: Progress,
 ) -> tuple[onnx.ModelProto, Plan, Encoded]:
     plan = _plan(network, samples, options, device, checkpoints, progress)
-    sequence = Sequence(network, samples, plan, options.seed, device, checkpoints, progress)
-    encoded = sequence.run()
+    encoded, module = encode_network(
+        network,
+        samples,
+        plan,
+        options.tune_linear,
+        options.seed,
+        device,
+        checkpoints,
+        progress,
+    )
     if options.tune:
         tuner = Tuner(
             network,
-            sequence.compressed,
+            module,
             encoded,
             samples,
             options.tune,
@@ -102,41 +132,8 @@ def _run(
             progress,
         )
         encoded = tuner.run()
-    del sequence
-    written = _write(network, samples, options, device, encoded, progress)
-    return (inline(written) if options.inline else written), plan, encoded
-
-
-def _write(
-    network: Network,
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    encoded: Encoded,
-    progress: Progress,
-) -> onnx.ModelProto:
-    biases = {name: value.numpy().astype(np.float32) for name, value in encoded.biases.items()}
-    if options.activations == "float":
-        reason = "--activations float"
-        return write_network(network, encoded.weights, biases, float_reason=reason)
-    module = coded_module(network, encoded, device)
-    islands, params = quantize_activations(network, module, samples, device, progress)
-    shifts = table_shifts(network, module, encoded.weights, islands, params, samples, device)
-    return write_network(
-        network, encoded.weights, biases, islands, activations=params, table_shifts=shifts
-    )
-
-
-def coded_module(network: Network, encoded: Encoded, device: torch.device) -> GraphModule:
-    """The network with the weights and biases that the file will hold."""
-    module = GraphModule(network).to(device).eval()
-    for layer in network.layers:
-        if layer.weight in encoded.weights:
-            weight = torch.from_numpy(decode_weight(encoded.weights[layer.weight])).to(device)
-            module.set_constant(layer.weight, to_onnx_layout(layer, weight))
-        if layer.name in encoded.biases:
-            module.set_bias(layer.name, encoded.biases[layer.name].to(device))
-    return module
+    del module
+    return write_coded(network, samples, options, device, encoded, progress), plan, encoded
 
 
 def _check_network(network: Network) -> None:
@@ -163,20 +160,25 @@ def _open_checkpoints(
     target: Path, network: Network, samples: Samples, options: CompressOptions
 ) -> Checkpoints:
     wishes = asdict(options)
-    for not_part_of_the_result in ("work", "inline", "activations", "samples"):
+    for not_part_of_the_result in ("work", "inline", "activations", "samples", "timings"):
         del wishes[not_part_of_the_result]
     if options.plan is not None:
         wishes["plan"] = read_text(options.plan)
+    if options.size is not None:
+        wishes["file"] = [options.inline, options.activations]
+    if options.latency is not None:
+        wishes["timings"] = load_timings(options.timings).document()
     digest = hashlib.sha256(
         json.dumps([FORMAT, torch.__version__, wishes], sort_keys=True).encode()
     )
     digest.update(samples.fingerprint().encode())
-    digest.update(_fingerprint(network))
+    digest.update(fingerprint(network))
     folder = options.work or target.with_name(target.name + ".work")
     return Checkpoints(folder, digest.hexdigest(), keep=options.work is not None)
 
 
-def _fingerprint(network: Network) -> bytes:
+def fingerprint(network: Network) -> bytes:
+    """Tells one network from another: its graph and its constants."""
     digest = hashlib.sha256(str(network.model.graph).encode())
     for name, value in sorted(network.model.graph.initializers.items()):
         digest.update(name.encode())
@@ -197,8 +199,24 @@ def _plan(
     found = checkpoints.load("plan")
     if found is not None:
         return parse_plan(str(found[1]), layers, str(checkpoints.folder))
-    plan = make_plan(network, samples, options, device, progress)
-    text = write_plan(plan, layers)
+    planned = _make_plan(network, samples, options, device, progress)
+    text = plan_text(planned, layers)
     checkpoints.save("plan", {}, text)
     write_atomic(checkpoints.folder / PLAN_FILE, text.encode())
-    return plan
+    return planned.plan
+
+
+def _make_plan(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    progress: Progress,
+) -> Planned:
+    """`make_plan`, and for ``--keep`` the search among plans that are tried."""
+    if options.keep is None:
+        return make_plan(network, samples, options, device, progress)
+    fit, held = hold_back(samples, HELD, options.seed)
+    prices = price(network, fit, options, device, progress)
+    trials = Trials(network, fit, Judge(network, held, device), options, device, progress)
+    return plan_keep(prices, trials.run, Budget("keep", options.keep))

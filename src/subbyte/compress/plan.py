@@ -1,35 +1,47 @@
-"""Which way each layer is coded, chosen under a budget of bits."""
+"""Which way each layer is coded, chosen under a budget."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 
-from subbyte.compress.candidates import (
-    DEFAULT_PLANES,
-    DEFAULT_PRODUCT,
-    DEFAULT_RANK_RATIO,
-    DEFAULT_SCALAR,
-    Candidate,
-    balanced,
-    keeps_eight_bits,
-    layer_candidates,
+from subbyte.budgets import Budget
+from subbyte.compress.blank import blank_model, overhead
+from subbyte.compress.candidates import Candidate
+from subbyte.compress.defaults import (
+    check_plan_words,
+    check_some_words,
+    check_trained,
+    default_plan,
 )
-from subbyte.compress.device import few_threads
-from subbyte.compress.encode import LayerOptions
+from subbyte.compress.knapsack import Choice, choose, least
+from subbyte.compress.latency import LatencyModel, latency_model, measure_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
+from subbyte.compress.prices import Prices, price
 from subbyte.compress.sequence import Progress
-from subbyte.compress.statistics import collect
 from subbyte.data import Samples
-from subbyte.errors import BudgetError
-from subbyte.graph.layers import canonical, output_layers
-from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Layer, Network
-from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import ProductOptions
-from subbyte.methods.ternary.form import TernaryOptions, rank_of
+from subbyte.errors import BudgetError, OptionError
+from subbyte.graph.network import Network
+from subbyte.runtime.timings import load_timings
+
+_SIZE_ROUNDS = 8
+_LATENCY_ROUNDS = 4
+# Of a file beside its weights: what varies with the values that are written.
+_SIZE_SLACK = 0.02
+
+
+@dataclass(frozen=True)
+class Planned:
+    """``plan``: the options of every layer, by weight name. With a budget, ``choice`` has the
+    predicted bytes, harm and time of each, and ``facts`` what is worth saying."""
+
+    plan: Plan
+    budget: Budget | None = None
+    choice: Choice | None = None
+    facts: Sequence[str] = field(default=())
 
 
 def make_plan(
@@ -38,144 +50,156 @@ def make_plan(
     options: CompressOptions,
     device: torch.device,
     progress: Progress,
-) -> Plan:
-    """The options of every layer, by weight name."""
-    layers = planned_layers(network)
-    if options.plan is not None:
-        return read_plan(options.plan, layers)
-    if options.bits is None:
-        return {layer.weight: _default(layer, options) for layer in layers}
-    return _plan_for_bits(network, layers, samples, options, device, progress)
-
-
-def _default(layer: Layer, options: CompressOptions) -> LayerOptions:
-    if keeps_eight_bits(layer):
-        return EIGHT_BITS
-    if options.method == "scalar":
-        return DEFAULT_SCALAR
-    if options.method == "ternary":
-        ratio = options.rank_ratio or DEFAULT_RANK_RATIO
-        return TernaryOptions(rank_of(layer.shape, ratio, options.rank))
-    if options.method == "composite":
-        return CompositeOptions(
-            **{"planes": DEFAULT_PLANES[options.procedure]} | options.composite()
-        )
-    group = options.group or DEFAULT_PRODUCT.group
-    gain = DEFAULT_PRODUCT.gain if options.gain is None else options.gain
-    return ProductOptions(group, DEFAULT_PRODUCT.words, gain)
-
-
-def _plan_for_bits(
-    network: Network,
-    layers: list[Layer],
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    progress: Progress,
-) -> Plan:
-    """The least total relative error within ``options.bits``.
+) -> Planned:
+    """The options of every layer: from the plan file, the budget, or the defaults.
 
     Every layer's error counts alike, relative to its output: each is partly made good by
     the layers after it, and weighting them by what they do alone to the network's output
-    did worse (docs/decisions). Layers that are kept at 8 bits by default go below only
-    where the budget is out of reach otherwise.
+    did worse (docs/decisions).
+
+    Raises:
+        BudgetError: a budget out of reach; it names the least that works.
+        TimingsError: ``--latency`` without kernel timings of this machine.
     """
-    module = GraphModule(network).to(device).eval()
-    statistics = collect(module, layers, samples, device)
-    outputs = output_layers(network)
-    choices = {}
-    for number, layer in enumerate(layers):
-        progress("plan", number, len(layers), layer.name)
-        weight = canonical(layer, module.constant(layer.weight).detach())
-        data = statistics[layer.weight]
-        if layer.weight in outputs:
-            weight, data = balanced(weight, data)
-        with few_threads(0):
-            found = layer_candidates(layer, weight, data, options, options.seed)
-        choices[layer.weight] = found
-    progress("plan", len(layers), len(layers), "")
-    budget = _budget(layers, options)
-    precise = {
-        layer.weight: [c for c in choices[layer.weight] if c.options == EIGHT_BITS]
-        for layer in layers
-        if keeps_eight_bits(layer)
-    }
-    if _least(choices | precise) <= budget:
-        choices |= precise
-    _check_reach(choices, layers, options)
-    return {weight: found.options for weight, found in choose(choices, budget).items()}
+    layers = planned_layers(network)
+    if options.plan is not None:
+        given = read_plan(options.plan, layers)
+        check_plan_words(given, layers)
+        return Planned(given)
+    check_trained(layers, options)
+    if options.words is not None:
+        check_some_words(layers, options.words)
+    budget = options.budget
+    if budget is None:
+        if options.methods is not None:
+            raise OptionError(
+                "--methods is for a budget", expected="--bits, --size, --latency or --keep"
+            )
+        return Planned(default_plan(network, layers, options))
+    if budget.kind == "latency":
+        timings = load_timings(options.timings)
+        model = latency_model(network, samples, device, timings)
+        prices = price(network, samples, options, device, progress).timed(model)
+        return plan_latency(network, prices, model, samples, options, budget)
+    prices = price(network, samples, options, device, progress)
+    if budget.kind == "size":
+        return plan_size(network, prices, options, budget)
+    return plan_bits(prices, budget)
 
 
-def _budget(layers: list[Layer], options: CompressOptions) -> float:
-    """Bytes that ``options.bits`` allows for all weights together."""
-    assert options.bits is not None  # noqa: S101 - the caller's branch
-    return options.bits * sum(layer.shape.count for layer in layers) / 8
-
-
-def _least(choices: Mapping[str, list[Candidate]]) -> int:
-    return sum(min(candidate.bytes for candidate in found) for found in choices.values())
-
-
-def _check_reach(
-    choices: Mapping[str, list[Candidate]], layers: list[Layer], options: CompressOptions
-) -> None:
-    least = _least(choices)
-    if least > _budget(layers, options):
+def plan_bits(prices: Prices, budget: Budget) -> Planned:
+    """The least total relative error within so many bits per weight."""
+    limit = budget.value * prices.count / 8
+    needed = least(prices.choices)
+    if needed > limit:
         # Rounded up, so that the number it names is one that works.
-        needed = -(-8 * least * 1000 // sum(layer.shape.count for layer in layers)) / 1000
+        bits = -(-8 * int(needed) * 1000 // prices.count) / 1000
         raise BudgetError(
             "--bits out of reach for this network and these options",
-            expected=f"at least {needed:.3f} bits per weight",
-            got=options.bits,
+            expected=f"at least {bits:.3f} bits per weight",
+            got=budget.value,
         )
+    return _planned(budget, choose(prices.within(limit), limit))
 
 
-def choose(choices: Mapping[str, list[Candidate]], budget: float) -> dict[str, Candidate]:
-    """The candidate of every layer with the least total harm within ``budget`` bytes.
+def plan_size(
+    network: Network, prices: Prices, options: CompressOptions, budget: Budget
+) -> Planned:
+    """The least total relative error in a file of so many bytes.
 
-    Lagrangian relaxation (each layer minimises harm + price * bytes; the price is
-    bisected), then what is left of the budget is spent greedily on the upgrade with the
-    best gain per byte. The layers must fit the budget with their smallest candidates.
+    What the file holds beside the weights depends on the methods that are used: it is
+    measured on a blank file of the plan, and the plan made again until both fit.
     """
-    low, high = 0.0, 1e6
-    best = _at_price(choices, high)
-    if _bytes(best) > budget:
-        best = {w: min(found, key=lambda c: (c.bytes, c.harm)) for w, found in choices.items()}
-    for _ in range(100):
-        price = (low * high) ** 0.5 if low > 0 else high / 1e3
-        trial = _at_price(choices, price)
-        if _bytes(trial) <= budget:
-            best, high = trial, price
-        else:
-            low = price
-        if high < 1e-18:
+    smallest = {w: min(c, key=lambda c: c.bytes).options for w, c in prices.choices.items()}
+    beside = _beside(network, smallest, options)
+    needed = beside + least(prices.choices)
+    for _ in range(_SIZE_ROUNDS):
+        limit = budget.value - beside
+        if least(prices.choices) > limit:
+            raise BudgetError(
+                "--size out of reach for this network and these options",
+                expected=f"at least {needed:.0f} bytes",
+                got=f"{budget.value:.0f}",
+            )
+        choice = choose(prices.within(limit), limit)
+        now = _beside(network, _options(choice), options)
+        if now <= beside:
             break
-    return _spend_rest(choices, best, budget)
+        beside = now
+    said = f"{beside:.0f} bytes of the file are not weights"
+    return _planned(budget, choice, [said])
 
 
-def _at_price(choices: Mapping[str, list[Candidate]], price: float) -> dict[str, Candidate]:
-    return {
-        weight: min(found, key=lambda c: (c.harm + price * c.bytes, c.bytes))
-        for weight, found in choices.items()
-    }
+def _beside(network: Network, plan: Plan, options: CompressOptions) -> float:
+    return (1 + _SIZE_SLACK) * overhead(network, plan, options)
 
 
-def _bytes(chosen: Mapping[str, Candidate]) -> int:
-    return sum(candidate.bytes for candidate in chosen.values())
+def plan_latency(
+    network: Network,
+    prices: Prices,
+    model: LatencyModel,
+    samples: Samples,
+    options: CompressOptions,
+    budget: Budget,
+) -> Planned:
+    """The least total relative error within so many milliseconds a sample.
+
+    The layers' times are predicted. What the network takes beside them is measured on a
+    blank file of all layers at 8 bits; then a blank file of the plan is measured, and the
+    layers get less where that takes longer than the budget.
+    """
+    if any(not found for found in prices.choices.values()):
+        raise OptionError(
+            "--latency needs methods that the native kernels compute",
+            expected="product or scalar",
+            got=", ".join(options.allowed),
+        )
+    # Under a limit of time alone nothing is gained by fewer bits in a layer that is not
+    # looked up: it is kept at 8, where its error is least.
+    choices = prices.precise()
+    eight: Plan = dict.fromkeys(choices, EIGHT_BITS)
+    layers = sum(model.seconds(weight, EIGHT_BITS) or 0.0 for weight in choices)
+    beside = measure_model(blank_model(network, eight, options), samples) - layers
+    limit = _microseconds(budget.value / 1e3 - beside)
+    for _ in range(_LATENCY_ROUNDS):
+        needed = least(choices, _time)
+        if needed > limit:
+            raise BudgetError(
+                "--latency out of reach for this network on this machine",
+                expected=f"at least {budget.value + (needed - limit) / 1e3:.3f} ms",
+                got=f"{budget.value:g} ms",
+            )
+        choice = choose(choices, limit, _time)
+        taken = measure_model(blank_model(network, _options(choice), options), samples)
+        if taken * 1e3 <= budget.value:
+            break
+        limit -= _microseconds(taken) - 1e3 * budget.value
+    else:
+        raise BudgetError(
+            "--latency out of reach for this network on this machine",
+            expected=f"at least {taken * 1e3:.3f} ms",
+            got=f"{budget.value:g} ms",
+        )
+    predicted = beside + sum(c.seconds or 0.0 for c in choice.chosen.values())
+    said = [
+        f"{model.timings.cpu}, {model.timings.isa}, one thread: {taken * 1e3:.3f} ms a sample "
+        f"measured, {predicted * 1e3:.3f} ms predicted, of which {beside * 1e3:.3f} ms are not "
+        "layers"
+    ]
+    return _planned(budget, choice, said)
 
 
-def _spend_rest(
-    choices: Mapping[str, list[Candidate]], chosen: dict[str, Candidate], budget: float
-) -> dict[str, Candidate]:
-    while True:
-        left = budget - _bytes(chosen)
-        upgrades = [
-            ((now.harm - c.harm) / (c.bytes - now.bytes), weight, c)
-            for weight, now in chosen.items()
-            for c in choices[weight]
-            if c.harm < now.harm and 0 < c.bytes - now.bytes <= left
-        ]
-        if not upgrades:
-            return chosen
-        _, weight, candidate = max(upgrades, key=lambda u: (u[0], u[1]))
-        chosen = chosen | {weight: candidate}
+def _time(candidate: Candidate) -> float:
+    return _microseconds(candidate.seconds or 0.0)
+
+
+def _microseconds(seconds: float) -> float:
+    return seconds * 1e6
+
+
+def _options(choice: Choice) -> Plan:
+    return {weight: found.options for weight, found in choice.chosen.items()}
+
+
+def _planned(budget: Budget, choice: Choice, facts: Sequence[str] = ()) -> Planned:
+    return Planned(_options(choice), budget, choice, facts)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from subbyte.compress.encode import LayerOptions
 from subbyte.errors import OptionError
+from subbyte.graph.layers import has_binary_form
 from subbyte.graph.network import Layer, Network
+from subbyte.methods import Binarisation
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
@@ -21,9 +24,10 @@ Plan = dict[str, LayerOptions]
 EIGHT_BITS = ScalarOptions(8)
 
 _KEYS: Mapping[str, Mapping[str, type]] = {
-    "product": {"group": int, "words": int, "gain": int, "shared": bool},
-    "scalar": {"bits": int},
+    "product": {"group": int, "words": int, "gain": int, "shared": bool, "procedure": str},
+    "scalar": {"bits": int, "exact": bool},
     "ternary": {"rank": int},
+    "binary": {"order": int, "scales": str, "procedure": str},
     "composite": {"planes": int, "procedure": str, "bits": float, "bottleneck": float},
 }
 _MAKE: Mapping[str, Callable[..., LayerOptions]] = {
@@ -31,6 +35,7 @@ _MAKE: Mapping[str, Callable[..., LayerOptions]] = {
     "scalar": ScalarOptions,
     "ternary": TernaryOptions,
     "composite": CompositeOptions,
+    "binary": BinaryOptions,
 }
 
 
@@ -42,10 +47,11 @@ def planned_layers(network: Network) -> list[Layer]:
     return list(found.values())
 
 
-def read_plan(path: Path, layers: list[Layer]) -> Plan:
+def read_plan(path: Path, layers: Sequence[Layer]) -> Plan:
     """Read a plan: ``[layers."NAME"]`` tables with ``method`` and its options.
 
-    NAME is the layer's node name. Layers the file does not name are kept at 8 bits.
+    NAME is the layer's node name. Layers the file does not name are kept at 8 bits, those
+    that were trained binary at what they were trained for.
     """
     return parse_plan(read_text(path), layers, str(path))
 
@@ -61,7 +67,7 @@ def read_text(path: Path) -> str:
         raise OptionError("plan is not a text file", where=str(path)) from error
 
 
-def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
+def parse_plan(text: str, layers: Sequence[Layer], where: str) -> Plan:
     """`read_plan` on text; ``where`` names its origin in errors."""
     try:
         data = tomllib.loads(text)
@@ -71,7 +77,10 @@ def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
     if not isinstance(tables, dict) or set(data) - {"layers"}:
         raise OptionError('plan: expected only [layers."NAME"] tables', where=where)
     by_name = {layer.name: layer for layer in layers}
-    plan: Plan = {layer.weight: EIGHT_BITS for layer in layers}
+    plan: Plan = {
+        layer.weight: trained_options(layer.binarisation) if layer.binarisation else EIGHT_BITS
+        for layer in layers
+    }
     for name, table in tables.items():
         if name not in by_name:
             raise OptionError("plan: no such layer in the network", where=f"{where}: {name}")
@@ -84,8 +93,43 @@ def parse_plan(text: str, layers: list[Layer], where: str) -> Plan:
                 expected="shared = false",
                 got=f"shared = true with {groups} groups",
             )
+        _check_binary(by_name[name], found, f"{where}: {name}")
         plan[by_name[name].weight] = found
     return plan
+
+
+def trained_options(binarisation: Binarisation) -> BinaryOptions:
+    """Of a layer trained binary: the paper's encoding, with what it was trained for."""
+    return BinaryOptions(binarisation.order, binarisation.scales, "paper")
+
+
+def _check_binary(layer: Layer, options: LayerOptions, where: str) -> None:
+    """Raise `OptionError` where the layer has no such binary form, or was trained for another."""
+    if layer.binarisation is not None and options != trained_options(layer.binarisation):
+        trained = layer.binarisation
+        raise OptionError(
+            "plan: the layer was trained binary",
+            where=where,
+            expected=f"method binary, order {trained.order}, scales {trained.scales}, "
+            "procedure paper",
+            got=options,
+        )
+    if not isinstance(options, BinaryOptions):
+        return
+    if not has_binary_form(layer):
+        raise OptionError(
+            "plan: the layer has no binary form",
+            where=where,
+            expected="a 2-D convolution with pads, or a linear layer with its weight on the right",
+            got=layer.op,
+        )
+    if layer.op == "Linear" and options.scales != "column":
+        raise OptionError(
+            "plan: a row of a linear layer is one column",
+            where=where,
+            expected="scales column",
+            got=options.scales,
+        )
 
 
 def _layer_options(table: Any, where: str, layer: Layer) -> LayerOptions:
@@ -119,12 +163,23 @@ def _layer_options(table: Any, where: str, layer: Layer) -> LayerOptions:
         ) from error
 
 
-def write_plan(plan: Plan, layers: list[Layer]) -> str:
-    """The plan as TOML text that `read_plan` reads and a person can edit."""
-    lines = ["# How each layer is coded; edit and pass to: subbyte compress --plan", ""]
+def write_plan(
+    plan: Plan,
+    layers: Sequence[Layer],
+    head: Sequence[str] = (),
+    notes: Mapping[str, str] | None = None,
+) -> str:
+    """The plan as TOML text that `read_plan` reads and a person can edit.
+
+    ``head``: comments above all layers, ``notes``: one beside a layer, by weight name.
+    """
+    lines = ["# How each layer is coded; edit and pass to: subbyte compress --plan"]
+    lines += [*(f"# {_plain(line)}" for line in head), ""]
     for layer in layers:
         options = plan[layer.weight]
-        lines.append(f"[layers.{_quoted(layer.name)}]")
+        note = (notes or {}).get(layer.weight)
+        comment = "" if note is None else f"  # {_plain(note)}"
+        lines.append(f"[layers.{_quoted(layer.name)}]{comment}")
         if isinstance(options, ProductOptions):
             shared = "true" if options.shared else "false"
             lines += [
@@ -133,6 +188,7 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
                 f"words = {options.words}",
                 f"gain = {options.gain}",
                 f"shared = {shared}",
+                f'procedure = "{options.procedure}"',
             ]
         elif isinstance(options, TernaryOptions):
             lines += ['method = "ternary"', f"rank = {options.rank}"]
@@ -144,14 +200,25 @@ def write_plan(plan: Plan, layers: list[Layer]) -> str:
                 f"bits = {float(options.bits)!r}",
                 f"bottleneck = {float(options.bottleneck)!r}",
             ]
+        elif isinstance(options, BinaryOptions):
+            lines += [
+                'method = "binary"',
+                f"order = {options.order}",
+                f'scales = "{options.scales}"',
+                f'procedure = "{options.procedure}"',
+            ]
         else:
             lines += ['method = "scalar"', f"bits = {options.bits}"]
+            lines += ["exact = true"] if options.exact else []
         lines.append("")
     return "\n".join(lines)
 
 
 def _quoted(name: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    # TOML takes no control characters as they are.
-    plain = "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in escaped)
-    return f'"{plain}"'
+    return f'"{_plain(escaped)}"'
+
+
+def _plain(text: str) -> str:
+    """TOML takes no control characters as they are, in strings and in comments."""
+    return "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in text)

@@ -8,7 +8,7 @@ samples, encode the weight, put the coded weight into the compressed network, go
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from subbyte.compress.checkpoint import Checkpoints
-from subbyte.compress.encode import LayerOptions, encode_weight, takes_float_weight
-from subbyte.compress.moments import Moments, Target, damping_of
+from subbyte.compress.encode import Fit, LayerOptions, encode_weight, fit_of, names_procedure
+from subbyte.compress.moments import PAPER_DAMPING, Moments, Target, damping_of
 from subbyte.compress.patches import input_rows, output_rows, position_count
 from subbyte.compress.store import ActivationStore, Environment
 from subbyte.data import Samples
 from subbyte.graph.layers import canonical, output_layers, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import CodedWeight, decode_weight
+from subbyte.methods import Binarisation, CodedWeight, binarisation_of, decode_weight
+from subbyte.methods.binary.residual import binarise_fields, scales_of
 
 POSITIONS = 128
 LEAST_ROWS = 16384
@@ -46,7 +47,12 @@ class Encoded:
 
 
 class Sequence:
-    """One pass over the layers of ``network`` with ``samples``."""
+    """One pass over the layers of ``network`` with ``samples``.
+
+    ``modules``: the network to follow and the one to code, where parts of both are coded
+    already; by default both are the float network. ``only``: the weights to code in this pass;
+    by default all of the plan's.
+    """
 
     def __init__(
         self,
@@ -57,12 +63,18 @@ class Sequence:
         device: torch.device,
         checkpoints: Checkpoints,
         progress: Progress,
+        modules: tuple[GraphModule, GraphModule] | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
         self._network, self._samples, self._plan = network, samples, plan
         self._seed, self._device = seed, device
         self._checkpoints, self._progress = checkpoints, progress
-        self._float = GraphModule(network).to(device).eval()
-        self.compressed = GraphModule(network).to(device).eval()
+        self._float, self.compressed = modules or (
+            GraphModule(network).to(device).eval(),
+            GraphModule(network).to(device).eval(),
+        )
+        self._only = plan.keys() if only is None else only
+        self._published = names_procedure(plan.values())
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
         self._chunk = chunk_size(self._float, samples, device)
         self._outputs = output_layers(network)
@@ -77,6 +89,8 @@ class Sequence:
             self._fill(store)
             at_float, at_coded = 0, 0
             for number, layer in enumerate(layers):
+                if layer.weight not in self._only:
+                    continue
                 self._progress("encode", number, len(layers), layer.name)
                 step = self._step[layer.name]
                 self._layer(store, layer, number, at_float, at_coded)
@@ -102,6 +116,8 @@ class Sequence:
         found = self._checkpoints.load_weight(f"layer-{number}")
         step = self._step[layer.name]
         damping = damping_of(layer, len(self._samples))
+        if self._fit(layer) == "responses":
+            damping = PAPER_DAMPING
         moments = None if found else Moments(layer, self._device, damping)
         for chunk in self._chunks():
             ours, coded = store.take(("float", chunk)), store.take(("coded", chunk))
@@ -143,14 +159,29 @@ class Sequence:
             positions = torch.arange(count).expand(len(value), count)
         positions = positions.to(self._device)
         size = tuple(output.shape[2:])
-        rows = input_rows(layer, value, positions, size).flatten(0, 1)
+        rows = input_rows(layer, value, positions, size)
+        rows = self._as_read(layer, value, rows).flatten(0, 1)
         if layer.op == "ConvTranspose":
             targets = input_rows(layer, ours[layer.input], positions, size).flatten(2)
         else:
-            target = output + self._residual(layer, ours, coded)
+            target = output
+            if self._fit(layer) == "corrected":
+                target = output + self._residual(layer, ours, coded)
             index = positions[:, :, None].expand(-1, -1, layer.shape.outputs)
             targets = output_rows(layer, target).gather(1, index)
         moments.add(rows, targets.flatten(0, 1))
+
+    def _as_read(self, layer: Layer, value: Tensor, rows: Tensor) -> Tensor:
+        """Rows [N, S, groups, T * I] of the layer's input ``value`` as its weight meets them."""
+        options = self._plan[layer.weight]
+        if not isinstance(options, Binarisation):
+            return rows
+        scales = None
+        if options.scales == "image":
+            images = value.reshape(len(value), 1, layer.shape.groups, 1, -1)
+            scales = scales_of(images, options.order, (-1,))
+        fields = rows.unflatten(3, (layer.shape.taps, layer.shape.inputs))
+        return binarise_fields(fields, options, scales).flatten(3)
 
     def _residual(self, layer: Layer, ours: Environment, coded: Environment) -> Tensor | float:
         """Float minus compressed value of the other side of the Add that ``layer`` feeds."""
@@ -163,40 +194,45 @@ class Sequence:
 
     def _encode(self, layer: Layer, number: int, moments: Moments) -> None:
         weight = canonical(layer, self._float.constant(layer.weight))
-        bias = self._bias(layer)
-        options = self._plan[layer.weight]
+        bias = self._float.bias(layer.name, layer.shape.outputs).detach()
+        options, fit = self._plan[layer.weight], self._fit(layer)
         if layer.weight in self._done.weights:
             coded, loss = self._done.weights[layer.weight], self._done.losses[layer.weight]
         else:
-            target = moments.target(weight)
-            if takes_float_weight(options):
-                target = Target(weight, target.moments)
             coded, loss = encode_weight(
                 layer,
-                target,
+                _target(moments, weight, bias, fit),
                 options,
                 seed=self._seed * 1009 + number,
-                balanced=layer.weight in self._outputs and not takes_float_weight(options),
+                balanced=layer.weight in self._outputs and fit == "corrected",
             )
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
-        if not takes_float_weight(options):
+        if fit == "corrected":
             bias = moments.bias(weight, decoded, bias)
         extra = {"bias": bias.cpu().numpy(), "loss": np.array(loss)}
         self._checkpoints.save_weight(f"layer-{number}", coded, extra)
         self._apply(layer, coded, bias, loss)
 
-    def _bias(self, layer: Layer) -> Tensor:
-        if layer.bias is None:
-            return torch.zeros(layer.shape.outputs, device=self._device)
-        return self._float.constant(layer.bias).detach()
+    def _fit(self, layer: Layer) -> Fit:
+        return fit_of(self._plan[layer.weight], self._published)
 
     def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
         self.compressed.set_constant(layer.weight, to_onnx_layout(layer, decoded))
         self.compressed.set_bias(layer.name, bias.to(self._device))
+        binarisation = binarisation_of(coded)
+        if binarisation is not None:
+            self.compressed.binarise(layer, binarisation)
         self._done.weights[layer.weight] = coded
         self._done.biases[layer.name] = bias.cpu()
         self._done.losses[layer.weight] = float(np.asarray(loss))
+
+
+def _target(moments: Moments, weight: Tensor, bias: Tensor, fit: Fit) -> Target:
+    if fit == "responses":
+        return moments.target(weight, bias)
+    target = moments.target(weight)
+    return Target(weight, target.moments) if fit == "weights" else target
 
 
 def residual_operand(module: GraphModule, layer: Layer) -> str | None:

@@ -6,11 +6,15 @@ loses low bits, a small one saturates: the best is the one of least squared erro
 saturated entries times `SATURATION`) over products as the calibration samples give them,
 each word weighed by how often the weight's codes choose it. (Ours: the published method
 keeps float tables.)
+
+With more than 16 words the tables themselves are work, and a layer is looked up only where
+`lookup_gains` expects that to be faster than multiplying.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,7 +25,7 @@ from subbyte.graph.islands import IslandPlan
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.quant import QuantParams
-from subbyte.methods import METHODS, CodedWeight, LookupTables
+from subbyte.methods import METHODS, CodedWeight, LookupTables, WeightShape
 
 MOST_SHIFT = 8
 # Multiply-adds of a layer on one sample, below which looking up saves less than ten
@@ -32,6 +36,26 @@ LEAST_WORK = 3_000_000
 SATURATION = 16.0
 SAMPLES = 64
 PIXELS = 256  # of one batch
+PRODUCTS = 1 << 24  # inner products held at a time
+
+# Work in multiply-adds of the int8 kernel, measured on AVX-512 (Zen 4): one look-up by words,
+# without and with a gain; a table's entry, and each four channels of it.
+LOOKUP_WORK: Mapping[int, tuple[float, float]] = {
+    32: (2.0, 2.0),
+    64: (2.0, 3.1),
+    128: (2.7, 4.2),
+    256: (4.6, 6.6),
+}
+ENTRY_WORK = 5.8
+CHANNEL_WORK = 3.9
+# The kernels look up for this many outputs at a time.
+LANES = 64
+# A linear layer of so many weights and one row waits for memory: a byte, be it a weight or a
+# code, then costs this much.
+STREAMED = 1 << 20
+BYTE_WORK = 4.0
+# Look-ups round and multiplying does not: they must be faster by this factor.
+LEAST_GAIN = 1.1
 
 
 @torch.no_grad()
@@ -51,7 +75,7 @@ def table_shifts(
     tables = _tables(network, weights, plan, device)
     errors = {name: torch.zeros(MOST_SHIFT + 1, dtype=torch.float64) for name in tables}
     layers = {layer.name: layer for layer in network.layers if layer.name in tables}
-    work: dict[str, int] = {}
+    work: dict[str, Work] = {}
     few = samples.first(SAMPLES)
     for batch in few.batches(chunk_size(module, few, device)):
         environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
@@ -64,10 +88,45 @@ def table_shifts(
                 errors[layer.name] += shift_errors(pixels, words, counts)
             module.run(environment, number, number + 1, keep=step.outputs)
             if layer is not None:
-                output = environment[layer.output]
-                work[layer.name] = output.numel() // len(output) * layer.shape.taps
-                work[layer.name] *= layer.shape.inputs
-    return {name: int(error.argmin()) for name, error in errors.items() if work[name] >= LEAST_WORK}
+                work[layer.name] = _work(layer, codes, environment[layer.output])
+    shifts = {}
+    for name, layer in layers.items():
+        length = tables[name][0].shape[2]
+        gain = "gains" in weights[layer.weight].inputs
+        if work[name].products >= LEAST_WORK and lookup_gains(
+            layer.shape, len(tables[name][0][0]), length, gain, work[name]
+        ):
+            shifts[name] = int(errors[name].argmin())
+    return shifts
+
+
+@dataclass(frozen=True)
+class Work:
+    """One sample's: ``products`` multiply-adds, ``inputs`` and ``outputs`` pixels (or rows).
+    ``linear``: the layer is linear."""
+
+    products: int
+    inputs: int
+    outputs: int
+    linear: bool
+
+
+def lookup_gains(shape: WeightShape, words: int, length: int, gain: bool, work: Work) -> bool:
+    """Whether looking up is expected to be faster than the int8 kernel; always with 16 words.
+
+    With u = taps * outputs of a group * output pixels / input pixels, the look-ups that one
+    table serves, compares u * length with what the table and its look-ups cost.
+    """
+    if words not in LOOKUP_WORK:
+        return True
+    outputs = shape.outputs // shape.groups
+    lanes = -(-outputs // LANES) * LANES
+    uses = shape.taps * work.outputs / work.inputs
+    entries = words * (ENTRY_WORK + CHANNEL_WORK * -(-length // 4))
+    lookup, product = LOOKUP_WORK[words][gain], 1.0
+    if work.linear and work.outputs == 1 and shape.count >= STREAMED:
+        lookup, product = max(lookup, BYTE_WORK), BYTE_WORK
+    return uses * outputs * length * product >= LEAST_GAIN * (uses * lanes * lookup + entries)
 
 
 def shift_errors(pixels: Tensor, words: Tensor, counts: Tensor) -> Tensor:
@@ -76,6 +135,11 @@ def shift_errors(pixels: Tensor, words: Tensor, counts: Tensor) -> Tensor:
     ``pixels`` [N, channel groups, d]: input codes less their zero point, ``words``
     [books, K, d], ``counts`` [channel groups, K].
     """
+    parts = pixels.split(max(1, PRODUCTS // counts.numel()))
+    return torch.stack([_shift_errors(part, words, counts) for part in parts]).sum(0)
+
+
+def _shift_errors(pixels: Tensor, words: Tensor, counts: Tensor) -> Tensor:
     products = torch.einsum("ngd,gkd->ngk", pixels, words.expand(pixels.shape[1], -1, -1))
     errors = []
     for shift in range(MOST_SHIFT + 1):
@@ -105,6 +169,17 @@ def _tables(
             words = torch.from_numpy(tables.words).to(device, torch.float32)
             found[layer.name] = words, torch.from_numpy(tables.counts).to(device, torch.float32)
     return found
+
+
+def _work(layer: Layer, inputs: Tensor, outputs: Tensor) -> Work:
+    """Of one sample, from a batch of the layer's inputs and outputs."""
+    shape = layer.shape
+    total = outputs.numel() // len(outputs)
+    pixels = max(1, total // shape.outputs)
+    read = max(1, inputs.numel() // (len(inputs) * shape.inputs * shape.groups))
+    # A kernel of one tap reads only the pixels that its stride leaves.
+    read = pixels if shape.taps == 1 else read
+    return Work(total * shape.taps * shape.inputs, read, pixels, layer.op == "Linear")
 
 
 def _codes(value: Tensor, params: QuantParams) -> Tensor:

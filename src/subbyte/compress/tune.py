@@ -24,10 +24,10 @@ from subbyte.data import Samples
 from subbyte.graph.layers import canonical, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import METHODS, CodedWeight
+from subbyte.methods import CodedWeight
 from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.scalar.trainable import ScalarWeight
-from subbyte.methods.ternary.trainable import TernaryWeight
+from subbyte.methods.trainable import TrainableWeight, trainable
 
 BATCH = 64
 HELD_BACK = 0.15
@@ -36,20 +36,19 @@ MOVE_ABOVE = 0.25
 CHECK_EVERY = 50
 WARM_UP = 20
 RATES = {"codebook": 1e-3, "log_scale": 1e-3, "bias": 3e-4, "latent": 1e-3}
-RATES |= {"latent_left": 3e-4, "latent_right": 3e-4, "log_d": 1e-3}
+RATES |= {"latent_left": 3e-4, "latent_right": 3e-4, "log_d": 1e-3, "weight": 1e-4}
 SCALAR_RATE = 5e-4
 
-TrainableWeight = ProductWeight | ScalarWeight | TernaryWeight
 
-
-class _Source(nn.Module):
+class Source(nn.Module):
     """A layer's weight in the layout its node wants, from its trainable parts."""
 
-    def __init__(self, layer: Layer, weight: TrainableWeight) -> None:
+    def __init__(self, layer: Layer, weight: nn.Module) -> None:
         super().__init__()
         self.layer, self.weight = layer, weight
 
     def forward(self) -> Tensor:
+        """The weight as its node reads it."""
         return to_onnx_layout(self.layer, self.weight())
 
 
@@ -61,6 +60,8 @@ class _Best:
 
 class Tuner:
     """Trains the compressed network of a `Sequence` in place."""
+
+    checkpoint = "tune"
 
     def __init__(
         self,
@@ -93,18 +94,15 @@ class Tuner:
         )
         self._parts["biases"] = nn.ParameterList(self._biases.values())
 
-    def _make_sources(self) -> dict[str, _Source]:
+    def _make_sources(self) -> dict[str, Source]:
         sources = {}
         for weight, coded in self._encoded.weights.items():
-            part: TrainableWeight
-            if coded.method == "product":
-                part = ProductWeight(coded, move=self._encoded.losses[weight] > MOVE_ABOVE)
-            elif coded.method == "ternary":
-                original = self._teacher.constant(weight).detach()
-                part = TernaryWeight(coded, canonical(self._layers[weight], original))
-            else:
-                part = ScalarWeight(coded, METHODS[coded.method].decode(coded))
-            sources[weight] = _Source(self._layers[weight], part.to(self._device))
+            part = trainable(
+                coded,
+                move=self._encoded.losses[weight] > MOVE_ABOVE,
+                reference=canonical(self._layers[weight], self._teacher.constant(weight).detach()),
+            )
+            sources[weight] = Source(self._layers[weight], part.to(self._device))
             self._module.replace(weight, sources[weight])
         return sources
 
@@ -118,6 +116,11 @@ class Tuner:
 
     def run(self) -> Encoded:
         """Train, keep the best, return it packed."""
+        self.train()
+        return self._result()
+
+    def train(self) -> None:
+        """Train, and put the best into the module."""
         optimizer = torch.optim.Adam(self._groups(), betas=(0.9, 0.99))
         first, best = self._resume(optimizer)
         best = best or _Best(self._harm(), _copy(self._parts))
@@ -132,7 +135,6 @@ class Tuner:
                 self._save(optimizer, step + 1, best)
         self._progress("tune", self._steps, self._steps, f"held-back divergence {best.harm:.4f}")
         self._parts.load_state_dict(best.state)
-        return self._result()
 
     def _groups(self) -> list[dict[str, object]]:
         """Parameter groups by kind, each with its own base rate."""
@@ -174,7 +176,9 @@ class Tuner:
     def _result(self) -> Encoded:
         weights: dict[str, CodedWeight] = {}
         for name, source in self._sources.items():
-            weights[name] = source.weight.coded()
+            part = source.weight
+            assert isinstance(part, TrainableWeight)  # noqa: S101 - `_make_sources` made it
+            weights[name] = part.coded()
         biases = {name: value.detach().cpu() for name, value in self._biases.items()}
         return Encoded(weights, biases, self._encoded.losses)
 
@@ -183,10 +187,10 @@ class Tuner:
         state = {"now": self._parts.state_dict(), "best": best.state}
         torch.save(state | {"optimizer": optimizer.state_dict()}, buffer)
         raw = np.frombuffer(buffer.getvalue(), np.uint8)
-        self._checkpoints.save("tune", {"state": raw}, {"step": step, "harm": best.harm})
+        self._checkpoints.save(self.checkpoint, {"state": raw}, {"step": step, "harm": best.harm})
 
     def _resume(self, optimizer: torch.optim.Adam) -> tuple[int, _Best | None]:
-        found = self._checkpoints.load("tune")
+        found = self._checkpoints.load(self.checkpoint)
         if found is None:
             return 0, None
         arrays, facts = found

@@ -22,9 +22,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from subbyte.graph.binary_body import binary_layer
 from subbyte.graph.body import DOMAIN, TO_NCHW, TO_NHWC, Body, make_function, reference_types
 from subbyte.graph.outline import outline, unpack_function
-from subbyte.methods import METHODS
+from subbyte.methods import METHODS, Binarisation
 
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "dilations": "ints", "group": "int"}
 
@@ -54,9 +55,15 @@ def weight_functions(
 
 
 def layer_function(
-    weight: onnx.FunctionProto, op: str, form: str, opset: int
+    weight: onnx.FunctionProto,
+    op: str,
+    form: str,
+    opset: int,
+    binarisation: Binarisation | None = None,
 ) -> onnx.FunctionProto:
     """The function of one kind of layer, on top of its weight function.
+
+    ``binarisation``: of x, before the weight is multiplied with it.
 
     Inputs: x, the packed arrays, bias; then, unless ``Float``, x_scale and x_zero; unless
     ``Dequant``, y_scale and y_zero; with ``Add``, r, r_scale, r_zero, m_scale, m_zero (the
@@ -68,8 +75,12 @@ def layer_function(
     body.call(weight.name, packed, ["weight_int8", "weight_scale"])
     for name, kind in _attribute_kinds(weight).items():
         body.refer(**{name: kind})
-    build = _linear if op.startswith("Linear") else _conv
-    build(body, op, form)
+    if binarisation is not None:
+        binary_layer(body, op, form, binarisation)
+    elif op.startswith("Linear"):
+        _linear(body, op, form)
+    else:
+        _conv(body, op, form)
     inputs = ["x", *packed, "bias", *_quantization_inputs(form)]
     name = weight.name.removesuffix("Weight") + op + form
     attributes = [*body.attributes, *([] if form == "Float" else [TABLE_SHIFT])]

@@ -8,7 +8,7 @@ computed now, so that each layer keeps only the operators that unpack it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,8 @@ def inline(model: onnx.ModelProto) -> onnx.ModelProto:
     The node that computes a layer keeps the layer's name, and its former type as metadata
     ``subbyte.layer``.
     """
-    nodes = _Expander(model).expand()
+    expander = Expander(model)
+    nodes = [inner for node in model.graph.node for inner in expander.expand(node)]
     constants = _fold(model, nodes)
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -62,25 +63,26 @@ def inline(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-class _Expander:
-    """Expands calls of functions, functions within functions included."""
+class Expander:
+    """Expands calls of functions, functions within functions included, but not ``leaves``."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.nodes = model.graph.node
-        self.functions = {f.name: f for f in model.functions if f.domain == DOMAIN}
+    def __init__(self, model: onnx.ModelProto, leaves: Collection[str] = ()) -> None:
+        self.functions = {
+            f.name: f for f in model.functions if f.domain == DOMAIN and f.name not in leaves
+        }
         self.used = {name for node in model.graph.node for name in [*node.input, *node.output]}
         self.count = 0
 
-    def expand(self) -> list[onnx.NodeProto]:
-        expanded: list[onnx.NodeProto] = []
-        for node in self.nodes:
-            if node.domain != DOMAIN or node.op_type not in self.functions:
-                expanded.append(node)
-                continue
-            inner = self._call(node)
-            self._label(node, inner)
-            expanded += inner
-        return expanded
+    def expand(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """The nodes that stand for ``node``: itself, if it calls no function."""
+        if not self._is_call(node):
+            return [node]
+        inner = self._call(node)
+        self._label(node, inner)
+        return inner
+
+    def _is_call(self, node: onnx.NodeProto) -> bool:
+        return node.domain == DOMAIN and node.op_type in self.functions
 
     def _call(self, call: onnx.NodeProto) -> list[onnx.NodeProto]:
         function = self.functions[call.op_type]
@@ -95,21 +97,23 @@ class _Expander:
             for values in (node.input, node.output):
                 for index, value in enumerate(values):
                     if value not in names:
-                        names[value] = self._fresh()
+                        names[value] = self.fresh()
                     values[index] = names[value]
             _resolve(node, attributes)
-            nodes += self._call(node) if node.domain == DOMAIN else [node]
+            nodes += self._call(node) if self._is_call(node) else [node]
         return nodes
 
     @staticmethod
     def _label(call: onnx.NodeProto, inner: Sequence[onnx.NodeProto]) -> None:
-        main = next((node for node in inner if node.op_type in _COMPUTES), None)
+        # A weight that is a product itself is made before it is used.
+        main = next((node for node in reversed(inner) if node.op_type in _COMPUTES), None)
         if main is not None:
             main.name = call.name
             main.metadata_props.add(key=LAYER_KEY, value=call.op_type)
             main.metadata_props.extend(call.metadata_props)
 
-    def _fresh(self) -> str:
+    def fresh(self) -> str:
+        """A name that nothing else has."""
         while True:
             self.count += 1
             name = f"u{self.count}"

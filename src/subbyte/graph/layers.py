@@ -42,6 +42,13 @@ def _leads_to_layer(node: ir.Node, layers: Collection[ir.Node]) -> bool:
     return False
 
 
+def has_binary_form(layer: Layer) -> bool:
+    """Whether the layer's input can be binarised: rows, or receptive fields with known pads."""
+    if layer.op == "Linear":
+        return bool(layer.node.attributes.get_int("axis", -1) == -1)
+    return layer.op == "Conv" and len(layer.kernel_shape) == 2 and len(layer.pads) == 4
+
+
 def canonical(layer: Layer, weight: Array) -> Array:
     """``weight`` in ONNX layout -> [O, T, I]."""
     shape = layer.shape

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from subbyte.errors import OptionError
 from subbyte.graph.module_steps import Lifetimes, Step, make_step, place_lengths, statistics
-from subbyte.graph.network import Network
+from subbyte.graph.network import Layer, Network
+from subbyte.graph.ops.binary import binary_conv, binary_linear
 from subbyte.graph.ops.node import to_torch
+from subbyte.methods import Binarisation
 
 
 class GraphModule(nn.Module):
@@ -44,6 +46,9 @@ class GraphModule(nn.Module):
         self.steps = [make_step(node, network.opset) for node in graph]
         self._register(graph)
         self._lifetimes = Lifetimes(self.input_names, self.output_names, self.steps)
+        for layer in network.layers:
+            if layer.binarisation is not None:
+                self.binarise(layer, layer.binarisation)
 
     # Constants
 
@@ -87,6 +92,13 @@ class GraphModule(nn.Module):
         with torch.no_grad():
             stored.copy_(tensor)
 
+    def bias(self, node: str, outputs: int) -> Tensor:
+        """The current bias [O] of the layer ``node``; zeros where it has none."""
+        names = next(step for step in self.steps if step.name == node).inputs[2:]
+        if not names or names[0] is None:
+            return torch.zeros(outputs, device=next(self.parameters()).device)
+        return self.constant(names[0])
+
     def set_bias(self, node: str, tensor: Tensor) -> None:
         """Set the bias [O] of the layer ``node``, which may have had none, or a shared one."""
         place = next(place for place, step in enumerate(self.steps) if step.name == node)
@@ -104,6 +116,20 @@ class GraphModule(nn.Module):
             inputs=(*step.inputs[:2], fresh),
             arguments=(*step.arguments[:2], fresh),
         )
+
+    def binarise(self, layer: Layer, binarisation: Binarisation) -> None:
+        """From now on ``layer``, a 2-D convolution or linear layer, binarises its input.
+
+        Its weight stays what is multiplied with.
+        """
+        place = next(place for place, step in enumerate(self.steps) if step.name == layer.name)
+        step = self.steps[place]
+        if layer.op == "Linear":
+            kernel = binary_linear(binarisation)
+        else:
+            window = (layer.strides, layer.pads, layer.dilations)
+            kernel = binary_conv(binarisation, *window, layer.shape.groups)
+        self.steps[place] = replace(step, kernel=kernel, plain=step.plain or step.kernel)
 
     # Running
 
@@ -146,6 +172,13 @@ class GraphModule(nn.Module):
         for name in list(env):
             if name not in keep and self._lifetimes.last_read.get(name, -1) < last:
                 del env[name]
+
+    def plain_output(self, place: int, value: Tensor) -> Tensor:
+        """What the layer ``steps[place]`` makes of the input ``value``, not binarising it."""
+        step = self.steps[place]
+        rest = [None if name is None else self._fetch(name, step) for name in step.arguments[1:]]
+        output: Tensor = (step.plain or step.kernel)(value, *rest)
+        return output
 
     def live(self, at: int) -> set[str]:
         """Values made before step ``at`` (or graph inputs) that steps from ``at`` on read.

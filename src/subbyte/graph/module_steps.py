@@ -20,6 +20,7 @@ class Step:
     constants that the kernel already holds. Sizes (what ``Shape`` gives, and what is worked
     out from it) stay on the CPU: ``on_cpu`` steps compute with nothing else, and the values
     at positions ``moved`` have to go to the device of the one at position ``anchor``.
+    ``plain``: of a layer whose ``kernel`` binarises its input, the kernel that does not.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Step:
     on_cpu: bool = False
     moved: tuple[int, ...] = ()
     anchor: int = 0
+    plain: Kernel | None = None
 
     def follow(self, arguments: list[Tensor | None]) -> None:
         """Move the arguments at positions ``moved``, in place."""

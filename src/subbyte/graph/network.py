@@ -7,6 +7,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
+from subbyte.methods.binary.form import Binarisation
 from subbyte.methods.coded import WeightShape
 
 LayerOp = Literal["Conv", "ConvTranspose", "Linear"]
@@ -20,7 +21,8 @@ class Layer:
     domain, attributes complete: ``auto_pad`` resolved to ``pads`` where shapes allow),
     or ``Linear`` in domain ``subbyte.prepared`` (inputs x, W[O, I], optional b[O];
     attribute ``axis``: the axis of x that is contracted, -1 or -2).
-    Nodes that share one weight initializer have the same ``weight`` name.
+    Nodes that share one weight initializer have the same ``weight`` name. ``binarisation``:
+    of the input, in a layer that was trained binary.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Layer:
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     pads: tuple[int, ...]
+    binarisation: Binarisation | None = None
 
     @property
     def depthwise(self) -> bool:

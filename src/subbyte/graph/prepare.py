@@ -1,8 +1,9 @@
 """Preparation: a checked model of operator set 18 or later becomes a `Network`.
 
-In order: constants lifted to initializers, Identity and Dropout removed, shapes inferred,
-constants folded, a baked batch freed, known sizes folded, Gemm and MatMul normalised
-to Linear, BatchNorm and per-channel arithmetic folded into layers, pads made explicit.
+In order: constants lifted to initializers, Identity and Dropout removed, layers trained binary
+replaced by standard nodes, shapes inferred, constants folded, a baked batch freed, known sizes
+folded, Gemm and MatMul normalised to Linear, BatchNorm and per-channel arithmetic folded into
+layers, pads made explicit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from onnx_ir.passes import common as passes
 from subbyte.graph.network import Network
 from subbyte.graph.prepare_affine import fold_affine
 from subbyte.graph.prepare_batch import baked_batch, free_batch
+from subbyte.graph.prepare_binary import lower_binary
 from subbyte.graph.prepare_fold import fold_constants, fold_sizes
 from subbyte.graph.prepare_layers import find_layers
 from subbyte.graph.prepare_linear import normalize_linear
@@ -34,6 +36,7 @@ def prepare_graph(model: ir.Model, name: str) -> Network:
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     passes.TopologicalSortPass()(model)
     _drop_identities(model)
+    lower_binary(model)
     _infer_shapes(model)
     fold_constants(model)
     _infer_shapes(model)

@@ -22,6 +22,7 @@ from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.inputs import parse_model
 from subbyte.graph.network import Network
 from subbyte.graph.ops import OPERATORS, build_kernel, unsupported
+from subbyte.graph.ops.binary import TRAINED
 from subbyte.graph.ops.node import node_form
 from subbyte.graph.prepare import prepare_graph
 from subbyte.graph.prepare_weights import check_finite
@@ -61,6 +62,7 @@ def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Netw
     ``where`` (by default ``name``) is what errors call the model; ``model`` is not changed.
     """
     where = where or name
+    model = _without_trained_functions(model)
     opset = _check_header(model, where)
     if model.functions:
         model = _inline(model, where)
@@ -75,6 +77,19 @@ def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Netw
     return prepare_graph(graph_model, name)
 
 
+def _without_trained_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model``, or a copy in which the nodes of layers trained binary stand for themselves."""
+    trained = [f for f in model.functions if f.domain == DOMAIN and f.name in TRAINED]
+    if not trained:
+        return model
+    kept = [function for function in model.functions if function not in trained]
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    del copied.functions[:]
+    copied.functions.extend(kept)
+    return copied
+
+
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
@@ -82,10 +97,10 @@ def _first_line(error: BaseException) -> str:
 
 def _check_header(model: onnx.ModelProto, where: str) -> int:
     """Raise for a compressed model and for operator sets out of range; return the standard one."""
-    domains = {node.domain for node in model.graph.node}
-    domains |= {function.domain for function in model.functions}
+    coded = {node.domain for node in model.graph.node if node.op_type not in TRAINED}
+    coded |= {function.domain for function in model.functions}
     inlined = any(entry.key == FORMAT_KEY for entry in model.metadata_props)
-    if DOMAIN in domains or inlined:
+    if DOMAIN in coded or inlined:
         raise AlreadyCompressedError(
             "the model already holds subbyte layers", where=where, expected="a float model"
         )

@@ -13,14 +13,25 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from subbyte.methods import composite, product, scalar, ternary
+from subbyte.methods import binary, composite, product, scalar, ternary
+from subbyte.methods.binary import form as binary_form
+from subbyte.methods.binary.form import Binarisation
 from subbyte.methods.coded import CodedWeight, LookupTables, WeightShape
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.product import form as product_form
 from subbyte.methods.scalar import form as scalar_form
 from subbyte.methods.ternary import form as ternary_form
 
-__all__ = ["METHODS", "CodedWeight", "LookupTables", "Method", "WeightShape", "decode_weight"]
+__all__ = [
+    "METHODS",
+    "Binarisation",
+    "CodedWeight",
+    "LookupTables",
+    "Method",
+    "WeightShape",
+    "binarisation_of",
+    "decode_weight",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,7 @@ class Method:
     ``weight_nodes(variant)`` gives standard ONNX nodes that define ``weight_int8``
     [O, T, I] and ``weight_scale`` [O] from the packed inputs and attributes. ``tables`` is
     None for a weight that a kernel multiplies with, instead of looking products up.
+    ``binarisation``: of the layer's input, by variant; None where that is left as it is.
     """
 
     name: str
@@ -43,6 +55,7 @@ class Method:
     weight_nodes: Callable[[str], list[onnx.NodeProto]]
     summary: str
     tables: Callable[[CodedWeight], LookupTables | None] = lambda coded: None
+    binarisation: Callable[[str], Binarisation | None] = lambda variant: None
 
 
 METHODS: Mapping[str, Method] = {
@@ -52,10 +65,11 @@ METHODS: Mapping[str, Method] = {
         becomes="groups of d input channels -> one of K words, times a sign or gain",
         bits="0.5-3",
         options={
-            "group": "d, channels a code: 2, 3, 4, 6 or 8",
+            "group": "d, channels a code: 1, 2, 3, 4, 6 or 8",
             "words": "K, words a codebook: 16, 32, 64, 128 or 256",
             "gain": "bits of gain a code: 0 none, 1 sign, 2-4 sign and magnitude",
             "shared": "one codebook a layer instead of one a channel group",
+            "procedure": "corrected: ours; paper: Q-CNN's; paper-plain: without error correction",
         },
         variants=("", "Gain"),
         decode=product_form.decode,
@@ -69,7 +83,10 @@ METHODS: Mapping[str, Method] = {
         paper="uniform grid; 2 bits as in soft/hard quantization (Hung et al., SiPS 2015)",
         becomes="one of 2^bits evenly spaced levels, with a scale per output",
         bits="2, 3, 4, 8",
-        options={"bits": "bits a weight: 2, 3, 4 or 8"},
+        options={
+            "bits": "bits a weight: 2, 3, 4 or 8",
+            "procedure": "exact: weights that lie on a grid of 2, 3 or 4 bits, kept as they are",
+        },
         variants=("",),
         decode=scalar_form.decode,
         scale=scalar_form.scale,
@@ -108,7 +125,29 @@ METHODS: Mapping[str, Method] = {
         weight_nodes=composite_form.weight_nodes,
         summary=(composite.__doc__ or "").splitlines()[0],
     ),
+    "binary": Method(
+        name="binary",
+        paper="HORQ (Li et al., ICCV 2017, arXiv 1708.08687); XNOR-Net at order 1",
+        becomes="a sign, with a scale per output; inputs become the sum of K scaled signs",
+        bits="1",
+        options={
+            "order": "K, sign tensors an input becomes: 1 to 8",
+            "scales": "what shares their scales: column (the paper's), pixel or image",
+            "procedure": "corrected: fitted to the samples; paper: sign and mean of the weight",
+        },
+        variants=tuple(binary_form.VARIANTS),
+        decode=binary_form.decode,
+        scale=binary_form.scale,
+        weight_nodes=binary_form.weight_nodes,
+        summary=(binary.__doc__ or "").splitlines()[0],
+        binarisation=binary_form.VARIANTS.__getitem__,
+    ),
 }
+
+
+def binarisation_of(coded: CodedWeight) -> Binarisation | None:
+    """How the input of a layer with this weight is binarised, if it is."""
+    return METHODS[coded.method].binarisation(coded.variant)
 
 
 def decode_weight(coded: CodedWeight) -> NDArray[np.float32]:

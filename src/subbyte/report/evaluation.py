@@ -68,7 +68,7 @@ def evaluate(
     if original is not None:
         _check_same_inputs(network, original)
     samples = as_samples(inputs, network.inputs, preprocessing, option="evaluation data")
-    target = None if labels is None else _read_labels(labels, len(samples)) + label_offset
+    target = None if labels is None else read_labels(labels, len(samples)) + label_offset
     samples = samples.first(limit)
     tally = _Tally()
     for batch in samples.batches(batch_size):
@@ -177,7 +177,8 @@ def _not_scores(model: Model) -> OptionError:
     )
 
 
-def _read_labels(labels: str | os.PathLike[str] | ArrayLike, count: int) -> NDArray[np.int64]:
+def read_labels(labels: str | os.PathLike[str] | ArrayLike, count: int) -> NDArray[np.int64]:
+    """Class indices [N] of ``count`` samples, from an array or ``FILE.npz:array``."""
     if isinstance(labels, str | os.PathLike):
         path, name = split_reference(labels)
         array, where = read_array(Path(path), name), os.fspath(labels)

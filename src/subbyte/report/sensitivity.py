@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from subbyte.compress.device import open_device
+from subbyte.compress.finish import coded_module
 from subbyte.compress.patches import output_rows
-from subbyte.compress.pipeline import coded_module
 from subbyte.compress.sequence import Encoded, chunk_size
 from subbyte.data import Samples
 from subbyte.errors import OptionError

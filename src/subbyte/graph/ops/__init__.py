@@ -2,6 +2,7 @@
 
 from subbyte.graph.ops import (
     attention,
+    binary,
     conv,
     elementwise,
     index,
@@ -27,6 +28,7 @@ from subbyte.graph.ops.registry import (
 
 FAMILIES = (
     attention,
+    binary,
     conv,
     elementwise,
     index,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from subbyte.graph.ops.logic import TORCH_DTYPES
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import PREPARED, Form, Kernel, operator
 
 QUANTIZED = (torch.int8, torch.uint8, torch.int16, torch.int32)
 
@@ -43,6 +43,20 @@ def quantize_linear(form: Form) -> Kernel:
         if zero_point is not None:
             y = y + _along(zero_point, x, axis)
         return y.clamp(limits.min, limits.max).to(kind)
+
+    return run
+
+
+@operator("Quantize", domain=PREPARED)
+def quantize_straight(form: Form) -> Kernel:
+    """QuantizeLinear to uint8 in training: codes as floats, rounded; the gradient passes the
+    rounding straight through, and is zero where a value saturates (which may be a ReLU)."""
+
+    def run(x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+        # In the scale's precision: half precision would not hold codes of mixed precision.
+        y = x.to(scale.dtype) / scale + zero_point
+        y = y.clamp(0, 255)
+        return y + (y.round() - y).detach()
 
     return run
 

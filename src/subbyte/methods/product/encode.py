@@ -20,7 +20,7 @@ from torch import Tensor
 
 from subbyte.methods import blocks
 from subbyte.methods.coded import CodedWeight, WeightShape
-from subbyte.methods.product import descent, form
+from subbyte.methods.product import descent, form, integers, qcnn
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.product.kmeans import kmeans
 from subbyte.methods.product.state import ProductState
@@ -37,28 +37,21 @@ def encode(
 ) -> CodedWeight:
     """Code ``target`` [O, T, I] float32 under ``moments`` H [groups, T*I, T*I].
 
-    A convolution with groups is coded group by group, each with its own codebooks.
+    A convolution with groups is coded group by group, each with its own codebooks. The
+    paper's procedures are `qcnn.encode`'s.
     """
+    if options.procedure != "corrected":
+        return qcnn.encode(target, moments, shape, options, seed)
     rng = torch.Generator(device=target.device).manual_seed(seed)
     per_group = shape.outputs // shape.groups
     states = [
         _encode_group(target[p * per_group : (p + 1) * per_group], moments[p], options, rng)
         for p in range(shape.groups)
     ]
-    factor = min(integer_factor(state.codebook) for state in states)
+    factor = integers.common_factor(states)
     for state in states:
         _round_codebook(state, factor)
-    entry = torch.cat([state.entry for state in states]).cpu().numpy()
-    codebook = torch.cat([state.codebook for state in states]).cpu().numpy()
-    scale = torch.cat([state.scale for state in states]).cpu().numpy()
-    return form.pack(
-        shape,
-        options,
-        entry % options.words,
-        entry // options.words,
-        codebook.astype(np.int8),
-        scale.astype(np.float32),
-    )
+    return integers.pack(shape, options, states)
 
 
 def start(
@@ -123,26 +116,8 @@ def _encode_group(
     return state
 
 
-def integer_factor(codebook: Tensor) -> float:
-    """The largest f such that f * codebook meets the int8 limits of `form`."""
-    largest = float(codebook.abs().max())
-    positive = float(codebook.clamp_min(0).sum(-1).max())
-    negative = float((-codebook).clamp_min(0).sum(-1).max())
-    part = max(positive, negative, 1e-20)
-    return min(form.WORD_LIMIT / max(largest, 1e-20), form.PART_LIMIT / part)
-
-
 def _round_codebook(state: ProductState, factor: float) -> None:
-    """Round the codebook to int8 and fit codes and scales to what the file will hold.
-
-    Rounding can lift a word's part sum past the limit; truncation toward zero of such a
-    word cannot.
-    """
-    scaled = state.codebook * factor
-    rounded = scaled.round()
-    part = torch.maximum(rounded.clamp_min(0).sum(-1), (-rounded).clamp_min(0).sum(-1))
-    state.codebook = torch.where((part > form.PART_LIMIT)[..., None], scaled.trunc(), rounded)
-    state.scale = state.scale / factor
-    state.integer = True
+    """Round the codebook to int8 and fit codes and scales to what the file will hold."""
+    integers.round_words(state, factor)
     descent.sweep_codes(state, SWEEPS)
     descent.fit_scale(state)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -37,6 +38,9 @@ GAIN_UNIT = 64
 WORD_LIMIT = 63
 PART_LIMIT = 126
 
+Procedure = Literal["corrected", "paper", "paper-plain"]
+PROCEDURES: tuple[Procedure, ...] = ("corrected", "paper", "paper-plain")
+
 _MAGNITUDES = {
     1: (1.0,),
     2: (1.0, 0.5),
@@ -48,17 +52,32 @@ _MAGNITUDES = {
 @dataclass(frozen=True)
 class ProductOptions:
     """``group`` d channels a code, ``words`` K, ``gain`` bits a code (0 none, 1 sign, 2-4),
-    ``shared``: one codebook for the layer instead of one per channel group."""
+    ``shared``: one codebook for the layer instead of one per channel group. ``procedure``:
+    ``corrected`` (ours), ``paper`` (Q-CNN with error correction) or ``paper-plain`` (without);
+    the paper has neither gains nor shared codebooks."""
 
     group: int = 4
     words: int = 16
     gain: int = 0
     shared: bool = False
+    procedure: Procedure = "corrected"
 
     def __post_init__(self) -> None:
         _check("group", self.group, range(1, 17))
         _check("words", self.words, WORDS)
         _check("gain", self.gain, range(5))
+        if self.procedure not in PROCEDURES:
+            raise OptionError(
+                "product: unknown procedure",
+                expected=" or ".join(PROCEDURES),
+                got=self.procedure,
+            )
+        if self.procedure != "corrected" and (self.gain or self.shared):
+            raise OptionError(
+                "product: the paper has one codebook per channel group, and no gain",
+                expected="gain 0, not shared",
+                got=f"gain {self.gain}, {'' if self.shared else 'not '}shared",
+            )
 
     @property
     def code_bits(self) -> int:
@@ -77,6 +96,32 @@ def _check(name: str, value: int, allowed: range | tuple[int, ...]) -> None:
     if value not in allowed:
         choices = ", ".join(str(choice) for choice in allowed)
         raise OptionError(f"product: {name} out of range", expected=f"one of {choices}", got=value)
+
+
+def sub_columns(shape: WeightShape) -> int:
+    """The vectors of d channels that the codebook of one channel group stands for."""
+    return shape.outputs // shape.groups * shape.taps
+
+
+def most_words(columns: int) -> int:
+    """The largest K that ``columns`` vectors fill; 16, the least there is, if none does."""
+    return max((words for words in WORDS if words <= columns), default=WORDS[0])
+
+
+def check_words(shape: WeightShape, options: ProductOptions) -> None:
+    """Raise `OptionError` where a codebook has more words than there is to stand for.
+
+    16 words, the least there are, are allowed everywhere.
+    """
+    columns = sub_columns(shape)
+    if options.shared:
+        columns *= -(-shape.inputs // options.group)
+    if options.words > most_words(columns):
+        raise OptionError(
+            f"product: more words than the layer's {columns} sub-columns",
+            expected=f"at most {most_words(columns)} words",
+            got=options.words,
+        )
 
 
 def stored_bytes(shape: WeightShape, options: ProductOptions) -> int:

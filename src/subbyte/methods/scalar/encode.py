@@ -9,6 +9,7 @@ from torch import Tensor
 from subbyte.methods.coded import CodedWeight, WeightShape
 from subbyte.methods.scalar import form
 from subbyte.methods.scalar.descent import GridState, descend
+from subbyte.methods.scalar.exact import encode_exact
 from subbyte.methods.scalar.form import Grid, ScalarOptions
 
 STEP_CANDIDATES = 40
@@ -21,9 +22,12 @@ def encode(
     """Code ``target`` [O, T, I] float32 under ``moments`` H [groups, T*I, T*I].
 
     2 to 4 bits: both grids of `form` are tried, the one with the smaller
-    tr((W - What) H (W - What)^T) is kept. Deterministic; ``seed`` is not used.
+    tr((W - What) H (W - What)^T) is kept. With ``exact`` the weight's own grid, whatever H is.
+    Deterministic; ``seed`` is not used.
     """
     del seed
+    if options.exact:
+        return encode_exact(target, shape, options.bits)
     if options.bits == 8:
         return _encode_rounded(target, shape)
     grids: tuple[Grid, ...] = ("even", "zero")

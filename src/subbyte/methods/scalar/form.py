@@ -34,13 +34,17 @@ Grid = Literal["even", "zero"]
 
 @dataclass(frozen=True)
 class ScalarOptions:
-    """``bits`` a weight: 2, 3, 4 or 8."""
+    """``bits`` a weight: 2, 3, 4 or 8. ``exact``: of weights that lie on a grid of so many
+    bits (not 8) already, as training leaves them; they are coded as they are."""
 
     bits: int = 8
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.bits not in BITS:
             raise OptionError("scalar: bits out of range", expected="2, 3, 4 or 8", got=self.bits)
+        if self.exact and self.bits == 8:
+            raise OptionError("scalar: exact is for 2, 3 or 4 bits", got=self.bits)
 
 
 def grid_map(bits: int, grid: Grid) -> tuple[int, int]:

@@ -1,0 +1,66 @@
+"""The page of benchmarks/methods.py: network x method -> bits, metric, size, latency."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import table
+from benchmarks.networks.catalog import NETWORKS
+
+Record = dict[str, Any]
+
+_METHODS = ("product", "scalar", "ternary", "composite", "binary")
+_HEADER = (
+    "# Every method on every network",
+    "",
+    "Made by `python -m benchmarks.tables` from `benchmarks/results/methods/*.json`, which",
+    "`python -m benchmarks.methods` writes: each method with its defaults (`binary`: order 2) on",
+    "at most 250 unlabelled samples, no tuning, through `subbyte compress`. *metric*: of the",
+    "compressed file on the native kernels. *ms*: median of 30 runs at batch 1, one thread, of",
+    "the float network in ONNX Runtime, of the file there, and of the file on the native kernels.",
+    "`binary` is meant for networks trained for it ([methods/binary.md](../methods/binary.md)):",
+    "here it says what is left without, where its layers read whatever the network computes.",
+    "[networks.md](networks.md) has single networks at other sizes.",
+)
+
+
+def read_methods(folder: Path) -> list[Record]:
+    """The records in the order of the catalog and of the methods."""
+    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    order = list(NETWORKS)
+    return sorted(records, key=lambda r: (order.index(r["network"]), _METHODS.index(r["method"])))
+
+
+def methods_page(records: Sequence[Record]) -> str:
+    """The whole page."""
+    columns = (
+        *("network", "method", "bits", "metric", "float", "compressed", "drop"),
+        *("size", "float ms", "ONNX Runtime ms", "native ms"),
+    )
+    machines = {_machine(record) for record in records}
+    rows = (_row(record) for record in records)
+    return "\n".join([*_HEADER, "", *table(columns, rows), "", *sorted(machines), ""])
+
+
+def _row(record: Record) -> list[str]:
+    before, after, times = record["float"], record["compressed"], record["latency"]
+    return [
+        record["network"],
+        record["method"],
+        f"{after['bits_per_weight']:.2f}",
+        record["metric"],
+        f"{before['metric']:.2f}",
+        f"{after['metric']:.2f}",
+        f"{before['metric'] - after['metric']:+.2f}",
+        f"{before['file_bytes'] / after['file_bytes']:.1f}x smaller",
+        *(f"{times[kind]['median_ms']:.2f}" for kind in ("float", "portable", "native")),
+    ]
+
+
+def _machine(record: Record) -> str:
+    system = record["system"]
+    versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items())
+    return f"{system['cpu']}, level {record['latency']['native_isa']}, {versions}."

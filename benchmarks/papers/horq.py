@@ -1,0 +1,251 @@
+"""HORQ against XNOR-Net (its order 1) and float: one net, one budget, trained from scratch.
+
+python -m benchmarks.papers.horq                                  all that is recorded
+python -m benchmarks.papers.horq cifar10 --orders 0 1 2 --seeds 0 1 2
+python -m benchmarks.papers.horq mnist --images 10000 --epochs 2 --output horq.json
+
+Order 0 is the float net. Every net is: float convolution, ReLU, then blocks of BatchNorm,
+convolution (binary but for order 0), ReLU and max-pooling, then BatchNorm and a float linear
+layer; as XNOR-Net has it, and the same for all. Adam with a cosine from the learning rate to 0,
+random translation (and flips on CIFAR-10). A run that the output holds is not made again, one
+that was cut off goes on from its last epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.networks.__main__ import DATA
+from benchmarks.papers.horq_data import TASKS, Task
+from subbyte.files import write_atomic
+from subbyte.nn import ResidualBinaryConv2d
+from subbyte.nn.binarize import Backward
+from subbyte.report.system import system
+
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "papers" / "horq.json"
+CHECKPOINTS = ROOT / "build" / "horq"
+BATCH = 64
+CHANNELS = {"mnist": (16, 32, 64), "cifar10": (32, 32, 64, 128)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What makes one trained net; ``order`` 0 is float, ``images`` the training images used."""
+
+    dataset: str
+    order: int
+    seed: int
+    images: int
+    epochs: int
+    learning_rate: float
+    backward: Backward
+
+    @property
+    def name(self) -> str:
+        """A file name."""
+        parts = (self.dataset, self.order, self.backward, self.seed, self.images, self.epochs)
+        return "-".join(map(str, parts)) + f"-{self.learning_rate:g}"
+
+
+def build(channels: tuple[int, ...], inputs: int, order: int, backward: Backward) -> nn.Sequential:
+    """The net of all runs."""
+    layers: list[nn.Module] = [nn.Conv2d(inputs, channels[0], 5, 2, 2, bias=False), nn.ReLU()]
+    for index, (below, above) in enumerate(itertools.pairwise(channels)):
+        conv: nn.Module = nn.Conv2d(below, above, 3, padding=1, bias=False)
+        if order > 0:
+            conv = ResidualBinaryConv2d(
+                below, above, 3, padding=1, bias=False, order=order, backward=backward
+            )
+        layers += [nn.BatchNorm2d(below), conv, nn.ReLU()]
+        if index < len(channels) - 2:
+            layers.append(nn.MaxPool2d(2))
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += [nn.BatchNorm1d(channels[-1]), nn.Linear(channels[-1], 10)]
+    return nn.Sequential(*layers)
+
+
+class Training:
+    """One run's net, optimizer and place, kept after every epoch."""
+
+    def __init__(self, run: Run, task: Task, folder: Path) -> None:
+        torch.manual_seed(run.seed)
+        self.run, self.task = run, task
+        self.net = build(CHANNELS[run.dataset], task.images.shape[1], run.order, run.backward)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), run.learning_rate)
+        self.generator = torch.Generator().manual_seed(run.seed)
+        self.losses: list[float] = []
+        self.seconds = 0.0
+        self._file = folder / f"{run.name}.pt"
+        if self._file.exists():
+            self._resume()
+
+    def finish(self) -> None:
+        """Train the epochs that are left."""
+        while len(self.losses) < self.run.epochs:
+            start = time.process_time()
+            self.losses.append(self._epoch(len(self.losses)))
+            self.seconds += time.process_time() - start
+            self._save()
+            print(f"{self.run.name}: epoch {len(self.losses)}, loss {self.losses[-1]:.3f}")
+
+    def _epoch(self, epoch: int) -> float:
+        self.net.train()
+        order = torch.randperm(len(self.task.images), generator=self.generator)
+        batches = order[: len(order) // BATCH * BATCH].split(BATCH)
+        total, count = 0.0, len(batches)
+        for step, index in enumerate(batches):
+            done = (epoch * count + step) / (self.run.epochs * count)
+            rate = self.run.learning_rate * (1 + math.cos(math.pi * done)) / 2
+            self.optimizer.param_groups[0]["lr"] = rate
+            images, labels = self.task.batch(index, self.generator)
+            loss = functional.cross_entropy(self.net(images), labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item()
+        return total / count
+
+    def _save(self) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        part = self._file.with_suffix(".part")
+        state = {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "losses": self.losses,
+            "seconds": self.seconds,
+        }
+        torch.save(state, part)
+        part.replace(self._file)
+
+    def _resume(self) -> None:
+        state = torch.load(self._file, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.losses, self.seconds = state["losses"], state["seconds"]
+
+
+@torch.no_grad()
+def predict(net: nn.Module, images: Tensor) -> Tensor:
+    """Labels [N], in evaluation mode."""
+    net.eval()
+    return torch.cat([net(part).argmax(1) for part in images.split(256)])
+
+
+def measure(run: Run, task: Task, folder: Path) -> dict[str, Any]:
+    """Train, and the record of it."""
+    training = Training(run, task, folder)
+    training.finish()
+    accuracy = {
+        name: test.accuracy(predict(training.net, test.images)) for name, test in task.tests.items()
+    }
+    return asdict(run) | {
+        "net": f"conv5x5/2 + conv3x3 {list(CHANNELS[run.dataset])}",
+        "accuracy": accuracy,
+        "losses": training.losses,
+        "training_cpu_seconds": training.seconds,
+        "system": system() | {"threads": torch.get_num_threads(), "torch": torch.__version__},
+    }
+
+
+def held(path: Path) -> list[dict[str, Any]]:
+    """The records in ``path``."""
+    return json.loads(path.read_text())["runs"] if path.exists() else []
+
+
+def is_of(run: Run, record: dict[str, Any]) -> bool:
+    """Whether ``record`` is of ``run``."""
+    return all(record[name] == value for name, value in asdict(run).items())
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> None:
+    """Put records in order and write them."""
+    fields = ("dataset", "images", "epochs", "learning_rate", "order", "backward", "seed")
+    ordered = sorted(records, key=lambda record: [record[name] for name in fields])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, (json.dumps({"runs": ordered}, indent=2) + "\n").encode())
+
+
+def recorded() -> list[Run]:
+    """The runs of the committed result; what decides most comes first."""
+    cifar10 = [_cifar10(order, seed) for seed in (0, 1, 2) for order in (0, 2, 1)]
+    mnist = [Run("mnist", order, 0, 20_000, 2, 2e-3, "leaf") for order in (0, 1, 2, 3, 4)]
+    return [*cifar10[:6], *mnist, *cifar10[6:], _cifar10(3, 0), _cifar10(2, 0, "chain")]
+
+
+def _cifar10(order: int, seed: int, backward: Backward = "leaf") -> Run:
+    return Run("cifar10", order, seed, 20_000, 4, 2e-3, backward)
+
+
+def asked(arguments: argparse.Namespace) -> Iterator[Run]:
+    """The runs of the command line."""
+    if not arguments.dataset:
+        yield from recorded()
+        return
+    for seed in arguments.seeds:
+        for order in arguments.orders:
+            yield Run(
+                arguments.dataset,
+                order,
+                seed,
+                arguments.images,
+                arguments.epochs,
+                arguments.learning_rate,
+                arguments.backward,
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.papers.horq",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", nargs="?", choices=sorted(TASKS))
+    parser.add_argument("--orders", nargs="+", type=int, choices=range(9), default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--images", type=int, default=20_000, help="training images")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--backward", choices=("leaf", "chain"), default="leaf")
+    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS)
+    return parser
+
+
+def main() -> int:
+    """Train what is not recorded yet; the output is written after every net."""
+    arguments = _parser().parse_args()
+    if not DATA.is_dir():
+        print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
+        return 2
+    tasks: dict[tuple[str, int], Task] = {}
+    for run in asked(arguments):
+        if any(is_of(run, record) for record in held(arguments.output)):
+            continue
+        key = run.dataset, run.images
+        if key not in tasks:
+            tasks[key] = TASKS[run.dataset](DATA, run.images)
+        record = measure(run, tasks[key], arguments.checkpoints)
+        write(arguments.output, [*held(arguments.output), record])
+        print(f"{run.name}: {record['accuracy']}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

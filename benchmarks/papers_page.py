@@ -1,0 +1,221 @@
+"""The page of the papers' reproductions, from what has been recorded of them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import table
+
+Record = dict[str, Any]
+
+_HEADER = (
+    "# The papers",
+    "",
+    "Made by `python -m benchmarks.tables` from `benchmarks/results/papers/*.json`. Each section",
+    "names the command that writes its JSON file. A paper's figure stands here only where its",
+    "source was at hand; otherwise the page says that it is not known. Networks and data differ",
+    "from the papers': what compares is what coding costs, not where it starts.",
+    "",
+)
+
+
+def papers_page(results: Path) -> str:
+    """One section a paper, of those that have a record in the folder ``results``."""
+    lines = list(_HEADER)
+    for name, section in _SECTIONS.items():
+        path = results / f"{name}.json"
+        if path.exists():
+            lines += [*section(json.loads(path.read_text())), ""]
+    return "\n".join(lines)
+
+
+def qcnn_section(record: Record) -> list[str]:
+    """Errors of the MNIST networks."""
+    rows = []
+    for network in record["networks"]:
+        for row in network["rows"]:
+            rows.append(
+                [
+                    network["network"],
+                    _QCNN_NAMES[row["procedure"]],
+                    f"{network['float_error']:.2f}",
+                    f"{row['error']:.2f} ({row['error'] - network['float_error']:+.2f})",
+                    f"{row['error_int8']:.2f}",
+                    "not known",
+                    f"{network['paper_rate']:.1f}x",
+                    f"{row['stored_rate']:.1f}x",
+                ]
+            )
+    columns = (
+        *("network", "coding, 4/32", "float error %", "error %", "8-bit activations"),
+        *("the paper's error", "as the paper counts", "as stored"),
+    )
+    return [
+        "## Q-CNN (`product`)",
+        "",
+        "`python -m benchmarks.papers.qcnn`: MNIST, all layers but the last in 32 words of length",
+        "4. The paper counts float codebooks, codes and a float last layer; stored here are int8",
+        "codebooks, codes, scales and a last layer of 8 bits. The paper, for AlexNet and larger:",
+        "4 to 6 times faster, 15 to 20 times smaller, about one point lost.",
+        "",
+        *table(columns, rows),
+    ]
+
+
+_QCNN_NAMES = {
+    "paper-plain": "without error correction",
+    "paper": "with error correction",
+    "corrected": "ours",
+}
+
+
+def ffn_section(record: Record) -> list[str]:
+    """Ternary factors on the CIFAR-10 networks."""
+    rows = [
+        [
+            row["network"],
+            f"{row['bits_per_weight']:.2f}",
+            "distilled" if row["tuned"] else "none",
+            f"{row['samples']:,}",
+            f"{row['float']:.2f}",
+            f"{row['top1']:.2f} ({row['top1'] - row['float']:+.2f})",
+            "not known",
+        ]
+        for row in record["runs"]
+    ]
+    columns = (
+        "network",
+        "bits",
+        "training",
+        "samples, no labels",
+        "float top-1",
+        "top-1",
+        "the paper's",
+    )
+    return [
+        "## FFN (`ternary`)",
+        "",
+        "`python -m benchmarks.papers.ffn`: CIFAR-10, the 2,880 lossless test images, 8-bit",
+        "activations; all stored bits counted. The paper, on ImageNet: weights of -1, 0 and 1",
+        "alone with comparable accuracy, and one-thousandth of the multiplications",
+        "([counted](ffn_counts.md)).",
+        "",
+        *table(columns, rows),
+    ]
+
+
+def soft_hard_section(record: Record) -> list[str]:
+    """The two stages on MNIST and CIFAR-10."""
+    rows = []
+    for data in record["data"]:
+        for grid in data["grids"]:
+            rows.append(
+                [
+                    data["data"],
+                    grid["levels"],
+                    f"{data['float']:.2f}",
+                    f"{grid['hard']:.2f}",
+                    f"{grid['tuned']:.2f} ({grid['tuned'] - data['float']:+.2f})",
+                    f"{grid['file']['accuracy']:.2f}",
+                    f"{grid['file']['bits_per_weight']:.3f}",
+                    f"{100 * grid['seconds'] / data['seconds']:.1f} %",
+                ]
+            )
+    columns = ("data", "levels", "float", "hard", "tuned", "file", "bits", "more training")
+    return [
+        "## Soft and hard stage (`scalar`)",
+        "",
+        "`python -m benchmarks.papers.soft_hard`: top-1. The paper: 2 bits, so 93.75 % less memory",
+        "for weights, for 3 % more training; its accuracies are not known.",
+        "",
+        *table(columns, rows),
+    ]
+
+
+def horq_section(record: Record) -> list[str]:
+    """Residual binary networks of one shape, by order."""
+    names = list(dict.fromkeys(name for run in record["runs"] for name in run["accuracy"]))
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for run in record["runs"]:
+        key = tuple(run[name] for name in ("dataset", "images", "epochs", "order", "backward"))
+        groups.setdefault(key, []).append(run)
+    rows = [
+        [
+            dataset,
+            f"{images:,} x {epochs}",
+            "float" if order == 0 else f"{order}" + (" (XNOR)" if order == 1 else ""),
+            backward if order else "",
+            f"{len(runs)}",
+            *(_spread([run["accuracy"].get(name) for run in runs]) for name in names),
+        ]
+        for (dataset, images, epochs, order, backward), runs in groups.items()
+    ]
+    columns = ("data", "images x epochs", "order", "backward", "seeds", *names)
+    return [
+        "## HORQ (`binary`)",
+        "",
+        "`python -m benchmarks.papers.horq`: top-1 of one network at one budget, mean and range",
+        "over the seeds. The paper: on MNIST more accurate than XNOR and faster to converge; on",
+        "CIFAR-10, with a shallow network, about 3 % below float.",
+        "",
+        *table(columns, rows),
+    ]
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    """Mean, and the range where there are several."""
+    found = [value for value in values if value is not None]
+    if not found:
+        return ""
+    mean = f"{statistics.mean(found):.2f}"
+    return mean if len(found) == 1 else f"{mean} ({min(found):.2f} to {max(found):.2f})"
+
+
+def cbdnet_section(record: Record) -> list[str]:
+    """The paper's planes and ours at the paper's bits."""
+    rows = []
+    for network in record["networks"]:
+        for name in ("paper", "corrected"):
+            row = network[name]
+            counted = f"{row['counted_bits']:.2f}" if "counted_bits" in row else ""
+            rows.append(
+                [
+                    network["network"],
+                    {"paper": "the paper's", "corrected": "ours"}[name],
+                    f"{network['paper_bits']:.2f} ({network['like']})",
+                    counted,
+                    f"{row['bits_per_weight']:.2f}",
+                    network["metric"],
+                    f"{network['float']:.2f}",
+                    f"{row['metric']:.2f} ({row['metric'] - network['float']:+.2f})",
+                    f"{row['metric_int8']:.2f}",
+                    "minor",
+                ]
+            )
+    columns = (
+        *("network", "procedure", "the paper's bits", "as it counts", "stored", "metric"),
+        *("float", "coded", "8-bit activations", "the paper's drop"),
+    )
+    return [
+        "## CBDNet (`composite`)",
+        "",
+        "`python -m benchmarks.papers.cbdnet`: no training; the paper's procedure at the setting",
+        "nearest its bits from below, ours within its bits with all that is stored counted. For",
+        "lack of its networks, those of the data folder nearest in kind. The paper's drops are",
+        "known as minor only.",
+        "",
+        *table(columns, rows),
+    ]
+
+
+_SECTIONS: Mapping[str, Callable[[Record], list[str]]] = {
+    "qcnn": qcnn_section,
+    "ffn": ffn_section,
+    "soft_hard": soft_hard_section,
+    "horq": horq_section,
+    "cbdnet": cbdnet_section,
+}

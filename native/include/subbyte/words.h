@@ -1,0 +1,43 @@
+/* Look-up convolution and GEMM with codebooks of 32, 64, 128 or 256 words. */
+#ifndef SUBBYTE_WORDS_H
+#define SUBBYTE_WORDS_H
+
+#include "subbyte/subbyte.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Weights, entries, sums and y are those of subbyte_lookup (subbyte.h), with `words` in place
+ * of 16 and one byte a code. */
+typedef struct subbyte_words {
+  int64_t images, height, width; /* of x: uint8 [images][height][width][inputs] */
+  int64_t inputs, outputs;       /* channels, over all groups */
+  int64_t groups;                /* of the convolution */
+  int64_t kernel[2], strides[2], dilations[2]; /* vertical, horizontal */
+  int64_t pads[4];               /* top, left, bottom, right: filled with input_zero */
+  int64_t word_length;           /* d, 1 to 16 */
+  int32_t words;                 /* K of a codebook: 32, 64, 128 or 256 */
+  int32_t shared;                /* 1: one codebook; 0: book = (group of o) * G + g */
+  int32_t gain_levels;           /* 0: no gain; else the length of gains, 1 to 256 */
+  int32_t input_zero;            /* zero point of x, 0 to 255 */
+  int32_t shift;                 /* of the table entries, 0 to 8 */
+} subbyte_words;
+
+/* As the functions of subbyte_lookup; the codebook is int8 [1 or groups * G][words][d]. */
+SUBBYTE_API int64_t subbyte_words_out_height(const subbyte_words *layer);
+SUBBYTE_API int64_t subbyte_words_out_width(const subbyte_words *layer);
+SUBBYTE_API size_t subbyte_words_packed_size(const subbyte_words *layer);
+SUBBYTE_API size_t subbyte_words_scratch_size(const subbyte_words *layer);
+SUBBYTE_API int subbyte_words_pack(const subbyte_words *layer, const uint8_t *codes,
+                                   const uint8_t *gain_codes, const int8_t *gains,
+                                   const int8_t *codebook, void *packed);
+SUBBYTE_API int subbyte_words_run(const subbyte_words *layer, const void *packed,
+                                  const uint8_t *x, const subbyte_output *output, void *y,
+                                  int64_t row_begin, int64_t row_end, void *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,62 @@
+#include "output.h"
+#include "words/plan.h"
+#include "words/select.h"
+
+namespace {
+
+using subbyte::check_pointer;
+using subbyte::words::Plan;
+
+int make_plan(const subbyte_words *layer, Plan *plan) {
+  return subbyte::words::make_plan(layer, subbyte::words::active_level(), plan);
+}
+
+}  // namespace
+
+int64_t subbyte_words_out_height(const subbyte_words *layer) {
+  Plan plan;
+  return make_plan(layer, &plan) == SUBBYTE_OK ? plan.out_height : 0;
+}
+
+int64_t subbyte_words_out_width(const subbyte_words *layer) {
+  Plan plan;
+  return make_plan(layer, &plan) == SUBBYTE_OK ? plan.out_width : 0;
+}
+
+size_t subbyte_words_packed_size(const subbyte_words *layer) {
+  Plan plan;
+  return make_plan(layer, &plan) == SUBBYTE_OK ? plan.packed_size : 0;
+}
+
+size_t subbyte_words_scratch_size(const subbyte_words *layer) {
+  Plan plan;
+  return make_plan(layer, &plan) == SUBBYTE_OK ? plan.scratch_size : 0;
+}
+
+int subbyte_words_pack(const subbyte_words *layer, const uint8_t *codes,
+                       const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook,
+                       void *packed) {
+  Plan plan;
+  int status = make_plan(layer, &plan);
+  if (status == SUBBYTE_OK) status = check_pointer("codes", codes);
+  if (status == SUBBYTE_OK && plan.gain) status = check_pointer("gain_codes", gain_codes);
+  if (status == SUBBYTE_OK && plan.gain) status = check_pointer("gains", gains);
+  if (status == SUBBYTE_OK) status = check_pointer("codebook", codebook);
+  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
+  if (status != SUBBYTE_OK) return status;
+  return subbyte::words::pack(*layer, plan, codes, gain_codes, gains, codebook, packed);
+}
+
+int subbyte_words_run(const subbyte_words *layer, const void *packed, const uint8_t *x,
+                      const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end,
+                      void *scratch) {
+  Plan plan;
+  int status = make_plan(layer, &plan);
+  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_pointer("x", x);
+  if (status == SUBBYTE_OK) status = check_pointer("output", output);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
+  if (status != SUBBYTE_OK) return status;
+  return subbyte::words::run(*layer, plan, packed, x, output, y, row_begin, row_end, scratch);
+}

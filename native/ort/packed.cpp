@@ -1,0 +1,272 @@
+#include "ort/packed.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ort/error.h"
+#include "ort/parallel.h"
+#include "subbyte/binary.h"
+#include "subbyte/gemv.h"
+#include "subbyte/int8.h"
+#include "subbyte/words.h"
+
+namespace subbyte::ort {
+namespace {
+
+// Weights of a linear layer that leave the nearest caches, so that memory is the limit.
+constexpr int64_t kStreamed = 1 << 20;
+// What the GEMV kernels take.
+constexpr int64_t kStreamedGains = 16;
+constexpr int64_t kStreamedInputs = 1 << 16;
+constexpr int kFewestBits = 2, kMostBits = 4;
+
+bool streamed(const Geometry &g) { return g.few_rows && g.inputs * g.outputs >= kStreamed; }
+
+struct LookupKernel {
+  using Layer = subbyte_lookup;
+  static constexpr auto out_height = subbyte_lookup_out_height;
+  static constexpr auto out_width = subbyte_lookup_out_width;
+  static constexpr auto packed_size = subbyte_lookup_packed_size;
+  static constexpr auto scratch_size = subbyte_lookup_scratch_size;
+  static constexpr auto run = subbyte_lookup_run;
+};
+
+struct WordsKernel {
+  using Layer = subbyte_words;
+  static constexpr auto out_height = subbyte_words_out_height;
+  static constexpr auto out_width = subbyte_words_out_width;
+  static constexpr auto packed_size = subbyte_words_packed_size;
+  static constexpr auto scratch_size = subbyte_words_scratch_size;
+  static constexpr auto run = subbyte_words_run;
+};
+
+struct Int8Kernel {
+  using Layer = subbyte_int8;
+  static constexpr auto out_height = subbyte_int8_out_height;
+  static constexpr auto out_width = subbyte_int8_out_width;
+  static constexpr auto packed_size = subbyte_int8_packed_size;
+  static constexpr auto scratch_size = subbyte_int8_scratch_size;
+  static constexpr auto run = subbyte_int8_run;
+};
+
+struct BinaryKernel {
+  using Layer = subbyte_binary;
+  static constexpr auto out_height = subbyte_binary_out_height;
+  static constexpr auto out_width = subbyte_binary_out_width;
+  static constexpr auto packed_size = subbyte_binary_packed_size;
+  static constexpr auto scratch_size = subbyte_binary_scratch_size;
+  static constexpr auto run = subbyte_binary_run;
+};
+
+// Sizes are positive: 0 is an error that the kernel library describes.
+template <typename Size>
+Size checked(Size size) {
+  if (size == 0) throw Error(subbyte_error());
+  return size;
+}
+
+template <typename Layer>
+void place(const Geometry &g, Layer *layer) {
+  layer->images = g.images;
+  layer->height = g.height;
+  layer->width = g.width;
+  layer->inputs = g.inputs;
+  layer->outputs = g.outputs;
+  layer->groups = g.groups;
+  std::copy(g.kernel, g.kernel + 2, layer->kernel);
+  std::copy(g.strides, g.strides + 2, layer->strides);
+  std::copy(g.dilations, g.dilations + 2, layer->dilations);
+  std::copy(g.pads, g.pads + 4, layer->pads);
+  layer->input_zero = g.input_zero;
+}
+
+template <typename Kernel>
+class Packed final : public Weights {
+ public:
+  using Layer = typename Kernel::Layer;
+
+  // `pack(layer, buffer)` fills the buffer and returns the kernel library's code.
+  template <typename Pack>
+  Packed(Geometry geometry, Layer layer, float unit, const Pack &pack)
+      : layer_(layer), unit_(unit) {
+    // Weights are packed for any size of x: here for the smallest.
+    geometry.height = (geometry.kernel[0] - 1) * geometry.dilations[0] + 1;
+    geometry.width = (geometry.kernel[1] - 1) * geometry.dilations[1] + 1;
+    std::fill(geometry.pads, geometry.pads + 4, 0);
+    place(geometry, &layer_);
+    packed_ = Buffer(checked(Kernel::packed_size(&layer_)));
+    check_kernel(pack(layer_, packed_.get()));
+  }
+
+  float unit() const override { return unit_; }
+
+  void out_size(const Geometry &geometry, int64_t *height, int64_t *width) const override {
+    const Layer layer = at(geometry);
+    *height = checked(Kernel::out_height(&layer));
+    *width = checked(Kernel::out_width(&layer));
+  }
+
+  int64_t parts(const Geometry &geometry) const override {
+    const Layer layer = at(geometry);
+    return layer.images * checked(Kernel::out_height(&layer));
+  }
+
+  const void *prepare(const Geometry &, const uint8_t *x) const override { return x; }
+
+  void run(const Geometry &geometry, const void *x, const subbyte_output &output, void *y,
+           int64_t begin, int64_t end) const override {
+    const Layer layer = at(geometry);
+    void *memory = scratch(checked(Kernel::scratch_size(&layer)));
+    check_kernel(Kernel::run(&layer, packed_.get(), static_cast<const uint8_t *>(x), &output, y,
+                             begin, end, memory));
+  }
+
+ private:
+  Layer at(const Geometry &geometry) const {
+    Layer layer = layer_;
+    place(geometry, &layer);
+    return layer;
+  }
+
+  Layer layer_;
+  Buffer packed_;
+  float unit_;
+};
+
+struct LookupStream {
+  using Layer = subbyte_gemv_lookup;
+  static constexpr auto packed_size = subbyte_gemv_lookup_packed_size;
+  static constexpr auto scratch_size = subbyte_gemv_lookup_scratch_size;
+  static constexpr auto prepare = subbyte_gemv_lookup_prepare;
+  static constexpr auto run = subbyte_gemv_lookup_run;
+};
+
+struct UnpackStream {
+  using Layer = subbyte_gemv_unpack;
+  static constexpr auto packed_size = subbyte_gemv_unpack_packed_size;
+  static constexpr auto scratch_size = subbyte_gemv_unpack_scratch_size;
+  static constexpr auto prepare = subbyte_gemv_unpack_prepare;
+  static constexpr auto run = subbyte_gemv_unpack_run;
+};
+
+// Weights of a linear layer that are read from memory as codes; its parts are blocks of outputs.
+template <typename Kernel>
+class Streamed final : public Weights {
+ public:
+  using Layer = typename Kernel::Layer;
+
+  template <typename Pack>
+  Streamed(const Geometry &geometry, Layer layer, float unit, const Pack &pack)
+      : layer_(layer), unit_(unit) {
+    layer_.rows = 1;
+    layer_.inputs = geometry.inputs;
+    layer_.outputs = geometry.outputs;
+    layer_.input_zero = geometry.input_zero;
+    packed_ = Buffer(checked(Kernel::packed_size(&layer_)));
+    check_kernel(pack(layer_, packed_.get()));
+  }
+
+  float unit() const override { return unit_; }
+
+  void out_size(const Geometry &geometry, int64_t *height, int64_t *width) const override {
+    *height = geometry.height;
+    *width = 1;
+  }
+
+  int64_t parts(const Geometry &) const override {
+    return (layer_.outputs + subbyte_gemv_block() - 1) / subbyte_gemv_block();
+  }
+
+  const void *prepare(const Geometry &geometry, const uint8_t *x) const override {
+    const Layer layer = at(geometry);
+    void *memory = scratch(checked(Kernel::scratch_size(&layer)));
+    check_kernel(Kernel::prepare(&layer, packed_.get(), x, memory));
+    return memory;
+  }
+
+  void run(const Geometry &geometry, const void *prepared, const subbyte_output &output, void *y,
+           int64_t begin, int64_t end) const override {
+    const Layer layer = at(geometry);
+    const int64_t block = subbyte_gemv_block();
+    check_kernel(Kernel::run(&layer, packed_.get(), prepared, &output, y, begin * block,
+                             std::min(end * block, layer.outputs)));
+  }
+
+ private:
+  Layer at(const Geometry &geometry) const {
+    Layer layer = layer_;
+    layer.rows = geometry.height;
+    return layer;
+  }
+
+  Layer layer_;
+  Buffer packed_;
+  float unit_;
+};
+
+template <typename Made, typename Layer, typename Pack>
+std::unique_ptr<Weights> make_lookup(const Geometry &g, Layer layer, const Lookup &lookup,
+                                     int32_t shift, const Pack &pack) {
+  layer.word_length = lookup.length;
+  layer.shared = lookup.books == 1;
+  layer.gain_levels = static_cast<int32_t>(lookup.gain_levels);
+  layer.shift = shift;
+  const float unit = std::ldexp(lookup.gain_levels ? 1.0F / kGainUnit : 1.0F, shift);
+  return std::make_unique<Made>(g, layer, unit, [&](const Layer &placed, void *packed) {
+    return pack(&placed, lookup.codes.data(),
+                lookup.gain_levels ? lookup.gain_codes.data() : nullptr, lookup.gains,
+                lookup.codebook, packed);
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<Weights> pack_lookup(const Geometry &g, const Lookup &lookup, int32_t shift) {
+  if (lookup.words != kLookupWords) {
+    subbyte_words layer = {};
+    layer.words = static_cast<int32_t>(lookup.words);
+    return make_lookup<Packed<WordsKernel>>(g, layer, lookup, shift, subbyte_words_pack);
+  }
+  if (streamed(g) && lookup.gain_levels <= kStreamedGains) {
+    return make_lookup<Streamed<LookupStream>>(g, subbyte_gemv_lookup{}, lookup, shift,
+                                               subbyte_gemv_lookup_pack);
+  }
+  return make_lookup<Packed<LookupKernel>>(g, subbyte_lookup{}, lookup, shift,
+                                           subbyte_lookup_pack);
+}
+
+std::unique_ptr<Weights> pack_int8(const Geometry &g, const std::vector<int8_t> &weight) {
+  return std::make_unique<Packed<Int8Kernel>>(
+      g, subbyte_int8{}, 1.0F, [&](const subbyte_int8 &layer, void *packed) {
+        return subbyte_int8_pack(&layer, weight.data(), packed);
+      });
+}
+
+std::unique_ptr<Weights> pack_binary(const Geometry &g, const Coding &coding,
+                                     const uint8_t *signs) {
+  subbyte_binary layer = {};
+  layer.order = coding.order;
+  layer.scales = coding.scales;
+  layer.input_type = SUBBYTE_UINT8;
+  layer.input_scale = 1;
+  return std::make_unique<Packed<BinaryKernel>>(
+      g, layer, 1.0F, [&](const subbyte_binary &placed, void *packed) {
+        return subbyte_binary_pack(&placed, signs, packed);
+      });
+}
+
+std::unique_ptr<Weights> pack_levels(const Geometry &g, int bits,
+                                     const std::vector<uint8_t> &codes,
+                                     const std::vector<int8_t> &levels) {
+  if (!streamed(g) || bits > kMostBits || g.inputs > kStreamedInputs) return nullptr;
+  subbyte_gemv_unpack layer = {};
+  layer.bits = std::max(bits, kFewestBits);
+  std::vector<int8_t> all = levels;
+  all.resize(size_t{1} << layer.bits);
+  return std::make_unique<Streamed<UnpackStream>>(
+      g, layer, 1.0F, [&](const subbyte_gemv_unpack &placed, void *packed) {
+        return subbyte_gemv_unpack_pack(&placed, codes.data(), all.data(), packed);
+      });
+}
+
+}  // namespace subbyte::ort

@@ -1,0 +1,255 @@
+"""Options of the commands that code weights: samples, methods, budgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from subbyte import budgets
+from subbyte.cli.console import ERRORS
+from subbyte.data import Preprocessing, Samples, as_samples
+
+DATA = "Calibration"
+CODING = "Coding"
+BUDGET = "Budget (one of them)"
+RUN = "Run"
+
+
+class Names(tuple[str, ...]):
+    """Names given as ``a,b``."""
+
+
+class ByteCount(int):
+    """Bytes given as ``2MB``."""
+
+
+class Milliseconds(float):
+    """A time given as ``3ms``."""
+
+
+class Points(float):
+    """Percentage points given as ``0.5%``."""
+
+
+def parse_names(text: str | Names) -> Names:
+    """Read ``a,b``."""
+    if isinstance(text, Names):
+        return text
+    return Names(name.strip() for name in text.split(",") if name.strip())
+
+
+def parse_size(text: str | ByteCount) -> ByteCount:
+    """Read ``2MB``."""
+    return text if isinstance(text, ByteCount) else ByteCount(budgets.parse_size(text))
+
+
+def parse_latency(text: str | Milliseconds) -> Milliseconds:
+    """Read ``3ms``."""
+    return text if isinstance(text, Milliseconds) else Milliseconds(budgets.parse_latency(text))
+
+
+def parse_keep(text: str | Points) -> Points:
+    """Read ``0.5%``."""
+    return text if isinstance(text, Points) else Points(budgets.parse_keep(text))
+
+
+Calib = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE.npz[:array]",
+        help="A few hundred samples of what the network will see; no labels. For a network "
+        "with several inputs: a file with an array for each, of the same name.",
+        rich_help_panel=DATA,
+    ),
+]
+SampleCount = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Use N samples, drawn at random by --seed; all if not given.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+MethodOption = Annotated[
+    Literal["product", "scalar", "ternary", "composite", "binary"],
+    typer.Option(help="How weights are coded; `subbyte methods` explains.", rich_help_panel=CODING),
+]
+Methods = Annotated[
+    Names | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        parser=parse_names,
+        help="With a budget: the methods to choose from, layer by layer, as in product,scalar.",
+        rich_help_panel=CODING,
+        show_default="--method alone",
+    ),
+]
+Bits = Annotated[
+    float | None,
+    typer.Option(
+        metavar="B",
+        help="At most B bits per weight in all layers together, codebooks, scales and signs "
+        "included.",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+Size = Annotated[
+    ByteCount | None,
+    typer.Option(
+        metavar="2MB",
+        parser=parse_size,
+        help="A file of at most this size (B, kB, MB, KiB, MiB).",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+Latency = Annotated[
+    Milliseconds | None,
+    typer.Option(
+        metavar="3ms",
+        parser=parse_latency,
+        help="At most this long a sample (us, ms, s), on the native kernels of this machine, "
+        "one thread; see `subbyte calibrate-cpu`.",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+Keep = Annotated[
+    Points | None,
+    typer.Option(
+        metavar="0.5%",
+        parser=parse_keep,
+        help="The fewest bits that lose at most so many percentage points of accuracy, as far "
+        "as held-back samples without labels can tell. For classifiers.",
+        rich_help_panel=BUDGET,
+        show_default=False,
+    ),
+]
+TimingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.json",
+        help="Kernel timings for --latency.",
+        rich_help_panel=BUDGET,
+        show_default="those of `subbyte calibrate-cpu`",
+    ),
+]
+Group = Annotated[
+    int | None,
+    typer.Option(
+        metavar="D",
+        help="product: input channels per code (1, 2, 3, 4, 6 or 8); with a budget the fewest "
+        "allowed.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Words = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="product: at most K words a codebook (16, 32, 64, 128 or 256); 16 if not given.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Gain = Annotated[
+    int | None,
+    typer.Option(
+        metavar="BITS",
+        help="product: gain bits per code: 0 none, 1 a sign, 2-4 sign and size.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Rank = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="ternary: at most K terms a layer.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+RankRatio = Annotated[
+    float | None,
+    typer.Option(
+        metavar="R",
+        help="ternary: R * min(outputs, inputs) terms a layer; without a budget 1, as in the "
+        "paper.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Planes = Annotated[
+    int | None,
+    typer.Option(
+        metavar="J",
+        help="composite: at most J bits of magnitude (1 to 6).",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+ProcedureOption = Annotated[
+    Literal["corrected", "paper", "paper-plain", "exact"] | None,
+    typer.Option(
+        help="product, composite, binary: corrected fits the samples our way; paper does as "
+        "the paper does. product, paper-plain: Q-CNN without its error correction. scalar, "
+        "exact: keeps weights that lie on a grid of 2, 3 or 4 bits already.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Bottleneck = Annotated[
+    float | None,
+    typer.Option(
+        metavar="R",
+        help="composite, paper: rank over min(h, w) of the plane at the threshold.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Order = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        help="binary: inputs become the sum of K scaled sign tensors (1 to 8); 2 if not given.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+ScalesOption = Annotated[
+    Literal["column", "pixel", "image"] | None,
+    typer.Option(
+        help="binary: what shares the scales of an input; column, as in HORQ, if not given.",
+        rich_help_panel=CODING,
+        show_default=False,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        metavar="N", help="Same seed, same bytes on the same machine.", rich_help_panel=RUN
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="D", help="Where to compute: cpu, cuda, cuda:1 ...", rich_help_panel=RUN),
+]
+
+
+def read_samples(
+    source: Path, calib: str, count: int | None, steps: Preprocessing, seed: int
+) -> Samples:
+    """The calibration samples of a command, ``count`` of them; a note where there are fewer."""
+    from subbyte.graph.inputs import read_input_specs
+
+    data = as_samples(calib, read_input_specs(source), steps, option="--calib")
+    if count is not None and count > len(data):
+        note = f"note: --samples {count}, but {calib} has {len(data)}: using all"
+        ERRORS.print(note, soft_wrap=True)
+    return data.take(count, seed)

@@ -1,0 +1,119 @@
+"""``subbyte explore``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from subbyte.cli import coding, options
+from subbyte.cli.console import OUT, Column, byte_size, print_table, stage_progress
+from subbyte.extras import compress_extra
+
+
+def command(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN.onnx", help="The trained network, in float.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Where to keep the points."),
+    ],
+    calib: coding.Calib,
+    samples: coding.SampleCount = None,
+    scale: options.Scale = 1.0,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    layout: options.LayoutOption = "nchw",
+    budgets: Annotated[
+        options.Numbers | None,
+        typer.Option(
+            "--bits",
+            metavar="B,B,B",
+            parser=options.parse_numbers,
+            help="Bits per weight of the points.",
+            show_default="12, from the least there can be to 4.5",
+        ),
+    ] = None,
+    method: coding.MethodOption = "product",
+    methods: coding.Methods = None,
+    activations: Annotated[
+        Literal["int8", "float"],
+        typer.Option(help="What layers hand to each other.", rich_help_panel=coding.CODING),
+    ] = "int8",
+    tune: Annotated[
+        int,
+        typer.Option(
+            metavar="STEPS",
+            help="Train codebooks, scales and biases of every point.",
+            rich_help_panel=coding.CODING,
+        ),
+    ] = 0,
+    seed: coding.Seed = 0,
+    device: coding.Device = "cpu",
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Points at a time, a process each.", rich_help_panel=coding.RUN
+        ),
+    ] = 1,
+    latency: Annotated[
+        bool,
+        typer.Option(
+            help="Measure every file on the native kernels, one thread.",
+            rich_help_panel=coding.RUN,
+        ),
+    ] = True,
+) -> None:
+    r"""Compress at many budgets: the whole trade-off, every point kept as a file.
+
+    A quarter of the samples (512 at most) is held back: **kl**, **agreement** and **lost** (points
+    of accuracy, as the float network's own probabilities expect) are measured on it. DIR gets
+    a plan and a network for every point, and points.jsonl with a line for each. The same
+    command goes on with what a run that was stopped has left.
+
+    Example:
+
+    ```
+    subbyte explore net.onnx --calib cifar10.npz:x_train --scale 255 --layout nhwc \
+      --samples 1000 --jobs 2 -o trade-off
+    ```
+    """
+    steps = options.preprocessing(scale, mean, std, layout)
+    with compress_extra("subbyte explore"):
+        from subbyte.compress import CompressOptions
+        from subbyte.compress.explore import Exploration, explore
+
+    data = coding.read_samples(source, calib, samples, steps, seed)
+    wishes = CompressOptions(
+        method=method,
+        methods=methods,
+        tune=tune,
+        seed=seed,
+        device=device,
+        activations=activations,
+    )
+    points = Exploration(tuple(budgets) if budgets else None, jobs, latency)
+    try:
+        with stage_progress() as progress:
+            found = explore(source, output, data, wishes, points, progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command continues where this one stopped") from None
+    _print(found)
+    OUT.print(f"points, plans and networks: {output}", soft_wrap=True, markup=False)
+
+
+def _print(points: list[dict[str, Any]]) -> None:
+    figures = {"kl": ".4f", "agreement": ".1f", "lost": ".2f", "latency_ms": ".3f"}
+    shown = [name for name in figures if any(p.get(name) is not None for p in points)]
+    columns: dict[str, Column] = {"point": "word", "bits": "number", "file": "number"}
+    columns |= dict.fromkeys((name.replace("_", " ") for name in shown), "number")
+    rows = [
+        [
+            *(point["name"], f"{point['bits']:.3f}", byte_size(point["bytes"])),
+            *("-" if point.get(n) is None else format(point[n], figures[n]) for n in shown),
+        ]
+        for point in points
+    ]
+    print_table(None, columns, rows)

@@ -1,0 +1,128 @@
+"""``subbyte plan``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from subbyte.cli import coding, options
+from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
+from subbyte.errors import OptionError
+from subbyte.extras import compress_extra
+from subbyte.files import write_atomic
+
+if TYPE_CHECKING:
+    from subbyte.compress.plan_text import PlanRow
+
+
+def command(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN.onnx", help="The trained network, in float.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="PLAN.toml", help="Where to write the plan."),
+    ],
+    calib: coding.Calib,
+    samples: coding.SampleCount = None,
+    scale: options.Scale = 1.0,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    layout: options.LayoutOption = "nchw",
+    bits: coding.Bits = None,
+    size: coding.Size = None,
+    latency: coding.Latency = None,
+    keep: coding.Keep = None,
+    timings: coding.TimingsFile = None,
+    method: coding.MethodOption = "product",
+    methods: coding.Methods = None,
+    group: coding.Group = None,
+    gain: coding.Gain = None,
+    rank: coding.Rank = None,
+    planes: coding.Planes = None,
+    seed: coding.Seed = 0,
+    device: coding.Device = "cpu",
+    json: options.JsonFile = None,
+) -> None:
+    """Choose how each layer is coded, within a budget; nothing is coded yet.
+
+    The plan is a text file to read and to edit; `subbyte compress --plan` obeys it. **harm**
+    is the predicted error of a layer's output over its variance.
+
+    Example:
+
+    ```
+    subbyte plan net.onnx --calib cifar10.npz:x_train --scale 255 --layout nhwc \
+      --bits 2 -o plan.toml
+    ```
+    """
+    steps = options.preprocessing(scale, mean, std, layout)
+    check_outputs(output, json)
+    with compress_extra("subbyte plan"):
+        from subbyte.compress import CompressOptions
+        from subbyte.compress.pipeline import plan_network
+        from subbyte.compress.plan_text import plan_rows, plan_text, summary
+
+    wishes = CompressOptions(
+        method=method,
+        methods=methods,
+        bits=bits,
+        size=size,
+        latency=latency,
+        keep=keep,
+        timings=timings,
+        group=group,
+        gain=gain,
+        rank=rank,
+        planes=planes,
+        seed=seed,
+        device=device,
+    )
+    if wishes.budget is None:
+        raise OptionError("no budget", expected="--bits, --size, --latency or --keep")
+    data = coding.read_samples(source, calib, samples, steps, seed)
+    started = time.monotonic()
+    with stage_progress() as progress:
+        layers, planned = plan_network(source, data, wishes, progress)
+    seconds = time.monotonic() - started
+    write_atomic(output, plan_text(planned, layers).encode())
+    rows = plan_rows(planned, layers)
+    _print(rows)
+    said = summary(planned, layers)
+    for line in said:
+        OUT.print(line, soft_wrap=True, markup=False)
+    found = [_document(row) for row in rows]
+    write_json(json, {"input": str(source), "seconds": seconds, "summary": said, "layers": found})
+
+
+def _print(rows: list[PlanRow]) -> None:
+    timed = any(row.milliseconds is not None for row in rows)
+    columns: dict[str, Column] = {"layer": "text", "coded as": "word"}
+    columns |= dict.fromkeys(("bits", "bytes", *(["ms"] * timed), "harm", "share"), "number")
+    print_table(
+        None,
+        columns,
+        [
+            [
+                *(row.layer.name, row.form, f"{row.bits:.2f}", str(row.bytes)),
+                *([f"{row.milliseconds or 0:.3f}"] if timed else []),
+                *(f"{row.harm:.4f}", f"{100 * row.share:.0f} %"),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _document(row: PlanRow) -> dict[str, Any]:
+    return {
+        "name": row.layer.name,
+        "form": row.form,
+        "bits_per_weight": row.bits,
+        "bytes": row.bytes,
+        "milliseconds": row.milliseconds,
+        "harm": row.harm,
+        "share": row.share,
+    }

@@ -1,0 +1,160 @@
+"""``subbyte tune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from subbyte.cli import options
+from subbyte.cli.console import ERRORS, check_outputs, print_table, stage_progress, write_json
+from subbyte.errors import OptionError
+from subbyte.extras import compress_extra
+
+_DATA, _TRAINING = "Data", "Training"
+
+
+def command(
+    source: Annotated[Path, typer.Argument(metavar="SMALL.onnx", help="A compressed network.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the tuned one."),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(metavar="FILE.npz", help="File with the samples.", rich_help_panel=_DATA),
+    ],
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARRAY",
+            help="Array of samples in FILE.npz. May be left out if the arrays are named like "
+            "the model's inputs, or if there is only one.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FLOAT.onnx",
+            help="Train to follow this network; needs no labels.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARRAY",
+            help="Train with these class indices, an array in FILE.npz.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    scale: options.Scale = 1.0,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    layout: options.LayoutOption = "nchw",
+    steps: Annotated[
+        int, typer.Option(metavar="N", help="Steps of training.", rich_help_panel=_TRAINING)
+    ] = 1000,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Samples a step.", rich_help_panel=_TRAINING)
+    ] = 64,
+    rate: Annotated[
+        float,
+        typer.Option(help="Times the usual learning rates.", rich_help_panel=_TRAINING),
+    ] = 1.0,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Written every 200 steps; the same command goes on from it.",
+            rich_help_panel=_TRAINING,
+            show_default=False,
+        ),
+    ] = None,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Mixed precision.", rich_help_panel=_TRAINING)
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Order of samples.", rich_help_panel=_TRAINING)
+    ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="D", help="Where to compute: cpu, cuda, cuda:1 ...", rich_help_panel=_TRAINING
+        ),
+    ] = "cpu",
+    json: options.JsonFile = None,
+) -> None:
+    r"""Train a compressed network further: codebooks, scales and biases.
+
+    With the float original as `--teacher`, or with `--labels`. Layers, codes and the 8-bit
+    scales of activations stay; the file keeps its size. A tenth of the samples is held back
+    to measure with.
+
+    Example:
+
+    ```
+    subbyte tune small.onnx -o tuned.onnx --data cifar10.npz --inputs x_train \
+      --scale 255 --layout nhwc --teacher net.onnx --steps 2000
+    ```
+    """
+    check_outputs(output, json)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise OptionError(
+            "output would overwrite the input", where=str(output), expected="another file name"
+        )
+    if (teacher is None) == (labels is None):
+        got = "neither" if teacher is None else "both"
+        raise OptionError("what to train by", expected="one of --teacher and --labels", got=got)
+    with compress_extra("subbyte tune"):
+        import torch
+
+        from subbyte.data import as_samples
+        from subbyte.graph.inputs import read_input_specs
+        from subbyte.report.evaluation import read_labels
+        from subbyte.train import tune
+
+    samples = as_samples(
+        str(data) if inputs is None else f"{data}:{inputs}",
+        read_input_specs(source),
+        options.preprocessing(scale, mean, std, layout),
+        option="--data",
+    )
+    found = None if labels is None else read_labels(f"{data}:{labels}", len(samples))
+    with stage_progress() as progress:
+        result = tune(
+            source,
+            output,
+            samples,
+            steps=steps,
+            teacher=teacher,
+            labels=found,
+            batch_size=batch_size,
+            rate=rate,
+            precision=torch.bfloat16 if bf16 else None,
+            checkpoint=checkpoint,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+    write_json(
+        json,
+        {
+            "input": str(source),
+            "output": str(output),
+            "steps": steps,
+            "held_back": result.held_back,
+            "loss_before": result.before,
+            "loss_after": result.after,
+        },
+    )
+    what = "divergence from the teacher" if labels is None else "cross-entropy"
+    print_table(
+        str(output),
+        {f"{what}, {result.held_back} samples held back": "word", "": "number"},
+        [["before", f"{result.before:.4f}"], ["after", f"{result.after:.4f}"]],
+    )
+    if result.after > result.before:
+        ERRORS.print("note: no better than before; try a smaller --rate, or more samples")

@@ -1,0 +1,166 @@
+"""How a layer is coded where no plan file and no budget say so."""
+
+from __future__ import annotations
+
+import torch
+
+from subbyte.compress.candidates import (
+    DEFAULT_PLANES,
+    DEFAULT_PRODUCT,
+    DEFAULT_RANK_RATIO,
+    DEFAULT_SCALAR,
+    binary_options,
+    keeps_eight_bits,
+    may_be_binary,
+    too_small,
+)
+from subbyte.compress.encode import LayerOptions
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan_file import EIGHT_BITS, Plan, trained_options
+from subbyte.errors import OptionError, WeightError
+from subbyte.graph.layers import canonical, output_layers
+from subbyte.graph.network import Layer, Network
+from subbyte.graph.topology import known
+from subbyte.methods.composite.form import CompositeOptions
+from subbyte.methods.product.form import (
+    WORDS,
+    ProductOptions,
+    check_words,
+    most_words,
+    sub_columns,
+)
+from subbyte.methods.scalar.exact import least_bits
+from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods.ternary.form import TernaryOptions, rank_of
+
+# d and K of the paper's AlexNet.
+PUBLISHED_CONV, PUBLISHED_LINEAR, PUBLISHED_LAST = (8, 128), (4, 32), (1, 16)
+
+
+def default_plan(network: Network, layers: list[Layer], options: CompressOptions) -> Plan:
+    """The options of every layer, by weight name."""
+    if options.procedure == "exact":
+        return plan_of_grids(network, layers)
+    kept, outputs = kept_at_eight_bits(network, layers, options), output_layers(network)
+    return {
+        layer.weight: default_options(layer, options, layer.weight in kept, layer.weight in outputs)
+        for layer in layers
+    }
+
+
+def kept_at_eight_bits(
+    network: Network, layers: list[Layer], options: CompressOptions
+) -> frozenset[str]:
+    """Weights that go below 8 bits only where a budget is out of reach otherwise.
+
+    With ``binary`` also the output layers, layers of which no binary form is known, and all
+    layers that were not trained binary in a network where others were.
+    """
+    kept = {layer.weight for layer in layers if keeps_eight_bits(layer)}
+    if options.allowed == ("binary",):
+        trained = any(layer.binarisation for layer in layers)
+        kept |= output_layers(network)
+        kept |= {layer.weight for layer in layers if trained or not may_be_binary(layer)}
+    return frozenset(kept - {layer.weight for layer in layers if layer.binarisation})
+
+
+def check_trained(layers: list[Layer], options: CompressOptions) -> None:
+    """Raise `OptionError` where another method is asked for than the network was trained for."""
+    trained = next((layer for layer in layers if layer.binarisation), None)
+    if trained is not None and "binary" not in options.allowed:
+        raise OptionError(
+            "the network has layers that were trained binary",
+            where=trained.name,
+            expected="--method binary",
+            got=", ".join(options.allowed),
+        )
+
+
+def check_plan_words(plan: Plan, layers: list[Layer]) -> None:
+    """Raise `OptionError` for a layer that does not fill its codebook's words."""
+    for layer in layers:
+        found = plan[layer.weight]
+        if isinstance(found, ProductOptions):
+            try:
+                check_words(layer.shape, found)
+            except OptionError as error:
+                raise OptionError(
+                    f"plan: {error.what}", where=layer.name, expected=error.expected, got=error.got
+                ) from error
+
+
+def check_some_words(layers: list[Layer], words: int) -> None:
+    """`OptionError` where no layer that may be coded fills so many words."""
+    coded = [layer for layer in layers if not too_small(layer)]
+    columns = max((sub_columns(layer.shape) for layer in coded), default=0)
+    if words > most_words(columns):
+        raise OptionError(
+            f"--words: no layer has more than {columns} sub-columns",
+            expected=f"at most {most_words(columns)}",
+            got=words,
+        )
+
+
+def plan_of_grids(network: Network, layers: list[Layer]) -> Plan:
+    """Every layer whose weights lie on a grid keeps them, in the fewest bits that hold it."""
+    plan: Plan = {}
+    for layer in layers:
+        weight = torch.tensor(known(layer.node.inputs[1]), dtype=torch.float32)
+        bits = least_bits(canonical(layer, weight))
+        plan[layer.weight] = EIGHT_BITS if bits is None else ScalarOptions(bits, exact=True)
+    if all(found == EIGHT_BITS for found in plan.values()):
+        raise WeightError(
+            "--procedure exact: no layer's weights lie on a grid",
+            where=network.name,
+            expected="levels of 2, 3 or 4 bits times a scale per output",
+        )
+    return plan
+
+
+def default_options(
+    layer: Layer, options: CompressOptions, kept: bool, output: bool
+) -> LayerOptions:
+    """One layer's options; ``kept``: at 8 bits by default, ``output``: it ends the network."""
+    if layer.binarisation is not None:
+        return trained_options(layer.binarisation)
+    if options.method == "product" and options.procedure in ("paper", "paper-plain"):
+        return _published_product(layer, options, output)
+    if kept:
+        return EIGHT_BITS
+    if options.method == "binary":
+        return binary_options(layer, options)
+    if options.method == "scalar":
+        return DEFAULT_SCALAR
+    if options.method == "ternary":
+        ratio = options.rank_ratio or DEFAULT_RANK_RATIO
+        return TernaryOptions(rank_of(layer.shape, ratio, options.rank))
+    if options.method == "composite":
+        return CompositeOptions(
+            **{"planes": DEFAULT_PLANES[options.procedure]} | options.composite()
+        )
+    group = options.group or DEFAULT_PRODUCT.group
+    gain = DEFAULT_PRODUCT.gain if options.gain is None else options.gain
+    wanted = options.words or DEFAULT_PRODUCT.words
+    return ProductOptions(group, min(wanted, most_words(sub_columns(layer.shape))), gain)
+
+
+def _published_product(layer: Layer, options: CompressOptions, output: bool) -> LayerOptions:
+    """Q-CNN's setting for AlexNet: convolutions 8/128, linear layers 4/32, the last 1/16.
+
+    ``--group`` and ``--words`` stand in for all of these but the last layer's. A layer of
+    fewer channels is one subspace of them; one that does not fill the words takes fewer, and
+    one that does not fill 16 keeps 8 bits.
+    """
+    shape, linear = layer.shape, layer.op == "Linear"
+    columns = sub_columns(shape)
+    if too_small(layer) or columns < min(WORDS):
+        return EIGHT_BITS
+    group, words = PUBLISHED_LINEAR if linear else PUBLISHED_CONV
+    group, words = options.group or group, options.words or words
+    if linear and output:
+        group, words = PUBLISHED_LAST
+    return ProductOptions(
+        min(group, shape.inputs),
+        min(words, most_words(columns)),
+        procedure="paper-plain" if options.procedure == "paper-plain" else "paper",
+    )

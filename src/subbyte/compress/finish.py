@@ -1,0 +1,57 @@
+"""From coded weights to the file: activations quantized, tables fitted, all written."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+
+from subbyte.compress.activations import quantize_activations
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.sequence import Encoded, Progress
+from subbyte.compress.tables import table_shifts
+from subbyte.data import Samples
+from subbyte.graph.inline import inline
+from subbyte.graph.layers import to_onnx_layout
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Network
+from subbyte.graph.write import write_network
+from subbyte.methods import binarisation_of, decode_weight
+
+
+def write_coded(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    encoded: Encoded,
+    progress: Progress,
+) -> onnx.ModelProto:
+    """The file of a network whose layers are coded, as ``options`` wish for it."""
+    biases = {name: value.numpy().astype(np.float32) for name, value in encoded.biases.items()}
+    if options.activations == "float":
+        reason = "--activations float"
+        written = write_network(network, encoded.weights, biases, float_reason=reason)
+        return inline(written) if options.inline else written
+    module = coded_module(network, encoded, device)
+    islands, params = quantize_activations(network, module, samples, device, progress)
+    shifts = table_shifts(network, module, encoded.weights, islands, params, samples, device)
+    written = write_network(
+        network, encoded.weights, biases, islands, activations=params, table_shifts=shifts
+    )
+    return inline(written) if options.inline else written
+
+
+def coded_module(network: Network, encoded: Encoded, device: torch.device) -> GraphModule:
+    """The network with the weights and biases that the file will hold."""
+    module = GraphModule(network).to(device).eval()
+    for layer in network.layers:
+        if layer.weight in encoded.weights:
+            weight = torch.from_numpy(decode_weight(encoded.weights[layer.weight])).to(device)
+            module.set_constant(layer.weight, to_onnx_layout(layer, weight))
+            binarisation = binarisation_of(encoded.weights[layer.weight])
+            if binarisation is not None:
+                module.binarise(layer, binarisation)
+        if layer.name in encoded.biases:
+            module.set_bias(layer.name, encoded.biases[layer.name].to(device))
+    return module

@@ -1,0 +1,110 @@
+"""What a compressed file does on samples that it has not seen, against the float network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subbyte.compress.sequence import chunk_size
+from subbyte.compress.similarity import divergence
+from subbyte.data import Samples
+from subbyte.errors import CalibrationError
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Network
+from subbyte.runtime import load
+
+MOST_HELD = 512
+LEAST_SAMPLES = 8
+# What one flipped decision costs, as far as nothing is known of it: no sample of flips says
+# less than that there may be one more.
+ONE_FLIP = 0.2
+
+
+@dataclass(frozen=True)
+class Score:
+    """``divergence``: KL in nats for class scores, else squared error over variance
+    (`similarity`). For one output of class scores [N, C] also ``agreement``, the percent of
+    samples with the same best class; ``lost``, the percentage points of accuracy that the
+    float network's own probabilities p expect of it, mean of p[float's best class] - p[its
+    best class]; and ``uncertainty``, the standard error of ``lost``."""
+
+    divergence: float
+    agreement: float | None = None
+    lost: float | None = None
+    uncertainty: float | None = None
+
+
+def hold_back(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
+    """Samples to code with, and ``share`` of them (at most `MOST_HELD`) held back.
+
+    Raises:
+        CalibrationError: fewer than `LEAST_SAMPLES`.
+    """
+    count = len(samples)
+    if count < LEAST_SAMPLES:
+        raise CalibrationError(
+            "some samples are held back to judge by", expected=LEAST_SAMPLES, got=count
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    held = min(MOST_HELD, max(1, round(share * count)))
+    return samples.select(np.sort(order[held:])), samples.select(np.sort(order[:held]))
+
+
+class Judge:
+    """Compares compressed files with the float ``network`` on ``samples``."""
+
+    def __init__(self, network: Network, samples: Samples, device: torch.device) -> None:
+        self.samples = samples
+        self._module = GraphModule(network).to(device).eval()
+        self._device = device
+        self._chunk = chunk_size(self._module, samples, device)
+
+    @torch.no_grad()
+    def score(self, path: Path) -> Score:
+        """Run the file (on the native kernels where there are any) and compare."""
+        model = load(path)
+        total, drops = 0.0, []
+        for batch in self.samples.batches(self._chunk):
+            inputs = [torch.from_numpy(v).to(self._device) for v in batch.values()]
+            wanted = tuple(x.cpu() for x in _tuple(self._module(*inputs)))
+            results = model.run(batch)
+            found = results if isinstance(results, tuple) else (results,)
+            got = tuple(torch.from_numpy(np.asarray(x)) for x in found)
+            total += float(divergence(wanted, got)) * len(inputs[0])
+            if is_classifier(wanted):
+                drops.append(_drops(wanted[0], got[0]))
+        mean = total / len(self.samples)
+        return _score(mean, torch.cat(drops)) if drops else Score(mean)
+
+
+def is_classifier(outputs: tuple[Tensor, ...]) -> bool:
+    """One output of class scores [N, C]."""
+    only = outputs[0]
+    return len(outputs) == 1 and only.ndim == 2 and only.is_floating_point() and only.shape[1] > 1
+
+
+def _drops(wanted: Tensor, got: Tensor) -> Tensor:
+    """p[argmax wanted] - p[argmax got] of each sample, p = softmax(wanted); NaN where the
+    best class is the same: a drop of zero is a flip between equals."""
+    p = wanted.softmax(1)
+    best, chosen = wanted.argmax(1), got.argmax(1)
+    rows = torch.arange(len(p))
+    lost = p[rows, best] - p[rows, chosen]
+    return torch.where(best == chosen, torch.full_like(lost, torch.nan), lost)
+
+
+def _score(mean: float, drops: Tensor) -> Score:
+    same = drops.isnan()
+    lost = drops.nan_to_num(0.0)
+    count = len(drops)
+    spread = math.sqrt(float(lost.square().sum()) + ONE_FLIP**2) / count
+    return Score(mean, 100 * float(same.float().mean()), 100 * float(lost.mean()), 100 * spread)
+
+
+def _tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)

@@ -1,0 +1,142 @@
+"""How long a compressed network takes on the native kernels of this machine.
+
+Per layer from measured kernel timings (`subbyte.runtime.timings`); what lies between the
+layers is measured on a blank file of the whole network. One sample, one thread.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor
+
+from subbyte.compress.encode import LayerOptions
+from subbyte.compress.tables import LEAST_WORK
+from subbyte.data import Batch, Samples
+from subbyte.graph.islands import IslandPlan, plan_islands
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer, Network
+from subbyte.methods.binary.form import BinaryOptions
+from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.runtime import load
+from subbyte.runtime.kernels import Form, LayerSize
+from subbyte.runtime.timings import Timings
+
+KERNEL_WORDS = 16
+# Outputs of a group times word length from which on the operators look up.
+LEAST_LOOKUP = 128
+_LEAST_RUNS, _MOST_RUNS, _SECONDS = 10, 200, 1.0
+_WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """``sizes``: of every layer that the kernels compute, by layer name. Layers that are left
+    to ONNX Runtime cost the same however they are coded, and count as the network's own."""
+
+    layers: tuple[Layer, ...]
+    sizes: Mapping[str, LayerSize]
+    timings: Timings
+
+    def seconds(self, weight: str, options: LayerOptions) -> float | None:
+        """Predicted time of all layers that read ``weight``; None: no kernel for the form."""
+        total = 0.0
+        for layer in self.layers:
+            if layer.weight == weight and layer.name in self.sizes:
+                size = self.sizes[layer.name]
+                form = kernel_form(layer, size, options)
+                if form is None:
+                    return None
+                total += self.timings.seconds(size, form)
+        return total
+
+
+def latency_model(
+    network: Network, samples: Samples, device: torch.device, timings: Timings
+) -> LatencyModel:
+    """Sizes of all layers from one sample, and the timings of their kernels."""
+    islands = plan_islands(network)
+    return LatencyModel(
+        network.layers, layer_sizes(network, islands, samples.first(1), device), timings
+    )
+
+
+def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form | None:
+    """Which kernel computes a layer: the rule of `table_shifts` and of the operators."""
+    if isinstance(options, ProductOptions):
+        words, group, gain = options.words, options.group, options.gain > 0
+    elif isinstance(options, ScalarOptions):
+        words, group, gain = (KERNEL_WORDS if options.bits == 2 else 0), 2, False
+    elif isinstance(options, BinaryOptions):
+        return None
+    else:
+        # Decoded when the session opens.
+        return Form()
+    outputs = layer.shape.outputs // layer.shape.groups
+    looked_up = words == KERNEL_WORDS and size.work >= LEAST_WORK
+    return Form(group, gain) if looked_up and outputs * group >= LEAST_LOOKUP else Form()
+
+
+@torch.no_grad()
+def layer_sizes(
+    network: Network, islands: IslandPlan, sample: Samples, device: torch.device
+) -> dict[str, LayerSize]:
+    """Sizes of the layers that compute on uint8, by layer name, for one sample."""
+    module = GraphModule(network).to(device).eval()
+    layers = {layer.name: layer for layer in network.layers}
+    found = {}
+    for batch in sample.batches(1):
+        environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+        for number, step in enumerate(module.steps):
+            layer = layers.get(step.name)
+            if layer is not None and islands.layers[layer.name].form != "float":
+                found[layer.name] = _size(layer, environment[layer.input])
+            module.run(environment, number, number + 1)
+    return found
+
+
+def _size(layer: Layer, x: Tensor) -> LayerSize:
+    shape = layer.shape
+    inputs = shape.inputs * shape.groups
+    if layer.op == "Linear":
+        return LayerSize(x.numel() // inputs, 1, inputs, shape.outputs, linear=True)
+    return LayerSize(
+        *(int(x.shape[2]), int(x.shape[3]), inputs, shape.outputs, shape.groups),
+        kernel=(layer.kernel_shape[0], layer.kernel_shape[1]),
+        strides=(layer.strides[0], layer.strides[1]),
+        dilations=(layer.dilations[0], layer.dilations[1]),
+        pads=(layer.pads[0], layer.pads[1], layer.pads[2], layer.pads[3]),
+    )
+
+
+def measure_model(model: onnx.ModelProto, samples: Samples) -> float:
+    """Seconds of one sample through ``model`` on the native kernels, one thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "blank.onnx"
+        path.write_bytes(model.SerializeToString())
+        return measure_file(path, samples)
+
+
+def measure_file(path: Path, samples: Samples) -> float:
+    """The median seconds of one sample through a file on the native kernels, one thread."""
+    network = load(path, engine="native", threads=1)
+    batch: Batch = next(iter(samples.first(1).batches(1)))
+    times: list[float] = []
+    started = time.perf_counter()
+    for turn in range(-_WARM_UP, _MOST_RUNS):
+        before = time.perf_counter()
+        network.session.run(None, batch)
+        after = time.perf_counter()
+        if turn >= 0:
+            times.append(after - before)
+        if turn >= _LEAST_RUNS and after - started > _SECONDS:
+            break
+    return statistics.median(times)

@@ -1,0 +1,96 @@
+"""What every layer may be: all its candidates, priced once, for any number of budgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from subbyte.compress.candidates import (
+    Candidate,
+    balanced,
+    layer_candidates,
+)
+from subbyte.compress.defaults import kept_at_eight_bits
+from subbyte.compress.device import few_threads
+from subbyte.compress.knapsack import least, stored
+from subbyte.compress.latency import LatencyModel
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers
+from subbyte.compress.sequence import Progress
+from subbyte.compress.statistics import collect
+from subbyte.data import Samples
+from subbyte.graph.layers import canonical, output_layers
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer, Network
+
+
+@dataclass(frozen=True)
+class Prices:
+    """``choices``: the candidates of every layer, by weight name; ``kept``: the layers that
+    are kept at 8 bits by default."""
+
+    layers: tuple[Layer, ...]
+    choices: dict[str, list[Candidate]]
+    kept: frozenset[str]
+
+    @property
+    def count(self) -> int:
+        """Weights in all layers."""
+        return sum(layer.shape.count for layer in self.layers)
+
+    def within(self, budget: float) -> dict[str, list[Candidate]]:
+        """The candidates for a budget of bytes: layers that are kept at 8 bits by default go
+        below only where the budget is out of reach otherwise."""
+        precise = self.precise()
+        return precise if least(precise, stored) <= budget else self.choices
+
+    def precise(self) -> dict[str, list[Candidate]]:
+        """The candidates with the layers that are kept at 8 bits by default at 8 bits."""
+        kept = {
+            weight: [c for c in self.choices[weight] if c.options == EIGHT_BITS]
+            for weight in self.kept
+        }
+        return self.choices | kept
+
+    def timed(self, model: LatencyModel) -> Prices:
+        """The same with predicted times; candidates without a kernel are left out."""
+        choices = {
+            weight: [
+                replace(candidate, seconds=seconds)
+                for candidate in found
+                if (seconds := model.seconds(weight, candidate.options)) is not None
+            ]
+            for weight, found in self.choices.items()
+        }
+        return Prices(self.layers, choices, self.kept)
+
+    def candidate(self, weight: str, plan: Plan) -> Candidate:
+        """The candidate that ``plan`` has for a layer."""
+        return next(c for c in self.choices[weight] if c.options == plan[weight])
+
+
+def price(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    progress: Progress,
+) -> Prices:
+    """All candidates of all layers, from one float pass over a few samples."""
+    layers = planned_layers(network)
+    module = GraphModule(network).to(device).eval()
+    statistics = collect(module, layers, samples, device)
+    outputs = output_layers(network)
+    choices = {}
+    for number, layer in enumerate(layers):
+        progress("plan", number, len(layers), layer.name)
+        weight = canonical(layer, module.constant(layer.weight).detach())
+        data = statistics[layer.weight]
+        if layer.weight in outputs:
+            weight, data = balanced(weight, data)
+        with few_threads(0):
+            found = layer_candidates(layer, weight, data, options, options.seed)
+        choices[layer.weight] = found
+    progress("plan", len(layers), len(layers), "")
+    return Prices(tuple(layers), choices, kept_at_eight_bits(network, layers, options))

@@ -1,0 +1,226 @@
+"""Single layers on the native kernels, through the library's C interface: for timing them.
+
+The structures are those of ``subbyte.h`` and ``int8.h``, field by field. Weights are random:
+how long a kernel takes does not depend on them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.errors import MissingDependencyError, OptionError
+from subbyte.runtime.library import library_path, native_isa
+
+_ALIGNMENT = 64
+_WORDS = 16
+_MOST_WORD = 15
+_UINT8 = 0
+_GAIN_LEVELS = 16
+# Weights of a linear layer from which on the operators pack two codes a byte.
+_COMPACT_WEIGHTS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a kernel has its weights: int8 (``group`` 0), or codes of ``group`` channels to be
+    looked up, with or without a gain."""
+
+    group: int = 0
+    gain: bool = False
+
+    @property
+    def name(self) -> str:
+        """``int8``, ``look-up 4``, ``look-up 4 gain``."""
+        return "int8" if self.group == 0 else f"look-up {self.group}" + " gain" * self.gain
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """One layer on one sample, x [height, width, inputs], inputs and outputs over all groups.
+
+    A linear layer on M rows is M x 1 with a kernel of 1 x 1, and ``linear``.
+    """
+
+    height: int
+    width: int
+    inputs: int
+    outputs: int
+    groups: int = 1
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    linear: bool = False
+
+    @property
+    def out(self) -> tuple[int, int]:
+        """Height and width of y."""
+        sizes = (self.height, self.width)
+        return tuple(  # type: ignore[return-value]
+            (size + self.pads[axis] + self.pads[axis + 2] - self.dilations[axis] * (kernel - 1) - 1)
+            // self.strides[axis]
+            + 1
+            for axis, (size, kernel) in enumerate(zip(sizes, self.kernel, strict=True))
+        )
+
+    @property
+    def taps(self) -> int:
+        """Taps of the kernel."""
+        return math.prod(self.kernel)
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds."""
+        return math.prod(self.out) * self.taps * self.outputs * (self.inputs // self.groups)
+
+
+class _Int8(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
+        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
+        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
+        ("pads", ctypes.c_int64 * 4),
+        ("input_zero", ctypes.c_int32),
+    )
+
+
+class _Lookup(ctypes.Structure):
+    _fields_ = (
+        *_Int8._fields_[:-1],
+        ("word_length", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero")),
+        *((name, ctypes.c_int32) for name in ("shift", "compact")),
+    )
+
+
+class _Output(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("scale", "bias", "residual")),
+        ("residual_scale", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
+        ("inner_scale", ctypes.c_float),
+        ("inner_zero", ctypes.c_int32),
+    )
+
+
+class Kernels:
+    """The loaded library.
+
+    Raises:
+        MissingDependencyError: no library, or one that cannot be loaded.
+    """
+
+    def __init__(self) -> None:
+        path = library_path()
+        self.isa = native_isa()
+        try:
+            self._library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise MissingDependencyError(
+                "cannot load the native library", where=str(path), got=str(error)
+            ) from error
+        self._library.subbyte_error.restype = ctypes.c_char_p
+        for kind in ("int8", "lookup"):
+            for size in ("packed_size", "scratch_size"):
+                getattr(self._library, f"subbyte_{kind}_{size}").restype = ctypes.c_size_t
+
+    def prepare(self, size: LayerSize, form: Form, seed: int = 0) -> Callable[[], None]:
+        """A call that computes the layer once on the calling thread, everything packed.
+
+        Raises:
+            OptionError: a size that the kernel does not take.
+        """
+        rng = np.random.default_rng(seed)
+        kind = "int8" if form.group == 0 else "lookup"
+        layer = _structure(size, form)
+        packed = self._buffer(f"subbyte_{kind}_packed_size", layer)
+        self._pack(kind, layer, size, form, packed, rng)
+        scratch = self._buffer(f"subbyte_{kind}_scratch_size", layer)
+        x = rng.integers(0, 256, (size.height, size.width, size.inputs), np.uint8)
+        rows, columns = size.out
+        y = np.zeros((rows, columns, size.outputs), np.uint8)
+        scale = np.full(size.outputs, 1e-3, np.float32)
+        bias = np.full(size.outputs, 128, np.float32)
+        output = _Output(type=_UINT8, scale=scale.ctypes.data, bias=bias.ctypes.data, high=255)
+        run = getattr(self._library, f"subbyte_{kind}_run")
+        arguments = (
+            *(ctypes.byref(layer), _pointer(packed), _pointer(x), ctypes.byref(output)),
+            *(_pointer(y), ctypes.c_int64(0), ctypes.c_int64(rows), _pointer(scratch)),
+        )
+
+        def call(keep: object = (layer, packed, x, output, scale, bias, y, scratch)) -> None:
+            self._check(run(*arguments))
+
+        return call
+
+    def _pack(
+        self,
+        kind: str,
+        layer: ctypes.Structure,
+        size: LayerSize,
+        form: Form,
+        packed: NDArray[np.uint8],
+        rng: np.random.Generator,
+    ) -> None:
+        inputs = size.inputs // size.groups
+        if kind == "int8":
+            weights = rng.integers(-63, 64, (size.outputs, size.taps, inputs), np.int8)
+            status = self._library.subbyte_int8_pack(
+                ctypes.byref(layer), _pointer(weights), _pointer(packed)
+            )
+            return self._check(status)
+        grid = (size.outputs, size.taps, -(-inputs // form.group))
+        codes = rng.integers(0, _WORDS, grid, np.uint8)
+        gain_codes = rng.integers(0, _GAIN_LEVELS, grid, np.uint8) if form.gain else None
+        gains = np.arange(-_GAIN_LEVELS // 2, _GAIN_LEVELS // 2, dtype=np.int8)
+        shape = (size.groups * grid[2], _WORDS, form.group)
+        book = rng.integers(-_MOST_WORD, _MOST_WORD + 1, shape, np.int8)
+        status = self._library.subbyte_lookup_pack(
+            ctypes.byref(layer),
+            _pointer(codes),
+            None if gain_codes is None else _pointer(gain_codes),
+            _pointer(gains) if form.gain else None,
+            _pointer(book),
+            _pointer(packed),
+        )
+        return self._check(status)
+
+    def _buffer(self, function: str, layer: ctypes.Structure) -> NDArray[np.uint8]:
+        size = int(getattr(self._library, function)(ctypes.byref(layer)))
+        if size == 0:
+            self._check(1)
+        block = np.zeros(size + _ALIGNMENT, np.uint8)
+        start = -block.ctypes.data % _ALIGNMENT
+        return block[start : start + size]
+
+    def _check(self, status: int) -> None:
+        if status != 0:
+            raise OptionError("native kernels", got=self._library.subbyte_error().decode())
+
+
+def _structure(size: LayerSize, form: Form) -> ctypes.Structure:
+    layer = _Int8() if form.group == 0 else _Lookup()
+    layer.images = 1
+    for name in ("height", "width", "inputs", "outputs", "groups"):
+        setattr(layer, name, getattr(size, name))
+    for name in ("kernel", "strides", "dilations", "pads"):
+        getattr(layer, name)[:] = getattr(size, name)
+    layer.input_zero = 0
+    if isinstance(layer, _Lookup):
+        layer.word_length = form.group
+        layer.gain_levels = _GAIN_LEVELS if form.gain else 0
+        layer.shift = 8
+        layer.compact = size.linear and size.inputs * size.outputs >= _COMPACT_WEIGHTS
+    return layer
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

@@ -1,0 +1,262 @@
+"""How long a layer takes on this machine's kernels: measured once, then predicted.
+
+Every form of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is
+then a sum of a few quantities of the layer, each with a price that is not negative:
+
+    time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8)
+              + c3 * look-ups or multiply-adds + c4 * packed weights
+
+fitted by least squares of the relative error. What the terms are follows from the kernels'
+stages (docs/kernels.md): finish, build, accumulate, read weights. (Ours.)
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subbyte.cpu import cpu_name
+from subbyte.errors import TimingsError
+from subbyte.files import write_atomic
+from subbyte.runtime.kernels import Form, Kernels, LayerSize
+from subbyte.runtime.library import library_path, native_isa
+
+FORMS = (Form(), *(Form(group, gain) for group in (2, 3, 4, 6, 8) for gain in (False, True)))
+DEPTHWISE = "int8 depthwise"
+CACHE_VARIABLE = "SUBBYTE_CACHE"
+
+_FORMAT = 1
+_FILE = "timings.json"
+_ROUNDS = 5
+_LEAST_SECONDS = 1e-3
+# Outputs that one step of the kernels' inner loop computes; groups of codes in a table.
+_BLOCK, _TABLE = 16, 4
+_CHANNELS = ((16, 16), (32, 64), (64, 64), (64, 256), (128, 128), (256, 64), (256, 256))
+_SIZES = (7, 14, 28, 56)
+_MOST_WORK = 1e8
+_LINEAR = ((1, 64, 16), (1, 256, 256), (1, 512, 1000), (1, 1024, 1024), (1, 2048, 1000))
+_ROWS = ((98, 64, 64), (98, 64, 256), (98, 256, 64), (49, 192, 576))
+_DEPTHWISE = tuple(itertools.product((16, 64, 256), (7, 14, 28), (3, 5)))
+
+
+@dataclass(frozen=True)
+class Timings:
+    """``prices``: seconds of each term, by name of the form; ``errors``: the median and the
+    largest relative error on the grid. ``cpu``, ``isa``, ``library``: what was measured."""
+
+    cpu: str
+    isa: str
+    library: str
+    prices: Mapping[str, tuple[float, ...]]
+    errors: Mapping[str, tuple[float, float]]
+
+    def seconds(self, size: LayerSize, form: Form) -> float:
+        """Predicted time of one sample through the layer, on one thread."""
+        return float(np.dot(terms(size, form), self.prices[_class(size, form)]))
+
+    def ceiling(self, name: str) -> float:
+        """10^9 multiply-adds a second of a form, were there nothing but its inner loop."""
+        group = next((form.group for form in FORMS if form.name == name), 0)
+        price = self.prices[name][3]
+        return (group or 1) / price / 1e9 if price else 0.0
+
+    def document(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return {
+            "format": _FORMAT,
+            "cpu": self.cpu,
+            "isa": self.isa,
+            "library": self.library,
+            "forms": {
+                name: {
+                    "prices": list(prices),
+                    "median_error": self.errors[name][0],
+                    "largest_error": self.errors[name][1],
+                }
+                for name, prices in self.prices.items()
+            },
+        }
+
+
+def terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
+    """What a layer's time is made of (module docstring), in the order of the prices."""
+    rows, columns = size.out
+    pixels, inputs = rows * columns, size.inputs // size.groups
+    if _class(size, form) == DEPTHWISE:
+        work = pixels * size.taps * size.outputs
+        return np.array([1.0, pixels * size.outputs, size.height * size.width * size.inputs, work])
+    blocks = size.groups * -(-size.outputs // size.groups // _BLOCK) * _BLOCK
+    words = -(-inputs // (form.group or 1) // _TABLE) * _TABLE
+    tables = size.height * size.width * size.groups * words
+    weights = size.taps * words * blocks
+    return np.array([1.0, pixels * size.outputs, tables, pixels * weights, weights], np.float64)
+
+
+def _class(size: LayerSize, form: Form) -> str:
+    depthwise = form.group == 0 and size.groups == size.inputs > 1
+    return DEPTHWISE if depthwise else form.name
+
+
+def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
+    """Time the grid: some ten seconds to a minute, on one thread.
+
+    ``progress`` is called with (layers timed, layers in all).
+
+    Raises:
+        MissingDependencyError: a package without the native library.
+    """
+    kernels = Kernels()
+    cases = _grid()
+    points: dict[str, list[tuple[NDArray[np.float64], float]]] = {}
+    for number, (size, form) in enumerate(cases):
+        if progress is not None:
+            progress(number, len(cases))
+        seconds = _measure(kernels.prepare(size, form))
+        points.setdefault(_class(size, form), []).append((terms(size, form), seconds))
+    if progress is not None:
+        progress(len(cases), len(cases))
+    prices, errors = {}, {}
+    for name, found in points.items():
+        rows, times = np.array([t for t, _ in found]), np.array([s for _, s in found])
+        prices[name] = fit(rows, times)
+        apart = np.abs(rows @ prices[name] / times - 1)
+        errors[name] = (round(float(np.median(apart)), 4), round(float(apart.max()), 4))
+    return Timings(cpu_name(), kernels.isa, _library_digest(), prices, errors)
+
+
+def _grid() -> list[tuple[LayerSize, Form]]:
+    sizes = [
+        LayerSize(side, side, inputs, outputs, kernel=(k, k), pads=(k // 2,) * 4)
+        for (inputs, outputs), side, k in itertools.product(_CHANNELS, _SIZES, (1, 3))
+    ]
+    sizes += [LayerSize(m, 1, i, o, linear=True) for m, i, o in (*_LINEAR, *_ROWS)]
+    sizes = [size for size in sizes if size.work <= _MOST_WORK]
+    depthwise = [
+        LayerSize(side, side, c, c, c, kernel=(k, k), pads=(k // 2,) * 4)
+        for c, side, k in _DEPTHWISE
+    ]
+    return [*itertools.product(sizes, FORMS), *((size, Form()) for size in depthwise)]
+
+
+def _measure(call: Callable[[], None]) -> float:
+    """The least mean time over a few rounds: what others do on the machine only adds."""
+    call()
+    start = time.perf_counter()
+    call()
+    calls = max(1, int(_LEAST_SECONDS / max(time.perf_counter() - start, 1e-9)))
+    best = np.inf
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        best = min(best, (time.perf_counter() - start) / calls)
+    return float(best)
+
+
+def fit(rows: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, ...]:
+    """Prices c >= 0 with the least sum of (rows @ c / seconds - 1)^2.
+
+    Exact: the best least-squares solution over all subsets of the few terms that has no
+    negative price.
+    """
+    scaled = rows / seconds[:, None]
+    wanted = np.ones(len(seconds))
+    best, least = np.zeros(rows.shape[1]), np.inf
+    for count in range(1, rows.shape[1] + 1):
+        for chosen in itertools.combinations(range(rows.shape[1]), count):
+            part = scaled[:, chosen]
+            norms = np.linalg.norm(part, axis=0)
+            found = np.linalg.lstsq(part / norms, wanted, rcond=None)[0] / norms
+            lost = float(np.square(part @ found - wanted).sum())
+            if found.min() >= 0 and lost < least:
+                best, least = np.zeros(rows.shape[1]), lost
+                best[list(chosen)] = found
+    return tuple(float(c) for c in best)
+
+
+def cache_path() -> Path:
+    """Where the table of this machine is kept: ``SUBBYTE_CACHE``, or the user's cache folder."""
+    if CACHE_VARIABLE in os.environ:
+        return Path(os.environ[CACHE_VARIABLE]) / _FILE
+    if sys.platform == "win32":
+        home = os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        home = str(Path.home() / "Library" / "Caches")
+    else:
+        home = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return Path(home) / "subbyte" / _FILE
+
+
+def save(timings: Timings, path: Path) -> None:
+    """Write a table; makes the folder of the user's cache."""
+    if path == cache_path():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, (json.dumps(timings.document(), indent=1) + "\n").encode())
+
+
+def load_timings(path: Path | None = None) -> Timings:
+    """The table at ``path``, or this machine's own.
+
+    Raises:
+        TimingsError: none there, unreadable, or of another CPU, instruction set or library.
+    """
+    file = path or cache_path()
+    try:
+        timings = _parse(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise _calibrate_first("no table of kernel timings", file, error.strerror) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise _calibrate_first("not a table of kernel timings", file, repr(error)) from error
+    here = {"cpu": cpu_name(), "isa": native_isa(), "library": _library_digest()}
+    for name, value in here.items():
+        if getattr(timings, name) != value:
+            raise TimingsError(
+                f"kernel timings are of another {name}: run `subbyte calibrate-cpu` again",
+                where=str(file),
+                expected=value,
+                got=getattr(timings, name),
+            )
+    return timings
+
+
+def _parse(document: Any) -> Timings:
+    if document["format"] != _FORMAT:
+        raise ValueError(f"format {document['format']}")
+    forms: dict[str, dict[str, Any]] = document["forms"]
+    missing = {DEPTHWISE, *(form.name for form in FORMS)} - set(forms)
+    if missing:
+        raise ValueError(f"no timings of {', '.join(sorted(missing))}")
+    return Timings(
+        str(document["cpu"]),
+        str(document["isa"]),
+        str(document["library"]),
+        {name: _prices(table["prices"], name) for name, table in forms.items()},
+        {name: (table["median_error"], table["largest_error"]) for name, table in forms.items()},
+    )
+
+
+def _prices(values: Sequence[Any], name: str) -> tuple[float, ...]:
+    prices = tuple(float(value) for value in values)
+    if len(prices) != (4 if name == DEPTHWISE else 5) or not all(0 <= p < 1 for p in prices):
+        raise ValueError(f"prices of {name}")
+    return prices
+
+
+def _calibrate_first(what: str, path: Path, reason: str | None) -> TimingsError:
+    return TimingsError(f"{what}: run `subbyte calibrate-cpu`", where=str(path), got=reason)
+
+
+def _library_digest() -> str:
+    """Tells one build of the kernels from another."""
+    return sha256(library_path().read_bytes()).hexdigest()[:16]

@@ -1,0 +1,149 @@
+"""Tuning a compressed file on stored samples: ``subbyte tune`` in Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from subbyte.compress.device import open_device
+from subbyte.compress.sequence import Progress
+from subbyte.data import Preprocessing, Samples, Source, as_samples
+from subbyte.errors import CalibrationError, OptionError
+from subbyte.files import check_writable
+from subbyte.graph.inputs import read_input_specs
+from subbyte.train.loop import as_tuple, fit, measure
+from subbyte.train.student import Student, load
+
+HELD_BACK = 0.1
+MOST_HELD_BACK = 1000
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Mean losses on the ``held_back`` samples that were not trained on."""
+
+    before: float
+    after: float
+    held_back: int
+
+
+class SampleBatches:
+    """Batches of samples as `fit` wants them, shuffled by torch's generator every epoch.
+
+    With ``labels`` int64 [N] they are (inputs, labels), without them inputs.
+    """
+
+    def __init__(
+        self, samples: Samples, size: int, labels: NDArray[np.int64] | None, shuffle: bool = True
+    ) -> None:
+        self._samples, self._size, self._labels = samples, size, labels
+        self._shuffle = shuffle
+
+    def __iter__(self) -> Iterator[Any]:
+        count = len(self._samples)
+        order = torch.randperm(count) if self._shuffle else torch.arange(count)
+        for index in order.split(self._size):
+            (batch,) = self._samples.select(index.numpy()).batches(len(index))
+            inputs = tuple(torch.from_numpy(array) for array in batch.values())
+            if self._labels is None:
+                yield inputs
+            else:
+                yield inputs, torch.from_numpy(self._labels[index.numpy()])
+
+
+def tune(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    data: Source,
+    *,
+    steps: int,
+    teacher: str | os.PathLike[str] | None = None,
+    labels: NDArray[np.int64] | None = None,
+    preprocessing: Preprocessing | None = None,
+    batch_size: int = 64,
+    rate: float = 1.0,
+    precision: torch.dtype | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Tuned:
+    """Train the coded weights and biases of ``source`` and write ``output``.
+
+    A tenth of the samples (`MOST_HELD_BACK` at most) is held back to measure with.
+
+    Args:
+        data: as `subbyte.compress` takes it.
+        teacher: the float network; or ``labels``: class indices [N], by cross-entropy.
+        others: as of `fit`.
+
+    Raises:
+        SubbyteError: whatever is wrong with files, data or options; nothing is written then.
+    """
+    check_writable(output)
+    if batch_size < 1:
+        raise OptionError("batch size out of range", expected="1 or more", got=batch_size)
+    samples = as_samples(data, read_input_specs(source), preprocessing, option="--data")
+    if len(samples) < 2:
+        raise CalibrationError(
+            "tuning holds some samples back", expected="at least 2 samples", got=len(samples)
+        )
+    student = load(source).to(open_device(device))
+    if labels is not None:
+        _check_labels(student, samples, labels)
+    order = np.random.default_rng(seed).permutation(len(samples))
+    held = min(MOST_HELD_BACK, max(1, round(HELD_BACK * len(samples))))
+    parts = [
+        SampleBatches(
+            samples.select(index), batch_size, None if labels is None else labels[index], shuffle
+        )
+        for index, shuffle in ((np.sort(order[:held]), False), (order[held:], True))
+    ]
+    by: dict[str, Any] = {"teacher": teacher}
+    if labels is not None:
+        by["loss"] = nn.functional.cross_entropy
+    before = measure(student, parts[0], **by)
+    fit(
+        student,
+        parts[1],
+        steps,
+        rate=rate,
+        precision=precision,
+        checkpoint=checkpoint,
+        seed=seed,
+        progress=progress,
+        **by,
+    )
+    after = measure(student, parts[0], **by)
+    student.save(output)
+    return Tuned(before, after, held)
+
+
+@torch.no_grad()
+def _check_labels(student: Student, samples: Samples, labels: NDArray[np.int64]) -> None:
+    if len(labels) != len(samples):
+        raise CalibrationError(
+            "labels and samples differ in number", expected=len(samples), got=len(labels)
+        )
+    device = next(student.parameters()).device
+    (batch,) = samples.select([0]).batches(1)
+    scores = as_tuple(student(*(torch.from_numpy(x).to(device) for x in batch.values())))
+    if len(scores) != 1 or scores[0].ndim != 2:
+        raise OptionError(
+            "labels are for classifiers",
+            expected="one output [N, classes]",
+            got=[list(score.shape) for score in scores],
+        )
+    classes = scores[0].shape[1]
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        raise CalibrationError(
+            "label out of range", expected=f"0 to {classes - 1}", got=int(labels[outside][0])
+        )

@@ -1,0 +1,106 @@
+"""The comparison of HORQ with XNOR-Net: one net for all orders, runs that resume, records."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.papers import horq
+from benchmarks.papers.horq import Run, Training
+from benchmarks.papers.horq_data import EvaluationSet, Task, translate
+from subbyte.nn import binary_layers
+
+
+def task() -> Task:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (192, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(192) % 10
+    mean, std = torch.full((1, 1, 1, 1), 128.0), torch.full((1, 1, 1, 1), 64.0)
+    test = EvaluationSet((images[:64].float() - mean) / std, labels[:64])
+    return Task(images, labels, mean, std, {"test": test}, shift=2, flip=True)
+
+
+def run(order: int = 2, epochs: int = 2, seed: int = 0) -> Run:
+    return Run("mnist", order, seed, 192, epochs, 2e-3, "leaf")
+
+
+def test_nets_differ_in_their_binary_layers_only() -> None:
+    shapes = []
+    for order in (0, 1, 3):
+        net = horq.build((8, 16, 24), 1, order, "chain")
+        shapes.append({name: value.shape for name, value in net.state_dict().items()})
+        layers = binary_layers(net)
+        assert len(layers) == (2 if order else 0)
+        assert net(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+    assert shapes[0] == shapes[1] == shapes[2]
+
+
+def test_a_run_cut_off_ends_as_the_whole_one_does(tmp_path: Path) -> None:
+    whole = Training(run(), task(), tmp_path / "whole")
+    whole.finish()
+    part = Training(run(), task(), tmp_path / "part")
+    part.losses.append(part._epoch(0))
+    part._save()
+    resumed = Training(run(), task(), tmp_path / "part")
+    assert resumed.losses == whole.losses[:1]
+    resumed.finish()
+    assert resumed.losses == whole.losses
+    for name, value in whole.net.state_dict().items():
+        torch.testing.assert_close(resumed.net.state_dict()[name], value)
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    losses = []
+    for seed in (0, 1):
+        training = Training(run(1, 1, seed), task(), tmp_path)
+        training.finish()
+        losses.append(training.losses)
+    assert losses[0] != losses[1]
+
+
+def test_images_move_by_whole_pixels() -> None:
+    images = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)
+    assert translate(images, 1, 0)[0, 0].tolist() == [[0, 0, 0], [1, 2, 3], [4, 5, 6]]
+    assert translate(images, 0, -2)[0, 0].tolist() == [[3, 0, 0], [6, 0, 0], [9, 0, 0]]
+    assert translate(images, 0, 0).tolist() == images.tolist()
+
+
+def test_a_balanced_set_counts_classes_alike() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    predicted = torch.tensor([0, 0, 0, 0])
+    images = torch.zeros(4, 1, 1, 1)
+    assert EvaluationSet(images, labels).accuracy(predicted) == 75
+    assert EvaluationSet(images, labels, balanced=True).accuracy(predicted) == 50
+
+
+def test_what_is_recorded_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Run] = []
+
+    def measure(run: Run, *_: Any) -> dict[str, Any]:
+        made.append(run)
+        return {**vars(run), "accuracy": {"test": 10.0}}
+
+    monkeypatch.setattr(horq, "DATA", tmp_path)
+    monkeypatch.setattr(horq, "measure", measure)
+    monkeypatch.setattr(horq, "TASKS", {"mnist": lambda *_: task()})
+    output = tmp_path / "horq.json"
+    common = ["horq", "mnist", "--images", "192", "--output", str(output), "--orders", "0"]
+    for orders in ([], ["2"]):
+        monkeypatch.setattr(sys, "argv", [*common, *orders])
+        assert horq.main() == 0
+    assert [run.order for run in made] == [0, 2]
+    records = json.loads(output.read_text())["runs"]
+    assert [record["order"] for record in records] == [0, 2]
+
+
+def test_the_committed_result_holds_whole_runs() -> None:
+    for record in horq.held(horq.RESULT):
+        assert len(record["losses"]) == record["epochs"]
+        assert all(0 < value <= 100 for value in record["accuracy"].values())

@@ -1,0 +1,149 @@
+"""Explorations: points, what a stopped run leaves, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import subbyte
+from subbyte.compress import explore as module
+from subbyte.compress.explore import Exploration, Point, explore, read_points
+from subbyte.compress.options import CompressOptions
+from subbyte.errors import BudgetError, OptionError
+from subbyte.report import inspect
+from tests import tiny
+from tests.compress.nets import classifier, samples_for, silent, smooth_images
+
+IMAGES = smooth_images(64, size=6)
+MODEL = classifier(IMAGES)
+BITS = (2.5, 4.0)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(MODEL, tmp_path_factory.mktemp("explore") / "net.onnx")
+
+
+def run(source: Path, folder: Path, jobs: int = 1, **options: object) -> list[Point]:
+    wishes = CompressOptions(**options)  # type: ignore[arg-type]
+    samples = samples_for(MODEL, IMAGES)
+    return explore(source, folder, samples, wishes, Exploration(BITS, jobs, latency=False), silent)
+
+
+@pytest.fixture(scope="module")
+def folder(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished exploration."""
+    path = tmp_path_factory.mktemp("explore") / "points"
+    run(source, path)
+    return path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_points_are_kept_as_files_and_lines(folder: Path) -> None:
+    points = read_points(folder)
+    assert [point["name"] for point in points] == ["bits-2.500", "bits-4.000"]
+    for point, bits in zip(points, BITS, strict=True):
+        found = inspect(folder / point["file"])
+        assert point["bits"] == pytest.approx(found["bits_per_weight"], abs=1e-3)
+        assert point["bits"] <= bits
+        assert point["bytes"] == (folder / point["file"]).stat().st_size
+        assert point["options"]["budget"] == bits
+        assert point["options"]["held_back"] == 16
+        assert 0 <= point["agreement"] <= 100
+        assert (folder / point["plan"]).read_text().startswith("# How each layer is coded")
+    assert points[0]["kl"] > points[1]["kl"] > 0
+    assert set(content(folder)) == {
+        *("explore.json", "points.jsonl"),
+        *(f"bits-{bits:.3f}.{kind}" for bits in BITS for kind in ("toml", "onnx")),
+    }
+
+
+def test_a_plan_of_a_point_gives_the_same_file(folder: Path, tmp_path: Path) -> None:
+    fit, _ = module.hold_back(samples_for(MODEL, IMAGES), module.HELD, 0)
+    subbyte.compress(MODEL, tmp_path / "a.onnx", fit, plan=folder / "bits-2.500.toml")
+    assert (tmp_path / "a.onnx").read_bytes() == (folder / "bits-2.500.onnx").read_bytes()
+
+
+def test_a_finished_run_does_nothing_again(
+    source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = content(folder)
+    for name in ("price", "compress_network", "Judge"):
+        monkeypatch.setattr(module, name, None)
+    assert run(source, folder) == read_points(folder)
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("at", ["compress_network", "Judge", "_write_points"])
+def test_a_stopped_run_goes_on(
+    source: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Stopped at the second point, wherever it is."""
+    calls = []
+    whole = getattr(module, at)
+
+    def stop(*arguments: object, **keywords: object) -> object:
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return whole(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, at, stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(source, tmp_path)
+    assert [point["name"] for point in read_points(tmp_path)] == ["bits-2.500"]
+    run(source, tmp_path)
+    assert content(tmp_path) == content(folder)
+
+
+def test_processes_give_the_same_files(source: Path, folder: Path, tmp_path: Path) -> None:
+    run(source, tmp_path, jobs=2)
+    assert content(tmp_path) == content(folder)
+
+
+def test_another_exploration_is_refused(source: Path, folder: Path) -> None:
+    with pytest.raises(OptionError, match="holds another exploration"):
+        run(source, folder, seed=1)
+
+
+def test_damaged_points(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "points.jsonl").write_text("{\n")
+    with pytest.raises(OptionError, match=r"not a list of points.*points.jsonl"):
+        run(source, tmp_path)
+
+
+def test_options() -> None:
+    with pytest.raises(OptionError, match="--jobs"):
+        Exploration(jobs=0)
+    with pytest.raises(OptionError, match="--bits out of range"):
+        Exploration(bits=(2.0, 9.0))
+
+
+def test_a_point_out_of_reach(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="out of reach"):
+        explore(
+            source,
+            tmp_path,
+            samples_for(MODEL, IMAGES),
+            CompressOptions(),
+            Exploration((0.2,)),
+            silent,
+        )
+
+
+def test_budgets_reach_from_the_least_to_the_finest(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_run", lambda *arguments: iter(()))
+    samples = samples_for(MODEL, IMAGES)
+    assert explore(source, tmp_path, samples, CompressOptions(), Exploration(), silent) == []
+    names = json.loads((tmp_path / "plans.json").read_text())
+    assert len(names) == module.POINTS
+    assert names == sorted(names)
+    assert all((tmp_path / f"{name}.toml").is_file() for name in names)

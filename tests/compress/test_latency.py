@@ -1,0 +1,143 @@
+"""Predicted times, and plans that are held to them. What is measured is pretended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from subbyte.compress import latency, plan
+from subbyte.compress.latency import kernel_form, latency_model, measure_model
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.plan import Planned, make_plan
+from subbyte.compress.plan_file import EIGHT_BITS, planned_layers
+from subbyte.compress.plan_text import plan_text
+from subbyte.errors import BudgetError, OptionError, TimingsError
+from subbyte.graph.read import prepare
+from subbyte.methods.composite.form import CompositeOptions
+from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods.ternary.form import TernaryOptions
+from subbyte.runtime.kernels import Form, LayerSize
+from subbyte.runtime.library import find_library
+from subbyte.runtime.timings import DEPTHWISE, FORMS, Timings
+from tests import tiny
+from tests.compress.nets import CPU, normal, samples_for, silent
+
+MODEL = tiny.classifier(tiny.conv_weights(width=32))
+SAMPLES = samples_for(MODEL, normal(0, 24, 3, 6, 6))
+BESIDE = 20e-6
+
+
+def timings(lookups: float = 1e-9) -> Timings:
+    """A look-up costs ``lookups`` seconds, a multiply-add one nanosecond, all else nothing."""
+    prices = {form.name: (0.0, 0.0, 0.0, lookups, 0.0) for form in FORMS}
+    prices |= {"int8": (0.0, 0.0, 0.0, 1e-9, 0.0), DEPTHWISE: (0.0, 0.0, 0.0, 1e-9)}
+    return Timings("cpu", "avx2", "0", prices, dict.fromkeys(prices, (0.0, 0.0)))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with `timings`, on which every file takes what is predicted and `BESIDE`."""
+    monkeypatch.setattr(plan, "load_timings", lambda path: timings())
+    monkeypatch.setattr(latency, "LEAST_WORK", 1)
+    model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
+
+    def measured(written: onnx.ModelProto, samples: object) -> float:
+        total = BESIDE
+        for node in written.graph.node:
+            found = [layer for layer in model.layers if layer.name == node.name]
+            for layer in found:
+                length = next((a.i for a in node.attribute if a.name == "table_shift"), None)
+                book = next(
+                    (
+                        t
+                        for t in written.graph.initializer
+                        if t.name in node.input and "book" in t.name
+                    ),
+                    None,
+                )
+                looked_up = length is not None and book is not None
+                options = ProductOptions(book.dims[2]) if looked_up and book else EIGHT_BITS
+                total += model.seconds(layer.weight, options) or 0.0
+        return total
+
+    monkeypatch.setattr(plan, "measure_model", measured)
+
+
+def planned(**wishes: object) -> Planned:
+    options = CompressOptions(**wishes)  # type: ignore[arg-type]
+    return make_plan(prepare(MODEL, "net"), SAMPLES, options, CPU, silent)
+
+
+def test_which_kernel_computes_a_layer() -> None:
+    layer = prepare(MODEL, "net").layers[1]
+    size = LayerSize(64, 64, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, size, ProductOptions(4, gain=0)) == Form(4)
+    assert kernel_form(layer, size, ProductOptions(8, gain=2)) == Form(8, gain=True)
+    assert kernel_form(layer, size, ProductOptions(4, words=32)) == Form()
+    assert kernel_form(layer, size, ScalarOptions(4)) == kernel_form(layer, size, EIGHT_BITS)
+    # 32 outputs are too few for words of two and three.
+    assert kernel_form(layer, size, ProductOptions(3)) == Form()
+    assert kernel_form(layer, size, ScalarOptions(2)) == Form()
+    small = LayerSize(8, 8, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, small, ProductOptions(4)) == Form()
+    assert kernel_form(layer, size, TernaryOptions(8)) is None
+    assert kernel_form(layer, size, CompositeOptions(4)) is None
+
+
+def test_sizes_of_the_layers() -> None:
+    model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
+    assert model.sizes["conv2"] == LayerSize(6, 6, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert model.sizes["head"] == LayerSize(1, 1, 32, 4, linear=True)
+    work = 6 * 6 * 9 * 32 * 32
+    assert model.seconds("conv2.weight", EIGHT_BITS) == pytest.approx(1e-9 * work)
+    assert model.seconds("conv2.weight", TernaryOptions(4)) is None
+
+
+@pytest.mark.usefixtures("machine")
+def test_layers_are_coded_only_as_far_as_time_asks() -> None:
+    loose = planned(latency=1.0)
+    assert set(loose.plan.values()) == {EIGHT_BITS}
+    assert loose.choice is not None
+    eight = sum(c.seconds or 0.0 for c in loose.choice.chosen.values())
+    found = planned(latency=1e3 * (BESIDE + 0.6 * eight))
+    coded = found.plan["conv2.weight"]
+    assert isinstance(coded, ProductOptions)
+    assert coded.group >= 4
+    assert found.plan["conv1.weight"] == found.plan["head.weight"] == EIGHT_BITS
+    text = plan_text(found, planned_layers(prepare(MODEL, "net")))
+    assert "0.020 ms are not layers" in text
+    assert " ms, harm " in text
+
+
+@pytest.mark.usefixtures("machine")
+def test_out_of_reach_names_the_least_that_works() -> None:
+    with pytest.raises(
+        BudgetError, match=r"--latency out of reach.*at least ([0-9.]+) ms"
+    ) as error:
+        planned(latency=0.03)
+    named = float(str(error.value).partition("at least ")[2].partition(" ms")[0])
+    assert planned(latency=named + 0.001).plan["conv2.weight"] == ProductOptions(8, gain=4)
+
+
+@pytest.mark.usefixtures("machine")
+def test_methods_without_a_kernel_are_refused() -> None:
+    mixed = planned(latency=1.0, methods=("ternary", "product"))
+    assert set(mixed.plan.values()) == {EIGHT_BITS}
+
+
+def test_latency_needs_timings(tmp_path: Path) -> None:
+    with pytest.raises(TimingsError, match="calibrate-cpu"):
+        planned(latency=1.0, timings=tmp_path / "none.json")
+    with pytest.raises(OptionError, match="--timings belongs to --latency"):
+        CompressOptions(timings=tmp_path / "none.json")
+
+
+@pytest.mark.skipif(find_library() is None, reason="no native library")
+def test_a_file_is_measured() -> None:
+    network = prepare(MODEL, "net")
+    eight = {layer.weight: EIGHT_BITS for layer in network.layers}
+    written = plan.blank_model(network, eight, CompressOptions())
+    assert 0 < measure_model(written, SAMPLES) < 1

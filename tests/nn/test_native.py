@@ -1,0 +1,116 @@
+"""The layer that is trained against the kernel that runs it (native/include/subbyte/binary.h)."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from subbyte.nn import ResidualBinaryConv2d
+from subbyte.runtime.library import find_library
+from tests.nn import reference
+
+Array = NDArray[Any]
+
+SCALES = ("column", "pixel", "image")
+FLOAT = 1
+ALIGNMENT = 64
+
+
+class Layer(ctypes.Structure):
+    """``subbyte_binary``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
+        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
+        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
+        ("pads", ctypes.c_int64 * 4),
+        *((name, ctypes.c_int32) for name in ("order", "scales", "input_type", "input_zero")),
+        ("input_scale", ctypes.c_float),
+    )
+
+
+class Output(ctypes.Structure):
+    """``subbyte_output``."""
+
+    _fields_ = (
+        ("type", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("scale", "bias", "residual")),
+        ("residual_scale", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
+        ("inner_scale", ctypes.c_float),
+        ("inner_zero", ctypes.c_int32),
+    )
+
+
+def structure(layer: ResidualBinaryConv2d, x: Array) -> Layer:
+    window, pair, four = layer.window, ctypes.c_int64 * 2, ctypes.c_int64 * 4
+    images, inputs, height, width = x.shape
+    return Layer(
+        *(images, height, width, inputs, layer.out_channels, window.groups),
+        *(pair(*layer.kernel_size), pair(*window.stride), pair(*window.dilation)),
+        four(*window.pads),
+        *(window.order, SCALES.index(window.scales), FLOAT, 0, 0.0),
+    )
+
+
+def signs(weight: Array) -> Array:
+    """Bit (o * T + t) * C + i, from the lowest of the first byte on: 1 if negative."""
+    negative = weight.transpose(0, 2, 3, 1).reshape(-1) < 0
+    return np.packbits(negative, bitorder="little")
+
+
+def aligned(size: int) -> Array:
+    buffer = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + size]
+
+
+def pointer(array: Array) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def run_native(library: ctypes.CDLL, layer: ResidualBinaryConv2d, x: Array) -> Array:
+    """y [N, O, ...]."""
+    shape = structure(layer, x)
+    sizes = []
+    for name in ("packed_size", "scratch_size", "out_height", "out_width"):
+        function = getattr(library, f"subbyte_binary_{name}")
+        function.restype = ctypes.c_size_t
+        sizes.append(function(ctypes.byref(shape)))
+    packed, scratch, (height, width) = aligned(sizes[0]), aligned(sizes[1]), sizes[2:]
+    weight = layer.weight.detach().numpy()
+    bits = signs(weight)
+    assert library.subbyte_binary_pack(ctypes.byref(shape), pointer(bits), pointer(packed)) == 0
+    scale = np.abs(weight).mean((1, 2, 3)).astype(np.float32)
+    bias = np.zeros_like(scale) if layer.bias is None else layer.bias.detach().numpy()
+    output = Output(FLOAT, scale.ctypes.data, bias.ctypes.data, None, 0, 0, 0, 0, 255, 0, 0)
+    rows = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    y = np.empty((len(x), height, width, layer.out_channels), np.float32)
+    status = library.subbyte_binary_run(
+        *(ctypes.byref(shape), pointer(packed), pointer(rows), ctypes.byref(output), pointer(y)),
+        *(ctypes.c_int64(0), ctypes.c_int64(len(x) * height), pointer(scratch)),
+    )
+    assert status == 0
+    return y.transpose(0, 3, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def library() -> ctypes.CDLL:
+    path = find_library()
+    if path is None:
+        pytest.skip("the package was built without the native library")
+    return ctypes.CDLL(str(path))
+
+
+@pytest.mark.parametrize("scales", SCALES)
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_layers_compute_what_the_kernel_does(library: ctypes.CDLL, scales: str, order: int) -> None:
+    for layer in reference.layers(scales, order):
+        x = torch.randn(2, layer.in_channels, 7, 6)
+        y = layer(x).detach().numpy()
+        reference.assert_close(run_native(library, layer, x.numpy()), y, 2e-6)

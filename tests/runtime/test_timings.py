@@ -1,0 +1,156 @@
+"""Kernel timings: fitted, kept, refused where they are of another machine. Nothing is timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from subbyte.errors import OptionError, TimingsError
+from subbyte.runtime import timings
+from subbyte.runtime.kernels import Form, Kernels, LayerSize
+from subbyte.runtime.library import find_library
+from subbyte.runtime.timings import (
+    CACHE_VARIABLE,
+    DEPTHWISE,
+    FORMS,
+    Timings,
+    cache_path,
+    fit,
+    load_timings,
+    save,
+    terms,
+)
+
+needs_library = pytest.mark.skipif(find_library() is None, reason="no native library")
+CONV = LayerSize(14, 14, 64, 48, kernel=(3, 3), pads=(1, 1, 1, 1))
+DEPTH = LayerSize(14, 14, 32, 32, 32, kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+
+
+def table(**changes: str) -> Timings:
+    """A table with a price of 1 ns for every term."""
+    names = [form.name for form in FORMS]
+    prices = dict.fromkeys(names, (1e-9,) * 5) | {DEPTHWISE: (1e-9,) * 4}
+    here = {"cpu": timings.cpu_name(), "isa": "avx2", "library": "0"} | changes
+    return Timings(prices=prices, errors=dict.fromkeys(prices, (0.0, 0.0)), **here)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache folder, and a machine of level avx2 with library 0."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(timings, "native_isa", lambda: "avx2")
+    monkeypatch.setattr(timings, "_library_digest", lambda: "0")
+    return tmp_path
+
+
+def test_sizes_of_a_layer() -> None:
+    assert CONV.out == (14, 14)
+    assert CONV.work == 14 * 14 * 9 * 64 * 48
+    assert DEPTH.out == (7, 7)
+    assert DEPTH.work == 7 * 7 * 9 * 32
+    assert LayerSize(5, 1, 8, 3, linear=True).out == (5, 1)
+
+
+def test_terms_count_what_the_kernel_does() -> None:
+    one, outputs, tables, lookups, weights = terms(CONV, Form(4))
+    assert (one, outputs, tables) == (1, 14 * 14 * 48, 14 * 14 * 16)
+    assert lookups == 14 * 14 * weights == 14 * 14 * 9 * 16 * 48
+    assert terms(CONV, Form())[3] == 4 * lookups
+    assert terms(DEPTH, Form())[3] == DEPTH.work
+    # 10 channels are 2 codes of 6, which fill one table of four; 3 outputs fill a block.
+    odd = LayerSize(1, 1, 10, 3)
+    assert terms(odd, Form(6))[4] == 4 * 16
+
+
+def test_fit_finds_prices_and_never_a_negative_one() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(1, 1e6, (40, 5)) ** rng.uniform(0.2, 1, (40, 1))
+    prices = np.array([1e-6, 0, 3e-9, 0, 2e-10])
+    np.testing.assert_allclose(fit(rows, rows @ prices), prices, rtol=1e-6, atol=1e-15)
+    wild = fit(rows, rng.uniform(1e-6, 1e-3, 40))
+    assert min(wild) >= 0
+    assert max(wild) > 0
+
+
+def test_prediction_is_the_sum_of_priced_terms() -> None:
+    found = table().seconds(CONV, Form(4, gain=True))
+    assert found == pytest.approx(1e-9 * terms(CONV, Form(4)).sum())
+    assert table().seconds(DEPTH, Form()) == pytest.approx(1e-9 * terms(DEPTH, Form()).sum())
+
+
+def test_a_table_is_kept_and_read(machine: Path) -> None:
+    save(table(), cache_path())
+    assert cache_path().is_relative_to(machine)
+    assert load_timings() == table()
+    save(table(), machine / "own.json")
+    assert load_timings(machine / "own.json") == table()
+
+
+@pytest.mark.parametrize("name", ["cpu", "isa", "library"])
+def test_another_machine_is_refused(machine: Path, name: str) -> None:
+    save(dataclasses.replace(table(), **{name: "other"}), cache_path())
+    with pytest.raises(TimingsError, match=rf"another {name}.*calibrate-cpu.*got other"):
+        load_timings()
+
+
+def test_no_table(machine: Path) -> None:
+    with pytest.raises(TimingsError, match=r"no table of kernel timings.*calibrate-cpu"):
+        load_timings()
+
+
+@pytest.mark.parametrize("damage", ["text", "form", "price", "nan", "format"])
+def test_a_damaged_table_is_refused(machine: Path, damage: str) -> None:
+    path = machine / "own.json"
+    save(table(), path)
+    document = json.loads(path.read_text())
+    if damage == "form":
+        del document["forms"]["int8"]
+    elif damage == "price":
+        document["forms"]["int8"]["prices"].pop()
+    elif damage == "nan":
+        document["forms"]["int8"]["prices"][0] = float("nan")
+    elif damage == "format":
+        document["format"] = 99
+    path.write_text("{" if damage == "text" else json.dumps(document))
+    with pytest.raises(TimingsError, match="not a table of kernel timings"):
+        load_timings(path)
+
+
+def test_calibration_fits_what_was_measured(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that follows the prices, the prices come back."""
+
+    class Pretended:
+        isa = "avx2"
+
+        def prepare(self, size: LayerSize, form: Form) -> float:
+            return table().seconds(size, form)
+
+    monkeypatch.setattr(timings, "Kernels", Pretended)
+    monkeypatch.setattr(timings, "_measure", lambda call: call)
+    steps: list[int] = []
+    found = timings.calibrate(lambda done, total: steps.append(total - done))
+    assert steps[-1] == 0
+    assert found.cpu == table().cpu
+    for name, prices in found.prices.items():
+        np.testing.assert_allclose(prices, table().prices[name], rtol=1e-3, atol=1e-13)
+        assert found.errors[name][1] < 1e-3
+
+
+@needs_library
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_kernels_take_every_form(form: Form) -> None:
+    kernels = Kernels()
+    for size in (CONV, LayerSize(3, 1, 70, 10, linear=True), LayerSize(2, 2, 3, 5)):
+        kernels.prepare(size, form)()
+
+
+@needs_library
+def test_kernels_name_what_they_refuse() -> None:
+    kernels = Kernels()
+    kernels.prepare(DEPTH, Form())()
+    with pytest.raises(OptionError, match="native kernels"):
+        kernels.prepare(dataclasses.replace(CONV, outputs=0), Form())
