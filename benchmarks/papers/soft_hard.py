@@ -46,7 +46,7 @@ GRIDS: tuple[LevelName, ...] = ("ternary", "uniform4")
 BATCH = 128
 FLOAT_RATE = 4e-3
 SOFT_SHARE, TUNE_SHARE = 0.03, 0.01
-SOFT_RATE, TUNE_RATE, STRENGTH = 2e-3, 1e-3, 1000.0
+SOFT_RATE, TUNE_RATE = 3e-3, 1e-3
 PAIRS = 40
 CALIBRATION = 500
 
@@ -105,9 +105,11 @@ def _head(inputs: int) -> list[nn.Module]:
     return [nn.Flatten(), *hidden, nn.Linear(128, 10)]
 
 
-def digit_cnn() -> nn.Sequential:
-    """Two convolutions and two linear layers, 422,000 weights."""
-    return nn.Sequential(*_conv(1, 32, 5, 2, 2), *_conv(32, 64, 3, 2, 1), *_head(64 * 49))
+def digit_mlp() -> nn.Sequential:
+    """Three linear layers, 784-512-512-10: 669,000 weights."""
+    hidden = [nn.Linear(784, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU()]
+    hidden += [nn.Linear(512, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU()]
+    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(512, 10))
 
 
 def image_cnn() -> nn.Sequential:
@@ -128,7 +130,7 @@ class Row:
 
 
 ROWS = (
-    Row("mnist", mnist, digit_cnn, 8, False),
+    Row("mnist", mnist, digit_mlp, 30, False),
     Row("cifar10", cifar10, image_cnn, 10, True),
 )
 
@@ -198,7 +200,7 @@ def quantize(row: Row, data: Images, network: nn.Module, levels: LevelName) -> d
     """The three stages from a copy of the float network, and the file."""
     network = copy.deepcopy(network)
     soft, tune = (round(share * iterations(row, data)) for share in (SOFT_SHARE, TUNE_SHARE))
-    penalty = SoftHard(network, steps=soft, levels=levels, strength=STRENGTH)
+    penalty = SoftHard(network, steps=soft, levels=levels)
     stream = batches(data, row.mirror, seed=1)
     started = time.process_time()
     _stage(network, list(network.parameters()), stream, soft, SOFT_RATE, penalty)
@@ -224,11 +226,11 @@ def _stage(
     rate: float,
     penalty: SoftHard | None,
 ) -> None:
-    """Adam, its rate falling linearly to a tenth."""
+    """Adam, its rate falling linearly to zero."""
     optimizer = torch.optim.Adam(parameters, rate)
     for number in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate * (1 - 0.9 * number / steps)
+            group["lr"] = rate * (1 - number / steps)
         step(network, optimizer, next(stream), penalty)
 
 

@@ -109,7 +109,7 @@ def test_gradient_of_the_penalty(levels: str) -> None:
 
 def test_strength_ramps_up() -> None:
     net = network()
-    for ramp, middle in (("linear", 5.0), ("exponential", 0.1)):
+    for ramp, middle in (("linear", 5.0), ("exponential", 10 * 10**-2.5)):
         penalty = SoftHard(net, steps=4, strength=10, ramp=ramp)  # type: ignore[arg-type]
         found = []
         for _ in range(6):

@@ -45,6 +45,8 @@ class LinearTuner(Tuner):
     checkpoint = "tune-linear"
 
     def _make_sources(self) -> dict[str, Source]:
+        # Convolutions are frozen: their gradients need not be computed.
+        self._module.requires_grad_(False)
         sources = {}
         for layer in self._layers.values():
             if layer.name in self._encoded.biases:
@@ -52,6 +54,12 @@ class LinearTuner(Tuner):
                 sources[layer.weight] = Source(layer, _FloatWeight(weight))
                 self._module.replace(layer.weight, sources[layer.weight])
         return sources
+
+    def _make_biases(self, network: Network) -> dict[str, nn.Parameter]:
+        biases = super()._make_biases(network)
+        for bias in biases.values():
+            bias.requires_grad_()
+        return biases
 
 
 def encode_network(
