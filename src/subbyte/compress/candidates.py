@@ -254,7 +254,7 @@ def balanced(weight: Tensor, data: LayerStatistics) -> tuple[Tensor, LayerStatis
     spread = data.variance.sqrt()
     spread = spread.clamp_min(1e-3 * float(spread.max()) + 1e-20)
     share = torch.full_like(spread, 1 / OUTPUT_WEIGHT)
-    return weight / spread[:, None, None], LayerStatistics(data.blocks, share)
+    return weight / spread[:, None, None], replace(data, variance=share)
 
 
 def product_error(
