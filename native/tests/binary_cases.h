@@ -84,7 +84,7 @@ Floats pixel_of(const Case &c, int64_t image, int64_t group, int64_t y, int64_t 
     values[static_cast<size_t>(i)] =
         l.input_type == SUBBYTE_FLOAT
             ? v + 0.0F
-            : static_cast<float>(static_cast<int>(v) - l.input_zero) * l.input_scale;
+            : static_cast<float>(static_cast<int>(v) - l.input_zero);
   }
   return values;
 }
@@ -145,6 +145,23 @@ Floats image_betas(const Case &c, int64_t image, int64_t group) {
   return betas;
 }
 
+// The sum of |r_1| as the header says it for bytes.
+float second_sum(const Pixels &column, float first) {
+  const auto size = static_cast<float>(column.size() * column[0].size());
+  const float beta = first / size;
+  double upper = 0, count = 0;
+  for (const Floats &pixel : column) {
+    for (const float v : pixel) {
+      if (std::fabs(v) <= beta) continue;
+      upper += static_cast<double>(std::fabs(v));
+      count += 1;
+    }
+  }
+  const double sum = (2 * upper - static_cast<double>(first)) +
+                     static_cast<double>(beta) * (static_cast<double>(size) - 2 * count);
+  return static_cast<float>(std::max(0.0, sum));
+}
+
 // Signs and scales of one column.
 Orders column_orders(const Case &c, const Pixels &column, const Floats &betas) {
   const subbyte_binary &l = c.shape;
@@ -158,6 +175,9 @@ Orders column_orders(const Case &c, const Pixels &column, const Floats &betas) {
   Orders made;
   if (l.scales == SUBBYTE_PER_COLUMN) {
     made = orders_of(column, l.order, sums[0], {});
+    if (l.input_type == SUBBYTE_UINT8 && l.order == 2) {
+      made.sums[1] = second_sum(column, sums[0]);
+    }
   } else {
     made.sums = sums;
     for (size_t k = 0; k < sums.size(); ++k) {
@@ -167,6 +187,7 @@ Orders column_orders(const Case &c, const Pixels &column, const Floats &betas) {
   }
   for (size_t k = 0; k < sums.size(); ++k) {
     made.sums[k] = betas.empty() ? made.sums[k] / size : betas[k];
+    if (l.input_type == SUBBYTE_UINT8) made.sums[k] *= l.input_scale;
   }
   return made;
 }

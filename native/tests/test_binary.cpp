@@ -48,6 +48,35 @@ TEST(every_level_computes_the_formulas_around_words_of_channels) {
   }
 }
 
+// Without residuals as floats; among them residuals that are zero, as a mean is one of the sizes.
+TEST(every_level_splits_bytes) {
+  Random random(15);
+  for (const int channels : {1, 5, 31, 32, 33, 63, 64, 65, 96, 127, 128, 130, 200}) {
+    for (int i = 0; i < 8; ++i) {
+      subbyte_binary l = plain(3, 4, 2 * channels, 20, 1 + i % 2);
+      l.groups = 2;
+      l.kernel[0] = pick(random, 1, 3);
+      l.kernel[1] = 2;
+      l.strides[1] = pick(random, 1, 2);
+      l.dilations[1] = pick(random, 1, 2);
+      l.pads[0] = l.pads[3] = pick(random, 0, 1);
+      l.input_type = SUBBYTE_UINT8;
+      l.input_scale = 0.3F;
+      l.input_zero = i < 4 ? pick(random, 1, 254) : 255 * (i / 2 % 2);
+      Case c = fill(l, random);
+      // Sizes of 0 and 2, or of 1 alone.
+      const int zero = std::min(std::max(l.input_zero, 2), 253), width = pick(random, 0, 1);
+      if (i < 4) c.shape.input_zero = zero;
+      for (float &v : c.x) {
+        if (i >= 2) break;
+        v = static_cast<float>(zero + (width == 0 ? 2 * pick(random, -1, 1)
+                                                  : 2 * pick(random, 0, 1) - 1));
+      }
+      check_case(c, 1, 1);
+    }
+  }
+}
+
 TEST(every_level_computes_bands_of_rows) {
   Random random(5);
   for (const int scales : {SUBBYTE_PER_COLUMN, SUBBYTE_PER_PIXEL, SUBBYTE_PER_IMAGE}) {
@@ -57,10 +86,12 @@ TEST(every_level_computes_bands_of_rows) {
       l.kernel[0] = 3;
       l.pads[0] = l.pads[2] = 1;
       l.strides[0] = stride;
+      if (stride == 2) l.input_type = SUBBYTE_UINT8;
+      if (stride == 2) l.input_scale = 0.5F;
       const Case c = fill(l, random);
       binary::Plan plan;
       CHECK_EQUAL(binary::make_plan(&l, &binary::kPortable, &plan), SUBBYTE_OK);
-      if (scales == SUBBYTE_PER_COLUMN) CHECK(plan.band < plan.out_height);
+      if (scales == SUBBYTE_PER_COLUMN) CHECK(stride == 2 || plan.band < plan.out_height);
       check_case(c, 0, 7);
     }
   }

@@ -85,7 +85,8 @@ def test_empty_plan() -> None:
         ("[layers.conv9]\nmethod = 'scalar'", r"no such layer in the network \[p.toml: conv9\]"),
         (
             "[layers]\nconv1 = 3",
-            r"unknown method \[p.toml: conv1\].*product or scalar or ternary or composite, got 3",
+            r"unknown method \[p.toml: conv1\].*product or scalar or ternary or composite or "
+            r"binary, got 3",
         ),
         ("[layers.conv1]\nbits = 3", "unknown method.*product or scalar"),
         ("[layers.conv1]\nmethod = 'spline'", "unknown method.*got spline"),

@@ -105,6 +105,7 @@ def test_training_in_between_makes_good_what_convolutions_lost(tmp_path: Path) -
     assert set(tuned.weights) == set(PLAN) == set(tuned.losses)
     assert set(tuned.biases) == {"conv1", "conv2", "hidden", "head"}
     assert not same(alone, tuned)
+    assert not torch.equal(alone.biases["head"], tuned.biases["head"])
 
 
 def test_the_paper_keeps_biases_without_training(tmp_path: Path) -> None:

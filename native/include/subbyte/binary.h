@@ -30,11 +30,15 @@ extern "C" {
  * own scale alpha[o] belongs into its scale[o].
  *
  * The counts are exact. Floats are the same on every level, as every operation is rounded:
- * - a value of x is x + 0 (float) or (x - input_zero) * input_scale (uint8);
+ * - a value of x is x + 0 (float) or x - input_zero (uint8); scales of a uint8 x are multiplied
+ *   by input_scale when all else is done;
  * - |r_0| is summed pixel by pixel. Summing the C values of a pixel has 16 partial sums, of
  *   i = l mod 16 in ascending order, to which 8, 4, 2, 1 apart are then added: l += l + 8 ...
  *   A receptive field's sum is 0 + its pixels' sums, tap by tap.
- * - |r_k| for k > 0 has 16 partial sums that go on from tap to tap.
+ * - |r_k| for k > 0 has 16 partial sums that go on from tap to tap. But of a uint8 x of at most
+ *   65536 channels, per column, at order 2, |r_1| is summed as
+ *   max(0, (2 * S - A) + beta_1 * (n - 2 * N)), in double: N of the |r_0| are above beta_1, with
+ *   the sum S; A is the sum of all of them.
  * - A mean is the sum divided by the number; per pixel, scale_k is the sum of the pixels' sums
  *   divided by n; per image, sums of pixels are added up in double.
  * - sum[o] is 0 + scale_1 * (...) + scale_2 * (...) ... */

@@ -69,12 +69,12 @@ __m256 values_of(const Load &job, int64_t at) {
   const __m256i wide =
       _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(x + at)));
   const __m256i centred = _mm256_sub_epi32(wide, _mm256_set1_epi32(job.zero));
-  return _mm256_mul_ps(_mm256_cvtepi32_ps(centred), _mm256_set1_ps(job.scale));
+  return _mm256_cvtepi32_ps(centred);
 }
 
 float value_of(const Load &job, int64_t at) {
   if (!job.bytes) return static_cast<const float *>(job.x)[at] + 0.0F;
-  return static_cast<float>(static_cast<const uint8_t *>(job.x)[at] - job.zero) * job.scale;
+  return static_cast<float>(static_cast<const uint8_t *>(job.x)[at] - job.zero);
 }
 
 template <bool kBytes>
@@ -157,7 +157,98 @@ void binarise(const Binarise &job) {
   }
 }
 
-__m256i load_bytes(const void *from) {
+// 32 signs, from the lowest bit on, as 8 bytes of the layout above.
+uint64_t spread(uint32_t bits) {
+  uint64_t word = bits;
+  word = (word | word << 16) & 0x0000FFFF0000FFFF;
+  word = (word | word << 8) & 0x00FF00FF00FF00FF;
+  word = (word | word << 4) & 0x0F0F0F0F0F0F0F0F;
+  return word << 4;
+}
+
+// Bit l: channel i + l of 32 exists.
+uint32_t existing_bytes(int64_t channels, int64_t i) {
+  if (channels - i >= 32) return ~0U;
+  return channels > i ? (1U << (channels - i)) - 1 : 0;
+}
+
+uint32_t mask_of(__m256i bytes) { return static_cast<uint32_t>(_mm256_movemask_epi8(bytes)); }
+
+int64_t total(__m256i sums) {
+  const __m128i two =
+      _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  return _mm_cvtsi128_si64(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two)));
+}
+
+// 32 bytes, zeros of x behind the last channel.
+__m256i read(const LoadBytes &job, const uint8_t *x, int64_t i, __m256i zero) {
+  if (job.channels - i >= 32) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(x + i));
+  }
+  alignas(32) uint8_t bytes[32];
+  _mm256_store_si256(reinterpret_cast<__m256i *>(bytes), zero);
+  for (int64_t l = i; l < job.channels; ++l) bytes[l - i] = x[l];
+  return _mm256_load_si256(reinterpret_cast<const __m256i *>(bytes));
+}
+
+void load_bytes(const LoadBytes &job) {
+  const __m256i zero = _mm256_set1_epi8(static_cast<char>(job.zero)), none = _mm256_setzero_si256();
+  const int64_t depth = (job.channels + kWord - 1) / kWord * kWord;
+  for (int64_t pixel = 0; pixel < job.count; ++pixel) {
+    __m256i sums = none;
+    for (int64_t i = 0; i < depth; i += 32) {
+      const __m256i x = read(job, job.x + pixel * job.x_step, i, zero);
+      const __m256i below = _mm256_subs_epu8(zero, x);
+      // One of the two is 0.
+      const __m256i size = _mm256_or_si256(_mm256_subs_epu8(x, zero), below);
+      const uint64_t signs = spread(~mask_of(_mm256_cmpeq_epi8(below, none)));
+      __builtin_memcpy(job.signs + pixel * job.signs_step + i / 4, &signs, sizeof signs);
+      sums = _mm256_add_epi64(sums, _mm256_sad_epu8(size, none));
+      if (job.sizes != nullptr) {
+        _mm256_store_si256(
+            reinterpret_cast<__m256i *>(job.sizes + pixel * job.sizes_step + i), size);
+      }
+    }
+    job.sums[pixel] = static_cast<float>(total(sums));
+  }
+}
+
+// A residual is size - beta, or beta - size where the value is negative: its sign is that of
+// the other case turned, but for sizes that beta equals, whose residual has no sign.
+void split_vector(const SplitBytes &job, int64_t vector, int whole, bool exact) {
+  const __m256i bound = _mm256_set1_epi8(static_cast<char>(whole)), none = _mm256_setzero_si256();
+  const int64_t depth = (job.channels + kWord - 1) / kWord * kWord;
+  __m256i excess = none;
+  int64_t count = 0;
+  for (int64_t tap = 0; tap < job.taps; ++tap) {
+    const ptrdiff_t at = vector * job.step + job.offsets[tap];
+    uint8_t *signs = job.signs + vector * job.vector_bytes + tap * job.tap_bytes;
+    for (int64_t i = 0; i < depth; i += 32, signs += sizeof(uint64_t)) {
+      const __m256i size = _mm256_load_si256(reinterpret_cast<const __m256i *>(job.sizes + at + i));
+      const __m256i beyond = _mm256_subs_epu8(size, bound);
+      const uint32_t above = ~mask_of(_mm256_cmpeq_epi8(beyond, none));
+      uint64_t first;
+      __builtin_memcpy(&first, job.first_signs + at + i / 4, sizeof first);
+      uint64_t second = ~(spread(above) ^ first) & spread(existing_bytes(job.channels, i));
+      if (exact) second &= ~(spread(mask_of(_mm256_cmpeq_epi8(size, bound))) & ~first);
+      excess = _mm256_add_epi64(excess, _mm256_sad_epu8(beyond, none));
+      count += __builtin_popcount(above);
+      __builtin_memcpy(signs, &first, sizeof first);
+      __builtin_memcpy(signs + job.order_bytes, &second, sizeof second);
+    }
+  }
+  job.excess[vector] = total(excess);
+  job.above[vector] = count;
+}
+
+void split_bytes(const SplitBytes &job) {
+  for (int64_t vector = 0; vector < job.count; ++vector) {
+    const int whole = static_cast<int>(job.betas[vector]);
+    split_vector(job, vector, whole, static_cast<float>(whole) == job.betas[vector]);
+  }
+}
+
+__m256i load_register(const void *from) {
   return _mm256_load_si256(static_cast<const __m256i *>(from));
 }
 
@@ -184,7 +275,7 @@ void add_scaled(const Tile &tile, int row, int block, const int32_t *count) {
   const __m256 scale = _mm256_set1_ps(tile.scales[row]), size = _mm256_set1_ps(tile.size);
   for (int o = 0; o < kLanes; o += 8) {
     float *sums = tile.sums[row] + block * kLanes + o;
-    const __m256 differ = _mm256_cvtepi32_ps(load_bytes(count + o));
+    const __m256 differ = _mm256_cvtepi32_ps(load_register(count + o));
     const __m256 dot = _mm256_sub_ps(size, _mm256_add_ps(differ, differ));
     _mm256_store_ps(sums, _mm256_add_ps(_mm256_load_ps(sums), _mm256_mul_ps(scale, dot)));
   }
@@ -208,7 +299,7 @@ void count_words(const Tile &tile, int64_t first, int64_t last,
     // A block has all nibbles of a word, then comes the next block.
     for (int nibble = 0; nibble < kNibbles; ++nibble, weights += kLanes) {
       __m256i w[kBlockCount];
-      for (int b = 0; b < kBlockCount; ++b) w[b] = load_bytes(weights + b * kNibbles * kLanes);
+      for (int b = 0; b < kBlockCount; ++b) w[b] = load_register(weights + b * kNibbles * kLanes);
       for (int r = 0; r < kRowCount; ++r) {
         const auto *table = reinterpret_cast<const __m128i *>(kTable.counts + rows[r][nibble]);
         const __m256i counts = _mm256_broadcastsi128_si256(_mm_load_si128(table));
@@ -259,7 +350,7 @@ Accumulate choose(int blocks, int rows) {
 
 extern const Level kAvx2 = {
     "avx2", supported, kNibbles, kLanes, kNibbles * kLanes, kBlocks, kRows,
-    nibble_bit, load, binarise, choose,
+    nibble_bit, load, binarise, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::binary

@@ -41,7 +41,7 @@ __m512 values_of(const Load &job, int64_t at, __mmask16 mask) {
   const auto *x = static_cast<const uint8_t *>(job.x);
   const __m512i wide = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, x + at));
   const __m512i centred = _mm512_maskz_sub_epi32(mask, wide, _mm512_set1_epi32(job.zero));
-  return _mm512_mul_ps(_mm512_cvtepi32_ps(centred), _mm512_set1_ps(job.scale));
+  return _mm512_cvtepi32_ps(centred);
 }
 
 template <bool kBytes>
@@ -119,6 +119,90 @@ void binarise(const Binarise &job) {
   }
 }
 
+// Channels i .. i + 63 that exist.
+__mmask64 existing_bytes(int64_t channels, int64_t i) {
+  return channels - i >= kWord ? ~__mmask64{0} : (__mmask64{1} << (channels - i)) - 1;
+}
+
+int64_t total(__m512i sums) {
+  const __m256i four =
+      _mm256_add_epi64(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64(sums, 1));
+  const __m128i two =
+      _mm_add_epi64(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+  return _mm_cvtsi128_si64(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two)));
+}
+
+void put_word(uint8_t *to, uint64_t word) { __builtin_memcpy(to, &word, sizeof word); }
+
+template <bool kSizes>
+void load_byte_pixels(const LoadBytes &job) {
+  const __m512i zero = _mm512_set1_epi8(static_cast<char>(job.zero));
+  for (int64_t pixel = 0; pixel < job.count; ++pixel) {
+    __m512i sums = _mm512_setzero_si512();
+    for (int64_t i = 0; i < job.channels; i += kWord) {
+      const __m512i x = _mm512_mask_loadu_epi8(zero, existing_bytes(job.channels, i),
+                                               job.x + pixel * job.x_step + i);
+      // One of the two is 0.
+      const __m512i size =
+          _mm512_or_si512(_mm512_subs_epu8(x, zero), _mm512_subs_epu8(zero, x));
+      sums = _mm512_add_epi64(sums, _mm512_sad_epu8(size, _mm512_setzero_si512()));
+      put_word(job.signs + pixel * job.signs_step + i / 8, _mm512_cmplt_epu8_mask(x, zero));
+      if (kSizes) _mm512_store_si512(job.sizes + pixel * job.sizes_step + i, size);
+    }
+    job.sums[pixel] = static_cast<float>(total(sums));
+  }
+}
+
+void load_bytes(const LoadBytes &job) {
+  job.sizes != nullptr ? load_byte_pixels<true>(job) : load_byte_pixels<false>(job);
+}
+
+// A residual is size - beta, or beta - size where the value is negative: its sign is that of
+// the other case turned, but for sizes that beta equals, whose residual has no sign.
+template <bool kExact>
+void split_vector(const SplitBytes &job, int64_t vector, int whole) {
+  const __m512i bound = _mm512_set1_epi8(static_cast<char>(whole));
+  // In variables of its own: signs may alias anything, so the compiler would otherwise load
+  // what it needs of the job again after each store.
+  const int64_t channels = job.channels;
+  const __mmask64 last = existing_bytes(channels, (channels - 1) / kWord * kWord);
+  const ptrdiff_t *offset = job.offsets, *const end = offset + job.taps;
+  const uint8_t *const sizes = job.sizes + vector * job.step;
+  const uint8_t *const first_signs = job.first_signs + vector * job.step;
+  const ptrdiff_t order_bytes = job.order_bytes, tap_bytes = job.tap_bytes;
+  uint8_t *signs = job.signs + vector * job.vector_bytes;
+  __m512i excess = _mm512_setzero_si512();
+  int64_t count = 0;
+  for (; offset != end; ++offset, signs += tap_bytes) {
+    for (int64_t i = 0; i < channels; i += kWord) {
+      const __m512i size = _mm512_load_si512(sizes + *offset + i);
+      uint64_t first;
+      __builtin_memcpy(&first, first_signs + *offset + i / 8, sizeof first);
+      const uint64_t above = _mm512_cmpgt_epu8_mask(size, bound);
+      uint64_t second = ~(above ^ first);
+      if (kExact) second &= ~(_mm512_cmpeq_epu8_mask(size, bound) & ~first);
+      excess = _mm512_add_epi64(
+          excess, _mm512_sad_epu8(_mm512_subs_epu8(size, bound), _mm512_setzero_si512()));
+      count += __builtin_popcountll(above);
+      put_word(signs + i / 8, first);
+      put_word(signs + order_bytes + i / 8, i + kWord < channels ? second : second & last);
+    }
+  }
+  job.excess[vector] = total(excess);
+  job.above[vector] = count;
+}
+
+void split_bytes(const SplitBytes &job) {
+  for (int64_t vector = 0; vector < job.count; ++vector) {
+    const int whole = static_cast<int>(job.betas[vector]);
+    if (static_cast<float>(whole) == job.betas[vector]) {
+      split_vector<true>(job, vector, whole);
+    } else {
+      split_vector<false>(job, vector, whole);
+    }
+  }
+}
+
 __m512i broadcast_word(const uint8_t *x) {
   int64_t word;
   __builtin_memcpy(&word, x, sizeof word);
@@ -130,9 +214,8 @@ void add_scaled(const Tile &tile, int row, int block, __m512i low, __m512i high)
   const __m512i halves =
       _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512 count = _mm512_cvtepi32_ps(_mm512_permutex2var_epi32(low, halves, high));
-  // Both are exact: integers of less than 2^24.
-  const __m512 twice = _mm512_add_ps(count, count);
-  const __m512 dot = _mm512_sub_ps(_mm512_set1_ps(tile.size), twice);
+  // size - 2 * count in one operation: all are integers of less than 2^24, so it is exact.
+  const __m512 dot = _mm512_fnmadd_ps(_mm512_set1_ps(2), count, _mm512_set1_ps(tile.size));
   float *sums = tile.sums[row] + block * kLanes;
   const __m512 product = _mm512_mul_ps(_mm512_set1_ps(tile.scales[row]), dot);
   _mm512_storeu_ps(sums, _mm512_add_ps(_mm512_loadu_ps(sums), product));
@@ -194,7 +277,7 @@ Accumulate choose(int blocks, int rows) {
 
 extern const Level kAvx512 = {
     "avx512", supported, 8,    kLanes,   kLanes * kWord / 8, kBlocks, kRows,
-    word_bit, load,      binarise, choose,
+    word_bit, load,      binarise, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::binary

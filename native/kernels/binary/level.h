@@ -12,6 +12,7 @@ constexpr int kWord = 64;      // channels side by side in the layouts of signs
 constexpr int kOutputs = 64;   // of one tile
 constexpr int kMaxOrder = 8;
 constexpr int kMaxRows = 8;    // of one accumulation
+constexpr int kByteChannels = 1 << 16;  // of which sums of bytes are exact as floats
 
 // Stage 1: x of `count` pixels as floats, and the sums of their |values|.
 struct Load {
@@ -20,7 +21,6 @@ struct Load {
   ptrdiff_t x_step;  // elements from pixel to pixel
   int64_t count, channels;
   int32_t zero;
-  float scale;
   float *values;     // [count][depth], zeros behind the last channel, aligned to 64 bytes
   int64_t depth;     // channels rounded up to kPartials
   float *sums;       // [count]
@@ -41,6 +41,31 @@ struct Binarise {
   uint8_t *signs;
   ptrdiff_t vector_bytes, order_bytes, tap_bytes;
   float *residual;           // room for taps * depth, aligned to 64 bytes
+};
+
+// Stage 1 of bytes whose scales need no residual: signs as Binarise has them, |x - zero| and its
+// sums. There are at most kByteChannels channels.
+struct LoadBytes {
+  const uint8_t *x;
+  ptrdiff_t x_step;     // from pixel to pixel, as the others
+  int64_t count, channels;
+  int32_t zero;
+  uint8_t *signs, *sizes;  // [words][kWord] sizes, zeros behind the last channel; or nullptr
+  ptrdiff_t signs_step, sizes_step;
+  float *sums;          // [count]
+};
+
+// Stage 2 of the same at order 2: signs of both orders of `count` vectors.
+struct SplitBytes {
+  const uint8_t *sizes, *first_signs;  // of the first vector, as LoadBytes leaves them
+  ptrdiff_t step;                      // bytes from vector to vector, of both
+  const ptrdiff_t *offsets;            // [taps], bytes, of a vector's pixels, of both
+  int64_t count, taps, channels;
+  const float *betas;                  // [count], of the first order: 0 to 255
+  // [count]: sums of sizes beyond floor(beta), and how many sizes are above beta.
+  int64_t *excess, *above;
+  uint8_t *signs;
+  ptrdiff_t vector_bytes, order_bytes, tap_bytes;
 };
 
 // Stage 3: sums[row][...] += scale[row] * (size - 2 * count of signs that differ). A row is one
@@ -68,6 +93,8 @@ struct Level {
   int (*weight_bit)(int o, int i);  // of output o, channel i in a block
   void (*load)(const Load &);
   void (*binarise)(const Binarise &);
+  void (*load_bytes)(const LoadBytes &);
+  void (*split_bytes)(const SplitBytes &);
   Accumulate (*accumulate)(int blocks, int rows);
 };
 

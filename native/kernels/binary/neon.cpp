@@ -16,6 +16,8 @@ int word_bit(int o, int i) { return o * kWord + i; }
 // Compilers vectorise the portable ones.
 void load(const Load &job) { kPortable.load(job); }
 void binarise(const Binarise &job) { kPortable.binarise(job); }
+void load_bytes(const LoadBytes &job) { kPortable.load_bytes(job); }
+void split_bytes(const SplitBytes &job) { kPortable.split_bytes(job); }
 
 void add_scaled(const Tile &tile, int row, int block, uint64x2_t count) {
   const float32x2_t differ = vcvt_f32_u32(vmovn_u64(count));
@@ -74,7 +76,7 @@ Accumulate choose(int blocks, int rows) {
 
 extern const Level kNeon = {
     "neon",   always, 8,        kLanes, kLanes * kWord / 8, kBlocks, kRows,
-    word_bit, load,   binarise, choose,
+    word_bit, load,   binarise, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::binary

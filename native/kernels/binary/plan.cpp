@@ -36,6 +36,8 @@ int set_weights(const subbyte_binary &l, Plan *p) {
   const Level &level = *p->level;
   p->order = l.order;
   p->own_signs = l.scales == SUBBYTE_PER_COLUMN && l.order > 1;
+  p->bytes = l.input_type == SUBBYTE_UINT8 && l.inputs / l.groups <= kByteChannels &&
+             (l.order == 1 || (p->own_signs && l.order == 2));
   p->taps = l.kernel[0] * l.kernel[1];
   p->channels = l.inputs / l.groups;
   p->outputs = l.outputs / l.groups;
@@ -64,7 +66,8 @@ int set_rows(Plan *p) {
   p->order_bytes = p->own_signs ? static_cast<ptrdiff_t>(p->taps) * p->tap_bytes : p->tap_bytes;
   p->vector_bytes = p->order * p->order_bytes;
   const auto value_bytes = static_cast<ptrdiff_t>(p->depth) * ptrdiff_t{sizeof(float)};
-  p->pixel_bytes = p->own_signs ? value_bytes : p->vector_bytes;
+  const auto byte_bytes = static_cast<ptrdiff_t>(aligned(p->words * kWord + p->tap_bytes));
+  p->pixel_bytes = !p->own_signs ? p->vector_bytes : p->bytes ? byte_bytes : value_bytes;
   if (!fits(p->padded_columns, std::max(p->pixel_bytes, value_bytes)) ||
       !fits(p->padded_columns, 4 * p->planes)) {
     return too_large("a row of x");
@@ -109,6 +112,7 @@ int set_scratch(Plan *p) {
       {&p->values, p->own_signs ? 0 : p->padded_columns * p->depth * 4},
       {&p->held_sums, rows * p->sums_row * 4},
       {&p->scales, p->positions * p->order * 4},
+      {&p->counts, p->own_signs && p->bytes ? 2 * p->out_width * int64_t{sizeof(int64_t)} : 0},
       {&p->held, rows * p->row_bytes},
       {&p->signs, p->own_signs ? p->positions * p->vector_bytes : 0},
   };

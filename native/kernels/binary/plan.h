@@ -8,10 +8,11 @@
 namespace subbyte::binary {
 
 // Rows of x as visited are held for a band of output rows: as values where every column has
-// signs of its own, otherwise as signs.
+// signs of its own (of bytes: as sizes and signs), otherwise as signs.
 struct Plan : Walk {
   const Level *level;
   bool own_signs;                    // every column has signs of its own
+  bool bytes;                        // signs come from bytes, without residuals as floats
   int order;
   // Of one group of the convolution.
   int64_t taps, channels, outputs;
@@ -27,7 +28,7 @@ struct Plan : Walk {
   // Offsets into the packed weights, and from group to group.
   size_t weights, weights_step, packed_size;
   // Offsets into the scratch buffer.
-  size_t steps_at, taps_at, betas, sums, residual, values, held_sums, scales, held, signs;
+  size_t steps_at, taps_at, betas, sums, residual, values, held_sums, scales, counts, held, signs;
   size_t scratch_size;
 };
 

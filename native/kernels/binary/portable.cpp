@@ -25,10 +25,7 @@ void to_float(const Load &job, int64_t pixel, float *values) {
   if (job.bytes) {
     const auto *x = static_cast<const uint8_t *>(job.x) + pixel * job.x_step;
     const int32_t zero = job.zero;
-    const float scale = job.scale;
-    for (int64_t i = 0; i < job.channels; ++i) {
-      values[i] = static_cast<float>(x[i] - zero) * scale;
-    }
+    for (int64_t i = 0; i < job.channels; ++i) values[i] = static_cast<float>(x[i] - zero);
   } else {
     const auto *x = static_cast<const float *>(job.x) + pixel * job.x_step;
     for (int64_t i = 0; i < job.channels; ++i) values[i] = x[i] + 0.0F;
@@ -120,6 +117,79 @@ uint64_t bits_of(uint64_t word) {
   return (word + (word >> 32)) & 0x7f;
 }
 
+// One word: sizes of `valid` channels, their signs, and their sum.
+int32_t load_word(const uint8_t *x, int64_t valid, int32_t zero, uint8_t *sizes,
+                  uint8_t *signs) {
+  uint64_t word = 0;
+  int32_t sum = 0;
+  for (int i = 0; i < kWord; ++i) {
+    const int32_t value = i < valid ? x[i] - zero : 0;
+    const int32_t size = value < 0 ? -value : value;
+    word |= static_cast<uint64_t>(value < 0) << i;
+    sizes[i] = static_cast<uint8_t>(size);
+    sum += size;
+  }
+  std::memcpy(signs, &word, sizeof word);
+  return sum;
+}
+
+void load_bytes(const LoadBytes &job) {
+  for (int64_t pixel = 0; pixel < job.count; ++pixel) {
+    const uint8_t *x = job.x + pixel * job.x_step;
+    uint8_t *signs = job.signs + pixel * job.signs_step;
+    int64_t sum = 0;
+    for (int64_t i = 0; i < job.channels; i += kWord) {
+      uint8_t unused[kWord];
+      uint8_t *sizes = job.sizes == nullptr ? unused : job.sizes + pixel * job.sizes_step + i;
+      sum += load_word(x + i, job.channels - i, job.zero, sizes, signs + i / 8);
+    }
+    job.sums[pixel] = static_cast<float>(sum);
+  }
+}
+
+// What one vector has above beta, and the signs of one word's residual.
+struct Split {
+  int32_t whole;  // floor(beta)
+  bool exact;     // beta is that
+  int64_t excess, above;
+
+  uint64_t add(const uint8_t *sizes, uint64_t negative) {
+    uint64_t over = 0, reached = 0;
+    int32_t sum = 0;
+    for (int i = 0; i < kWord; ++i) {
+      const int32_t beyond = sizes[i] - whole;
+      sum += beyond > 0 ? beyond : 0;
+      over |= static_cast<uint64_t>(beyond > 0) << i;
+      reached |= static_cast<uint64_t>(beyond > 0 || (exact && beyond == 0)) << i;
+    }
+    excess += sum;
+    above += static_cast<int64_t>(bits_of(over));
+    return (negative & over) | (~negative & ~reached);
+  }
+};
+
+void split_bytes(const SplitBytes &job) {
+  for (int64_t vector = 0; vector < job.count; ++vector) {
+    const float beta = job.betas[vector];
+    const auto whole = static_cast<int32_t>(beta);
+    Split split = {whole, static_cast<float>(whole) == beta, 0, 0};
+    for (int64_t tap = 0; tap < job.taps; ++tap) {
+      const ptrdiff_t at = vector * job.step + job.offsets[tap];
+      uint8_t *signs = job.signs + vector * job.vector_bytes + tap * job.tap_bytes;
+      for (int64_t i = 0; i < job.channels; i += kWord) {
+        uint64_t first;
+        std::memcpy(&first, job.first_signs + at + i / 8, sizeof first);
+        uint64_t second = split.add(job.sizes + at + i, first);
+        if (job.channels - i < kWord) second &= (uint64_t{1} << (job.channels - i)) - 1;
+        std::memcpy(signs + i / 8, &first, sizeof first);
+        std::memcpy(signs + job.order_bytes + i / 8, &second, sizeof second);
+      }
+    }
+    job.excess[vector] = split.excess;
+    job.above[vector] = split.above;
+  }
+}
+
 void accumulate(const Tile &tile) {
   uint64_t count[kLanes] = {};
   for (int64_t step = 0; step < tile.steps; ++step) {
@@ -142,7 +212,7 @@ Accumulate choose(int, int) { return accumulate; }
 
 extern const Level kPortable = {
     "portable", always,   8,    kLanes,   kLanes * kWord / 8, 1, 1,
-    word_bit,   load,     binarise, choose,
+    word_bit,   load,     binarise, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::binary

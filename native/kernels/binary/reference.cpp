@@ -24,8 +24,7 @@ void load(const Load &job) {
       float v = 0;
       if (i < job.channels) {
         const int64_t at = pixel * job.x_step + i;
-        v = job.bytes ? static_cast<float>(static_cast<const uint8_t *>(job.x)[at] - job.zero) *
-                            job.scale
+        v = job.bytes ? static_cast<float>(static_cast<const uint8_t *>(job.x)[at] - job.zero)
                       : static_cast<const float *>(job.x)[at] + 0.0F;
       }
       job.values[pixel * job.depth + i] = v;
@@ -79,6 +78,53 @@ void binarise(const Binarise &job) {
   }
 }
 
+int64_t padded(int64_t channels) { return (channels + kWord - 1) / kWord * kWord; }
+
+void put_sign(uint8_t *signs, int64_t i, bool negative) {
+  if (i % 8 == 0) signs[i / 8] = 0;
+  if (negative) signs[i / 8] = static_cast<uint8_t>(signs[i / 8] | 1 << i % 8);
+}
+
+void load_bytes(const LoadBytes &job) {
+  for (int64_t pixel = 0; pixel < job.count; ++pixel) {
+    const uint8_t *x = job.x + pixel * job.x_step;
+    int64_t sum = 0;
+    for (int64_t i = 0; i < padded(job.channels); ++i) {
+      const int value = i < job.channels ? x[i] - job.zero : 0;
+      const int size = value < 0 ? -value : value;
+      put_sign(job.signs + pixel * job.signs_step, i, value < 0);
+      if (job.sizes != nullptr) {
+        job.sizes[pixel * job.sizes_step + i] = static_cast<uint8_t>(size);
+      }
+      sum += size;
+    }
+    job.sums[pixel] = static_cast<float>(sum);
+  }
+}
+
+void split_bytes(const SplitBytes &job) {
+  for (int64_t vector = 0; vector < job.count; ++vector) {
+    const float beta = job.betas[vector];
+    const int whole = static_cast<int>(beta);
+    job.excess[vector] = job.above[vector] = 0;
+    for (int64_t tap = 0; tap < job.taps; ++tap) {
+      const ptrdiff_t at = vector * job.step + job.offsets[tap];
+      uint8_t *signs = job.signs + vector * job.vector_bytes + tap * job.tap_bytes;
+      for (int64_t i = 0; i < padded(job.channels); ++i) {
+        const bool negative = (job.first_signs[at + i / 8] >> i % 8 & 1) != 0;
+        const int size = job.sizes[at + i];
+        // The residual's sign: of size - beta, or of beta - size.
+        const auto value = static_cast<float>(size);
+        const bool turned = negative ? value > beta : value < beta;
+        put_sign(signs, i, negative);
+        put_sign(signs + job.order_bytes, i, turned && i < job.channels);
+        job.excess[vector] += size > whole ? size - whole : 0;
+        job.above[vector] += value > beta ? 1 : 0;
+      }
+    }
+  }
+}
+
 int bits_of(uint8_t byte) {
   int count = 0;
   for (int bit = 0; bit < 8; ++bit) count += byte >> bit & 1;
@@ -101,7 +147,8 @@ Accumulate choose(int, int) { return accumulate; }
 }  // namespace
 
 extern const Level kReference = {
-    "reference", always, 8, 1, 8, 1, 1, channel_bit, load, binarise, choose,
+    "reference", always,   8,          1,           8,      1, 1,
+    channel_bit, load,     binarise,   load_bytes,  split_bytes,  choose,
 };
 
 }  // namespace subbyte::binary

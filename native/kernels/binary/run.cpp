@@ -27,6 +27,7 @@ struct Call {
   float *values() const { return at<float>(plan.values); }
   float *held_sums() const { return at<float>(plan.held_sums); }
   float *scales() const { return at<float>(plan.scales); }
+  int64_t *counts() const { return at<int64_t>(plan.counts); }
   uint8_t *held() const { return at<uint8_t>(plan.held); }
   uint8_t *signs() const { return at<uint8_t>(plan.signs); }
   bool per_image() const { return layer.scales == SUBBYTE_PER_IMAGE; }
@@ -52,7 +53,6 @@ Load load_job(const Call &call, const Part &part, int64_t pixel) {
   job.x = call.x + element * (job.bytes ? 1 : 4);
   job.channels = call.plan.channels;
   job.zero = l.input_zero;
-  job.scale = l.input_scale;
   job.depth = call.plan.depth;
   return job;
 }
@@ -131,12 +131,44 @@ void load_row(const Call &call, const Part &part, int64_t row, float *values, fl
   plan.level->load(job);
 }
 
+// The same of bytes that need no values: what is held of one padded row.
+void load_byte_row(const Call &call, const Part &part, int64_t row, uint8_t *held, float *sums) {
+  const Plan &plan = call.plan;
+  const subbyte_binary &l = call.layer;
+  const int64_t y = row - l.pads[0];
+  const bool inside = y >= 0 && y < plan.rows;
+  const int64_t left = inside ? l.pads[1] : plan.padded_columns;
+  const int64_t right = inside ? left + plan.columns : plan.padded_columns;
+  uint8_t *first = held + left * plan.pixel_bytes, *last = held + right * plan.pixel_bytes;
+  std::memset(held, 0, static_cast<size_t>(first - held));
+  std::memset(last, 0, static_cast<size_t>(held + plan.padded_columns * plan.pixel_bytes - last));
+  std::fill(sums, sums + left, 0.0F);
+  std::fill(sums + right, sums + plan.padded_columns, 0.0F);
+  if (!inside) return;
+  const Load from = load_job(call, part, y * plan.row_step * l.width);
+  LoadBytes job = {};
+  job.x = static_cast<const uint8_t *>(from.x);
+  job.x_step = static_cast<ptrdiff_t>(plan.column_step * l.inputs);
+  job.count = plan.columns;
+  job.channels = plan.channels;
+  job.zero = l.input_zero;
+  job.sizes = plan.own_signs ? first : nullptr;
+  job.signs = first + (plan.own_signs ? plan.words * kWord : 0);
+  job.sizes_step = job.signs_step = plan.pixel_bytes;
+  job.sums = sums + left;
+  plan.level->load_bytes(job);
+}
+
 // What is held of the padded rows begin <= row < end, the first of them in place `at`.
 void hold_rows(const Call &call, const Part &part, int64_t begin, int64_t end, int64_t at) {
   const Plan &plan = call.plan;
   for (int64_t row = begin; row < end; ++row, ++at) {
     uint8_t *held = call.held() + at * plan.row_bytes;
     float *sums = call.held_sums() + at * plan.sums_row;
+    if (plan.bytes) {
+      load_byte_row(call, part, row, held, sums);
+      continue;
+    }
     if (plan.own_signs) {
       load_row(call, part, row, reinterpret_cast<float *>(held), sums);
       continue;
@@ -182,6 +214,42 @@ void binarise_columns(const Call &call, int64_t row) {
   plan.level->binarise(job);
 }
 
+// Signs of both orders, and betas of the second, of every column of `row` of a band, from the
+// sizes and signs that are held and the sums of the first order.
+void split_columns(const Call &call, int64_t row) {
+  const Plan &plan = call.plan;
+  const auto size = static_cast<float>(plan.taps * plan.channels);
+  const int64_t first = row * plan.out_width;
+  float *betas = call.scales() + first, *sums = betas + plan.positions;
+  std::copy_n(betas, plan.out_width, sums);
+  for (int64_t i = 0; i < plan.out_width; ++i) betas[i] /= size;
+  SplitBytes job = {};
+  job.sizes = call.held() + row * plan.stride[0] * plan.row_bytes;
+  job.first_signs = job.sizes + plan.words * kWord;
+  job.step = static_cast<ptrdiff_t>(plan.stride[1]) * plan.pixel_bytes;
+  job.offsets = call.tap_offsets();
+  job.count = plan.out_width;
+  job.taps = plan.taps;
+  job.channels = plan.channels;
+  job.betas = betas;
+  job.excess = call.counts();
+  job.above = job.excess + plan.out_width;
+  job.signs = call.signs() + first * plan.vector_bytes;
+  job.vector_bytes = plan.vector_bytes;
+  job.order_bytes = plan.order_bytes;
+  job.tap_bytes = plan.tap_bytes;
+  plan.level->split_bytes(job);
+  for (int64_t i = 0; i < plan.out_width; ++i) {
+    // The sum of the sizes above beta: all of them have floor(beta).
+    const double whole = static_cast<double>(static_cast<int64_t>(betas[i]));
+    const double above = static_cast<double>(job.above[i]);
+    const double upper = static_cast<double>(job.excess[i]) + whole * above;
+    const double rest = (2 * upper - static_cast<double>(sums[i])) +
+                        static_cast<double>(betas[i]) * (static_cast<double>(size) - 2 * above);
+    sums[i] = static_cast<float>(std::max(0.0, rest)) / size;
+  }
+}
+
 // scales[k][position] of the first `rows` rows of a band.
 void set_scales(const Call &call, int64_t rows) {
   const Plan &plan = call.plan;
@@ -196,11 +264,16 @@ void set_scales(const Call &call, int64_t rows) {
       }
     }
   }
-  if (call.per_image()) return;
-  for (int64_t row = 0; plan.own_signs && row < rows; ++row) binarise_columns(call, row);
+  const bool split = plan.own_signs && plan.bytes;
+  for (int64_t row = 0; plan.own_signs && row < rows; ++row) {
+    split ? split_columns(call, row) : binarise_columns(call, row);
+  }
+  const float unit = call.layer.input_type == SUBBYTE_UINT8 ? call.layer.input_scale : 1.0F;
   for (int k = 0; k < plan.order; ++k) {
     float *scales = call.scales() + k * plan.positions;
-    for (int64_t i = 0; i < rows * plan.out_width; ++i) scales[i] /= size;
+    for (int64_t i = 0; i < rows * plan.out_width; ++i) {
+      scales[i] = (split || call.per_image() ? scales[i] : scales[i] / size) * unit;
+    }
   }
 }
 
@@ -234,14 +307,17 @@ void accumulate(const Call &call, const Band &band, const Group &group) {
   tile.sums = sums;
   const uint8_t *weights = reinterpret_cast<const uint8_t *>(call.packed) + plan.weights +
                            static_cast<size_t>(band.part.group) * plan.weights_step;
-  int parts = static_cast<int>(ceil_div(total, level.rows));
-  for (int row = 0; row < total; --parts) {
-    const int count = static_cast<int>(ceil_div(total - row, parts));
+  int parts = (total + level.rows - 1) / level.rows;
+  for (int row = 0, p = 0, k = 0; row < total; --parts) {
+    const int count = (total - row + parts - 1) / parts;
     for (int i = 0; i < count; ++i, ++row) {
-      const int p = row / plan.order, k = row % plan.order;
       rows[i] = group.signs[p] + k * plan.order_bytes;
       scales[i] = call.scales()[k * plan.positions + group.position + p];
       sums[i] = call.sums() + p * kOutputs;
+      if (++k == plan.order) {
+        k = 0;
+        ++p;
+      }
     }
     const int64_t last = std::min(plan.lane_blocks, (group.first + kOutputs) / level.lanes);
     for (int64_t block = group.first / level.lanes; block < last; block += level.blocks) {
@@ -274,8 +350,7 @@ void finish(const Call &call, const Band &band, const Group &group) {
 void run_outputs(const Call &call, const Band &band, int64_t first) {
   const Plan &plan = call.plan;
   const int64_t total = (band.end - band.begin) * plan.out_width;
-  const int64_t most = std::max(1, plan.level->rows / plan.order);
-  int64_t tiles = ceil_div(total, most);
+  int64_t tiles = ceil_div(total, plan.level->rows);
   int64_t column = 0;
   const uint8_t *row = call.held();
   Group group = {};
@@ -331,7 +406,7 @@ void set_offsets(const Call &call) {
   for (int64_t tap = 0; tap < plan.taps; ++tap) {
     const ptrdiff_t offset = tap / l.kernel[1] * l.dilations[0] * plan.row_bytes +
                              tap % l.kernel[1] * l.dilations[1] * plan.pixel_bytes;
-    call.tap_offsets()[tap] = offset / ptrdiff_t{sizeof(float)};
+    call.tap_offsets()[tap] = plan.bytes ? offset : offset / ptrdiff_t{sizeof(float)};
     const ptrdiff_t first = plan.own_signs ? tap * plan.tap_bytes : offset;
     for (int64_t word = 0; word < plan.words; ++word) {
       call.step_offsets()[tap * plan.words + word] = first + word * plan.level->word_bytes;

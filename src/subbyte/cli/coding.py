@@ -138,6 +138,15 @@ TimingsFile = Annotated[
         show_default="those of `subbyte calibrate-cpu`",
     ),
 ]
+TrialCount = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="With --bits or --size: carry out the plan and up to N - 1 others (2: one form for "
+        "all layers) on a part of the samples, and keep the best on the rest.",
+        rich_help_panel=BUDGET,
+    ),
+]
 Group = Annotated[
     int | None,
     typer.Option(

@@ -35,7 +35,9 @@ class CompressOptions:
     The budget, one of four or none: ``bits``, at most so many bits per weight over all conv
     and linear layers; ``size`` of the file in bytes; ``latency`` of a sample in
     milliseconds, by the kernel timings of the file ``timings`` (None: this machine's own);
-    ``keep``, percentage points of accuracy that may be lost.
+    ``keep``, percentage points of accuracy that may be lost. ``trials``: for ``bits`` or
+    ``size``, carry out so many plans on a part of the samples, and keep the one that does
+    best on the rest.
 
     ``group``: channels a code; with a budget the smallest group size that may be chosen.
     ``words``: most words a codebook, 16 if not given. ``gain``: bits of gain a code (0 none, 1
@@ -58,6 +60,7 @@ class CompressOptions:
     latency: float | None = None
     keep: float | None = None
     timings: Path | None = None
+    trials: int = 0
     group: int | None = None
     words: int | None = None
     gain: int | None = None
@@ -125,10 +128,13 @@ class CompressOptions:
             CompositeOptions(**self.composite())
         if self.method == "binary":
             BinaryOptions(**self.binary())
+        if self.trials and self.bits is None and self.size is None:
+            raise OptionError("--trials belongs to --bits and --size")
         for name, value in (
             ("--tune", self.tune),
             ("--tune-linear", self.tune_linear or 0),
             ("--seed", self.seed),
+            ("--trials", self.trials),
         ):
             if value < 0:
                 raise OptionError(f"{name} out of range", expected="0 or more", got=value)
@@ -207,7 +213,7 @@ class CompressOptions:
         own = ["group", "words", "gain", "rank", "rank_ratio", "planes", "procedure"]
         own += ["bottleneck", "order", "scales"]
         left_out: dict[str, Any] = dict.fromkeys((*_BUDGETS, *own, "methods", "timings"))
-        return replace(self, method="product", plan=plan, **left_out)
+        return replace(self, method="product", plan=plan, trials=0, **left_out)
 
     def composite(self) -> dict[str, Any]:
         """What is given of `CompositeOptions`."""

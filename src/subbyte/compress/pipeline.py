@@ -12,14 +12,13 @@ import numpy as np
 import onnx
 import torch
 
-from subbyte.budgets import Budget
+from subbyte.compress import contenders, keep
 from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.finish import write_coded
 from subbyte.compress.held import Judge, hold_back
-from subbyte.compress.keep import HELD, plan_keep
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import Planned, make_plan
+from subbyte.compress.plan import Planned, make_plan, plan_budget
 from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text
 from subbyte.compress.plan_text import plan_text
 from subbyte.compress.prices import price
@@ -28,8 +27,9 @@ from subbyte.compress.stages import encode_network
 from subbyte.compress.trials import Trials
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
-from subbyte.errors import CalibrationError, ModelFileError, WeightError
+from subbyte.errors import BudgetError, CalibrationError, ModelFileError, WeightError
 from subbyte.files import check_writable, write_atomic
+from subbyte.graph.layers import output_layers
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import load_model, prepare
 from subbyte.runtime.timings import load_timings
@@ -70,11 +70,22 @@ def compress_network(
     try:
         with repeatable():
             written, plan, encoded = _run(network, samples, options, device, checkpoints, progress)
-        write_atomic(target, written.SerializeToString(deterministic=True))
+        data = written.SerializeToString(deterministic=True)
+        _check_size(len(data), options)
+        write_atomic(target, data)
         checkpoints.done()
     finally:
         checkpoints.drop_if_empty()
     return Compressed(target, plan, encoded.losses)
+
+
+def _check_size(size: int, options: CompressOptions) -> None:
+    if options.size is not None and size > options.size:
+        raise BudgetError(
+            "the file is larger than it was planned to be",
+            expected=f"at most {options.size} bytes: try --size {2 * options.size - size}",
+            got=size,
+        )
 
 
 def plan_network(
@@ -213,10 +224,16 @@ def _make_plan(
     device: torch.device,
     progress: Progress,
 ) -> Planned:
-    """`make_plan`, and for ``--keep`` the search among plans that are tried."""
-    if options.keep is None:
+    """`make_plan`; with trials where the options ask for them."""
+    budget = options.budget
+    if budget is None or (budget.kind != "keep" and options.trials == 0):
         return make_plan(network, samples, options, device, progress)
-    fit, held = hold_back(samples, HELD, options.seed)
-    prices = price(network, fit, options, device, progress)
+    share = keep.HELD if budget.kind == "keep" else contenders.HELD
+    fit, held = hold_back(samples, share, options.seed)
     trials = Trials(network, fit, Judge(network, held, device), options, device, progress)
-    return plan_keep(prices, trials.run, Budget("keep", options.keep))
+    prices = price(network, fit, options, device, progress)
+    if budget.kind == "keep":
+        return keep.plan_keep(prices, trials.run, budget)
+    planned = plan_budget(network, prices, options, budget)
+    outputs = output_layers(network)
+    return contenders.best_by_trial(planned, prices, outputs, options.trials, trials.run)

@@ -81,7 +81,13 @@ def make_plan(
         model = latency_model(network, samples, device, timings)
         prices = price(network, samples, options, device, progress).timed(model)
         return plan_latency(network, prices, model, samples, options, budget)
-    prices = price(network, samples, options, device, progress)
+    return plan_budget(network, price(network, samples, options, device, progress), options, budget)
+
+
+def plan_budget(
+    network: Network, prices: Prices, options: CompressOptions, budget: Budget
+) -> Planned:
+    """`plan_size` or `plan_bits`."""
     if budget.kind == "size":
         return plan_size(network, prices, options, budget)
     return plan_bits(prices, budget)
@@ -99,7 +105,7 @@ def plan_bits(prices: Prices, budget: Budget) -> Planned:
             expected=f"at least {bits:.3f} bits per weight",
             got=budget.value,
         )
-    return _planned(budget, choose(prices.within(limit), limit))
+    return planned_from(budget, choose(prices.within(limit), limit))
 
 
 def plan_size(
@@ -127,7 +133,7 @@ def plan_size(
             break
         beside = now
     said = f"{beside:.0f} bytes of the file are not weights"
-    return _planned(budget, choice, [said])
+    return planned_from(budget, choice, [said])
 
 
 def _beside(network: Network, plan: Plan, options: CompressOptions) -> float:
@@ -186,7 +192,7 @@ def plan_latency(
         f"measured, {predicted * 1e3:.3f} ms predicted, of which {beside * 1e3:.3f} ms are not "
         "layers"
     ]
-    return _planned(budget, choice, said)
+    return planned_from(budget, choice, said)
 
 
 def _time(candidate: Candidate) -> float:
@@ -201,5 +207,6 @@ def _options(choice: Choice) -> Plan:
     return {weight: found.options for weight, found in choice.chosen.items()}
 
 
-def _planned(budget: Budget, choice: Choice, facts: Sequence[str] = ()) -> Planned:
+def planned_from(budget: Budget, choice: Choice, facts: Sequence[str] = ()) -> Planned:
+    """The plan of a choice."""
     return Planned(_options(choice), budget, choice, facts)

@@ -27,8 +27,8 @@ _KEYS: Mapping[str, Mapping[str, type]] = {
     "product": {"group": int, "words": int, "gain": int, "shared": bool, "procedure": str},
     "scalar": {"bits": int, "exact": bool},
     "ternary": {"rank": int},
-    "binary": {"order": int, "scales": str, "procedure": str},
     "composite": {"planes": int, "procedure": str, "bits": float, "bottleneck": float},
+    "binary": {"order": int, "scales": str, "procedure": str},
 }
 _MAKE: Mapping[str, Callable[..., LayerOptions]] = {
     "product": ProductOptions,

@@ -13,10 +13,12 @@ from subbyte.compress.candidates import (
 )
 from subbyte.compress.defaults import kept_at_eight_bits
 from subbyte.compress.device import few_threads
+from subbyte.compress.encode import LayerOptions
 from subbyte.compress.knapsack import least, stored
 from subbyte.compress.latency import LatencyModel
+from subbyte.compress.moments import damping_of
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers
+from subbyte.compress.plan_file import EIGHT_BITS, planned_layers
 from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
 from subbyte.data import Samples
@@ -65,9 +67,9 @@ class Prices:
         }
         return Prices(self.layers, choices, self.kept)
 
-    def candidate(self, weight: str, plan: Plan) -> Candidate:
-        """The candidate that ``plan`` has for a layer."""
-        return next(c for c in self.choices[weight] if c.options == plan[weight])
+    def candidate(self, weight: str, options: LayerOptions) -> Candidate:
+        """The candidate that codes a layer so."""
+        return next(c for c in self.choices[weight] if c.options == options)
 
 
 def price(
@@ -86,7 +88,7 @@ def price(
     for number, layer in enumerate(layers):
         progress("plan", number, len(layers), layer.name)
         weight = canonical(layer, module.constant(layer.weight).detach())
-        data = statistics[layer.weight]
+        data = statistics[layer.weight].damped(damping_of(layer, len(samples)))
         if layer.weight in outputs:
             weight, data = balanced(weight, data)
         with few_threads(0):

@@ -45,6 +45,8 @@ class LinearTuner(Tuner):
     checkpoint = "tune-linear"
 
     def _make_sources(self) -> dict[str, Source]:
+        # Convolutions are frozen: their gradients need not be computed.
+        self._module.requires_grad_(False)
         sources = {}
         for layer in self._layers.values():
             if layer.name in self._encoded.biases:
@@ -52,6 +54,12 @@ class LinearTuner(Tuner):
                 sources[layer.weight] = Source(layer, _FloatWeight(weight))
                 self._module.replace(layer.weight, sources[layer.weight])
         return sources
+
+    def _make_biases(self, network: Network) -> dict[str, nn.Parameter]:
+        biases = super()._make_biases(network)
+        for bias in biases.values():
+            bias.requires_grad_()
+        return biases
 
 
 def encode_network(
@@ -82,6 +90,21 @@ def encode_network(
             expected="at least 2 samples, or --tune-linear 0",
             got=len(samples),
         )
+    return _encode_in_stages(network, samples, plan, tail, steps, *rest)
+
+
+def _encode_in_stages(
+    network: Network,
+    samples: Samples,
+    plan: Mapping[str, LayerOptions],
+    tail: list[Layer],
+    steps: int,
+    seed: int,
+    device: torch.device,
+    checkpoints: Checkpoints,
+    progress: Progress,
+) -> tuple[Encoded, GraphModule]:
+    rest = (seed, device, checkpoints, progress)
     later = {layer.weight for layer in tail}
     first = Sequence(network, samples, plan, *rest, only=plan.keys() - later)
     convolutions = first.run()

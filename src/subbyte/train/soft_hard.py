@@ -30,7 +30,7 @@ ScaleOf = Literal["layer", "output"]
 
 BITS = 2
 FLOAT_BITS = 32
-FIRST_SHARE = 1e-4
+FIRST_SHARE = 1e-5
 HARD_ROUNDS = 3
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -80,7 +80,7 @@ class SoftHard:
         *,
         steps: int,
         levels: LevelName = "ternary",
-        strength: float = 10.0,
+        strength: float = 100.0,
         ramp: Ramp = "exponential",
         scale: ScaleOf = "layer",
         skip: Collection[str] = (),

@@ -1,0 +1,108 @@
+"""Other plans for a budget, and which of them is kept."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import subbyte
+from subbyte.budgets import Budget
+from subbyte.compress.candidates import Candidate
+from subbyte.compress.contenders import best_by_trial, contenders, uniform
+from subbyte.compress.held import Score
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.pipeline import plan_network
+from subbyte.compress.plan import Planned, plan_bits
+from subbyte.compress.plan_file import EIGHT_BITS
+from subbyte.compress.prices import Prices
+from subbyte.errors import OptionError
+from subbyte.methods.scalar.form import ScalarOptions
+from tests.compress.nets import classifier, normal, one_layer, samples_for, silent, smooth_images
+
+BUDGET = Budget("bits", 3.2)
+FORMS = (ScalarOptions(2), ScalarOptions(3), ScalarOptions(4), EIGHT_BITS)
+
+
+def prices(*harms: float) -> Prices:
+    """Layers of 1,600 weights, of which each step of bits quarters the harm; w0 is first."""
+    only = one_layer("Conv", normal(0, 64, 25, 1, 1), 2, 25).layers[0]
+    names = [f"w{i}" for i in range(len(harms))]
+    layers = [replace(only, weight=name) for name in names]
+    found = {
+        name: [Candidate(f, 200 * f.bits, harm * 4.0**-f.bits) for f in FORMS]
+        for name, harm in zip(names, harms, strict=True)
+    }
+    return Prices(tuple(layers), found, frozenset())
+
+
+PRICES = prices(100, 6, 5, 4, 20)
+PLANNED = plan_bits(PRICES, BUDGET)
+
+
+def names(outputs: tuple[str, ...] = ("w1",)) -> list[str]:
+    return [name for name, _ in contenders(PLANNED, PRICES, outputs)]
+
+
+def test_one_form_for_all_is_the_best_that_fits() -> None:
+    found = uniform(PRICES, 5 * 200 * 3.2)
+    assert found is not None
+    assert {c.options for c in found.chosen.values()} == {ScalarOptions(3)}
+    assert found.harm == pytest.approx(sum((100, 6, 5, 4, 20)) * 4.0**-3)
+    assert uniform(PRICES, 5 * 200 * 1.9) is None
+
+
+def test_contenders_keep_to_the_budget_and_differ() -> None:
+    found = dict(contenders(PLANNED, PRICES, ("w1",)))
+    assert names()[:2] == ["least harm", "one form for all layers"]
+    assert found["least harm"] is PLANNED
+    assert PLANNED.choice is not None
+    for one, other in itertools.combinations(found.values(), 2):
+        assert one.plan != other.plan
+    for contender in found.values():
+        assert contender.choice is not None
+        assert sum(c.bytes for c in contender.choice.chosen.values()) <= 5 * 200 * 3.2
+        assert contender.choice.harm >= PLANNED.choice.harm
+        assert contender.budget == BUDGET
+
+
+def test_output_layers_get_more() -> None:
+    found = dict(contenders(PLANNED, PRICES, ("w1",)))
+    more = found["output layers 4-fold"].plan["w1"]
+    assert more.bits > PLANNED.plan["w1"].bits  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("best", range(3))
+def test_the_best_by_trial_is_taken(best: int) -> None:
+    tried: list[Planned] = []
+
+    def trial(planned: Planned) -> Score:
+        tried.append(planned)
+        return Score(0.1 if len(tried) == best + 1 else 0.2)
+
+    found = best_by_trial(PLANNED, PRICES, ("w1",), 3, trial)
+    assert len(tried) == len(names()[:3])
+    assert found.plan == tried[min(best, len(tried) - 1)].plan
+    assert f"taken: {names()[best]}" in found.facts[-1]
+
+
+def test_of_equals_the_least_harm_is_taken() -> None:
+    assert best_by_trial(PLANNED, PRICES, (), 4, lambda planned: Score(0.1)).plan == PLANNED.plan
+
+
+def test_trials_of_a_network(tmp_path: Path) -> None:
+    images = smooth_images(64, size=6)
+    model = classifier(images)
+    options = CompressOptions(bits=3.0, trials=2)
+    _, planned = plan_network(model, samples_for(model, images), options, silent)
+    assert "least harm 0." in planned.facts[-1]
+    found = subbyte.compress(model, tmp_path / "a.onnx", images, options)
+    assert found.plan == planned.plan
+
+
+def test_trials_are_for_bits_and_size() -> None:
+    for wrong in ({"trials": 2}, {"trials": 2, "keep": 1.0}, {"trials": -1, "bits": 2.0}):
+        with pytest.raises(OptionError, match="--trials"):
+            CompressOptions(**wrong)  # type: ignore[arg-type]
