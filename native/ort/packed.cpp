@@ -81,7 +81,7 @@ void place(const Geometry &g, Layer *layer) {
 }
 
 template <typename Kernel>
-class Packed final : public Weights {
+class Packed : public Weights {
  public:
   using Layer = typename Kernel::Layer;
 
@@ -121,16 +121,50 @@ class Packed final : public Weights {
                              begin, end, memory));
   }
 
- private:
+ protected:
   Layer at(const Geometry &geometry) const {
     Layer layer = layer_;
     place(geometry, &layer);
     return layer;
   }
 
+  const void *packed() const { return packed_.get(); }
+
+ private:
   Layer layer_;
   Buffer packed_;
   float unit_;
+};
+
+// A linear layer of many words. Of few rows, the parts are blocks of outputs.
+class WordsLinear final : public Packed<WordsKernel> {
+ public:
+  using Packed::Packed;
+
+  int64_t parts(const Geometry &geometry) const override {
+    if (!few(geometry)) return Packed::parts(geometry);
+    return (geometry.outputs + SUBBYTE_WORDS_BLOCK - 1) / SUBBYTE_WORDS_BLOCK;
+  }
+
+  const void *prepare(const Geometry &geometry, const uint8_t *x) const override {
+    if (!few(geometry)) return x;
+    const subbyte_words layer = at(geometry);
+    void *memory = scratch(checked(subbyte_words_scratch_size(&layer)));
+    check_kernel(subbyte_words_prepare(&layer, packed(), x, memory));
+    return memory;
+  }
+
+  void run(const Geometry &geometry, const void *prepared, const subbyte_output &output, void *y,
+           int64_t begin, int64_t end) const override {
+    if (!few(geometry)) return Packed::run(geometry, prepared, output, y, begin, end);
+    const subbyte_words layer = at(geometry);
+    const int64_t last = std::min(end * SUBBYTE_WORDS_BLOCK, geometry.outputs);
+    check_kernel(subbyte_words_run_outputs(&layer, packed(), prepared, &output, y,
+                                           begin * SUBBYTE_WORDS_BLOCK, last));
+  }
+
+ private:
+  static bool few(const Geometry &geometry) { return geometry.height <= SUBBYTE_WORDS_ROWS; }
 };
 
 struct LookupStream {
@@ -225,6 +259,9 @@ std::unique_ptr<Weights> pack_lookup(const Geometry &g, const Lookup &lookup, in
   if (lookup.words != kLookupWords) {
     subbyte_words layer = {};
     layer.words = static_cast<int32_t>(lookup.words);
+    if (g.few_rows) {
+      return make_lookup<WordsLinear>(g, layer, lookup, shift, subbyte_words_pack);
+    }
     return make_lookup<Packed<WordsKernel>>(g, layer, lookup, shift, subbyte_words_pack);
   }
   if (streamed(g) && lookup.gain_levels <= kStreamedGains) {

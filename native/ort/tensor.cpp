@@ -1,5 +1,9 @@
 #include "ort/tensor.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cmath>
 #include <new>
 
@@ -32,6 +36,22 @@ void check_range(const char *name, int64_t value, int64_t low, int64_t high) {
     throw wrong(name, std::to_string(low) + " to " + std::to_string(high),
                    std::to_string(value));
   }
+}
+
+// Weights that are read from memory: with large pages a core reads up to a fifth more a second.
+// A wish, before the memory is first written; small buffers would only grow by it.
+void ask_for_large_pages(void *data, size_t bytes) {
+#if defined(__linux__)
+  constexpr uintptr_t kPage = 4096;
+  constexpr size_t kLeast = size_t{4} << 20;
+  if (bytes < kLeast) return;
+  const uintptr_t start = (reinterpret_cast<uintptr_t>(data) + kPage - 1) / kPage * kPage;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / kPage * kPage;
+  static_cast<void>(madvise(reinterpret_cast<void *>(start), end - start, MADV_HUGEPAGE));
+#else
+  static_cast<void>(data);
+  static_cast<void>(bytes);
+#endif
 }
 
 std::string attribute_name(const char *name) { return std::string("attribute ") + name; }
@@ -183,7 +203,9 @@ void *KernelContext::output(const Dims &dims) const {
 }
 
 Buffer::Buffer(size_t bytes)
-    : data_(::operator new(bytes, std::align_val_t{SUBBYTE_ALIGNMENT})), size_(bytes) {}
+    : data_(::operator new(bytes, std::align_val_t{SUBBYTE_ALIGNMENT})), size_(bytes) {
+  ask_for_large_pages(data_.get(), bytes);
+}
 
 void Buffer::Free::operator()(void *data) const {
   ::operator delete(data, std::align_val_t{SUBBYTE_ALIGNMENT});

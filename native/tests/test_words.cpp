@@ -51,8 +51,8 @@ TEST(bands) {
       shape.kernel[0] = shape.kernel[1] = 3;
       std::fill(shape.pads, shape.pads + 4, 1);
       shape.strides[0] = stride;
-      words_ns::Plan plan;
-      CHECK_EQUAL(words_ns::make_plan(&shape, &words_ns::kPortable, &plan), SUBBYTE_OK);
+      words::Plan plan;
+      CHECK_EQUAL(words::make_plan(&shape, &words::kPortable, &plan), SUBBYTE_OK);
       CHECK(plan.band < plan.out_height);
       same_sums(fill(shape, random), 3, 13);
     }
@@ -106,11 +106,11 @@ TEST(outputs_follow_the_last_stage) {
 
 TEST(layouts_are_permutations) {
   for (const auto *level : here()) {
-    const auto cell = static_cast<size_t>(words_ns::kVectorGroups * level->lanes);
+    const auto cell = static_cast<size_t>(words::kVectorGroups * level->lanes);
     for (const int words : kSizes) {
       for (const bool gain : {false, true}) {
         std::vector<int> codes(cell), gains(cell);
-        for (int j = 0; j < words_ns::kVectorGroups; ++j) {
+        for (int j = 0; j < words::kVectorGroups; ++j) {
           for (int o = 0; o < level->lanes; ++o) {
             ++codes.at(static_cast<size_t>(level->code_lane(words, gain, o, j)));
             ++gains.at(static_cast<size_t>(level->gain_lane(o, j)));
@@ -124,12 +124,12 @@ TEST(layouts_are_permutations) {
 
 TEST(there_is_a_level_for_every_one_of_the_look_up_kernels) {
   for (size_t i = 0; i < subbyte::lookup::kLevelCount; ++i) {
-    const auto *level = words_ns::level_for(subbyte::lookup::kLevels[i]->name);
+    const auto *level = words::level_for(subbyte::lookup::kLevels[i]->name);
     CHECK(level != nullptr);
     CHECK_EQUAL(std::string(level->name), std::string(subbyte::lookup::kLevels[i]->name));
   }
-  CHECK(words_ns::level_for("sse9") == nullptr);
-  CHECK(words_ns::active_level() != nullptr);
+  CHECK(words::level_for("sse9") == nullptr);
+  CHECK(words::active_level() != nullptr);
 }
 
 bool error_says(const char *text) { return std::strstr(subbyte_error(), text) != nullptr; }
@@ -216,6 +216,73 @@ TEST(runs_it_refuses) {
   output.type = SUBBYTE_INT32;
   shape.words = 64;
   CHECK(run(0, 3) == SUBBYTE_BAD_BUFFER && error_says("packed"));
+}
+
+TEST(parts_of_the_outputs_of_few_rows) {
+  Random random(10);
+  for (const int words : kSizes) {
+    for (const int rows : {1, 3, 4}) {
+      subbyte_words shape = plain(rows, 1, 37, 300, 3, words);
+      shape.gain_levels = pick(random, 0, 1) * 4;
+      const Case c = fill(shape, random);
+      const std::vector<int32_t> expected = sums(c);
+      for (const auto *level : here()) {
+        words::Plan plan;
+        CHECK_EQUAL(words::make_plan(&shape, level, &plan), SUBBYTE_OK);
+        Aligned packed(plan.packed_size), scratch(plan.scratch_size);
+        CHECK_EQUAL(words::pack(shape, plan, c.codes.data(), c.gain_codes.data(),
+                                   c.gains.data(), c.codebook.data(), packed.data()),
+                    SUBBYTE_OK);
+        CHECK_EQUAL(words::prepare(shape, plan, packed.data(), c.x.data(), scratch.data()),
+                    SUBBYTE_OK);
+        std::vector<int32_t> y(expected.size());
+        subbyte_output output = {};
+        output.type = SUBBYTE_INT32;
+        const int64_t ends[] = {0, 128, 256, 300};
+        for (const int part : {2, 0, 1}) {
+          CHECK_EQUAL(words::run_outputs(shape, plan, packed.data(), scratch.data(), &output,
+                                            y.data(), ends[part], ends[part + 1]),
+                      SUBBYTE_OK);
+        }
+        CHECK(y == expected);
+      }
+    }
+  }
+}
+
+TEST(parts_it_refuses) {
+  Random random(11);
+  subbyte_words shape = plain(4, 1, 8, 300, 4, 32);
+  const Case c = fill(shape, random);
+  Aligned packed(subbyte_words_packed_size(&shape)), scratch(subbyte_words_scratch_size(&shape));
+  CHECK_EQUAL(subbyte_words_pack(&shape, c.codes.data(), nullptr, nullptr, c.codebook.data(),
+                                 packed.data()),
+              SUBBYTE_OK);
+  std::vector<int32_t> y(1500);
+  subbyte_output output = {};
+  output.type = SUBBYTE_INT32;
+  const auto prepare = [&] {
+    return subbyte_words_prepare(&shape, packed.data(), c.x.data(), scratch.data());
+  };
+  const auto run = [&](int64_t begin, int64_t end) {
+    return subbyte_words_run_outputs(&shape, packed.data(), scratch.data(), &output, y.data(),
+                                     begin, end);
+  };
+  CHECK_EQUAL(prepare(), SUBBYTE_OK);
+  CHECK_EQUAL(run(0, 300), SUBBYTE_OK);
+  for (const int64_t end : {int64_t{100}, int64_t{301}, int64_t{384}}) {
+    CHECK(run(0, end) == SUBBYTE_BAD_SHAPE && error_says("outputs: expected blocks of 128"));
+  }
+  CHECK_EQUAL(run(64, 300), SUBBYTE_BAD_SHAPE);
+  CHECK_EQUAL(run(-128, 300), SUBBYTE_BAD_SHAPE);
+  output.type = 3;
+  CHECK_EQUAL(run(0, 300), SUBBYTE_BAD_SHAPE);
+  shape.height = 5;
+  CHECK(prepare() == SUBBYTE_BAD_SHAPE && error_says("at most 4 rows"));
+  shape.height = 2;
+  shape.width = 2;
+  CHECK_EQUAL(prepare(), SUBBYTE_BAD_SHAPE);
+  CHECK_EQUAL(run(0, 300), SUBBYTE_BAD_SHAPE);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 
 namespace {
 
-namespace words_ns = subbyte::words;
+namespace words = subbyte::words;
 using layers::Aligned;
 using layers::pick;
 using layers::Random;
@@ -31,10 +31,10 @@ struct Case {
   int64_t pixels() const { return shape.images * out_height * out_width; }
 };
 
-std::vector<const words_ns::Level *> here() {
-  std::vector<const words_ns::Level *> levels;
-  for (size_t i = 0; i < words_ns::kLevelCount; ++i) {
-    const auto *level = words_ns::kLevels[i];
+std::vector<const words::Level *> here() {
+  std::vector<const words::Level *> levels;
+  for (size_t i = 0; i < words::kLevelCount; ++i) {
+    const auto *level = words::kLevels[i];
     if (subbyte::lookup::select_level(level->name) != nullptr) levels.push_back(level);
   }
   return levels;
@@ -84,8 +84,8 @@ void fill_word(int8_t *word, int64_t d, Random &random) {
 Case fill(const subbyte_words &s, Random &random) {
   Case c = {};
   c.shape = s;
-  words_ns::Plan plan;
-  if (words_ns::make_plan(&s, &words_ns::kReference, &plan) != SUBBYTE_OK) {
+  words::Plan plan;
+  if (words::make_plan(&s, &words::kReference, &plan) != SUBBYTE_OK) {
     throw std::runtime_error(subbyte::last_error());
   }
   c.out_height = plan.out_height;
@@ -164,14 +164,14 @@ std::vector<int32_t> sums(const Case &c) {
 
 // Pack and run on one level; `misalign` shifts x and y, `split` is where a second call begins.
 template <typename T>
-std::vector<T> compute(const Case &c, const words_ns::Level &level, const subbyte_output &output,
+std::vector<T> compute(const Case &c, const words::Level &level, const subbyte_output &output,
                        size_t misalign = 0, int64_t split = 0) {
-  words_ns::Plan plan;
-  if (words_ns::make_plan(&c.shape, &level, &plan) != SUBBYTE_OK) {
+  words::Plan plan;
+  if (words::make_plan(&c.shape, &level, &plan) != SUBBYTE_OK) {
     throw std::runtime_error(std::string("plan: ") + subbyte::last_error());
   }
   Aligned packed(plan.packed_size), scratch(plan.scratch_size);
-  if (words_ns::pack(c.shape, plan, c.codes.data(), c.gain_codes.data(), c.gains.data(),
+  if (words::pack(c.shape, plan, c.codes.data(), c.gain_codes.data(), c.gains.data(),
                      c.codebook.data(), packed.data()) != SUBBYTE_OK) {
     throw std::runtime_error(std::string("pack: ") + subbyte::last_error());
   }
@@ -182,7 +182,7 @@ std::vector<T> compute(const Case &c, const words_ns::Level &level, const subbyt
   const int64_t rows = c.shape.images * c.out_height;
   const int64_t ends[] = {std::min(split, rows), rows};
   for (int64_t begin = 0, part = 0; part < 2; begin = ends[part++]) {
-    if (words_ns::run(c.shape, plan, packed.data(), x.data(), &output, y.data(), begin, ends[part],
+    if (words::run(c.shape, plan, packed.data(), x.data(), &output, y.data(), begin, ends[part],
                       scratch.data()) != SUBBYTE_OK) {
       throw std::runtime_error(std::string("run: ") + subbyte::last_error());
     }
@@ -233,7 +233,7 @@ void same_outputs(const Case &c, Random &random) {
     }
   }
   output.type = SUBBYTE_UINT8;
-  const auto expected = compute<uint8_t>(c, words_ns::kReference, output, 1, 1);
+  const auto expected = compute<uint8_t>(c, words::kReference, output, 1, 1);
   for (const auto *level : here()) CHECK(compute<uint8_t>(c, *level, output, 1, 1) == expected);
 }
 

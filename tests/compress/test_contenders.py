@@ -35,7 +35,7 @@ def prices(*harms: float) -> Prices:
         name: [Candidate(f, 200 * f.bits, harm * 4.0**-f.bits) for f in FORMS]
         for name, harm in zip(names, harms, strict=True)
     }
-    return Prices(tuple(layers), found)
+    return Prices(tuple(layers), found, frozenset())
 
 
 PRICES = prices(100, 6, 5, 4, 20)

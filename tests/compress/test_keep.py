@@ -109,7 +109,7 @@ def prices(count: int = 6) -> Prices:
     found = [
         Candidate(ScalarOptions(b) if b < 8 else EIGHT_BITS, 200 * b, 4.0**-b) for b in (2, 3, 4, 8)
     ]
-    return Prices(tuple(layers), dict.fromkeys(names, found))
+    return Prices(tuple(layers), dict.fromkeys(names, found), frozenset())
 
 
 def bits(planned: Planned) -> float:

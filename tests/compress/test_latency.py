@@ -15,13 +15,14 @@ from subbyte.compress.plan_file import EIGHT_BITS, planned_layers
 from subbyte.compress.plan_text import plan_text
 from subbyte.errors import BudgetError, OptionError, TimingsError
 from subbyte.graph.read import prepare
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
 from subbyte.runtime.kernels import Form, LayerSize
 from subbyte.runtime.library import find_library
-from subbyte.runtime.timings import DEPTHWISE, FORMS, Timings
+from subbyte.runtime.timings import DEPTHWISE, Timings, form_names
 from tests import tiny
 from tests.compress.nets import CPU, normal, samples_for, silent
 
@@ -32,7 +33,7 @@ BESIDE = 20e-6
 
 def timings(lookups: float = 1e-9) -> Timings:
     """A look-up costs ``lookups`` seconds, a multiply-add one nanosecond, all else nothing."""
-    prices = {form.name: (0.0, 0.0, 0.0, lookups, 0.0) for form in FORMS}
+    prices = dict.fromkeys(form_names(), (0.0, 0.0, 0.0, lookups, 0.0))
     prices |= {"int8": (0.0, 0.0, 0.0, 1e-9, 0.0), DEPTHWISE: (0.0, 0.0, 0.0, 1e-9)}
     return Timings("cpu", "avx2", "0", prices, dict.fromkeys(prices, (0.0, 0.0)))
 
@@ -83,8 +84,11 @@ def test_which_kernel_computes_a_layer() -> None:
     assert kernel_form(layer, size, ScalarOptions(2)) == Form()
     small = LayerSize(8, 8, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
     assert kernel_form(layer, small, ProductOptions(4)) == Form()
-    assert kernel_form(layer, size, TernaryOptions(8)) is None
-    assert kernel_form(layer, size, CompositeOptions(4)) is None
+    assert kernel_form(layer, size, TernaryOptions(8)) == Form()
+    assert kernel_form(layer, size, CompositeOptions(4)) == Form()
+    assert kernel_form(layer, size, BinaryOptions()) is None
+    streamed = LayerSize(1, 1, 1024, 1024, linear=True)
+    assert kernel_form(layer, streamed, ScalarOptions(3)) == Form(bits=3)
 
 
 def test_sizes_of_the_layers() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from onnx import helper
 
 import subbyte
@@ -18,6 +19,7 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import EIGHT_BITS, Plan
 from subbyte.compress.statistics import LayerStatistics, collect
+from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
@@ -28,7 +30,7 @@ from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
 from subbyte.report import inspect
 from tests import tiny
-from tests.compress.nets import CPU, normal, one_layer, samples_for, silent, weight_of
+from tests.compress.nets import CPU, matmul, normal, one_layer, samples_for, silent, weight_of
 
 MODEL = tiny.classifier(tiny.conv_weights(width=32))
 IMAGES = normal(0, 24, 3, 6, 6)
@@ -261,3 +263,39 @@ def test_statistics_are_the_inputs_covariance() -> None:
     weight = weight_of(layer)[:, 0].numpy()
     energy = np.trace(weight @ covariance @ weight.T)
     assert found.energy == pytest.approx(energy, rel=1e-3)
+
+
+def outlier_network() -> tuple[Network, Samples]:
+    """One linear layer, two of whose 96 inputs have nearly all the variance."""
+    network = matmul(normal(0, 96, 64), 2, left=False)
+    x = normal(1, 256, 96)
+    x[:, [5, 70]] *= 60
+    return network, samples_for(tiny.build([], {}, {"x": ["N", 96]}, {}), x)
+
+
+def test_damping_adds_to_every_input() -> None:
+    network, samples = outlier_network()
+    layer = network.layers[0]
+    data = collect(GraphModule(network).eval(), [layer], samples, CPU)[layer.weight]
+    damped = data.damped(0.1)
+    added = (damped.blocks - data.blocks).diagonal(dim1=2, dim2=3)
+    mean = float(data.blocks.diagonal(dim1=2, dim2=3).sum()) / 96
+    torch.testing.assert_close(added, torch.full_like(added, 0.1 * mean), rtol=1e-3, atol=0)
+    assert damped.energy == data.energy
+
+
+def test_predicted_harm_knows_where_the_energy_is() -> None:
+    """Whichever channel groups are sampled, few of them with most of the energy."""
+    network, samples = outlier_network()
+    layer = network.layers[0]
+    data = collect(GraphModule(network).eval(), [layer], samples, CPU)[layer.weight]
+    options = CompressOptions(bits=2.0, group=2, gain=0)
+    harms = [
+        next(
+            c.harm
+            for c in layer_candidates(layer, weight_of(layer), data, options, seed)
+            if c.options == ProductOptions(2, 16, 0)
+        )
+        for seed in range(12)
+    ]
+    assert max(harms) < 2 * min(harms)

@@ -67,13 +67,13 @@ def test_tutorial_runs_as_it_is_written(checkout: Path) -> None:
     demo = checkout / "out" / "demo"
     for name in ("small.onnx", "edited.onnx", "tuned.onnx", "plain.onnx", "report.html"):
         assert (demo / name).stat().st_size > 1000
-    assert (demo / "plan.toml").read_text() != (demo / "work" / "plan.toml").read_text()
+    assert (demo / "plan.toml").read_text() != (demo / "edited.toml").read_text()
     assert "bits" in done.stdout
 
 
 def test_tutorial_has_commands() -> None:
     commands = [line for line in script().splitlines() if line.startswith("subbyte ")]
     assert len(commands) >= 8
-    assert {"compress", "inspect", "eval", "bench", "report", "inline"} <= {
+    assert {"compress", "plan", "inspect", "eval", "bench", "report", "inline"} <= {
         line.split()[1] for line in commands
     }

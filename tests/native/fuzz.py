@@ -75,7 +75,8 @@ def _islands() -> list[Node]:
 
 
 def _number(rng: random.Random, old: int) -> int:
-    return rng.choice([*INTERESTING, old + 1, old - 1, old * 2, rng.randrange(-5, 300)])
+    chosen = rng.choice([*INTERESTING, old + 1, old - 1, old * 2, rng.randrange(-5, 300)])
+    return min(chosen, (1 << 63) - 1)
 
 
 def change_attribute(model: onnx.ModelProto, rng: random.Random) -> None:

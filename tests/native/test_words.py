@@ -85,6 +85,19 @@ def test_linear(words: int, rows: int) -> None:
 
 
 @pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_threads_share_the_outputs_of_few_rows(words: int, rows: int) -> None:
+    weight = np.random.default_rng(1).standard_normal((1500, 1, 600)).astype(np.float32) / 8
+    coded = code_product(weight, WeightShape(1500, 1, 600), words=words)
+    x = {"x": random_codes((rows, 600), 0, 255)}
+    node = layer(coded, "Linear", "Dequant", x, {}, Q, shift=5)
+    model = node.model().SerializeToString()
+    one, two = (open_model(model, True, threads) for threads in (1, 2))
+    for _ in range(4):  # the first calls find the number of threads
+        np.testing.assert_array_equal(one.run(None, x)[0], two.run(None, x)[0])
+
+
+@pytest.mark.parametrize("words", WORDS)
 def test_threads_and_later_shapes_change_nothing(words: int) -> None:
     node = any_codes(conv(words))
     node.attributes[TABLE_SHIFT] = 5

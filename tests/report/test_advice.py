@@ -52,8 +52,8 @@ NATIVE = {"label": "this file, native kernels", "engine": "native", "compressed"
         (
             document(layer("b", harm_share=60.0), sensitivity=LOST | {"alone": 2.0}),
             ["Each alone, the layers would do 20 times the harm that they do together: they "
-             "were tuned to make up for each other, and shares of harm do not tell where bits "
-             "are missing."],
+             "were tuned, or fitted to these very samples, and shares of harm do not tell where "
+             "bits are missing. Measure on samples that compressing has not seen."],
         ),
         (
             document(layer("a", file_share=40.0, harm_share=0.2)),

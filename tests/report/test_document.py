@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import helper
+from typer.testing import CliRunner
 
 import subbyte
+from subbyte.cli.app import app
 from subbyte.errors import AlreadyCompressedError, CalibrationError, OptionError
 from subbyte.report.rendering import render, tiles, trade_off
 from subbyte.runtime.library import find_library
@@ -26,6 +28,11 @@ def document(pair: Pair) -> dict[str, Any]:
     return subbyte.make_report(
         pair.model, pair.reference, pair.samples, pair.labels, samples=16, runs=2
     )
+
+
+def write_samples(pair: Pair, folder: Path) -> Path:
+    np.savez(folder / "samples.npz", input=pair.samples)
+    return folder / "samples.npz"
 
 
 def test_figures_are_those_of_the_other_commands(pair: Pair, document: dict[str, Any]) -> None:
@@ -80,10 +87,44 @@ def test_without_samples(pair: Pair) -> None:
 
 
 def test_points_of_an_exploration(pair: Pair, tmp_path: Path) -> None:
-    point = {"name": "1 bit", "bits": 1.0, "bytes": 900, "kl": 0.2, "agreement": 90.0}
-    (tmp_path / "points.jsonl").write_text(json.dumps(point) + "\n")
+    result = CliRunner().invoke(app, [
+        "explore", str(pair.reference), "-o", str(tmp_path / "points"), "--bits", "3,8",
+        "--calib", str(write_samples(pair, tmp_path)),
+    ])  # fmt: skip
+    assert result.exit_code == 0, result.output
+    document = subbyte.make_report(pair.model, pair.reference, points=tmp_path / "points", runs=0)
+    rows = trade_off(document)
+    assert len(rows) == 2
+    assert all(row["kind"] == "point" and row["bytes"] > 0 for row in rows)
+    page = render(document, "html")
+    assert all(row["label"] in page for row in rows)
+    assert page.count('<svg class="chart"') >= 1
+
+
+def test_points_without_class_scores(pair: Pair, tmp_path: Path) -> None:
+    points = [
+        {"name": f"{bits} bits", "bits": bits, "bytes": 900 * bits, "kl": 0.2, "agreement": None}
+        for bits in (1, 2)
+    ]
+    (tmp_path / "points.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
     document = subbyte.make_report(pair.model, pair.reference, points=tmp_path, runs=0)
-    assert [row["label"] for row in trade_off(document)] == ["1 bit"]
+    assert "2 bits" in render(document, "html")
+    assert "| 2 bits | 2.00 | 1.8 kB | 0.2000 |  |  |  |" in render(document, "md")
+
+
+def test_binary_layers(pair: Pair, tmp_path: Path) -> None:
+    reference = tiny.save(tiny.classifier(tiny.conv_weights(width=32)), tmp_path / "wide.onnx")
+    small = tmp_path / "small.onnx"
+    subbyte.compress(reference, small, pair.samples, method="binary", order=2)
+    document = subbyte.make_report(small, reference, pair.samples, runs=0)
+    row = document["layers"][1]
+    assert (row["method"], row["options"]) == ("binary", {"order": 2, "scales": "column"})
+    assert row["levels"]["values"] == [-1, 1]
+    assert row["harm"] > 0
+    # What the layer does to its input counts, and the file does the same.
+    lost = document["sensitivity"]
+    assert lost["weights"] == pytest.approx(lost["file"], rel=0.3)
+    assert "order 2, scales column" in render(document, "html")
 
 
 @pytest.mark.filterwarnings("ignore")  # onnxruntime's own

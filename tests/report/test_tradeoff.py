@@ -27,6 +27,13 @@ def test_points_come_by_size(tmp_path: Path) -> None:
     assert found[1]["options"] == {}
 
 
+def test_points_without_class_scores(tmp_path: Path) -> None:
+    found = read_points(
+        write(tmp_path, POINT | {"agreement": None, "lost": None, "plan": "a.toml"})
+    )
+    assert found[0]["agreement"] is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

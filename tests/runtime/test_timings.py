@@ -17,9 +17,12 @@ from subbyte.runtime.timings import (
     CACHE_VARIABLE,
     DEPTHWISE,
     FORMS,
+    LOOKUPS,
+    UNPACKED,
     Timings,
     cache_path,
     fit,
+    form_names,
     load_timings,
     save,
     terms,
@@ -32,8 +35,7 @@ DEPTH = LayerSize(14, 14, 32, 32, 32, kernel=(3, 3), strides=(2, 2), pads=(1, 1,
 
 def table(**changes: str) -> Timings:
     """A table with a price of 1 ns for every term."""
-    names = [form.name for form in FORMS]
-    prices = dict.fromkeys(names, (1e-9,) * 5) | {DEPTHWISE: (1e-9,) * 4}
+    prices = dict.fromkeys(form_names(), (1e-9,) * 5) | {DEPTHWISE: (1e-9,) * 4}
     here = {"cpu": timings.cpu_name(), "isa": "avx2", "library": "0"} | changes
     return Timings(prices=prices, errors=dict.fromkeys(prices, (0.0, 0.0)), **here)
 
@@ -146,6 +148,26 @@ def test_kernels_take_every_form(form: Form) -> None:
     kernels = Kernels()
     for size in (CONV, LayerSize(3, 1, 70, 10, linear=True), LayerSize(2, 2, 3, 5)):
         kernels.prepare(size, form)()
+
+
+@needs_library
+@pytest.mark.parametrize("form", [*LOOKUPS, *UNPACKED], ids=lambda form: form.name)
+def test_kernels_take_streamed_layers(form: Form) -> None:
+    kernels = Kernels()
+    for rows in (1, 4):
+        size = LayerSize(rows, 1, 1100, 1000, linear=True)
+        assert size.streamed
+        kernels.prepare(size, form)()
+
+
+def test_streamed_layers_have_prices_of_their_own() -> None:
+    one, many = (LayerSize(rows, 1, 1024, 1024, linear=True) for rows in (1, 5))
+    assert (one.streamed, many.streamed) == (True, False)
+    prices = {"look-up 4": (0.0,) * 5, "look-up 4 streamed": (1.0,) + (0.0,) * 4}
+    found = dataclasses.replace(table(), prices=table().prices | prices)
+    assert found.seconds(one, Form(4)) == 1.0
+    assert found.seconds(many, Form(4)) == 0.0
+    assert found.seconds(one, Form()) == table().seconds(one, Form())
 
 
 @needs_library

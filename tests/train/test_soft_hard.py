@@ -12,12 +12,16 @@ import torch
 from torch import Tensor, nn
 
 import subbyte
+from subbyte.compress import CompressOptions
+from subbyte.compress.plan_file import EIGHT_BITS, Plan, parse_plan, planned_layers, write_plan
 from subbyte.errors import OptionError, WeightError
 from subbyte.graph.coded import read_coded
-from subbyte.graph.read import load_model
+from subbyte.graph.read import load_model, prepare
 from subbyte.methods import decode_weight
+from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.train import SoftHard
 from subbyte.train.grids import LEVELS, Distance, nearest, start_scale
+from tests import tiny
 from tests.compress.nets import normal, relative, run, smooth_images
 
 every_grid = pytest.mark.parametrize("levels", sorted(LEVELS))
@@ -328,6 +332,30 @@ def test_a_file_holds_the_hard_weights(levels: Any, scale: Any, tmp_path: Path) 
     codes = 8 * (rows[1]["bytes"] - 2 * 32 - 4) / (32 * 32 * 9)
     assert 1 - codes / 32 == 0.9375
     assert relative(run(tmp_path / "a.onnx", x.numpy()), net(x).detach()) < 2e-3
+
+
+def test_a_plan_says_exact() -> None:
+    layers = planned_layers(prepare(tiny.classifier(), "net"))
+    plan: Plan = {layer.weight: EIGHT_BITS for layer in layers}
+    plan["conv2.weight"] = ScalarOptions(2, exact=True)
+    text = write_plan(plan, layers)
+    assert text.count("exact = true") == 1
+    assert parse_plan(text, layers, "plan") == plan
+    with pytest.raises(OptionError, match="exact is for 2, 3 or 4 bits"):
+        parse_plan(text.replace("bits = 2", "bits = 8"), layers, "plan")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "product"}, "--procedure belongs to --method scalar"),
+        ({"method": "composite"}, "--procedure belongs to --method scalar"),
+        ({"method": "scalar", "bits": 2.0}, "--bits and --procedure exact exclude each other"),
+    ],
+)
+def test_exact_is_of_scalar_and_without_a_budget(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        CompressOptions(procedure="exact", **options)
 
 
 def test_a_network_without_grids_is_told_so(tmp_path: Path) -> None:

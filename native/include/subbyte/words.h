@@ -36,6 +36,18 @@ SUBBYTE_API int subbyte_words_run(const subbyte_words *layer, const void *packed
                                   const uint8_t *x, const subbyte_output *output, void *y,
                                   int64_t row_begin, int64_t row_end, void *scratch);
 
+/* The same for a GEMM of 1 to SUBBYTE_WORDS_ROWS rows (height; the rest is 1), whose outputs
+ * threads share: prepare makes what all read, in scratch, from where run_outputs computes
+ * outputs output_begin <= o < output_end of all rows: whole blocks of SUBBYTE_WORDS_BLOCK, or
+ * up to the last one. Scale, bias, y and the residual point to the whole arrays. */
+#define SUBBYTE_WORDS_ROWS 4
+#define SUBBYTE_WORDS_BLOCK 128
+SUBBYTE_API int subbyte_words_prepare(const subbyte_words *layer, const void *packed,
+                                      const uint8_t *x, void *scratch);
+SUBBYTE_API int subbyte_words_run_outputs(const subbyte_words *layer, const void *packed,
+                                          const void *scratch, const subbyte_output *output,
+                                          void *y, int64_t output_begin, int64_t output_end);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,4 +1,5 @@
 // Pack weights into the layout of a level. Done once, so plain loops for all levels.
+#include <algorithm>
 #include <cstring>
 
 #include "gemv/plan.h"
@@ -59,24 +60,28 @@ int32_t pack_words(const Plan &plan, int64_t o, const uint8_t *codes, const uint
   const Level &level = *plan.level;
   const int row = static_cast<int>(o % kLanes);
   int32_t weight = 0;
-  for (int64_t g = 0; g < plan.units * kUnit; ++g) {
-    const int k = static_cast<int>(g % kUnit / kQuad), j = static_cast<int>(g % kQuad);
-    uint8_t *fields = lane_block(plan, o, g / kUnit, packed);
+  int code_lanes[kQuad], gain_lanes[kQuad];
+  for (int j = 0; j < kQuad; ++j) {
+    code_lanes[j] = level.code_lane(row, j);
+    gain_lanes[j] = level.gain_lane(row, j);
+  }
+  for (int64_t unit = 0; unit < plan.units; ++unit) {
+    uint8_t *fields = lane_block(plan, o, unit, packed);
     uint8_t *to = fields + plan.bits * kVectorBytes;
-    // Behind the last word all entries are 0: any code and gain will do.
-    const unsigned code = g < plan.words ? codes[g] : 0;
-    if (level.spread) {
-      put_spread(to, k, level.code_lane(row, j), code);
-    } else {
-      put(to, 4, k, level.code_lane(row, j), code);
+    for (int i = 0; i < kUnit; ++i) {
+      const int k = i / kQuad, j = i % kQuad;
+      const int64_t g = unit * kUnit + i;
+      // Behind the last word all entries are 0: any code and gain will do.
+      const unsigned code = g < plan.words ? codes[g] : 0;
+      if (level.spread) {
+        put_spread(to, k, code_lanes[j], code);
+      } else {
+        put(to, 4, k, code_lanes[j], code);
+      }
+      const unsigned number = plan.bits > 0 && g < plan.words ? gain_codes[g] : 0;
+      if (plan.bits > 0) put(fields, plan.bits, k, gain_lanes[j], number);
+      weight += plan.bits > 0 ? gains[number] : 1;
     }
-    int8_t gain = 1;
-    if (plan.bits > 0) {
-      const unsigned number = g < plan.words ? gain_codes[g] : 0;
-      put(fields, plan.bits, k, level.gain_lane(row, j), number);
-      gain = gains[number];
-    }
-    weight += gain;
   }
   return 128 * weight;
 }
@@ -85,11 +90,16 @@ int32_t pack_words(const Plan &plan, int64_t o, const uint8_t *codes, const uint
 int32_t pack_weights(const Plan &plan, int64_t o, const uint8_t *codes, const int8_t *levels,
                      char *packed) {
   const int row = static_cast<int>(o % kLanes);
+  int lanes[kQuad];
+  for (int j = 0; j < kQuad; ++j) lanes[j] = plan.level->weight_lane(row, j);
   int32_t sum = 0;
-  for (int64_t i = 0; i < plan.inputs; ++i) {
-    put(lane_block(plan, o, i / kUnit, packed), plan.bits, static_cast<int>(i % kUnit / kQuad),
-        plan.level->weight_lane(row, static_cast<int>(i % kQuad)), codes[i]);
-    sum += levels[codes[i]];
+  for (int64_t unit = 0; unit < plan.units; ++unit, codes += kUnit) {
+    uint8_t *fields = lane_block(plan, o, unit, packed);
+    const auto count = static_cast<int>(std::min<int64_t>(kUnit, plan.inputs - unit * kUnit));
+    for (int i = 0; i < count; ++i) {
+      put(fields, plan.bits, i / kQuad, lanes[i % kQuad], codes[i]);
+      sum += levels[codes[i]];
+    }
   }
   return sum;
 }

@@ -60,3 +60,28 @@ int subbyte_words_run(const subbyte_words *layer, const void *packed, const uint
   if (status != SUBBYTE_OK) return status;
   return subbyte::words::run(*layer, plan, packed, x, output, y, row_begin, row_end, scratch);
 }
+
+int subbyte_words_prepare(const subbyte_words *layer, const void *packed, const uint8_t *x,
+                          void *scratch) {
+  Plan plan;
+  int status = make_plan(layer, &plan);
+  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_pointer("x", x);
+  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
+  if (status != SUBBYTE_OK) return status;
+  return subbyte::words::prepare(*layer, plan, packed, x, scratch);
+}
+
+int subbyte_words_run_outputs(const subbyte_words *layer, const void *packed, const void *scratch,
+                              const subbyte_output *output, void *y, int64_t output_begin,
+                              int64_t output_end) {
+  Plan plan;
+  int status = make_plan(layer, &plan);
+  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_pointer("output", output);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  if (status != SUBBYTE_OK) return status;
+  return subbyte::words::run_outputs(*layer, plan, packed, scratch, output, y, output_begin,
+                                     output_end);
+}

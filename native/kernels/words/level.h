@@ -16,7 +16,7 @@ constexpr int kVectorGroups = 4;
 constexpr int kUnit = 16;        // words side by side in the packed codebook
 constexpr int kMaxWords = 256;
 constexpr int kMaxLanes = 64;
-constexpr int kMaxCells = 2;     // side by side in one tile
+constexpr int kMaxCells = 2;     // side by side in one tile; 1 or 2 of a kind of layer
 constexpr int kMaxPixels = 5;    // of one tile
 
 // Stage 1: tables of `count` pixels; the entry of word c:

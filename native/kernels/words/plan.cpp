@@ -90,9 +90,7 @@ int set_scratch(Plan *p) {
   if (!fits(table_rows, p->row_bytes)) return too_large("a band of tables");
   p->offsets = 0;
   p->staging = aligned(p->steps * static_cast<int64_t>(sizeof(ptrdiff_t)));
-  p->acc = p->staging + aligned(p->read);
-  // The last stage may read kMaxLanes sums from any cell of any pixel.
-  p->tables = p->acc + aligned((kMaxPixels * kMaxCells + 1) * kMaxLanes * 4);
+  p->tables = p->staging + aligned(p->read);
   p->scratch_size = p->tables + static_cast<size_t>(table_rows * p->row_bytes);
   return SUBBYTE_OK;
 }

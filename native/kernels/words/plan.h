@@ -28,7 +28,7 @@ struct Plan : Walk {
   size_t codes, gains, codes_step;
   size_t packed_size;
   // Offsets into the scratch buffer.
-  size_t offsets, staging, acc, tables, scratch_size;
+  size_t offsets, staging, tables, scratch_size;
 };
 
 // Every packed buffer starts with this, so that weights packed for another level or layer
@@ -53,5 +53,12 @@ int pack(const subbyte_words &layer, const Plan &plan, const uint8_t *codes,
 int run(const subbyte_words &layer, const Plan &plan, const void *packed, const uint8_t *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end,
         void *scratch);
+
+// A GEMM of few rows.
+int prepare(const subbyte_words &layer, const Plan &plan, const void *packed, const uint8_t *x,
+            void *scratch);
+int run_outputs(const subbyte_words &layer, const Plan &plan, const void *packed,
+                const void *scratch, const subbyte_output *output, void *y, int64_t output_begin,
+                int64_t output_end);
 
 }  // namespace subbyte::words

@@ -117,32 +117,40 @@ void finish_tile(const Call &call, const Tile &tile, int pixels, int lanes, int 
   }
 }
 
-// All tiles of a few cells of outputs over a band: the codes stay in the nearest cache.
-void run_cells(const Call &call, const Part &part, int64_t cell, int cells, int64_t row_begin,
-               int64_t row_end) {
+// What the tiles of a few cells of outputs have in common.
+Tile tile_of(const Call &call, int64_t group, int64_t cell) {
   const Plan &plan = call.plan;
-  const Level &level = *plan.level;
-  const auto group = static_cast<size_t>(part.group);
+  const auto at = static_cast<size_t>(group);
   const size_t codes =
-      group * plan.codes_step + static_cast<size_t>(cell * plan.steps * plan.cell_bytes);
-  const uint8_t *starts[kMaxPixels] = {};
+      at * plan.codes_step + static_cast<size_t>(cell * plan.steps * plan.cell_bytes);
   Tile tile = {};
-  tile.tables = starts;
   tile.offsets = call.offsets();
   tile.steps = plan.steps;
   tile.words = plan.words;
   tile.codes = reinterpret_cast<const uint8_t *>(call.packed + plan.codes + codes);
   tile.gains = reinterpret_cast<const int8_t *>(call.packed + plan.gains + codes);
-  tile.start = reinterpret_cast<const int32_t *>(call.packed + plan.sums +
-                                                 group * plan.sums_step) +
-               cell * level.lanes;
-  tile.acc = reinterpret_cast<int32_t *>(call.scratch + plan.acc);
+  tile.start =
+      reinterpret_cast<const int32_t *>(call.packed + plan.sums + at * plan.sums_step) +
+      cell * plan.level->lanes;
+  return tile;
+}
+
+// All tiles of a few cells of outputs over a band: the codes stay in the nearest cache.
+void run_cells(const Call &call, const Part &part, int64_t cell, int cells, int64_t row_begin,
+               int64_t row_end) {
+  const Plan &plan = call.plan;
+  const Level &level = *plan.level;
+  // The last stage may read kMaxLanes sums from any cell of any pixel.
+  alignas(SUBBYTE_ALIGNMENT) int32_t acc[(kMaxPixels * kMaxCells + 1) * kMaxLanes];
+  const uint8_t *starts[kMaxPixels] = {};
+  Tile tile = tile_of(call, part.group, cell);
+  tile.tables = starts;
+  tile.acc = acc;
   const int channels = static_cast<int>(
       std::min<int64_t>(cells * level.lanes, plan.outputs - cell * level.lanes));
   const int64_t first_pixel = (part.image * plan.out_height + row_begin) * plan.out_width;
   const int64_t total = (row_end - row_begin) * plan.out_width;
-  const int most = level.most_pixels(plan.words, plan.gain, cells);
-  int64_t tiles = ceil_div(total, most);
+  int64_t tiles = ceil_div(total, level.most_pixels(plan.words, plan.gain, cells));
   int64_t column = 0;
   const uint8_t *row = call.tables();
   for (int64_t pixel = 0; pixel < total; --tiles) {
@@ -190,19 +198,44 @@ void build_band(const Call &call, const Part &part, int64_t row_begin, int64_t r
   }
 }
 
+void run_band(const Call &call, const Part &part, int64_t cell_begin, int64_t cell_end,
+              int64_t row_begin, int64_t row_end) {
+  const int64_t most = call.plan.level->most_cells(call.plan.words, call.plan.gain);
+  for (int64_t cell = cell_begin; cell < cell_end; cell += most) {
+    const auto cells = static_cast<int>(std::min(cell_end - cell, most));
+    run_cells(call, part, cell, cells, row_begin, row_end);
+  }
+}
+
 void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row_end) {
   const Plan &plan = call.plan;
-  const int64_t most = plan.level->most_cells(plan.words, plan.gain);
   int64_t held = 0;
   for (int64_t row = row_begin; row < row_end; row += plan.band) {
     const int64_t last = std::min(row + plan.band, row_end);
     build_band(call, part, row, last, held);
     held = (last - 1) * plan.stride[0] + plan.reach;
     set_offsets(call, row * plan.stride[0]);
-    for (int64_t cell = 0; cell < plan.cells; cell += most) {
-      run_cells(call, part, cell, static_cast<int>(std::min(plan.cells - cell, most)), row, last);
-    }
+    run_band(call, part, 0, plan.cells, row, last);
   }
+}
+
+int check_packed(const subbyte_words &layer, const Plan &plan, const void *packed) {
+  PackedHeader header;
+  fill_header(layer, *plan.level, &header);
+  if (std::memcmp(&header, packed, sizeof header) == 0) return SUBBYTE_OK;
+  return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
+              plan.level->name);
+}
+
+// A GEMM whose tables are all held at once, as those of one tile are.
+static_assert(SUBBYTE_WORDS_ROWS <= kMaxPixels, "a band holds these rows");
+
+int check_few_rows(const subbyte_words &l, const Plan &plan) {
+  const bool plain = l.images == 1 && l.width == 1 && plan.out_width == 1 && l.groups == 1 &&
+                     plan.taps == 1 && plan.out_height == l.height;
+  if (plain && l.height <= SUBBYTE_WORDS_ROWS) return SUBBYTE_OK;
+  return fail(SUBBYTE_BAD_SHAPE, "layer: expected a GEMM of at most %d rows, got others",
+              SUBBYTE_WORDS_ROWS);
 }
 
 }  // namespace
@@ -210,13 +243,10 @@ void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row
 int run(const subbyte_words &layer, const Plan &plan, const void *packed, const uint8_t *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end,
         void *scratch) {
-  PackedHeader header;
-  fill_header(layer, *plan.level, &header);
-  if (std::memcmp(&header, packed, sizeof header) != 0) {
-    return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
-                plan.level->name);
+  int status = check_packed(layer, plan, packed);
+  if (status == SUBBYTE_OK) {
+    status = check_rows(row_begin, row_end, layer.images * plan.out_height);
   }
-  int status = check_rows(row_begin, row_end, layer.images * plan.out_height);
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
   const lookup::Level *finisher = lookup::select_level(plan.level->name);
@@ -239,6 +269,56 @@ int run(const subbyte_words &layer, const Plan &plan, const void *packed, const 
     }
     row = end;
   }
+  return SUBBYTE_OK;
+}
+
+int prepare(const subbyte_words &layer, const Plan &plan, const void *packed, const uint8_t *x,
+            void *scratch) {
+  int status = check_packed(layer, plan, packed);
+  if (status == SUBBYTE_OK) status = check_few_rows(layer, plan);
+  if (status != SUBBYTE_OK) return status;
+  const Call call = {layer,
+                     plan,
+                     static_cast<const char *>(packed),
+                     x,
+                     x + layer.height * layer.inputs,
+                     nullptr,
+                     nullptr,
+                     static_cast<char *>(scratch),
+                     nullptr};
+  build_band(call, {0, 0}, 0, layer.height, 0);
+  set_offsets(call, 0);
+  return SUBBYTE_OK;
+}
+
+int run_outputs(const subbyte_words &layer, const Plan &plan, const void *packed,
+                const void *scratch, const subbyte_output *output, void *y, int64_t output_begin,
+                int64_t output_end) {
+  int status = check_packed(layer, plan, packed);
+  if (status == SUBBYTE_OK) status = check_few_rows(layer, plan);
+  if (status == SUBBYTE_OK) status = check_output(output);
+  if (status != SUBBYTE_OK) return status;
+  const bool whole = output_begin % SUBBYTE_WORDS_BLOCK == 0 &&
+                     (output_end % SUBBYTE_WORDS_BLOCK == 0 || output_end == layer.outputs);
+  if (output_begin < 0 || output_begin > output_end || output_end > layer.outputs || !whole) {
+    return fail(SUBBYTE_BAD_SHAPE, "outputs: expected blocks of %d of 0 to %lld, got %lld to %lld",
+                SUBBYTE_WORDS_BLOCK, static_cast<long long>(layer.outputs),
+                static_cast<long long>(output_begin), static_cast<long long>(output_end));
+  }
+  const lookup::Level *finisher = lookup::select_level(plan.level->name);
+  if (finisher == nullptr) return SUBBYTE_BAD_ISA;
+  // What is in the scratch buffer is only read from here on.
+  const Call call = {layer,
+                     plan,
+                     static_cast<const char *>(packed),
+                     nullptr,
+                     nullptr,
+                     output,
+                     y,
+                     const_cast<char *>(static_cast<const char *>(scratch)),
+                     finisher->finish};
+  const int64_t lanes = plan.level->lanes;
+  run_band(call, {0, 0}, output_begin / lanes, ceil_div(output_end, lanes), 0, layer.height);
   return SUBBYTE_OK;
 }
 

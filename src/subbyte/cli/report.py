@@ -74,7 +74,7 @@ def command(
             help="Measure layers and activations on the first N samples.",
             rich_help_panel=_DATA,
         ),
-    ] = 64,
+    ] = 128,
     label_offset: Annotated[
         int,
         typer.Option(

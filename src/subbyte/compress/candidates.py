@@ -254,26 +254,27 @@ def balanced(weight: Tensor, data: LayerStatistics) -> tuple[Tensor, LayerStatis
     spread = data.variance.sqrt()
     spread = spread.clamp_min(1e-3 * float(spread.max()) + 1e-20)
     share = torch.full_like(spread, 1 / OUTPUT_WEIGHT)
-    return weight / spread[:, None, None], LayerStatistics(data.blocks, share)
+    return weight / spread[:, None, None], replace(data, variance=share)
 
 
 def product_error(
     layer: Layer, weight: Tensor, data: LayerStatistics, form: ProductOptions, rng: torch.Generator
 ) -> float:
     """Predicted output energy of the error, by a short k-means on a part of the weight."""
-    points, weights, share = _points(layer, weight, data, form, rng)
+    points, weights, shares = _points(layer, weight, data, form, rng)
     gains = torch.from_numpy(form.gain_levels().astype(np.float32) / GAIN_UNIT).to(weight.device)
     codebook = kmeans(points, weights, form.words, gains, STEPS, rng)
     entries = entries_of(codebook, gains)
     chosen = nearest(points, entries)[..., None].expand(-1, -1, form.group)
     missed = points - entries.gather(1, chosen)
-    return float((missed.square().sum(-1) * weights).sum()) / share
+    return float(((missed.square().sum(-1) * weights).sum(1) / shares).sum())
 
 
 def _points(
     layer: Layer, weight: Tensor, data: LayerStatistics, form: ProductOptions, rng: torch.Generator
-) -> tuple[Tensor, Tensor, float]:
-    """Sampled code vectors in their block's metric: [B, N, d], weights [B, N], share taken."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sampled code vectors in their block's metric: [B, N, d], weights [B, N], and for each of
+    the B the share of the weight that it stands for."""
     shape, d = layer.shape, form.group
     per_block = BLOCK // d
     padded = torch.nn.functional.pad(weight, (0, data.blocks.shape[1] * BLOCK - shape.inputs))
@@ -287,16 +288,28 @@ def _points(
     level = metric.diagonal(dim1=1, dim2=2).mean().clamp_min(1e-12)
     eye = torch.eye(d, device=weight.device)
     factor = torch.linalg.cholesky(metric + 1e-3 * level * eye)
-    chosen = torch.randperm(count, generator=rng, device=weight.device)[:SAMPLED_GROUPS]
+    chosen, shares = _sampled_groups(metric, rng)
     points = rows[:, :, chosen].permute(2, 0, 1, 3).flatten(1, 2) @ factor[chosen]
     weights = scale.square()[:, None].expand(shape.outputs, shape.taps).reshape(1, -1)
     weights = weights.expand(len(chosen), -1)
     limit = POINTS
     if form.shared:
         points, weights, limit = points.reshape(1, -1, d), weights.reshape(1, -1), SHARED_POINTS
+        shares = torch.full_like(shares[:1], len(chosen) / count)
     taken = torch.randperm(points.shape[1], generator=rng, device=weight.device)[:limit]
-    share = len(chosen) / count * len(taken) / points.shape[1]
-    return points[:, taken], weights[:, taken], share
+    return points[:, taken], weights[:, taken], shares * len(taken) / points.shape[1]
+
+
+def _sampled_groups(metric: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Channel groups of ``metric`` [G, d, d] to look at, and the share of their kind that each
+    is: those of the most variance, each for itself, and some of the others for all others."""
+    order = metric.diagonal(dim1=1, dim2=2).sum(1).argsort(descending=True, stable=True)
+    top, rest = order[: SAMPLED_GROUPS // 2], order[SAMPLED_GROUPS // 2 :]
+    drawn = torch.randperm(len(rest), generator=rng, device=metric.device)
+    drawn = rest[drawn[: SAMPLED_GROUPS - len(top)]]
+    shares = torch.ones(len(top) + len(drawn), device=metric.device)
+    shares[len(top) :] = len(drawn) / max(1, len(rest))
+    return torch.cat([top, drawn]), shares
 
 
 def scalar_error(layer: Layer, weight: Tensor, data: LayerStatistics, form: ScalarOptions) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 
-from subbyte.compress.candidates import Candidate, keeps_eight_bits
+from subbyte.compress.candidates import Candidate
 from subbyte.compress.held import Score
 from subbyte.compress.knapsack import Choice, choose, stored
 from subbyte.compress.plan import Planned, planned_from
@@ -66,16 +66,15 @@ def contenders(
 def uniform(prices: Prices, limit: float) -> Choice | None:
     """The one form for all layers that harms least within ``limit`` bytes; layers that are
     kept at 8 bits by default keep them. None if no form fits."""
-    kept = {layer.weight for layer in prices.layers if keeps_eight_bits(layer)}
     choices = prices.precise()
-    coded = [weight for weight in choices if weight not in kept]
+    coded = [weight for weight in choices if weight not in prices.kept]
     if not coded:
         return None
     best: dict[str, Candidate] | None = None
     for form in (candidate.options for candidate in choices[coded[0]]):
         chosen = {w: next((c for c in choices[w] if c.options == form), None) for w in coded}
         whole = {w: c for w, c in chosen.items() if c is not None}
-        whole |= {weight: choices[weight][0] for weight in kept}
+        whole |= {weight: choices[weight][0] for weight in prices.kept}
         fits = len(whole) == len(choices) and sum(map(stored, whole.values())) <= limit
         if fits and (best is None or _harm(whole) < _harm(best)):
             best = whole

@@ -33,6 +33,7 @@ from subbyte.runtime.timings import Timings
 KERNEL_WORDS = 16
 # Outputs of a group times word length from which on the operators look up.
 LEAST_LOOKUP = 128
+EIGHT = 8
 _LEAST_RUNS, _MOST_RUNS, _SECONDS = 10, 200, 1.0
 _WARM_UP = 3
 
@@ -70,19 +71,24 @@ def latency_model(
 
 
 def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form | None:
-    """Which kernel computes a layer: the rule of `table_shifts` and of the operators."""
-    if isinstance(options, ProductOptions):
-        words, group, gain = options.words, options.group, options.gain > 0
-    elif isinstance(options, ScalarOptions):
-        words, group, gain = (KERNEL_WORDS if options.bits == 2 else 0), 2, False
-    elif isinstance(options, BinaryOptions):
+    """Which kernel computes a layer: the rule of `table_shifts` and of the operators.
+
+    Codebooks of more than 16 words count as int8: they are looked up only where that is
+    faster.
+    """
+    if isinstance(options, BinaryOptions):
         return None
-    else:
-        # Decoded when the session opens.
-        return Form()
     outputs = layer.shape.outputs // layer.shape.groups
-    looked_up = words == KERNEL_WORDS and size.work >= LEAST_WORK
-    return Form(group, gain) if looked_up and outputs * group >= LEAST_LOOKUP else Form()
+    if isinstance(options, ProductOptions):
+        looked_up = options.words == KERNEL_WORDS and outputs * options.group >= LEAST_LOOKUP
+        if looked_up and size.work >= LEAST_WORK:
+            return Form(options.group, options.gain > 0)
+    elif isinstance(options, ScalarOptions) and options.bits < EIGHT:
+        if options.bits == 2 and 2 * outputs >= LEAST_LOOKUP and size.work >= LEAST_WORK:
+            return Form(2)
+        if size.streamed:
+            return Form(bits=options.bits)
+    return Form()
 
 
 @torch.no_grad()

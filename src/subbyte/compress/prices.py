@@ -16,6 +16,7 @@ from subbyte.compress.device import few_threads
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.knapsack import least, stored
 from subbyte.compress.latency import LatencyModel
+from subbyte.compress.moments import damping_of
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, planned_layers
 from subbyte.compress.sequence import Progress
@@ -87,7 +88,7 @@ def price(
     for number, layer in enumerate(layers):
         progress("plan", number, len(layers), layer.name)
         weight = canonical(layer, module.constant(layer.weight).detach())
-        data = statistics[layer.weight]
+        data = statistics[layer.weight].damped(damping_of(layer, len(samples)))
         if layer.weight in outputs:
             weight, data = balanced(weight, data)
         with few_threads(0):

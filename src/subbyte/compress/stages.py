@@ -90,6 +90,21 @@ def encode_network(
             expected="at least 2 samples, or --tune-linear 0",
             got=len(samples),
         )
+    return _encode_in_stages(network, samples, plan, tail, steps, *rest)
+
+
+def _encode_in_stages(
+    network: Network,
+    samples: Samples,
+    plan: Mapping[str, LayerOptions],
+    tail: list[Layer],
+    steps: int,
+    seed: int,
+    device: torch.device,
+    checkpoints: Checkpoints,
+    progress: Progress,
+) -> tuple[Encoded, GraphModule]:
+    rest = (seed, device, checkpoints, progress)
     later = {layer.weight for layer in tail}
     first = Sequence(network, samples, plan, *rest, only=plan.keys() - later)
     convolutions = first.run()

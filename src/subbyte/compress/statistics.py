@@ -7,7 +7,7 @@ divide `BLOCK`. ``variance``: that of each output.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,10 +23,22 @@ STATISTICS_SAMPLES = 128
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """blocks [groups, ceil(I / 24), 24, 24]; variance [O] of each output."""
+    """blocks [groups, ceil(I / 24), 24, 24]; variance [O] of each output; ``inputs``: channels
+    over all groups."""
 
     blocks: Tensor
     variance: Tensor
+    inputs: int
+
+    def damped(self, damping: float) -> LayerStatistics:
+        """With ``damping`` times the mean variance of an input added to that of each input.
+
+        It is what encoders minimise (`Moments`). Where a few inputs have most of the
+        variance, that is far from the covariance itself.
+        """
+        eye = torch.eye(BLOCK, device=self.blocks.device)
+        level = self.blocks.diagonal(dim1=2, dim2=3).sum() / self.inputs
+        return replace(self, blocks=self.blocks + damping * level * eye)
 
     @property
     def energy(self) -> float:
@@ -64,7 +76,8 @@ class _Sums:
         mean = self.mean / self.rows
         blocks = self.cross / self.rows - mean[..., :, None] * mean[..., None, :]
         variance = self.square / self.outputs - (self.total / self.outputs).square()
-        return LayerStatistics(blocks, variance.clamp_min(0))
+        inputs = self.layer.shape.inputs * self.layer.shape.groups
+        return LayerStatistics(blocks, variance.clamp_min(0), inputs)
 
 
 @torch.no_grad()

@@ -42,8 +42,8 @@ def _joint(sensitivity: Row | None) -> Iterator[str]:
     if times >= JOINT:
         yield (
             f"Each alone, the layers would do {times:.0f} times the harm that they do together: "
-            "they were tuned to make up for each other, and shares of harm do not tell where "
-            "bits are missing."
+            "they were tuned, or fitted to these very samples, and shares of harm do not tell "
+            "where bits are missing. Measure on samples that compressing has not seen."
         )
 
 

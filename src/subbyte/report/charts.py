@@ -76,6 +76,8 @@ class _Place:
             room = 0.12 * (high - low) or 0.05 * abs(high) or 1.0
             self.low = low - room if axis.least is None else axis.least
             self.high = high + room
+            if high <= axis.most < self.high:
+                self.high = axis.most + 0.04 * (axis.most - self.low)
 
     def __call__(self, value: float) -> float:
         low, high, at = (self._even(v) for v in (self.low, self.high, value))

@@ -16,11 +16,12 @@ from onnx import numpy_helper
 from subbyte.errors import ModelFileError
 from subbyte.graph.body import DOMAIN
 from subbyte.methods import METHODS
+from subbyte.methods.binary.form import VARIANTS
 from subbyte.methods.coded import CodedWeight, WeightShape
 from subbyte.report.operations import coded_nodes
 from subbyte.report.stored import StoredModel
 
-Settings = dict[str, int | bool]
+Settings = dict[str, int | bool | str]
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,15 @@ def _composite(weight: CodedWeight) -> Settings:
     return {"planes": int(levels.max(initial=0)).bit_length()}
 
 
+def _binary(weight: CodedWeight) -> Settings:
+    found = VARIANTS[weight.variant]
+    return {"order": found.order, "scales": found.scales}
+
+
 _SETTINGS: Mapping[str, Callable[[CodedWeight], Settings]] = {
     "product": _product,
     "scalar": _scalar,
     "ternary": _ternary,
     "composite": _composite,
+    "binary": _binary,
 }

@@ -46,7 +46,7 @@ def make_report(
     preprocessing: Preprocessing | None = None,
     label_offset: int = 0,
     limit: int | None = None,
-    samples: int = 64,
+    samples: int = 128,
     points: str | os.PathLike[str] | None = None,
     runs: int = 30,
     threads: int = 1,

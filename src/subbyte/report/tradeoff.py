@@ -11,16 +11,16 @@ from typing import Any
 from subbyte.errors import OptionError
 
 POINTS_FILE = "points.jsonl"
-_NUMBERS = ("bits", "bytes", "kl", "agreement")
-_MAY_BE_THERE = ("metric", "latency_ms")
+_NUMBERS = ("bits", "bytes", "kl")
+_MAY_BE_THERE = ("agreement", "metric", "latency_ms")
 
 
 def read_points(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The points that ``subbyte explore`` left in ``folder``, by size.
 
     Each line of ``points.jsonl`` is an object: name, file, bits (a weight), bytes (of the
-    file), kl (nats), agreement (percent), options, and where they were measured metric
-    (percent) and latency_ms.
+    file), kl (nats; for other outputs than class scores the relative squared error),
+    options, and where they were measured agreement and metric (percent) and latency_ms.
 
     Raises:
         OptionError: no such file, a line that is no such object, a number that is none.

@@ -1,7 +1,7 @@
 """Single layers on the native kernels, through the library's C interface: for timing them.
 
-The structures are those of ``subbyte.h`` and ``int8.h``, field by field. Weights are random:
-how long a kernel takes does not depend on them.
+The structures are those of ``subbyte.h``, ``int8.h`` and ``gemv.h``, field by field. Weights
+are random: how long a kernel takes does not depend on them.
 """
 
 from __future__ import annotations
@@ -23,21 +23,25 @@ _WORDS = 16
 _MOST_WORD = 15
 _UINT8 = 0
 _GAIN_LEVELS = 16
-# Weights of a linear layer from which on the operators pack two codes a byte.
-_COMPACT_WEIGHTS = 1 << 20
+# Linear layers of so many weights, and so few rows, go to the kernels of gemv.h.
+_STREAMED_WEIGHTS, _STREAMED_ROWS = 1 << 20, 4
 
 
 @dataclass(frozen=True)
 class Form:
     """How a kernel has its weights: int8 (``group`` 0), or codes of ``group`` channels to be
-    looked up, with or without a gain."""
+    looked up, with or without a gain; or ``bits`` a weight, unpacked on the way (streamed
+    layers only)."""
 
     group: int = 0
     gain: bool = False
+    bits: int = 0
 
     @property
     def name(self) -> str:
-        """``int8``, ``look-up 4``, ``look-up 4 gain``."""
+        """``int8``, ``look-up 4``, ``look-up 4 gain``, ``unpack 3``."""
+        if self.bits:
+            return f"unpack {self.bits}"
         return "int8" if self.group == 0 else f"look-up {self.group}" + " gain" * self.gain
 
 
@@ -76,6 +80,12 @@ class LayerSize:
         return math.prod(self.kernel)
 
     @property
+    def streamed(self) -> bool:
+        """Whether the operators take the kernels for weights that are read once a run."""
+        few = self.linear and self.height <= _STREAMED_ROWS
+        return few and self.inputs * self.outputs >= _STREAMED_WEIGHTS
+
+    @property
     def work(self) -> int:
         """Multiply-adds."""
         return math.prod(self.out) * self.taps * self.outputs * (self.inputs // self.groups)
@@ -95,8 +105,21 @@ class _Lookup(ctypes.Structure):
     _fields_ = (
         *_Int8._fields_[:-1],
         ("word_length", ctypes.c_int64),
-        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero")),
-        *((name, ctypes.c_int32) for name in ("shift", "compact")),
+        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
+    )
+
+
+class _GemvLookup(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs", "word_length")),
+        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
+    )
+
+
+class _GemvUnpack(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs")),
+        *((name, ctypes.c_int32) for name in ("bits", "input_zero")),
     )
 
 
@@ -128,7 +151,7 @@ class Kernels:
                 "cannot load the native library", where=str(path), got=str(error)
             ) from error
         self._library.subbyte_error.restype = ctypes.c_char_p
-        for kind in ("int8", "lookup"):
+        for kind in ("int8", "lookup", "gemv_lookup", "gemv_unpack"):
             for size in ("packed_size", "scratch_size"):
                 getattr(self._library, f"subbyte_{kind}_{size}").restype = ctypes.c_size_t
 
@@ -139,8 +162,7 @@ class Kernels:
             OptionError: a size that the kernel does not take.
         """
         rng = np.random.default_rng(seed)
-        kind = "int8" if form.group == 0 else "lookup"
-        layer = _structure(size, form)
+        kind, layer = _structure(size, form)
         packed = self._buffer(f"subbyte_{kind}_packed_size", layer)
         self._pack(kind, layer, size, form, packed, rng)
         scratch = self._buffer(f"subbyte_{kind}_scratch_size", layer)
@@ -150,16 +172,24 @@ class Kernels:
         scale = np.full(size.outputs, 1e-3, np.float32)
         bias = np.full(size.outputs, 128, np.float32)
         output = _Output(type=_UINT8, scale=scale.ctypes.data, bias=bias.ctypes.data, high=255)
+        weights = (ctypes.byref(layer), _pointer(packed))
+        out, into, work = ctypes.byref(output), _pointer(y), _pointer(scratch)
         run = getattr(self._library, f"subbyte_{kind}_run")
-        arguments = (
-            *(ctypes.byref(layer), _pointer(packed), _pointer(x), ctypes.byref(output)),
-            *(_pointer(y), ctypes.c_int64(0), ctypes.c_int64(rows), _pointer(scratch)),
-        )
+        kept = (layer, packed, x, output, scale, bias, y, scratch)
 
-        def call(keep: object = (layer, packed, x, output, scale, bias, y, scratch)) -> None:
-            self._check(run(*arguments))
+        def whole(keep: object = kept) -> None:
+            ends = (ctypes.c_int64(0), ctypes.c_int64(rows))
+            self._check(run(*weights, _pointer(x), out, into, *ends, work))
 
-        return call
+        def streamed(keep: object = kept) -> None:
+            ends = (ctypes.c_int64(0), ctypes.c_int64(size.outputs))
+            self._check(fill(*weights, _pointer(x), work))
+            self._check(run(*weights, work, out, into, *ends))
+
+        if not kind.startswith("gemv"):
+            return whole
+        fill = getattr(self._library, f"subbyte_{kind}_prepare")
+        return streamed
 
     def _pack(
         self,
@@ -177,13 +207,21 @@ class Kernels:
                 ctypes.byref(layer), _pointer(weights), _pointer(packed)
             )
             return self._check(status)
+        if kind == "gemv_unpack":
+            codes = rng.integers(0, 1 << form.bits, (size.outputs, inputs), np.uint8)
+            levels = np.arange(1 << form.bits, dtype=np.int8)
+            status = self._library.subbyte_gemv_unpack_pack(
+                ctypes.byref(layer), _pointer(codes), _pointer(levels), _pointer(packed)
+            )
+            return self._check(status)
         grid = (size.outputs, size.taps, -(-inputs // form.group))
         codes = rng.integers(0, _WORDS, grid, np.uint8)
         gain_codes = rng.integers(0, _GAIN_LEVELS, grid, np.uint8) if form.gain else None
         gains = np.arange(-_GAIN_LEVELS // 2, _GAIN_LEVELS // 2, dtype=np.int8)
         shape = (size.groups * grid[2], _WORDS, form.group)
         book = rng.integers(-_MOST_WORD, _MOST_WORD + 1, shape, np.int8)
-        status = self._library.subbyte_lookup_pack(
+        pack = getattr(self._library, f"subbyte_{kind}_pack")
+        status = pack(
             ctypes.byref(layer),
             _pointer(codes),
             None if gain_codes is None else _pointer(gain_codes),
@@ -206,20 +244,21 @@ class Kernels:
             raise OptionError("native kernels", got=self._library.subbyte_error().decode())
 
 
-def _structure(size: LayerSize, form: Form) -> ctypes.Structure:
-    layer = _Int8() if form.group == 0 else _Lookup()
+def _structure(size: LayerSize, form: Form) -> tuple[str, ctypes.Structure]:
+    """Which kernel the operators take, and the layer as it wants it described."""
+    gains = {"gain_levels": _GAIN_LEVELS if form.gain else 0, "shift": 8}
+    gemm = {"rows": size.height, "inputs": size.inputs, "outputs": size.outputs}
+    if form.bits:
+        return "gemv_unpack", _GemvUnpack(**gemm, bits=form.bits)
+    if form.group and size.streamed:
+        return "gemv_lookup", _GemvLookup(**gemm, word_length=form.group, **gains)
+    layer = _Lookup(word_length=form.group, **gains) if form.group else _Int8()
     layer.images = 1
     for name in ("height", "width", "inputs", "outputs", "groups"):
         setattr(layer, name, getattr(size, name))
     for name in ("kernel", "strides", "dilations", "pads"):
         getattr(layer, name)[:] = getattr(size, name)
-    layer.input_zero = 0
-    if isinstance(layer, _Lookup):
-        layer.word_length = form.group
-        layer.gain_levels = _GAIN_LEVELS if form.gain else 0
-        layer.shift = 8
-        layer.compact = size.linear and size.inputs * size.outputs >= _COMPACT_WEIGHTS
-    return layer
+    return "lookup" if form.group else "int8", layer
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:

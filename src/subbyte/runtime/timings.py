@@ -32,11 +32,14 @@ from subbyte.files import write_atomic
 from subbyte.runtime.kernels import Form, Kernels, LayerSize
 from subbyte.runtime.library import library_path, native_isa
 
-FORMS = (Form(), *(Form(group, gain) for group in (2, 3, 4, 6, 8) for gain in (False, True)))
+LOOKUPS = tuple(Form(group, gain) for group in (2, 3, 4, 6, 8) for gain in (False, True))
+UNPACKED = tuple(Form(bits=bits) for bits in (2, 3, 4))
+FORMS = (Form(), *LOOKUPS)
 DEPTHWISE = "int8 depthwise"
+STREAMED = " streamed"
 CACHE_VARIABLE = "SUBBYTE_CACHE"
 
-_FORMAT = 1
+_FORMAT = 2
 _FILE = "timings.json"
 _ROUNDS = 5
 _LEAST_SECONDS = 1e-3
@@ -45,7 +48,11 @@ _BLOCK, _TABLE = 16, 4
 _CHANNELS = ((16, 16), (32, 64), (64, 64), (64, 256), (128, 128), (256, 64), (256, 256))
 _SIZES = (7, 14, 28, 56)
 _MOST_WORK = 1e8
-_LINEAR = ((1, 64, 16), (1, 256, 256), (1, 512, 1000), (1, 1024, 1024), (1, 2048, 1000))
+_LINEAR = ((1, 64, 16), (1, 256, 256), (1, 512, 1000), (1, 768, 768))
+_STREAMED = (
+    *((1, 1024, 1024), (1, 2048, 1000), (1, 4096, 1024), (1, 1024, 4096)),
+    *((2, 2048, 1024), (4, 1024, 1024)),
+)
 _ROWS = ((98, 64, 64), (98, 64, 256), (98, 256, 64), (49, 192, 576))
 _DEPTHWISE = tuple(itertools.product((16, 64, 256), (7, 14, 28), (3, 5)))
 
@@ -67,7 +74,7 @@ class Timings:
 
     def ceiling(self, name: str) -> float:
         """10^9 multiply-adds a second of a form, were there nothing but its inner loop."""
-        group = next((form.group for form in FORMS if form.name == name), 0)
+        group = next((f.group for f in LOOKUPS if f.name == name.removesuffix(STREAMED)), 0)
         price = self.prices[name][3]
         return (group or 1) / price / 1e9 if price else 0.0
 
@@ -104,8 +111,9 @@ def terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
 
 
 def _class(size: LayerSize, form: Form) -> str:
-    depthwise = form.group == 0 and size.groups == size.inputs > 1
-    return DEPTHWISE if depthwise else form.name
+    if form.group == 0 and size.groups == size.inputs > 1:
+        return DEPTHWISE
+    return form.name + STREAMED * (size.streamed and form in LOOKUPS)
 
 
 def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
@@ -140,13 +148,23 @@ def _grid() -> list[tuple[LayerSize, Form]]:
         LayerSize(side, side, inputs, outputs, kernel=(k, k), pads=(k // 2,) * 4)
         for (inputs, outputs), side, k in itertools.product(_CHANNELS, _SIZES, (1, 3))
     ]
-    sizes += [LayerSize(m, 1, i, o, linear=True) for m, i, o in (*_LINEAR, *_ROWS)]
+    sizes += [LayerSize(m, 1, i, o, linear=True) for m, i, o in (*_LINEAR, *_ROWS, *_STREAMED)]
     sizes = [size for size in sizes if size.work <= _MOST_WORK]
     depthwise = [
         LayerSize(side, side, c, c, c, kernel=(k, k), pads=(k // 2,) * 4)
         for c, side, k in _DEPTHWISE
     ]
-    return [*itertools.product(sizes, FORMS), *((size, Form()) for size in depthwise)]
+    return [
+        *itertools.product(sizes, FORMS),
+        *((size, Form()) for size in depthwise),
+        *itertools.product([size for size in sizes if size.streamed], UNPACKED),
+    ]
+
+
+def form_names() -> list[str]:
+    """What a table has prices for."""
+    whole = [form.name for form in (*FORMS, *UNPACKED)]
+    return [*whole, *(form.name + STREAMED for form in LOOKUPS), DEPTHWISE]
 
 
 def _measure(call: Callable[[], None]) -> float:
@@ -234,7 +252,7 @@ def _parse(document: Any) -> Timings:
     if document["format"] != _FORMAT:
         raise ValueError(f"format {document['format']}")
     forms: dict[str, dict[str, Any]] = document["forms"]
-    missing = {DEPTHWISE, *(form.name for form in FORMS)} - set(forms)
+    missing = set(form_names()) - set(forms)
     if missing:
         raise ValueError(f"no timings of {', '.join(sorted(missing))}")
     return Timings(

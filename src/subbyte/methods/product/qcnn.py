@@ -37,6 +37,9 @@ from subbyte.methods.product.state import ProductState
 KMEANS_STEPS = 50
 ROUNDS = 8
 RIDGE = 1e-6
+# Of conjugate gradients: at most so many steps, and what may be left of the squared residual.
+STEPS = 30
+ENOUGH = 1e-10
 
 
 def encode(
@@ -101,24 +104,48 @@ def fit_words(state: ProductState, residual: Tensor, group: int) -> None:
 
         N[k, l] = sum over t, u of C[t, k, u, l] H[t, u]    r[k] = sum of residual[o, t]
                                                                    over the o, t that use k
+
+    By conjugate gradients, preconditioned by the blocks N[k, k] but for pairs of taps: all of
+    N in a linear layer, where one step is the solution.
     """
     d, words = state.group, state.words
     columns, block = _columns(state, group)
-    outputs, taps = state.entry.shape[:2]
-    used = torch.nn.functional.one_hot(state.entry[:, :, group], words).to(residual.dtype)
-    flat = used.flatten(1)
-    pairs = (flat.T @ flat).reshape(taps, words, taps, words).permute(1, 3, 0, 2)
-    tiles = block.reshape(taps, d, taps, d).permute(0, 2, 1, 3)
-    normal = (pairs.reshape(words**2, taps**2) @ tiles.reshape(taps**2, d**2)).double()
-    normal = normal.reshape(words, words, d, d).permute(0, 2, 1, 3).reshape(words * d, words * d)
-    wanted = used.flatten(0, 1).T @ residual[:, columns].reshape(outputs * taps, d)
-    # Holds words that nothing uses, and directions of which the samples say nothing.
-    normal.diagonal().add_(RIDGE * normal.diagonal().mean().clamp_min(1e-30))
-    change = torch.linalg.solve(normal, wanted.double().reshape(-1)).reshape(words, d)
-    change = change.to(residual.dtype)
+    entry = state.entry[:, :, group]
+
+    def gather(rows: Tensor) -> Tensor:
+        """[O, T * d] -> the sum over what each word serves [K, d]."""
+        total = rows.new_zeros(words, d)
+        return total.index_add_(0, entry.reshape(-1), rows.reshape(-1, d))
+
+    inverse = _inverse_blocks(state, group)
+    change = torch.zeros_like(state.codebook[group])
+    left = gather(residual[:, columns])
+    ahead = direction = (left[:, None] @ inverse)[:, 0]
+    energy = first = (left * ahead).sum()
+    for _ in range(STEPS):
+        if energy <= ENOUGH * first:
+            break
+        image = gather(direction[entry].flatten(1) @ block)
+        step = energy / (direction * image).sum().clamp_min(1e-30)
+        change, left = change + step * direction, left - step * image
+        ahead = (left[:, None] @ inverse)[:, 0]
+        before, energy = energy, (left * ahead).sum()
+        direction = ahead + energy / before * direction
     state.codebook[group] += change
-    moved = change[state.entry[:, :, group]].flatten(1)
-    residual -= moved @ state.moments[columns]
+    residual -= change[entry].flatten(1) @ state.moments[columns]
+
+
+def _inverse_blocks(state: ProductState, group: int) -> Tensor:
+    """[K, d, d]: the inverse of the sum of H[t, t] over the outputs and taps that use a word.
+
+    A ridge holds words that nothing uses, and directions of which the samples say nothing.
+    """
+    entry, metric = state.entry[:, :, group], state.diagonal[:, group]
+    used = torch.nn.functional.one_hot(entry, state.words).sum(0).to(metric.dtype)
+    blocks = torch.einsum("tk,tij->kij", used, metric)
+    level = RIDGE * blocks.diagonal(dim1=1, dim2=2).mean().clamp_min(1e-30)
+    eye = torch.eye(state.group, dtype=metric.dtype, device=metric.device)
+    return torch.linalg.inv((blocks + level * eye).double()).to(metric.dtype)
 
 
 def choose_words(state: ProductState, residual: Tensor, group: int) -> None:
