@@ -63,7 +63,7 @@ check: $(READY) ## Lint, format, types, layers, tables up to date, links of the 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m benchmarks.tables --check
-	$(SITE) --quiet
+	$(SITE)
 
 bench: $(READY) ## Measure every network of the data folder (long) and the kernels, then make the tables
 	$(BIN)/python -m benchmarks.networks

@@ -99,6 +99,19 @@ def test_points_of_an_exploration(pair: Pair, tmp_path: Path) -> None:
     page = render(document, "html")
     assert all(row["label"] in page for row in rows)
     assert page.count('<svg class="chart"') >= 1
+    point = document["points"][0]
+    (tmp_path / "points" / document["points"][1]["file"]).unlink()
+    document = subbyte.make_report(
+        pair.model, pair.reference, pair.samples, pair.labels, points=tmp_path / "points", runs=0
+    )
+    path = tmp_path / "points" / point["file"]
+    expected = subbyte.evaluate(path, pair.samples, pair.labels, reference=pair.reference)
+    again, untouched = document["points"]
+    assert again["kl"] == pytest.approx(expected["kl"])
+    assert again["kl"] != pytest.approx(point["kl"])
+    assert again["metric"] == pytest.approx(expected["top1"])
+    assert untouched["metric"] is None
+    assert f"{untouched['name']} on these samples: no file" in " ".join(document["left_out"])
 
 
 def test_points_without_class_scores(pair: Pair, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from subbyte.report.measured import (
     latency,
     names_of,
     on_samples,
+    score_points,
     scores,
     stock_int8,
     times,
@@ -58,8 +59,9 @@ def make_report(
     Returns:
         ``summary``: sizes, as `inspect` has them, with ``reference_bytes`` and
         ``compression``; ``scores``: `evaluate` of the file, its reference and stock int8;
-        ``latency``: rows of `bench`; ``points``: `read_points`; ``layers``: rows of
-        `inspect` with options, shares, error, harm and ms; ``sensitivity``: D of the
+        ``latency``: rows of `bench`; ``points``: `read_points`, measured on ``inputs``;
+        ``layers``: rows of `inspect` with options, shares, error, harm and ms;
+        ``sensitivity``: D of the
         weights and of the file (`subbyte.report.sensitivity`); ``activations``:
         `subbyte.report.saturation.clipped`; ``nodes``: `node_times`; ``advice``:
         sentences; ``left_out``: what could not be measured, and why. Without ``inputs``
@@ -98,6 +100,8 @@ def make_report(
         with tempfile.TemporaryDirectory() as folder:
             int8 = stock_int8(subject, data.first(samples), Path(folder), peers)
             document["scores"] = scores(subject, whole, labels, label_offset, limit, int8)
+        if points is not None and document["scores"] is not None:
+            score_points(subject, found, Path(points), whole, labels, label_offset, limit)
         document |= on_samples(subject, data, document["layers"], samples)
     else:
         subject.left_out.append(

@@ -138,6 +138,34 @@ def scores(
     return rows
 
 
+def score_points(
+    subject: Subject,
+    points: list[Document],
+    folder: Path,
+    data: Samples,
+    labels: Labels | None,
+    label_offset: int,
+    limit: int | None,
+) -> None:
+    """Give ``points`` the kl, agreement and metric of their files on ``data``: those of an
+    exploration are of other samples, beside which nothing can be put."""
+    for number, point in enumerate(points):
+        path = folder / point["file"]
+        if not path.is_file():
+            subject.left_out.append(f"{point['name']} on these samples: no file {path}.")
+            continue
+        result = evaluate(
+            *(path, data, labels),
+            reference=subject.reference,
+            label_offset=label_offset,
+            limit=limit,
+            threads=subject.threads,
+        )
+        point |= {key: result[key] for key in ("kl", "agreement")}
+        point["metric"] = result.get("top1")
+        subject.progress("Points", number + 1, len(points))
+
+
 def latency(
     subject: Subject, data: Samples | None, runs: int, peers: Sequence[str]
 ) -> list[Document] | None:
