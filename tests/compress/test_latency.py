@@ -97,7 +97,7 @@ def test_sizes_of_the_layers() -> None:
     assert model.sizes["head"] == LayerSize(1, 1, 32, 4, linear=True)
     work = 6 * 6 * 9 * 32 * 32
     assert model.seconds("conv2.weight", EIGHT_BITS) == pytest.approx(1e-9 * work)
-    assert model.seconds("conv2.weight", TernaryOptions(4)) is None
+    assert model.seconds("conv2.weight", BinaryOptions()) is None
 
 
 @pytest.mark.usefixtures("machine")
@@ -127,7 +127,7 @@ def test_out_of_reach_names_the_least_that_works() -> None:
 
 
 @pytest.mark.usefixtures("machine")
-def test_methods_without_a_kernel_are_refused() -> None:
+def test_slow_methods_are_left_for_eight_bits() -> None:
     mixed = planned(latency=1.0, methods=("ternary", "product"))
     assert set(mixed.plan.values()) == {EIGHT_BITS}
 
