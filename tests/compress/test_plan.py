@@ -298,4 +298,5 @@ def test_predicted_harm_knows_where_the_energy_is() -> None:
         )
         for seed in range(12)
     ]
-    assert max(harms) < 2 * min(harms)
+    # Uniform draws of groups are 20-fold apart here.
+    assert max(harms) < 5 * min(harms)

@@ -84,6 +84,12 @@ def test_prediction_is_the_sum_of_priced_terms() -> None:
     assert table().seconds(DEPTH, Form()) == pytest.approx(1e-9 * terms(DEPTH, Form()).sum())
 
 
+def test_ceilings() -> None:
+    assert table().ceiling("look-up 4 gain") == pytest.approx(4.0)
+    assert table().ceiling("int8") == pytest.approx(1.0)
+    assert table().ceiling("look-up 4 streamed") is None
+
+
 def test_a_table_is_kept_and_read(machine: Path) -> None:
     save(table(), cache_path())
     assert cache_path().is_relative_to(machine)

@@ -42,7 +42,7 @@ def command(
         [
             [
                 name,
-                f"{timings.ceiling(name):.0f}",
+                "-" if (ceiling := timings.ceiling(name)) is None else f"{ceiling:.0f}",
                 *(f"{100 * value:.0f} %" for value in timings.errors[name]),
             ]
             for name in timings.prices

@@ -261,55 +261,59 @@ def product_error(
     layer: Layer, weight: Tensor, data: LayerStatistics, form: ProductOptions, rng: torch.Generator
 ) -> float:
     """Predicted output energy of the error, by a short k-means on a part of the weight."""
-    points, weights, shares = _points(layer, weight, data, form, rng)
+    points, weights = _points(layer, weight, data, form, rng)
     gains = torch.from_numpy(form.gain_levels().astype(np.float32) / GAIN_UNIT).to(weight.device)
     codebook = kmeans(points, weights, form.words, gains, STEPS, rng)
     entries = entries_of(codebook, gains)
     chosen = nearest(points, entries)[..., None].expand(-1, -1, form.group)
     missed = points - entries.gather(1, chosen)
-    return float(((missed.square().sum(-1) * weights).sum(1) / shares).sum())
+    return float((missed.square().sum(-1) * weights).sum())
 
 
 def _points(
     layer: Layer, weight: Tensor, data: LayerStatistics, form: ProductOptions, rng: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sampled code vectors in their block's metric: [B, N, d], weights [B, N], and for each of
-    the B the share of the weight that it stands for."""
+) -> tuple[Tensor, Tensor]:
+    """Sampled code vectors in their block's metric: [B, N, d], and the weight [B, N] with which
+    the squared error of each counts for the layer's.
+
+    Channel groups are drawn by the output energy that they have: some layers have most of it
+    in a few channels, and dead channels beside them.
+    """
     shape, d = layer.shape, form.group
-    per_block = BLOCK // d
     padded = torch.nn.functional.pad(weight, (0, data.blocks.shape[1] * BLOCK - shape.inputs))
     scale = padded.square().mean((1, 2)).sqrt().clamp_min(1e-12)
-    rows = (padded / scale[:, None, None]).unflatten(2, (-1, d))
     count = -(-shape.inputs // d)
-    grid = data.blocks.mean(0).reshape(-1, per_block, d, per_block, d).diagonal(dim1=1, dim2=3)
-    metric = grid.permute(0, 3, 1, 2).reshape(-1, d, d)[:count]
-    if form.shared:
-        metric = metric.mean(0, keepdim=True).expand(count, -1, -1)
+    rows = (padded / scale[:, None, None]).unflatten(2, (-1, d))[:, :, :count]
+    metric = _metric(data, d)[:count]
     level = metric.diagonal(dim1=1, dim2=2).mean().clamp_min(1e-12)
-    eye = torch.eye(d, device=weight.device)
-    factor = torch.linalg.cholesky(metric + 1e-3 * level * eye)
-    chosen, shares = _sampled_groups(metric, rng)
-    points = rows[:, :, chosen].permute(2, 0, 1, 3).flatten(1, 2) @ factor[chosen]
-    weights = scale.square()[:, None].expand(shape.outputs, shape.taps).reshape(1, -1)
-    weights = weights.expand(len(chosen), -1)
+    factor = torch.linalg.cholesky(metric + 1e-3 * level * torch.eye(d, device=weight.device))
+    energy = torch.einsum("otgi,gij->otgj", rows, factor).square().sum((1, 3))
+    share = (energy * scale.square()[:, None]).sum(0).clamp_min(1e-30)
+    drawn = torch.multinomial(share, min(SAMPLED_GROUPS, count), True, generator=rng)
+    chosen, times = drawn.unique(return_counts=True)
+    stands_for = times * share.sum() / (share[chosen] * len(drawn))
+    if form.shared:
+        # One codebook sees one metric: the mean over what is drawn; levels stay the groups' own.
+        levels = metric[chosen].diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)
+        mean = (metric[chosen] / levels[:, None, None]).mean(0)
+        one = torch.linalg.cholesky(mean + 1e-3 / d * torch.eye(d, device=weight.device))
+        points, stands_for = rows[:, :, chosen].permute(2, 0, 1, 3) @ one, stands_for * levels
+    else:
+        points = rows[:, :, chosen].permute(2, 0, 1, 3) @ factor[chosen][:, None]
+    points = points.flatten(1, 2)
+    weights = scale.square()[:, None].expand(-1, shape.taps).reshape(1, -1) * stands_for[:, None]
     limit = POINTS
     if form.shared:
         points, weights, limit = points.reshape(1, -1, d), weights.reshape(1, -1), SHARED_POINTS
-        shares = torch.full_like(shares[:1], len(chosen) / count)
     taken = torch.randperm(points.shape[1], generator=rng, device=weight.device)[:limit]
-    return points[:, taken], weights[:, taken], shares * len(taken) / points.shape[1]
+    return points[:, taken], weights[:, taken] * (points.shape[1] / len(taken))
 
 
-def _sampled_groups(metric: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Channel groups of ``metric`` [G, d, d] to look at, and the share of their kind that each
-    is: those of the most variance, each for itself, and some of the others for all others."""
-    order = metric.diagonal(dim1=1, dim2=2).sum(1).argsort(descending=True, stable=True)
-    top, rest = order[: SAMPLED_GROUPS // 2], order[SAMPLED_GROUPS // 2 :]
-    drawn = torch.randperm(len(rest), generator=rng, device=metric.device)
-    drawn = rest[drawn[: SAMPLED_GROUPS - len(top)]]
-    shares = torch.ones(len(top) + len(drawn), device=metric.device)
-    shares[len(top) :] = len(drawn) / max(1, len(rest))
-    return torch.cat([top, drawn]), shares
+def _metric(data: LayerStatistics, d: int) -> Tensor:
+    """The inputs' covariance within groups of ``d`` channels [groups, d, d], the mean over
+    the convolution's groups."""
+    grid = data.blocks.mean(0).reshape(-1, BLOCK // d, d, BLOCK // d, d).diagonal(dim1=1, dim2=3)
+    return grid.permute(0, 3, 1, 2).reshape(-1, d, d)
 
 
 def scalar_error(layer: Layer, weight: Tensor, data: LayerStatistics, form: ScalarOptions) -> float:

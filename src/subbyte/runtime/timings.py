@@ -72,11 +72,12 @@ class Timings:
         """Predicted time of one sample through the layer, on one thread."""
         return float(np.dot(terms(size, form), self.prices[_class(size, form)]))
 
-    def ceiling(self, name: str) -> float:
-        """10^9 multiply-adds a second of a form, were there nothing but its inner loop."""
-        group = next((f.group for f in LOOKUPS if f.name == name.removesuffix(STREAMED)), 0)
+    def ceiling(self, name: str) -> float | None:
+        """10^9 multiply-adds a second of a form, were there nothing but its inner loop; None
+        where that is not what its time is made of (streamed weights)."""
+        group = next((form.group or 1 for form in FORMS if form.name == name), None)
         price = self.prices[name][3]
-        return (group or 1) / price / 1e9 if price else 0.0
+        return group / price / 1e9 if group is not None and price > 0 else None
 
     def document(self) -> dict[str, Any]:
         """As JSON keeps it."""
