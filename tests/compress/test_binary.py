@@ -125,7 +125,7 @@ def test_candidates_are_priced_by_what_they_lose() -> None:
 def test_layers_without_a_binary_form(network: Any) -> None:
     (layer,) = network.layers
     samples: Any = None
-    plan = make_plan(network, samples, CompressOptions(method="binary"), CPU, silent)
+    plan = make_plan(network, samples, CompressOptions(method="binary"), CPU, silent).plan
     assert plan == {layer.weight: EIGHT_BITS}
     text = write_plan({layer.weight: BinaryOptions()}, [layer])
     with pytest.raises(OptionError, match="plan: the layer has no binary form"):
