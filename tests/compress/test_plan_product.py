@@ -46,7 +46,7 @@ def branched() -> onnx.ModelProto:
 def planned(model: onnx.ModelProto, size: int, **options: Any) -> dict[str, Any]:
     samples = samples_for(model, normal(9, 8, 3, size, size))
     wishes = CompressOptions(**options)
-    return dict(make_plan(prepare(model, "net"), samples, wishes, CPU, silent))
+    return make_plan(prepare(model, "net"), samples, wishes, CPU, silent).plan
 
 
 def sizes(plan: dict[str, Any]) -> dict[str, tuple[int, int]]:

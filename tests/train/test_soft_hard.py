@@ -348,8 +348,8 @@ def test_a_plan_says_exact() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "product"}, "--procedure belongs to --method scalar"),
-        ({"method": "composite"}, "--procedure belongs to --method scalar"),
+        ({"method": "product"}, "product: unknown procedure.*got exact"),
+        ({"method": "ternary"}, "--procedure belongs to --method .*scalar"),
         ({"method": "scalar", "bits": 2.0}, "--bits and --procedure exact exclude each other"),
     ],
 )
