@@ -68,8 +68,8 @@ check: $(READY) ## Lint, format, types, layers, tables up to date, links of the 
 bench: $(READY) ## Measure every network of the data folder (long) and the kernels, then make the tables
 	$(BIN)/python -m benchmarks.networks
 	$(BIN)/python -m benchmarks.stock_int8
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers
 	$(BIN)/pip install --quiet --editable ".[bench]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers
 	$(BIN)/python -m benchmarks.whole_networks
 	SUBBYTE_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m benchmarks.whole_networks \
 	  --networks ResNet-18 --output benchmarks/results/whole_networks_avx2.json
