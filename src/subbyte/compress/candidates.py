@@ -31,7 +31,7 @@ TINY_INPUTS = 16
 FEW_CHANNELS = 4
 POINTS = 1024
 SHARED_POINTS = 4096
-SAMPLED_GROUPS = 8
+SAMPLED_GROUPS = 16
 STEPS = 5
 OUTPUT_WEIGHT = 4.0
 DEFAULT_PRODUCT = ProductOptions(group=4, words=16, gain=3)
@@ -289,9 +289,7 @@ def _points(
     factor = torch.linalg.cholesky(metric + 1e-3 * level * torch.eye(d, device=weight.device))
     energy = torch.einsum("otgi,gij->otgj", rows, factor).square().sum((1, 3))
     share = (energy * scale.square()[:, None]).sum(0).clamp_min(1e-30)
-    drawn = torch.multinomial(share, min(SAMPLED_GROUPS, count), True, generator=rng)
-    chosen, times = drawn.unique(return_counts=True)
-    stands_for = times * share.sum() / (share[chosen] * len(drawn))
+    chosen, stands_for = _drawn(share, rng)
     if form.shared:
         # One codebook sees one metric: the mean over what is drawn; levels stay the groups' own.
         levels = metric[chosen].diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)
@@ -307,6 +305,15 @@ def _points(
         points, weights, limit = points.reshape(1, -1, d), weights.reshape(1, -1), SHARED_POINTS
     taken = torch.randperm(points.shape[1], generator=rng, device=weight.device)[:limit]
     return points[:, taken], weights[:, taken] * (points.shape[1] / len(taken))
+
+
+def _drawn(share: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Groups drawn with odds ``share``, all if they are few, and how many each stands for."""
+    if len(share) <= SAMPLED_GROUPS:
+        return torch.arange(len(share), device=share.device), torch.ones_like(share)
+    drawn = torch.multinomial(share, SAMPLED_GROUPS, True, generator=rng)
+    chosen, times = drawn.unique(return_counts=True)
+    return chosen, times * share.sum() / (share[chosen] * len(drawn))
 
 
 def _metric(data: LayerStatistics, d: int) -> Tensor:
