@@ -71,6 +71,7 @@ bench: $(READY) ## Measure every network of the data folder (long) and the kerne
 	$(BIN)/pip install --quiet --editable ".[bench]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers
 	$(BIN)/python -m benchmarks.whole_networks
+	$(BIN)/python -m benchmarks.threads
 	SUBBYTE_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m benchmarks.whole_networks \
 	  --networks ResNet-18 --output benchmarks/results/whole_networks_avx2.json
 	$(BIN)/python -m benchmarks.tables

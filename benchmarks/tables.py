@@ -97,7 +97,7 @@ def pages() -> dict[Path, str]:
     results = ROOT / "benchmarks" / "results"
     wholes = [json.loads((results / name).read_text()) for name in WHOLE]
     return {
-        whole: whole_page(wholes),
+        whole: whole_page(wholes, json.loads((results / "threads.json").read_text())),
         kernels: fill(
             fill(kernels.read_text(), layers_table(native), "native layers"),
             linear_table(native),

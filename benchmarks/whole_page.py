@@ -22,8 +22,9 @@ _WHOLE_HEADER = (
 )
 
 
-def whole_page(records: Sequence[Record]) -> str:
-    """A section a record and network: latency of every side, then what each file costs to load."""
+def whole_page(records: Sequence[Record], threads: Record) -> str:
+    """A section a record and network: latency of every side, then what each file costs to load;
+    and one of the sides on more threads, each in a process of its own."""
     lines = [*_WHOLE_HEADER, ""]
     for record in records:
         for network in record["networks"]:
@@ -34,7 +35,32 @@ def whole_page(records: Sequence[Record]) -> str:
             lines.append("")
         packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
         lines += [f"{record['system']['cpu']}, {packages}.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_threads(threads)])
+
+
+def _threads(record: Record) -> list[str]:
+    """``benchmarks.threads``: a row a side, a column a number of threads."""
+    counts = sorted({row["threads"] for row in record["rows"]})
+    found = {(row["side"], row["file"], row["threads"]): row for row in record["rows"]}
+    sides = list(dict.fromkeys((side, label) for side, label, _ in found))
+    peers = [side for side in sides if side[0] != "native"]
+    best = {n: min(found[(*peer, n)]["median_ms"] for peer in peers) for n in counts}
+    rows = []
+    for side, label in sides:
+        times = [found[side, label, n]["median_ms"] for n in counts]
+        cells = [f"{t:.2f} ({best[n] / t:.2f}x)" for n, t in zip(counts, times, strict=True)]
+        rows.append([label, side, *cells])
+    columns = ("file", "side", *(f"ms, {n} thread(s)" for n in counts))
+    return [
+        f"## {record['network']} on more threads, level {record['isa']}",
+        "",
+        "From `benchmarks/results/threads.json`, which `python -m benchmarks.threads` writes: each",
+        "side in processes of its own, as idle threads of other runtimes take cores; in brackets",
+        "against the best int8 on as many threads.",
+        "",
+        *table(columns, rows),
+        "",
+    ]
 
 
 def _latency(network: Record) -> list[str]:

@@ -116,7 +116,19 @@ def test_whole_page_measures_against_the_best_peers() -> None:
         },
     }
     record = {"networks": [network], "isa": "avx2", "packages": {"ncnn": "1"}}
-    page = whole_page([record | {"system": {"cpu": "A CPU"}}])
+    rows = [
+        {"side": side, "file": file, "threads": threads, "median_ms": ms}
+        for side, file, threads, ms in (
+            ("native", "d=4", 1, 4.0),
+            ("native", "d=4", 2, 2.0),
+            ("openvino-int8", "float", 1, 8.0),
+            ("openvino-int8", "float", 2, 5.0),
+        )
+    ]
+    threads = {"network": "Net", "isa": "avx512", "rows": rows}
+    page = whole_page([record | {"system": {"cpu": "A CPU"}}], threads)
+    assert "| d=4 | native | 4.00 (2.00x) | 2.00 (2.50x) |" in page
+    assert "| float | openvino-int8 | 8.00 (1.00x) | 5.00 (1.00x) |" in page
     assert "| d=4 | native | 4.00 (2.00x, 5.00x) |" in page
     assert "| float | onnxruntime-fp32 | 30.00 (0.27x, 0.67x) |" in page
     assert "| d=4 | 0.12 | 12 | 34 | 0.9900 | 99.50 % | 90.10 / 90.00 |" in page
