@@ -51,6 +51,5 @@ def test_resnet20_at_two_bits(tmp_path: Path) -> None:
     wanted, got = scores
     accuracies = [(part.argmax(1) == labels).mean() for part in scores]
     assert accuracies[0] == 0.915
-    # 500 samples instead of 1,000, and plans for one budget differ by about .01 from seed to seed.
-    assert (np.exp(wanted) * (wanted - got)).sum(1).mean() <= 0.09
+    assert (np.exp(wanted) * (wanted - got)).sum(1).mean() <= 0.075
     assert accuracies[1] > accuracies[0] - 0.02

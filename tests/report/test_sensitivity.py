@@ -116,6 +116,10 @@ def test_file_of_another_network(tmp_path: Path) -> None:
     wide = tiny.save(tiny.classifier(tiny.conv_weights(width=8)), tmp_path / "narrow.onnx")
     with pytest.raises(OptionError, match=r"weight .16, 9, 3. in 1 groups"):
         coded_network(read_network(wide), coded)
+    # A network that goes on where the file's ends.
+    some = dict(list(coded.items())[:-1])
+    with pytest.raises(OptionError, match="expected no layers but those of the file, got a layer"):
+        coded_network(pair.network, some)
 
 
 def test_layers_without_a_bias(tmp_path: Path) -> None:

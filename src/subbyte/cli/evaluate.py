@@ -10,24 +10,13 @@ import typer
 from subbyte.cli import options
 from subbyte.cli.console import check_outputs, print_table, stage_progress, write_json
 
-_DATA = "Data"
+_DATA = options.DATA
 
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network to measure.")],
-    data: Annotated[
-        Path,
-        typer.Option(metavar="FILE.npz", help="File with the samples.", rich_help_panel=_DATA),
-    ],
-    inputs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ARRAY",
-            help="Array of samples in FILE.npz. May be left out if the arrays are named like "
-            "the model's inputs, or if there is only one.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
+    data: options.DataFile,
+    inputs: options.InputArray = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -44,10 +33,7 @@ def command(
             rich_help_panel=_DATA,
         ),
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Use the first N samples only.", rich_help_panel=_DATA),
-    ] = None,
+    limit: options.Limit = None,
     label_offset: Annotated[
         int,
         typer.Option(

@@ -11,6 +11,7 @@ import typer
 from subbyte.data import Layout, Preprocessing
 from subbyte.runtime import Engine
 
+DATA = "Data"
 PREPROCESSING = "Preprocessing: (x / scale - mean) / std, channels first"
 
 
@@ -90,6 +91,23 @@ LayoutOption = Annotated[
         "nhwc last (N, H, W, C).",
         rich_help_panel=PREPROCESSING,
     ),
+]
+
+DataFile = Annotated[
+    Path, typer.Option(metavar="FILE.npz", help="File with the samples.", rich_help_panel=DATA)
+]
+InputArray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ARRAY",
+        help="Array of samples in FILE.npz. May be left out if the arrays are named like "
+        "the model's inputs, or if there is only one.",
+        rich_help_panel=DATA,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Use the first N samples only.", rich_help_panel=DATA),
 ]
 
 

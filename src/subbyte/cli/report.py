@@ -13,7 +13,7 @@ from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 from subbyte.files import write_atomic
 
-_DATA = "Data"
+_DATA = options.DATA
 _TIME = "Latency"
 
 
@@ -46,15 +46,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    inputs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ARRAY",
-            help="Array of samples in FILE.npz. May be left out if the arrays are named like "
-            "the model's inputs, or if there is only one.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
+    inputs: options.InputArray = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -63,10 +55,7 @@ def command(
             rich_help_panel=_DATA,
         ),
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Use the first N samples only.", rich_help_panel=_DATA),
-    ] = None,
+    limit: options.Limit = None,
     samples: Annotated[
         int,
         typer.Option(

@@ -21,19 +21,8 @@ def command(
         Path,
         typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the tuned one."),
     ],
-    data: Annotated[
-        Path,
-        typer.Option(metavar="FILE.npz", help="File with the samples.", rich_help_panel=_DATA),
-    ],
-    inputs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ARRAY",
-            help="Array of samples in FILE.npz. May be left out if the arrays are named like "
-            "the model's inputs, or if there is only one.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
+    data: options.DataFile,
+    inputs: options.InputArray = None,
     teacher: Annotated[
         Path | None,
         typer.Option(

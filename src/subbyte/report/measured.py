@@ -19,7 +19,13 @@ from subbyte.report.coded import CodedLayer, coded_layers
 from subbyte.report.evaluation import evaluate
 from subbyte.report.peers.source import Source
 from subbyte.report.saturation import carried_tensors, clipped
-from subbyte.report.sensitivity import Sensitivity, coded_network, file_distance, measure_layers
+from subbyte.report.sensitivity import (
+    Sensitivity,
+    check_form,
+    coded_network,
+    file_distance,
+    measure_layers,
+)
 from subbyte.report.stored import StoredModel, read_stored
 from subbyte.report.timing import node_times
 from subbyte.runtime import Model, load
@@ -49,7 +55,9 @@ class Subject:
                 expected=", ".join(theirs),
                 got=", ".join(self.model.input_names),
             )
-        if not self.coded:
+        if self.coded:
+            check_form(self.network, self.coded)
+        else:
             self.left_out.append("Harm of each layer: the file has no subbyte nodes.")
 
 

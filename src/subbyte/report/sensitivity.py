@@ -44,12 +44,8 @@ class Sensitivity:
     error: dict[str, float]
 
 
-def coded_network(network: Network, layers: Mapping[str, CodedLayer]) -> GraphModule:
-    """The float network with the weights and biases of a compressed file.
-
-    Raises:
-        OptionError: the file is no compressed form of ``network``.
-    """
+def check_form(network: Network, layers: Mapping[str, CodedLayer]) -> None:
+    """Raise `OptionError` unless ``layers`` are those of ``network``, none more, none fewer."""
     by_name = {layer.name: layer for layer in network.layers}
     for name, coded in layers.items():
         if name not in by_name or by_name[name].shape != coded.weight.shape:
@@ -59,6 +55,25 @@ def coded_network(network: Network, layers: Mapping[str, CodedLayer]) -> GraphMo
                 expected=f"a layer {name} with a weight {_size(coded)}",
                 got="none" if name not in by_name else by_name[name].shape,
             )
+    there = {by_name[name].weight for name in layers}
+    for layer in network.layers:
+        if layer.weight not in there:
+            raise OptionError(
+                "the file is no compressed form of the reference",
+                where=network.name,
+                expected="no layers but those of the file",
+                got=f"a layer {layer.name}",
+            )
+
+
+def coded_network(network: Network, layers: Mapping[str, CodedLayer]) -> GraphModule:
+    """The float network with the weights and biases of a compressed file.
+
+    Raises:
+        OptionError: the file is no compressed form of ``network``.
+    """
+    check_form(network, layers)
+    by_name = {layer.name: layer for layer in network.layers}
     weights = {by_name[name].weight: coded.weight for name, coded in layers.items()}
     biases = {name: torch.from_numpy(coded.bias.copy()) for name, coded in layers.items()}
     return coded_module(network, Encoded(weights, biases, {}), open_device("cpu"))
