@@ -181,6 +181,21 @@ TEST(every_level_computes_first_layers) {
   check_case(fill(l, random), 3, 4);
 }
 
+// With a stride, a staged pixel can be as long as the step from one to the next in x.
+TEST(every_level_computes_groups_with_strides) {
+  Random random(8);
+  for (const int width : {9, 10}) {
+    for (const int channels : {1, 2, 3, 4}) {
+      for (const int stride : {1, 2, 3, 4}) {
+        subbyte_int8 l = plain(3, width, 7 * channels, 14);
+        l.groups = 7;
+        l.strides[1] = stride;
+        check_case(fill(l, random), 0, 1);
+      }
+    }
+  }
+}
+
 TEST(every_level_computes_bands_of_rows) {
   Random random(4);
   subbyte_int8 l = plain(90, 70, 64, 3);

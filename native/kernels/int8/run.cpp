@@ -77,8 +77,9 @@ void stage_rows(const Call &call, int64_t image, int64_t begin, int64_t end, uin
     const uint8_t *x = call.x + (image * l.height + y * plan.row_step) * l.width * l.inputs;
     uint8_t *pixel = to + l.pads[1] * plan.pixel_bytes;
     fill(call, to, l.pads[1]);
-    if (plan.pixel_bytes == step && plan.level->element == 1) {
-      std::memcpy(pixel, x, static_cast<size_t>(plan.columns * step));
+    // Only a row of which every pixel is read: others may end before their last step does.
+    if (plan.column_step == 1 && plan.pixel_bytes == l.inputs && plan.level->element == 1) {
+      std::memcpy(pixel, x, static_cast<size_t>(plan.columns * l.inputs));
     } else {
       for (int64_t column = 0; column < plan.columns; ++column) {
         stage_pixel(call, x + column * step, pixel + column * plan.pixel_bytes);
