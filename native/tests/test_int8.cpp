@@ -7,7 +7,6 @@
 #include "int8/plan.h"
 #include "int8/select.h"
 #include "layers.h"
-#include "lookup/select.h"
 
 namespace {
 
@@ -111,7 +110,7 @@ template <typename Visit>
 void each_level(const Visit &visit) {
   for (size_t i = 0; i < int8::kLevelCount; ++i) {
     const int8::Level &level = *int8::kLevels[i];
-    if (subbyte::lookup::select_level(level.name) != nullptr) visit(level);
+    if (level.supported()) visit(level);
   }
 }
 
@@ -196,6 +195,37 @@ TEST(every_level_computes_groups_with_strides) {
   }
 }
 
+// Of channels in steps and in whole registers of steps, merged or not.
+TEST(every_level_computes_the_formula_around_step_edges) {
+  Random random(9);
+  for (int inputs = 1; inputs <= 70; ++inputs) {
+    for (const int kernel : {1, 2}) {
+      subbyte_int8 l = plain(1, 1 + inputs % 14, inputs, 16 + inputs % 3);
+      l.kernel[1] = kernel;
+      l.pads[1] = kernel - 1;
+      l.input_zero = inputs;
+      check_case(fill(l, random), 1, 0);
+    }
+  }
+}
+
+TEST(every_level_computes_depthwise_layers_around_tile_edges) {
+  Random random(10);
+  for (const int channels : {2, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65}) {
+    for (int width = 1; width <= 15; ++width) {
+      subbyte_int8 l = plain(3, width, channels, channels);
+      l.groups = channels;
+      l.kernel[0] = 1 + width % 3;
+      l.kernel[1] = 1 + channels % 3;
+      l.pads[1] = 1;
+      l.pads[3] = 1;
+      l.strides[1] = 1 + width % 2;
+      l.input_zero = channels;
+      check_case(fill(l, random), 1, 1);
+    }
+  }
+}
+
 TEST(every_level_computes_bands_of_rows) {
   Random random(4);
   subbyte_int8 l = plain(90, 70, 64, 3);
@@ -238,6 +268,15 @@ TEST(every_level_ends_as_the_reference_does) {
       output.type = SUBBYTE_FLOAT;
       CHECK(compute<float>(c, level, output, 1) == floats);
     });
+  }
+}
+
+TEST(a_level_that_the_cpu_lacks_gives_way_to_the_next) {
+  for (size_t i = 0; i < int8::kLevelCount; ++i) {
+    const int8::Level *level = int8::kLevels[i], *found = int8::level_for(level->name);
+    CHECK(found->supported());
+    if (level->supported()) CHECK(found == level);
+    else std::cout << "level " << level->name << ": left out, this CPU lacks it" << std::endl;
   }
 }
 

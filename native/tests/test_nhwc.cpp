@@ -17,6 +17,8 @@ using layers::pick;
 using layers::Random;
 namespace nhwc = subbyte::nhwc;
 
+constexpr size_t kGuard = 64;  // bytes behind y that must stay as they are
+
 std::vector<uint8_t> bytes(int64_t count, Random &random) {
   std::vector<uint8_t> made(static_cast<size_t>(count));
   for (auto &byte : made) byte = static_cast<uint8_t>(pick(random, 0, 255));
@@ -49,6 +51,19 @@ void check_bytes(const nhwc::Level &level, const std::vector<uint8_t> &got,
                         std::to_string(got[i]) + " is not " + std::to_string(expected[i]));
     }
   }
+}
+
+// One row on every level against the reference.
+void check_pairs(const subbyte_pairwise &job, const std::vector<uint8_t> &x,
+                 const std::vector<uint8_t> &r) {
+  std::vector<uint8_t> expected(x.size() + kGuard, 99);
+  CHECK_EQUAL(nhwc::run_pairwise(nhwc::kReference, job, x.data(), r.data(), expected.data(), 0, 1),
+              SUBBYTE_OK);
+  each_level([&](const nhwc::Level &level) {
+    std::vector<uint8_t> y(expected.size(), 99);
+    CHECK_EQUAL(nhwc::run_pairwise(level, job, x.data(), r.data(), y.data(), 0, 1), SUBBYTE_OK);
+    check_bytes(level, y, expected);
+  });
 }
 
 }  // namespace
@@ -166,6 +181,87 @@ TEST(pools_of_every_shape) {
       CHECK_EQUAL(nhwc::run_pool(level, job, x.data(), y.data(), split, rows), SUBBYTE_OK);
       check_bytes(level, y, expected);
     });
+  }
+}
+
+TEST(pairs_around_vector_edges) {
+  Random random(4);
+  for (int count = 1; count <= 70; ++count) {
+    for (const int operation : {SUBBYTE_ADD, SUBBYTE_MUL}) {
+      for (const int64_t step : {0, 1, 2}) {
+        const subbyte_pairwise job = {operation, 1, {count}, {1}, {step},
+                                      quantized(random), quantized(random), quantized(random)};
+        check_pairs(job, bytes(count, random), bytes((count - 1) * step + 1, random));
+      }
+    }
+  }
+}
+
+// Ratios that overflow: the sum of two infinities is no number, and becomes the least code.
+TEST(pairs_beyond_all_codes) {
+  Random random(5);
+  for (const float ratio : {1e-30F, 1e5F, 3e38F}) {
+    subbyte_pairwise job = {SUBBYTE_ADD, 1, {256}, {1}, {1}, {1, 128}, {1, 100}, {1 / ratio, 77}};
+    std::vector<uint8_t> x = bytes(256, random), r = bytes(256, random);
+    for (size_t i = 0; i < 40; ++i) {
+      x[i] = i % 2 == 0 ? 0 : 255;
+      r[i] = i % 4 < 2 ? 0 : 255;
+    }
+    check_pairs(job, x, r);
+    job.operation = SUBBYTE_MUL;
+    check_pairs(job, x, r);
+  }
+}
+
+TEST(pools_of_every_number_of_channels) {
+  Random random(6);
+  for (int channels = 1; channels <= 140; ++channels) {
+    for (const int operation : {SUBBYTE_MAX_POOL, SUBBYTE_AVERAGE_POOL}) {
+      const subbyte_pool job = {operation, 1,      1,      5,      6,      channels,     2,
+                                3,         {3, 3}, {2, 2}, {1, 1}, {1, 1, 0, 0}, quantized(random),
+                                quantized(random)};
+      const auto x = bytes(5 * 6 * channels, random);
+      std::vector<uint8_t> expected(static_cast<size_t>(2 * 3 * channels) + kGuard, 99);
+      CHECK_EQUAL(nhwc::run_pool(nhwc::kReference, job, x.data(), expected.data(), 0, 2),
+                  SUBBYTE_OK);
+      each_level([&](const nhwc::Level &level) {
+        std::vector<uint8_t> y(expected.size(), 99);
+        CHECK_EQUAL(nhwc::run_pool(level, job, x.data(), y.data(), 0, 2), SUBBYTE_OK);
+        check_bytes(level, y, expected);
+      });
+    }
+  }
+}
+
+// Sums that 16 bits hold only up to 257 pixels of 255.
+TEST(averages_of_large_windows) {
+  Random random(7);
+  for (const int pixels : {255, 256, 257, 258, 513, 514, 515, 70000}) {
+    for (const int channels : {16, 37, 64, 112}) {
+      subbyte_pool job = {SUBBYTE_AVERAGE_POOL, 0,      1,      1, pixels, channels, 1, 1,
+                          {1, pixels},          {1, 1}, {1, 1}, {0, 0, 0, 0},
+                          {1, pick(random, 0, 255)},    {1, 0}};
+      job.y.zero = job.x.zero;
+      // The mean is as near to 255 as codes come, or a random one.
+      const bool extreme = channels != 64;
+      std::vector<uint8_t> x(static_cast<size_t>(pixels * channels), 255);
+      if (!extreme) x = bytes(pixels * channels, random);
+      std::vector<uint8_t> expected;
+      for (int c = 0; c < channels; ++c) {
+        int64_t sum = 0;
+        for (int p = 0; p < pixels; ++p) {
+          sum += x[static_cast<size_t>(p * channels + c)] - job.x.zero;
+        }
+        expected.push_back(quantize(static_cast<float>(sum) * (1 / static_cast<float>(pixels)),
+                                    job.y.zero));
+        if (extreme) CHECK_EQUAL(int{expected.back()}, 255);
+      }
+      each_level([&](const nhwc::Level &level) {
+        std::vector<uint8_t> y(expected.size());
+        CHECK_EQUAL(nhwc::run_pool(level, job, x.data(), y.data(), 0, 1), SUBBYTE_OK);
+        check_bytes(level, y, expected);
+      });
+    }
   }
 }
 

@@ -12,7 +12,7 @@ constexpr int kMaxBlocks = 4;   // of kLanes outputs, of one tile
 constexpr int kMaxPixels = 12;  // of one tile
 constexpr int kChannels = 32;   // depthwise: channels side by side
 
-// acc[pixel][block * kLanes + o] = start[...] + sum of weight * x.
+// acc[pixel][block * kLanes + o] = start[...] + sum of weight * (x - Level::offset).
 struct Tile {
   const uint8_t *const *pixels;  // staged x of the tile's pixels, at tap offset 0
   const ptrdiff_t *tap_offsets;  // bytes
@@ -22,7 +22,7 @@ struct Tile {
   int32_t *acc;                  // aligned to 64 bytes
 };
 
-// The same for a depthwise convolution, on kChannels channels of `count` pixels.
+// The same without an offset for a depthwise convolution, on kChannels channels of `count` pixels.
 struct Depthwise {
   const uint8_t *x;              // uint8, of the first pixel, at tap offset 0
   ptrdiff_t pixel_stride;        // bytes from pixel to pixel
@@ -39,8 +39,10 @@ using Accumulate = void (*)(const Tile &);
 
 struct Level {
   const char *name;
+  bool (*supported)();
   int quad;      // channels that one multiply-add takes
   int element;   // bytes of a staged channel and of a weight: 1 or 2
+  int offset;    // what accumulate takes from every x: 128 where it multiplies signed numbers
   int blocks;    // the most kLanes outputs of one tile
   int pixels[kMaxBlocks];  // [blocks - 1]: the most pixels of one tile
   Accumulate (*accumulate)(int blocks, int pixels);
@@ -52,6 +54,8 @@ extern const Level kPortable;
 #if defined(SUBBYTE_X86)
 extern const Level kAvx2;
 extern const Level kAvx512;
+#elif defined(SUBBYTE_ARM64)
+extern const Level kNeon;
 #endif
 
 }  // namespace subbyte::int8

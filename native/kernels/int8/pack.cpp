@@ -37,7 +37,7 @@ void pack_group(const subbyte_int8 &layer, const Plan &plan, const int8_t *weigh
             if (o >= plan.outputs || i >= plan.channels) continue;
             const int8_t weight = weights[(o * plan.taps + tap) * plan.channels + i];
             *to = weight;
-            start[o] -= layer.input_zero * weight;
+            start[o] -= (layer.input_zero - plan.level->offset) * weight;
           }
         }
       }

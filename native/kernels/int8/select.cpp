@@ -12,15 +12,19 @@ const Level *const kLevels[] = {
 #if defined(SUBBYTE_X86)
     &kAvx2,
     &kAvx512,
+#elif defined(SUBBYTE_ARM64)
+    &kNeon,
 #endif
 };
 const size_t kLevelCount = sizeof kLevels / sizeof *kLevels;
 
 const Level *level_for(const char *name) {
+  const Level *best = &kReference;
   for (const Level *level : kLevels) {
-    if (std::strcmp(level->name, name) == 0) return level;
+    if (level->supported()) best = level;
+    if (std::strcmp(level->name, name) == 0) break;
   }
-  return &kPortable;
+  return best;
 }
 
 const Level *active_level() {

@@ -1,4 +1,4 @@
-// Which level runs: the one with the name of the look-up kernels' level.
+// Which level runs: that of the look-up kernels, or the next one below that this CPU has.
 #pragma once
 
 #include <cstddef>
@@ -7,11 +7,12 @@
 
 namespace subbyte::int8 {
 
+// Every level of this build, the slowest first.
 extern const Level *const kLevels[];
 extern const size_t kLevelCount;
 
-// The level for a look-up level's name: its own, or portable where it has none (neon: its
-// instructions gain nothing over what compilers make of the portable loops).
+// The level for a look-up level's name: the best that is supported and not above it (neon
+// asks for dot products here, which older Arm CPUs lack: they run the portable loops).
 const Level *level_for(const char *name);
 
 // nullptr, with last_error() set, where SUBBYTE_ISA cannot be met.

@@ -1,5 +1,5 @@
 // What one level (instruction set) of the weightless kernels provides. The loops are the
-// same for all (stages.h): a level is what its compiler flags make of them.
+// same for all but neon (stages.h): a level is what its compiler flags make of them.
 #pragma once
 
 #include <cstddef>
@@ -43,6 +43,8 @@ extern const Level kPortable;
 #if defined(SUBBYTE_X86)
 extern const Level kAvx2;
 extern const Level kAvx512;
+#elif defined(SUBBYTE_ARM64)
+extern const Level kNeon;
 #endif
 
 }  // namespace subbyte::nhwc

@@ -12,6 +12,8 @@ const Level *const kLevels[] = {
 #if defined(SUBBYTE_X86)
     &kAvx2,
     &kAvx512,
+#elif defined(SUBBYTE_ARM64)
+    &kNeon,
 #endif
 };
 const size_t kLevelCount = sizeof kLevels / sizeof *kLevels;

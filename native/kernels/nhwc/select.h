@@ -10,8 +10,7 @@ namespace subbyte::nhwc {
 extern const Level *const kLevels[];
 extern const size_t kLevelCount;
 
-// The level for a look-up level's name: its own, or portable where it has none (neon, which
-// every compiler for 64-bit Arm uses by itself).
+// The level for a look-up level's name: its own, or portable where it has none.
 const Level *level_for(const char *name);
 
 // nullptr, with last_error() set, where SUBBYTE_ISA cannot be met.
