@@ -275,8 +275,11 @@ TEST(a_level_that_the_cpu_lacks_gives_way_to_the_next) {
   for (size_t i = 0; i < int8::kLevelCount; ++i) {
     const int8::Level *level = int8::kLevels[i], *found = int8::level_for(level->name);
     CHECK(found->supported());
-    if (level->supported()) CHECK(found == level);
-    else std::cout << "level " << level->name << ": left out, this CPU lacks it" << std::endl;
+    if (level->supported()) {
+      CHECK(found == level);
+    } else {
+      std::cout << "level " << level->name << ": left out, this CPU lacks it" << std::endl;
+    }
   }
 }
 

@@ -19,9 +19,9 @@ namespace {
 
 constexpr int kQuad = 4;
 constexpr int kPixels = 6;  // 24 of the 32 registers hold sums
-constexpr int kParts = kLanes / 4;               // registers of sums of a pixel
-constexpr int kStepBytes = kLanes * kQuad;       // of weights
-constexpr int kRegisterSteps = 4;                // of a register of x
+constexpr int kParts = kLanes / 4;          // registers of a pixel's sums
+constexpr int kStepBytes = kLanes * kQuad;  // of weights
+constexpr int kRegisterSteps = 4;           // that a register of x is enough for
 
 bool supported() {
 #if defined(__linux__)

@@ -32,7 +32,7 @@ uint8x16_t quantize(const Floats &values, int32_t zero) {
     const float32x4_t value = vminnmq_f32(vmaxnmq_f32(values.part[i], least), most);
     codes[i] = vmovn_s32(vcvtnq_s32_f32(value));
   }
-  // Codes are below 256: their lower bytes, and those of the zero, are all there is to add.
+  // Their lowest bytes are enough: with the zero, codes are 0 to 255 again.
   const int8x8_t low = vmovn_s16(vcombine_s16(codes[0], codes[1]));
   const int8x16_t all = vmovn_high_s16(low, vcombine_s16(codes[2], codes[3]));
   return vaddq_u8(vreinterpretq_u8_s8(all), vdupq_n_u8(static_cast<uint8_t>(zero)));
