@@ -74,6 +74,13 @@ def test_output_layers_get_more() -> None:
     assert more.bits > PLANNED.plan["w1"].bits  # type: ignore[union-attr]
 
 
+def test_later_layers_count_more() -> None:
+    alike = prices(10, 20, 20, 20, 20)
+    found = dict(contenders(plan_bits(alike, Budget("bits", 3.0)), alike, ()))
+    plan = found["later layers count more"].plan
+    assert (plan["w0"], plan["w4"]) == (ScalarOptions(2), ScalarOptions(4))
+
+
 @pytest.mark.parametrize("best", range(3))
 def test_the_best_by_trial_is_taken(best: int) -> None:
     tried: list[Planned] = []

@@ -1,10 +1,10 @@
 """Other plans for the same budget, and the best of them by trial.
 
 The plan of least predicted harm is tried against one form for all layers (what one would
-choose by hand), and against plans for which errors of the output layers, behind which
-nothing makes them good, count more or less. What is kept is the plan whose file is closest
-to the float network on held-back samples: with the first two tried, never one that is worse
-there than a single form for all. (Ours.)
+choose by hand), and against plans for which errors of later layers, behind which less makes
+them good, count more, or those of the output layers more or less. What is kept is the plan
+whose file is closest to the float network on held-back samples: with the first two tried,
+never one that is worse there than a single form for all. (Ours.)
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from subbyte.compress.prices import Prices
 
 HELD = 0.25
 OUTPUT_WEIGHTS = (4.0, 0.25)
+# How much more an error of the last layer counts than one of the first, geometric between.
+LATER_WEIGHT = 4.0
 
 Trial = Callable[[Planned], Score]
 
@@ -51,8 +53,9 @@ def contenders(
     seen = [planned.plan]
     yield "least harm", planned
     found = [("one form for all layers", uniform(prices, limit))]
+    found.append(("later layers count more", _weighted(prices, limit, _later(prices))))
     found += [
-        (f"output layers {weight:g}-fold", _weighted(prices, limit, outputs, weight))
+        (f"output layers {weight:g}-fold", _weighted(prices, limit, dict.fromkeys(outputs, weight)))
         for weight in OUTPUT_WEIGHTS
     ]
     for name, choice in found:
@@ -81,9 +84,17 @@ def uniform(prices: Prices, limit: float) -> Choice | None:
     return None if best is None else Choice(best, _harm(best), 0.0)
 
 
-def _weighted(prices: Prices, limit: float, outputs: Collection[str], weight: float) -> Choice:
+def _later(prices: Prices) -> dict[str, float]:
+    """From 1 to `LATER_WEIGHT` in the order of execution."""
+    last = max(1, len(prices.layers) - 1)
+    return {
+        layer.weight: LATER_WEIGHT ** (number / last) for number, layer in enumerate(prices.layers)
+    }
+
+
+def _weighted(prices: Prices, limit: float, weights: Mapping[str, float]) -> Choice:
     choices = {
-        name: [replace(c, harm=c.harm * (weight if name in outputs else 1.0)) for c in found]
+        name: [replace(c, harm=c.harm * weights.get(name, 1.0)) for c in found]
         for name, found in prices.within(limit).items()
     }
     choice = choose(choices, limit)
