@@ -19,6 +19,7 @@ from benchmarks.methods_page import methods_page, read_methods
 from benchmarks.native_page import layers_table, linear_table
 from benchmarks.networks.catalog import NETWORKS
 from benchmarks.papers_page import papers_page
+from benchmarks.tradeoffs_page import read_tradeoffs, tradeoffs_page
 from benchmarks.whole_page import whole_page
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +109,9 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "results" / "papers.md": papers_page(PAPERS),
         ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
         ROOT / "docs" / "results" / "methods.md": methods_page(read_methods(results / "methods")),
+        ROOT / "docs" / "results" / "tradeoffs.md": tradeoffs_page(
+            read_tradeoffs(results / "tradeoffs")
+        ),
         readme: fill(readme.read_text(), summary(records)),
     }
 

@@ -1,0 +1,99 @@
+"""`subbyte compress --keep 0.5%` on the classifiers, judged on test samples it never saw.
+
+python -m benchmarks.keep                    classifiers that have no record yet
+python -m benchmarks.keep resnet8 dscnn      some, again
+
+A network that cannot be vouched for is an error of the command; the record has its message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import subbyte
+from benchmarks.networks.__main__ import DATA
+from benchmarks.networks.catalog import NETWORKS, NetworkRow
+from benchmarks.networks.datasets import halves
+from benchmarks.networks.measure import metric
+from benchmarks.networks.record import preprocessing_options, without_folders
+from subbyte.report.system import system
+
+RESULT = Path(__file__).parent / "results" / "keep.json"
+KEEP = "0.5%"
+ERROR = 2
+
+Record = dict[str, Any]
+
+
+def main() -> int:
+    """Measure what the command line asks for."""
+    classifiers = [name for name, row in NETWORKS.items() if row.task == "classification"]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.keep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("networks", nargs="*", help=f"out of: {', '.join(classifiers)} (all)")
+    arguments = parser.parse_args()
+    if not DATA.is_dir():
+        print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
+        return 2
+    held = {r["network"]: r for r in json.loads(RESULT.read_text())} if RESULT.exists() else {}
+    for name in arguments.networks or [name for name in classifiers if name not in held]:
+        with tempfile.TemporaryDirectory() as folder:
+            held[name] = measure(NETWORKS[name], Path(folder))
+        records = [held[known] for known in classifiers if known in held]
+        RESULT.write_text(json.dumps(records, indent=2) + "\n")
+        print(f"{name}: {held[name]['said'] or held[name]['compressed']}", flush=True)
+    return 0
+
+
+def measure(row: NetworkRow, folder: Path) -> Record:
+    """One run of the command, and what its file does on the test samples."""
+    split = row.load(DATA, halves)
+    source, target = DATA / row.model, folder / "small.onnx"
+    np.savez(folder / "calibration.npz", inputs=split.calibration)
+    samples = row.samples or len(split.calibration)
+    command = [
+        *("subbyte", "compress", str(source), "-o", str(target)),
+        *("--calib", f"{folder / 'calibration.npz'}:inputs", "--samples", str(samples)),
+        *preprocessing_options(row.preprocessing),
+        *("--keep", KEEP),
+    ]
+    program = [str(Path(sys.executable).with_name("subbyte")), *command[1:]]
+    start = time.perf_counter()
+    done = subprocess.run(program, check=False, stderr=subprocess.PIPE, text=True)
+    if done.returncode not in (0, ERROR):
+        raise SystemExit(f"{row.name}: exit status {done.returncode}\n{done.stderr}")
+    record: Record = {
+        "network": row.name,
+        "command": without_folders(command),
+        "seconds": round(time.perf_counter() - start, 1),
+        "samples": {"calibration": samples, "test": len(split.test)},
+        "float": metric(row, source, split),
+        "compressed": None,
+        "said": "",
+        "system": system(),
+    }
+    if done.returncode == ERROR:
+        return record | {"said": done.stderr.strip().splitlines()[-1]}
+    return record | {
+        "compressed": {
+            "bits": subbyte.inspect(target)["bits_per_weight"],
+            "file_bytes": target.stat().st_size,
+            "metric": metric(row, target, split, engine="native"),
+        }
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The page of benchmarks/tradeoffs.py: trade-offs, and plans against single forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import table
+from benchmarks.networks.catalog import NETWORKS
+from benchmarks.tradeoffs import equal_bits
+
+Record = dict[str, Any]
+
+_HEADER = (
+    "# Trade-offs",
+    "",
+    "Made by `python -m benchmarks.tables` from `benchmarks/results/tradeoffs/*.json`, which",
+    "`python -m benchmarks.tradeoffs` writes: all points of one `subbyte explore`, `product` with",
+    "8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on test samples;",
+    "for what is no classifier, squared error over variance.",
+)
+_FORMS_HEADER = (
+    "## The plan against one form for all layers",
+    "",
+    "The form one would choose by hand (d: channels a code, g: gain bits), coded from the same",
+    "samples by the same encoder, and the point of `subbyte explore` at just its bits.",
+)
+
+
+def read_tradeoffs(folder: Path) -> list[Record]:
+    """The records in the order of the catalog."""
+    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    return sorted(records, key=lambda record: list(NETWORKS).index(record["network"]))
+
+
+def tradeoffs_page(records: Sequence[Record]) -> str:
+    """The whole page."""
+    lines = [*_HEADER, "", *_FORMS_HEADER, ""]
+    columns = ("network", "form", "bits", "divergence, form", "divergence, plan", "lower by")
+    pairs = [(record, *pair) for record in records for pair in equal_bits(record)]
+    lines += table(columns, (_form_row(*pair) for pair in pairs))
+    for record in records:
+        lines += ["", f"## {record['network']}", "", *_points(record)]
+    machines = {_machine(record) for record in records}
+    return "\n".join([*lines, "", *sorted(machines), ""])
+
+
+def _pairs(record: Record) -> list[tuple[Record, Record]]:
+    return equal_bits(record)
+
+
+def _form_row(record: Record, form: Record, point: Record) -> list[str]:
+    ours, theirs = point["divergence"], form["divergence"]
+    bits = (f"{form['bits']:.2f}", f"{theirs:.4f}", f"{ours:.4f}")
+    return [record["network"], form["name"], *bits, f"{100 * (1 - ours / theirs):.0f} %"]
+
+
+def _points(record: Record) -> list[str]:
+    samples, before = record["samples"], record["float"]
+    said = (
+        f"Coded from three quarters of {samples['calibration']} samples; divergence on "
+        f"{samples['judged']} test samples. "
+        f"Float: {record['metric']} {before['metric']:.2f}, {before['file_bytes'] / 1e3:,.0f} kB."
+    )
+    columns = ("bits", "kB", "smaller", record["metric"], "divergence", "agreement", "native ms")
+    return [said, "", *table(columns, (_point_row(point, before) for point in record["points"]))]
+
+
+def _point_row(point: Record, before: Record) -> list[str]:
+    agreement, latency = point["agreement"], point.get("latency_ms")
+    return [
+        f"{point['bits']:.2f}",
+        f"{point['file_bytes'] / 1e3:,.0f}",
+        f"{before['file_bytes'] / point['file_bytes']:.1f}x",
+        f"{point['metric']:.2f}",
+        f"{point['divergence']:.4f}",
+        "" if agreement is None else f"{agreement:.1f} %",
+        "" if latency is None else f"{latency:.2f}",
+    ]
+
+
+def _machine(record: Record) -> str:
+    versions = ", ".join(f"{n} {v}" for n, v in record["system"]["versions"].items())
+    return f"{record['system']['cpu']}, {versions}."
