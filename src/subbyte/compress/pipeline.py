@@ -195,7 +195,7 @@ def fingerprint(network: Network) -> bytes:
     for name, value in sorted(network.model.graph.initializers.items()):
         digest.update(name.encode())
         if value.const_value is not None:
-            digest.update(value.const_value.numpy().tobytes())
+            digest.update(np.ascontiguousarray(value.const_value.numpy()).view(np.uint8))
     return digest.digest()
 
 
