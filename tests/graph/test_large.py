@@ -65,7 +65,7 @@ def test_detached_model_has_no_large_data() -> None:
     assert set(constants) <= {value.name for value in light.graph.input}
     assert model.SerializeToString(deterministic=True) == before
     whole = attach(ir.from_proto(light), constants)
-    assert [value.name for value in whole.graph.inputs] == ["x"]
+    assert [value.name for value in whole.graph.inputs] == ["input"]
     assert constants.keys() <= whole.graph.initializers.keys()
 
 
