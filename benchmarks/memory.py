@@ -72,7 +72,7 @@ def run_program(*arguments: str | os.PathLike[str]) -> Usage:
     Raises:
         subprocess.CalledProcessError: the command failed.
     """
-    command = [sys.executable, "-c", _PROGRAM, *map(os.fspath, arguments)]
+    command = [sys.executable, "-c", _PROGRAM, *(os.fspath(each) for each in arguments)]
     started = time.monotonic()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(

@@ -107,6 +107,8 @@ def test_prediction_is_the_sum_of_priced_terms() -> None:
 def test_ceilings() -> None:
     assert table().ceiling("look-up 4 gain") == pytest.approx(4.0)
     assert table().ceiling("int8") == pytest.approx(1.0)
+    assert table().ceiling("look-up 8 of 64") == pytest.approx(8.0)
+    assert table().ceiling("binary 2 column") == pytest.approx(64.0)
     assert table().ceiling("look-up 4 streamed") is None
 
 

@@ -73,6 +73,11 @@ def _binary_terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
     return np.array([1.0, pixels * size.outputs, binarised, pixels * weights, weights], np.float64)
 
 
+def products(form: Form) -> int:
+    """Multiply-adds that one look-up or one word of signs stands for."""
+    return _SIGNS if form.order else form.group or 1
+
+
 def price_name(size: LayerSize, form: Form) -> str:
     """The name of the prices for a layer in a form."""
     if form == Form() and size.groups == size.inputs > 1:

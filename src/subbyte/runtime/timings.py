@@ -3,8 +3,8 @@
 Every form of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is
 then a sum of a few quantities of the layer, each with a price that is not negative:
 
-    time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8)
-              + c3 * look-ups or multiply-adds + c4 * packed weights
+    time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8) or binarised values
+              + c3 * look-ups, multiply-adds or words of signs + c4 * packed weights
 
 fitted by least squares of the relative error. What the terms are follows from the kernels'
 stages (docs/kernels.md): finish, build, accumulate, read weights. (Ours.)
@@ -35,6 +35,7 @@ from subbyte.runtime.grid import (
     form_names,
     grid,
     price_name,
+    products,
     terms,
 )
 from subbyte.runtime.kernels import Form, Kernels, LayerSize
@@ -77,9 +78,9 @@ class Timings:
     def ceiling(self, name: str) -> float | None:
         """10^9 multiply-adds a second of a form, were there nothing but its inner loop; None
         where that is not what its time is made of (streamed weights)."""
-        group = next((form.group or 1 for form in ALL_FORMS if form.name == name), None)
+        count = next((products(form) for form in ALL_FORMS if form.name == name), None)
         price = self.prices[name][3]
-        return group / price / 1e9 if group is not None and price > 0 else None
+        return count / price / 1e9 if count is not None and price > 0 else None
 
     def document(self) -> dict[str, Any]:
         """As JSON keeps it."""
