@@ -141,7 +141,6 @@ def mobilenet_v2() -> onnx.ModelProto:
 
 NETWORKS: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "ResNet-18": resnet18,
-    "ResNet-50": resnet50,
     "VGG-16": vgg16,
     "MobileNetV2": mobilenet_v2,
 }

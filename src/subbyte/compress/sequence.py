@@ -73,7 +73,7 @@ class Sequence:
         self._only = plan.keys() if only is None else only
         self._published = names_procedure(plan.values())
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
-        self._last = {layer.weight: self._step[layer.name] for layer in network.layers}
+        self._last = {name: i for i, step in enumerate(self._float.steps) for name in step.inputs}
         self._chunk = chunk_size(self._float, samples, device)
         self._outputs = output_layers(network)
         self._done = Encoded({}, {}, {})
