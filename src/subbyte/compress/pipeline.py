@@ -195,7 +195,8 @@ def fingerprint(network: Network) -> bytes:
     for name, value in sorted(network.model.graph.initializers.items()):
         digest.update(name.encode())
         if value.const_value is not None:
-            digest.update(np.ascontiguousarray(value.const_value.numpy()).view(np.uint8))
+            array = np.ascontiguousarray(value.const_value.numpy())
+            digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.digest()
 
 
