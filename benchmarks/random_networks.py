@@ -14,6 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 _VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 _RESNET18 = ((64, 1), (128, 2), (256, 2), (512, 2))
+# Inner channels, blocks, stride; a block has four times as many outputs.
+_RESNET50 = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 # Expansion, output channels, repetitions, stride.
 _MOBILENET_V2 = (
     *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
@@ -87,6 +89,23 @@ def resnet18() -> onnx.ModelProto:
             x, width = net.op("Relu", net.op("Add", y, skip)), outputs
     x = net.op("Flatten", net.op("GlobalAveragePool", x))
     return net.model("resnet18", net.linear(x, width, 1000))
+
+
+def resnet50() -> onnx.ModelProto:
+    """ResNet-50, 25.5M weights, 4.1 GMAC."""
+    net = _Builder()
+    x, width = net.op("Relu", net.conv("input", 3, 64, 7, 2)), 64
+    x = net.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    for inner, blocks, first in _RESNET50:
+        for stride in (first, *[1] * (blocks - 1)):
+            y = net.op("Relu", net.conv(x, width, inner, 1))
+            y = net.op("Relu", net.conv(y, inner, inner, 3, stride))
+            y = net.conv(y, inner, 4 * inner, 1)
+            same = stride == 1 and width == 4 * inner
+            skip = x if same else net.conv(x, width, 4 * inner, 1, stride)
+            x, width = net.op("Relu", net.op("Add", y, skip)), 4 * inner
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    return net.model("resnet50", net.linear(x, width, 1000))
 
 
 def vgg16() -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import table
+from benchmarks.memory_page import memory_table
 from benchmarks.methods_page import methods_page, read_methods
 from benchmarks.native_page import layers_table, linear_table
 from benchmarks.networks.catalog import NETWORKS
@@ -29,6 +30,7 @@ WHOLE = ("whole_networks.json", "whole_networks_avx2.json")
 NOTES = ROOT / "benchmarks" / "networks" / "notes.toml"
 
 NATIVE = ROOT / "benchmarks" / "results" / "native_layers.json"
+MEMORY = ROOT / "benchmarks" / "results" / "memory.json"
 PAPERS = ROOT / "benchmarks" / "results" / "papers"
 COUNTS = PAPERS / "ffn_counts.json"
 
@@ -94,6 +96,7 @@ def pages() -> dict[Path, str]:
     readme = ROOT / "README.md"
     kernels = ROOT / "docs" / "kernels.md"
     native = json.loads(NATIVE.read_text())
+    plan = ROOT / "docs" / "plan.md"
     whole = ROOT / "docs" / "results" / "whole_networks.md"
     results = ROOT / "benchmarks" / "results"
     wholes = [json.loads((results / name).read_text()) for name in WHOLE]
@@ -104,6 +107,7 @@ def pages() -> dict[Path, str]:
             linear_table(native),
             "native linear layers",
         ),
+        plan: fill(plan.read_text(), memory_table(json.loads(MEMORY.read_text())), "memory"),
         ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
         ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
         ROOT / "docs" / "results" / "papers.md": papers_page(PAPERS),

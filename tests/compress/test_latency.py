@@ -20,9 +20,10 @@ from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
+from subbyte.runtime.grid import DEPTHWISE, form_names
 from subbyte.runtime.kernels import Form, LayerSize
 from subbyte.runtime.library import find_library
-from subbyte.runtime.timings import DEPTHWISE, Timings, form_names
+from subbyte.runtime.timings import Timings
 from tests import tiny
 from tests.compress.nets import CPU, normal, samples_for, silent
 
@@ -86,9 +87,23 @@ def test_which_kernel_computes_a_layer() -> None:
     assert kernel_form(layer, small, ProductOptions(4)) == Form()
     assert kernel_form(layer, size, TernaryOptions(8)) == Form()
     assert kernel_form(layer, size, CompositeOptions(4)) == Form()
-    assert kernel_form(layer, size, BinaryOptions()) is None
+    binary = BinaryOptions(order=1, scales="pixel")
+    assert kernel_form(layer, size, binary) == Form(order=1, scales="pixel")
     streamed = LayerSize(1, 1, 1024, 1024, linear=True)
     assert kernel_form(layer, streamed, ScalarOptions(3)) == Form(bits=3)
+
+
+def test_many_words_are_looked_up_where_the_file_will_say_so() -> None:
+    """The rule is that of `table_shifts`: tables of many words need many outputs."""
+    layer = prepare(tiny.classifier(tiny.conv_weights(width=128)), "net").layers[1]
+    size = LayerSize(28, 28, 128, 128, kernel=(3, 3), pads=(1, 1, 1, 1))
+    for words in (32, 64):
+        form = kernel_form(layer, size, ProductOptions(8, words=words, gain=1))
+        assert form == Form(8, gain=True, words=words)
+        assert form.name == f"look-up 8 of {words} gain"
+    assert kernel_form(layer, size, ProductOptions(2, words=256)) == Form()
+    small = LayerSize(4, 4, 128, 128, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, small, ProductOptions(8, words=64)) == Form()
 
 
 def test_sizes_of_the_layers() -> None:
@@ -97,7 +112,10 @@ def test_sizes_of_the_layers() -> None:
     assert model.sizes["head"] == LayerSize(1, 1, 32, 4, linear=True)
     work = 6 * 6 * 9 * 32 * 32
     assert model.seconds("conv2.weight", EIGHT_BITS) == pytest.approx(1e-9 * work)
-    assert model.seconds("conv2.weight", BinaryOptions()) is None
+    rows = 6 * 6 * 9 * 32
+    assert model.seconds("conv2.weight", BinaryOptions(2)) == pytest.approx(1e-9 * rows)
+    with pytest.raises(TimingsError, match=r"no kernel timings.*got binary 5 column"):
+        model.seconds("conv2.weight", BinaryOptions(5))
 
 
 @pytest.mark.usefixtures("machine")

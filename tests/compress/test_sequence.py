@@ -13,9 +13,15 @@ from onnx import helper
 
 from subbyte.compress import sequence as sequence_module
 from subbyte.compress import store as store_module
+from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.encode import encode_weight, relative_error
 from subbyte.compress.moments import Target
-from subbyte.compress.sequence import Encoded, positions_per_sample, residual_operand
+from subbyte.compress.sequence import (
+    Encoded,
+    Sequence,
+    positions_per_sample,
+    residual_operand,
+)
 from subbyte.compress.store import ActivationStore
 from subbyte.errors import OptionError, OutputError
 from subbyte.graph.layers import to_onnx_layout
@@ -27,7 +33,16 @@ from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from tests import tiny
-from tests.compress.nets import encode, normal, plan_of, relative, smooth_images, weight_of
+from tests.compress.nets import (
+    CPU,
+    encode,
+    normal,
+    plan_of,
+    relative,
+    samples_for,
+    smooth_images,
+    weight_of,
+)
 
 EIGHT = ScalarOptions(8)
 COARSE = ProductOptions(4, 16, 1)
@@ -365,3 +380,34 @@ def test_positions_follow_samples_and_width() -> None:
         assert rows >= sequence_module.ROWS_PER_COLUMN * width
         if rows > sequence_module.ROWS_PER_COLUMN * width + 1000:
             assert rows * width**2 <= sequence_module.MOST_WORK + 1000 * width**2
+
+
+def test_float_weights_are_dropped_behind_the_pass(tmp_path: Path) -> None:
+    """Each when it has been read for the last time, be it by a layer or by another node."""
+    nodes = [
+        helper.make_node("MatMul", ["a", "x"], ["one"], "one"),
+        helper.make_node("MatMul", ["b", "one"], ["two"], "two"),
+        helper.make_node("Mul", ["two", "a"], ["three"], "three"),
+        helper.make_node("MatMul", ["c", "three"], ["y"], "four"),
+    ]
+    size: list[int | str] = ["N", 32, 32]
+    weights = {name: normal(number, 32, 32) / 6 for number, name in enumerate("abc")}
+    model = tiny.build(nodes, weights, {"x": size}, {"y": size})
+    network = prepare(model, "net")
+    exact = GraphModule(network)
+    coded = GraphModule(network, share=exact)
+    samples = samples_for(model, normal(7, 20, 32, 32))
+    checkpoints = Checkpoints(tmp_path, "key", keep=True)
+    seen: list[list[int]] = []
+
+    def watch(stage: str, done: int, total: int, detail: str) -> None:
+        seen.append([exact.constant(name).numel() for name in "abc"])
+
+    plan = dict.fromkeys("abc", EIGHT)
+    sequence = Sequence(network, samples, plan, 0, CPU, checkpoints, watch, modules=(exact, coded))
+    sequence.run()
+    full = 32 * 32
+    # The product with a, between the second and the last layer, still needs it.
+    assert seen == [[full] * 3, [full] * 3, [full, 0, full], [full, 0, 0]]
+    for name, weight in weights.items():
+        np.testing.assert_allclose(coded.constant(name).detach(), weight, atol=0.05)

@@ -235,3 +235,24 @@ def test_several_inputs_and_outputs() -> None:
     total, product = module(x, z)
     assert bool((total == 7).all())
     assert bool((product == 10).all())
+
+
+def test_modules_that_share_constants() -> None:
+    """One memory for both, until one is given another value; neither sees what the other does."""
+    model = tiny.classifier()
+    network = prepare(model, "net")
+    one = GraphModule(network)
+    two = GraphModule(network, share=one)
+    name = network.layers[0].weight
+    assert one.constant(name).data_ptr() == two.constant(name).data_ptr()
+    x = image()
+    before = one(x)
+    torch.testing.assert_close(two(x), before, rtol=0, atol=0)
+    two.set_constant(name, torch.zeros_like(two.constant(name)))
+    two.set_bias(network.layers[0].name, torch.ones(network.layers[0].shape.outputs))
+    torch.testing.assert_close(one(x), before, rtol=0, atol=0)
+    assert not torch.allclose(two(x), before)
+    after = two(x)
+    one.forget(name)
+    assert one.constant(name).numel() == 0
+    torch.testing.assert_close(two(x), after, rtol=0, atol=0)

@@ -11,21 +11,25 @@ import pytest
 
 from subbyte.errors import OptionError, TimingsError
 from subbyte.runtime import timings
+from subbyte.runtime.grid import (
+    ALL_FORMS,
+    BINARY,
+    DEPTHWISE,
+    LOOKUPS,
+    MANY_WORDS,
+    UNPACKED,
+    form_names,
+    terms,
+)
 from subbyte.runtime.kernels import Form, Kernels, LayerSize
 from subbyte.runtime.library import find_library
 from subbyte.runtime.timings import (
     CACHE_VARIABLE,
-    DEPTHWISE,
-    FORMS,
-    LOOKUPS,
-    UNPACKED,
     Timings,
     cache_path,
     fit,
-    form_names,
     load_timings,
     save,
-    terms,
 )
 
 needs_library = pytest.mark.skipif(find_library() is None, reason="no native library")
@@ -68,6 +72,22 @@ def test_terms_count_what_the_kernel_does() -> None:
     assert terms(odd, Form(6))[4] == 4 * 16
 
 
+def test_terms_of_many_words_and_of_signs() -> None:
+    # 48 outputs fill one block of 64; words of 2 to 4 channels are one step of the kernel.
+    assert terms(CONV, Form(4, words=64))[4] == 9 * 16 * 64
+    assert Form(2, words=64).name == Form(4, words=64).name == "look-up 4 of 64"
+    assert Form(6, gain=True, words=32).name == "look-up 8 of 32 gain"
+    shared, own = terms(CONV, Form(order=1)), terms(CONV, Form(order=2))
+    assert own[2] == 9 * shared[2] == 9 * 14 * 14 * 64
+    assert own[4] == 9 * 1 * 48
+    assert own[3] == 14 * 14 * own[4]
+
+
+def test_a_form_without_timings_is_named() -> None:
+    with pytest.raises(TimingsError, match=r"no kernel timings.*got binary 4 image"):
+        table().seconds(CONV, Form(order=4, scales="image"))
+
+
 def test_fit_finds_prices_and_never_a_negative_one() -> None:
     rng = np.random.default_rng(0)
     rows = rng.uniform(1, 1e6, (40, 5)) ** rng.uniform(0.2, 1, (40, 1))
@@ -87,6 +107,8 @@ def test_prediction_is_the_sum_of_priced_terms() -> None:
 def test_ceilings() -> None:
     assert table().ceiling("look-up 4 gain") == pytest.approx(4.0)
     assert table().ceiling("int8") == pytest.approx(1.0)
+    assert table().ceiling("look-up 8 of 64") == pytest.approx(8.0)
+    assert table().ceiling("binary 2 column") == pytest.approx(64.0)
     assert table().ceiling("look-up 4 streamed") is None
 
 
@@ -149,7 +171,7 @@ def test_calibration_fits_what_was_measured(machine: Path, monkeypatch: pytest.M
 
 
 @needs_library
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("form", ALL_FORMS, ids=lambda form: form.name)
 def test_kernels_take_every_form(form: Form) -> None:
     kernels = Kernels()
     for size in (CONV, LayerSize(3, 1, 70, 10, linear=True), LayerSize(2, 2, 3, 5)):
@@ -157,7 +179,9 @@ def test_kernels_take_every_form(form: Form) -> None:
 
 
 @needs_library
-@pytest.mark.parametrize("form", [*LOOKUPS, *UNPACKED], ids=lambda form: form.name)
+@pytest.mark.parametrize(
+    "form", [*LOOKUPS, *MANY_WORDS, *BINARY, *UNPACKED], ids=lambda form: form.name
+)
 def test_kernels_take_streamed_layers(form: Form) -> None:
     kernels = Kernels()
     for rows in (1, 4):

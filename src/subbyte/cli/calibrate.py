@@ -25,9 +25,9 @@ def command(
 ) -> None:
     """Time the native kernels on this machine, once, for plans that mind latency.
 
-    A grid of layers in every form that the kernels take, on one thread, in less than a
-    minute. The table holds the CPU's name, the instruction set and the library's digest: it
-    is refused where one of them is another.
+    A grid of layers in every form that the kernels take, on one thread: less than a minute
+    on a machine that does nothing else. The table holds the CPU's name, the instruction set
+    and the library's digest: it is refused where one of them is another.
     """
     from subbyte.runtime.timings import cache_path, calibrate, save
 

@@ -12,9 +12,11 @@ from subbyte.compress.sequence import Encoded, Progress
 from subbyte.compress.tables import table_shifts
 from subbyte.data import Samples
 from subbyte.graph.inline import inline
+from subbyte.graph.islands import IslandPlan
 from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
+from subbyte.graph.quant import QuantParams
 from subbyte.graph.write import write_network
 from subbyte.methods import binarisation_of, decode_weight
 
@@ -33,13 +35,25 @@ def write_coded(
         reason = "--activations float"
         written = write_network(network, encoded.weights, biases, float_reason=reason)
         return inline(written) if options.inline else written
-    module = coded_module(network, encoded, device)
-    islands, params = quantize_activations(network, module, samples, device, progress)
-    shifts = table_shifts(network, module, encoded.weights, islands, params, samples, device)
+    islands, params, shifts = _quantized(network, samples, device, encoded, progress)
     written = write_network(
         network, encoded.weights, biases, islands, activations=params, table_shifts=shifts
     )
     return inline(written) if options.inline else written
+
+
+def _quantized(
+    network: Network,
+    samples: Samples,
+    device: torch.device,
+    encoded: Encoded,
+    progress: Progress,
+) -> tuple[IslandPlan, dict[str, QuantParams], dict[str, int]]:
+    """What is measured on the coded network, which is gone when the file is written."""
+    module = coded_module(network, encoded, device)
+    islands, params = quantize_activations(network, module, samples, device, progress)
+    shifts = table_shifts(network, module, encoded.weights, islands, params, samples, device)
+    return islands, params, shifts
 
 
 def coded_module(network: Network, encoded: Encoded, device: torch.device) -> GraphModule:

@@ -6,6 +6,7 @@ layers is measured on a blank file of the whole network. One sample, one thread.
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import time
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from subbyte.compress.encode import LayerOptions
-from subbyte.compress.tables import LEAST_WORK
+from subbyte.compress.tables import LEAST_WORK, Work, lookup_gains
 from subbyte.data import Batch, Samples
 from subbyte.graph.islands import IslandPlan, plan_islands
 from subbyte.graph.module import GraphModule
@@ -27,10 +28,9 @@ from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.runtime import load
-from subbyte.runtime.kernels import Form, LayerSize
+from subbyte.runtime.kernels import FEWEST_WORDS, Form, LayerSize
 from subbyte.runtime.timings import Timings
 
-KERNEL_WORDS = 16
 # Outputs of a group times word length from which on the operators look up.
 LEAST_LOOKUP = 128
 EIGHT = 8
@@ -47,16 +47,17 @@ class LatencyModel:
     sizes: Mapping[str, LayerSize]
     timings: Timings
 
-    def seconds(self, weight: str, options: LayerOptions) -> float | None:
-        """Predicted time of all layers that read ``weight``; None: no kernel for the form."""
+    def seconds(self, weight: str, options: LayerOptions) -> float:
+        """Predicted time of all layers that read ``weight``.
+
+        Raises:
+            TimingsError: a form of weights that is not timed.
+        """
         total = 0.0
         for layer in self.layers:
             if layer.weight == weight and layer.name in self.sizes:
                 size = self.sizes[layer.name]
-                form = kernel_form(layer, size, options)
-                if form is None:
-                    return None
-                total += self.timings.seconds(size, form)
+                total += self.timings.seconds(size, kernel_form(layer, size, options))
         return total
 
 
@@ -70,25 +71,32 @@ def latency_model(
     )
 
 
-def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form | None:
-    """Which kernel computes a layer: the rule of `table_shifts` and of the operators.
-
-    Codebooks of more than 16 words count as int8: they are looked up only where that is
-    faster.
-    """
+def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form:
+    """Which kernel computes a layer: the rule of `table_shifts` and of the operators."""
     if isinstance(options, BinaryOptions):
-        return None
+        return Form(order=options.order, scales=options.scales)
     outputs = layer.shape.outputs // layer.shape.groups
     if isinstance(options, ProductOptions):
-        looked_up = options.words == KERNEL_WORDS and outputs * options.group >= LEAST_LOOKUP
-        if looked_up and size.work >= LEAST_WORK:
-            return Form(options.group, options.gain > 0)
+        form = Form(options.group, options.gain > 0, words=options.words)
+        if _looked_up(layer, size, form, outputs):
+            return form
     elif isinstance(options, ScalarOptions) and options.bits < EIGHT:
-        if options.bits == 2 and 2 * outputs >= LEAST_LOOKUP and size.work >= LEAST_WORK:
+        if options.bits == 2 and _looked_up(layer, size, Form(2), outputs):
             return Form(2)
         if size.streamed:
             return Form(bits=options.bits)
     return Form()
+
+
+def _looked_up(layer: Layer, size: LayerSize, form: Form, outputs: int) -> bool:
+    if size.work < LEAST_WORK:
+        return False
+    if form.words == FEWEST_WORDS:
+        return outputs * form.group >= LEAST_LOOKUP
+    pixels = math.prod(size.out)
+    read = pixels if size.taps == 1 else size.height * size.width
+    work = Work(size.work, read, pixels, size.linear)
+    return lookup_gains(layer.shape, form.words, form.group, form.gain, work)
 
 
 @torch.no_grad()

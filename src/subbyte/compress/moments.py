@@ -95,17 +95,18 @@ class Moments:
         """
         shape = self.layer.shape
         mean_x, mean_t = self._x / self._count, self._t / self._count
-        covariance = self._xx / self._count - mean_x[:, :, None] * mean_x[:, None, :]
+        covariance = self._xx / self._count
+        covariance -= mean_x[:, :, None] * mean_x[:, None, :]
         cross = self._tx / self._count - mean_t[:, :, None] * mean_x[:, None, :]
         if bias is not None:
             mean_x, mean_t = self._origin_x + mean_x, self._origin_t + mean_t
             if self.layer.op != "ConvTranspose":
                 mean_t = mean_t - bias.reshape(mean_t.shape)
-            covariance = covariance + mean_x[:, :, None] * mean_x[:, None, :]
+            covariance += mean_x[:, :, None] * mean_x[:, None, :]
             cross = cross + mean_t[:, :, None] * mean_x[:, None, :]
         level = covariance.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12) * self._damping
-        eye = torch.eye(self._width, device=weight.device)
-        moments = covariance + level[:, None, None] * eye
+        moments = covariance
+        moments.diagonal(dim1=1, dim2=2).add_(level[:, None])
         if self.layer.op == "ConvTranspose":
             return self._transposed_target(weight, moments, cross, level)
         rows = weight.reshape(shape.groups, -1, self._width)

@@ -31,7 +31,7 @@ from subbyte.errors import BudgetError, CalibrationError, ModelFileError, Weight
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.layers import output_layers
 from subbyte.graph.network import Layer, Network
-from subbyte.graph.read import load_model, prepare
+from subbyte.graph.read import prepare, read_file
 from subbyte.runtime.timings import load_timings
 
 FORMAT = 1
@@ -104,9 +104,10 @@ def plan_network(
 
 def read_source(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
     """The prepared network, checked: one that can be compressed."""
-    model = source if isinstance(source, onnx.ModelProto) else load_model(Path(source))
-    name = "model" if isinstance(source, onnx.ModelProto) else str(source)
-    network = prepare(model, name)
+    if isinstance(source, onnx.ModelProto):
+        network = prepare(source, "model")
+    else:
+        network = read_file(Path(source), str(source))
     _check_network(network)
     return network
 
@@ -194,7 +195,8 @@ def fingerprint(network: Network) -> bytes:
     for name, value in sorted(network.model.graph.initializers.items()):
         digest.update(name.encode())
         if value.const_value is not None:
-            digest.update(value.const_value.numpy().tobytes())
+            array = np.ascontiguousarray(value.const_value.numpy())
+            digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.digest()
 
 

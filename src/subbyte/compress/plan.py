@@ -154,17 +154,11 @@ def plan_latency(
     blank file of all layers at 8 bits; then a blank file of the plan is measured, and the
     layers get less where that takes longer than the budget.
     """
-    if any(not found for found in prices.choices.values()):
-        raise OptionError(
-            "--latency needs methods that the native kernels compute",
-            expected="product or scalar",
-            got=", ".join(options.allowed),
-        )
     # Under a limit of time alone nothing is gained by fewer bits in a layer that is not
     # looked up: it is kept at 8, where its error is least.
     choices = prices.precise()
     eight: Plan = dict.fromkeys(choices, EIGHT_BITS)
-    layers = sum(model.seconds(weight, EIGHT_BITS) or 0.0 for weight in choices)
+    layers = sum(model.seconds(weight, EIGHT_BITS) for weight in choices)
     beside = measure_model(blank_model(network, eight, options), samples) - layers
     limit = _microseconds(budget.value / 1e3 - beside)
     for _ in range(_LATENCY_ROUNDS):

@@ -56,13 +56,9 @@ class Prices:
         return self.choices | kept
 
     def timed(self, model: LatencyModel) -> Prices:
-        """The same with predicted times; candidates without a kernel are left out."""
+        """The same with predicted times."""
         choices = {
-            weight: [
-                replace(candidate, seconds=seconds)
-                for candidate in found
-                if (seconds := model.seconds(weight, candidate.options)) is not None
-            ]
+            weight: [replace(c, seconds=model.seconds(weight, c.options)) for c in found]
             for weight, found in self.choices.items()
         }
         return Prices(self.layers, choices, self.kept)

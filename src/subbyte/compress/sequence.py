@@ -49,9 +49,9 @@ class Encoded:
 class Sequence:
     """One pass over the layers of ``network`` with ``samples``.
 
-    ``modules``: the network to follow and the one to code, where parts of both are coded
-    already; by default both are the float network. ``only``: the weights to code in this pass;
-    by default all of the plan's.
+    ``modules``: the network to follow, whose weights are dropped behind the pass, and the one to
+    code, where parts of both are coded already; by default both are the float network. ``only``:
+    the weights to code in this pass; by default all of the plan's.
     """
 
     def __init__(
@@ -69,13 +69,11 @@ class Sequence:
         self._network, self._samples, self._plan = network, samples, plan
         self._seed, self._device = seed, device
         self._checkpoints, self._progress = checkpoints, progress
-        self._float, self.compressed = modules or (
-            GraphModule(network).to(device).eval(),
-            GraphModule(network).to(device).eval(),
-        )
+        self._float, self.compressed = modules or _modules(network, device)
         self._only = plan.keys() if only is None else only
         self._published = names_procedure(plan.values())
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
+        self._last = {name: i for i, step in enumerate(self._float.steps) for name in step.inputs}
         self._chunk = chunk_size(self._float, samples, device)
         self._outputs = output_layers(network)
         self._done = Encoded({}, {}, {})
@@ -95,6 +93,8 @@ class Sequence:
                 step = self._step[layer.name]
                 self._layer(store, layer, number, at_float, at_coded)
                 at_float, at_coded = step + 1, step
+                if self._last[layer.weight] == step:
+                    self._float.forget(layer.weight)
             self._progress("encode", len(layers), len(layers), "")
         finally:
             store.close()
@@ -226,6 +226,12 @@ class Sequence:
         self._done.weights[layer.weight] = coded
         self._done.biases[layer.name] = bias.cpu()
         self._done.losses[layer.weight] = float(np.asarray(loss))
+
+
+def _modules(network: Network, device: torch.device) -> tuple[GraphModule, GraphModule]:
+    """The network twice, with one set of weights for as long as both have the same."""
+    module = GraphModule(network).to(device).eval()
+    return module, GraphModule(network, share=module).to(device).eval()
 
 
 def _target(moments: Moments, weight: Tensor, bias: Tensor, fit: Fit) -> Target:

@@ -11,7 +11,7 @@ from torch import Tensor
 from subbyte.compress.checkpoint import SPILL_PREFIX
 from subbyte.errors import OutputError
 
-MEMORY_LIMIT = 2 << 30
+MEMORY_LIMIT = 1 << 30
 
 Environment = dict[str, Tensor]
 

@@ -28,9 +28,12 @@ class GraphModule(nn.Module):
     are parameters; other constants, and the statistics of BatchNorm, are buffers. Both are
     registered in ``values`` under their ONNX names, with what Python does not allow in a
     name replaced by ``_``.
+
+    ``share``: another module of the same network. Constants are in memory once for both, until
+    one of them is given another value by `set_constant`, which the other does not see.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, share: GraphModule | None = None) -> None:
         super().__init__()
         graph = network.model.graph
         self.fixed_batch = network.fixed_batch
@@ -44,7 +47,7 @@ class GraphModule(nn.Module):
             name for layer in network.layers for name in (layer.weight, layer.bias) if name
         }
         self.steps = [make_step(node, network.opset) for node in graph]
-        self._register(graph)
+        self._register(graph, _tensors(graph) if share is None else share._tensors())
         self._lifetimes = Lifetimes(self.input_names, self.output_names, self.steps)
         for layer in network.layers:
             if layer.binarisation is not None:
@@ -75,7 +78,7 @@ class GraphModule(nn.Module):
         self.sources[key] = source
 
     def set_constant(self, name: str, tensor: Tensor) -> None:
-        """Overwrite the data of initializer ``name``; a replaced one is a parameter again."""
+        """Give initializer ``name`` other data; a replaced one is a parameter again."""
         key = self._keys[name]
         if key in self.sources:
             del self.sources[key]
@@ -89,8 +92,13 @@ class GraphModule(nn.Module):
                 expected=tuple(stored.shape),
                 got=tuple(tensor.shape),
             )
-        with torch.no_grad():
-            stored.copy_(tensor)
+        # Not written over: another module may hold the same memory.
+        stored.data = stored.detach().new_empty(stored.shape).copy_(tensor.detach())
+
+    def forget(self, name: str) -> None:
+        """Free the memory of initializer ``name``, which no step will read again."""
+        stored = self.constant(name)
+        stored.data = stored.detach().new_empty(0)
 
     def bias(self, node: str, outputs: int) -> Tensor:
         """The current bias [O] of the layer ``node``; zeros where it has none."""
@@ -196,14 +204,13 @@ class GraphModule(nn.Module):
 
     # Building
 
-    def _register(self, graph: ir.Graph) -> None:
+    def _tensors(self) -> dict[str, Tensor]:
+        """Every constant that a kernel reads, by name; not copied."""
+        return {name: self.constant(name).detach() for name in self._keys} | self._cpu
+
+    def _register(self, graph: ir.Graph, tensors: dict[str, Tensor]) -> None:
         """Decide what runs on the CPU, then register every constant that a kernel reads."""
         names = {str(value.name) for value in graph.initializers.values()}
-        tensors = {
-            str(value.name): to_torch(value.const_value, str(value.name))
-            for value in graph.initializers.values()
-            if value.const_value is not None
-        }
         trained = {name for name, tensor in tensors.items() if self._is_trained(name, tensor)}
         trained -= statistics(self.steps)
         self.steps = place_lengths(self.steps, names, trained)
@@ -228,3 +235,12 @@ class GraphModule(nn.Module):
             self.values.register_parameter(key, nn.Parameter(tensor))
         else:
             self.values.register_buffer(key, tensor)
+
+
+def _tensors(graph: ir.Graph) -> dict[str, Tensor]:
+    """Every constant of ``graph``, copied."""
+    return {
+        str(value.name): to_torch(value.const_value, str(value.name))
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    }

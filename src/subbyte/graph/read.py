@@ -20,6 +20,7 @@ from subbyte.errors import (
 )
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.inputs import parse_model
+from subbyte.graph.large import LargeConstants, attach, detach
 from subbyte.graph.network import Network
 from subbyte.graph.ops import OPERATORS, build_kernel, unsupported
 from subbyte.graph.ops.binary import TRAINED
@@ -32,6 +33,7 @@ PREPARED_OPSET = 18
 CONVERTED_WRONGLY = {"Hardmax": 13}
 """Operators whose meaning changed in a version that onnx's converter does not adapt."""
 STANDARD_DOMAINS = ("", "ai.onnx")
+_BROKEN_DATA = (OSError, ValueError, onnx.checker.ValidationError)
 
 
 def read_network(path: str | os.PathLike[str]) -> Network:
@@ -41,7 +43,18 @@ def read_network(path: str | os.PathLike[str]) -> Network:
     `AlreadyCompressedError`, `UnsupportedOperatorError` or `WeightError` (NaN, Inf).
     """
     source = Path(path)
-    return prepare(load_model(source), source.stem, where=str(source))
+    return read_file(source, source.stem)
+
+
+def read_file(path: Path, name: str) -> Network:
+    """`read_network` with another name; large external data are mapped, not loaded."""
+    where = str(path)
+    model = parse_model(path)
+    try:
+        light, large = detach(model, path.parent)
+    except _BROKEN_DATA as error:
+        raise _unreadable_data(where, error) from error
+    return _prepare(light, large, name, where)
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -49,11 +62,15 @@ def load_model(path: Path) -> onnx.ModelProto:
     model, where = parse_model(path), str(path)
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelFileError(
-            "external data of the model cannot be read", where=where, got=_first_line(error)
-        ) from error
+    except _BROKEN_DATA as error:
+        raise _unreadable_data(where, error) from error
     return model
+
+
+def _unreadable_data(where: str, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        "external data of the model cannot be read", where=where, got=_first_line(error)
+    )
 
 
 def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Network:
@@ -61,18 +78,21 @@ def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Netw
 
     ``where`` (by default ``name``) is what errors call the model; ``model`` is not changed.
     """
-    where = where or name
+    return _prepare(*detach(model), name, where or name)
+
+
+def _prepare(model: onnx.ModelProto, large: LargeConstants, name: str, where: str) -> Network:
     model = _without_trained_functions(model)
     opset = _check_header(model, where)
     if model.functions:
         model = _inline(model, where)
-    graph_model = _to_ir(model, where)
+    graph_model = attach(_to_ir(model, where), large)
     _check_operator_names(graph_model, opset)
     _check_valid(model, where)
     _check_tensors(graph_model, where)
     check_finite(graph_model)
     if opset < PREPARED_OPSET:
-        graph_model = _to_ir(_convert(model, opset, where), where)
+        graph_model = attach(_to_ir(_convert(model, opset, where), where), large)
     _check_operator_forms(graph_model)
     return prepare_graph(graph_model, name)
 

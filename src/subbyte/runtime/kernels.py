@@ -1,7 +1,6 @@
 """Single layers on the native kernels, through the library's C interface: for timing them.
 
-The structures are those of ``subbyte.h``, ``int8.h`` and ``gemv.h``, field by field. Weights
-are random: how long a kernel takes does not depend on them.
+Weights are random: how long a kernel takes does not depend on them.
 """
 
 from __future__ import annotations
@@ -17,32 +16,48 @@ from numpy.typing import NDArray
 
 from subbyte.errors import MissingDependencyError, OptionError
 from subbyte.runtime.library import library_path, native_isa
+from subbyte.runtime.structures import Binary, GemvLookup, GemvUnpack, Int8, Lookup, Output, Words
 
 _ALIGNMENT = 64
-_WORDS = 16
+FEWEST_WORDS = 16
 _MOST_WORD = 15
+# Channels that the kernels for more words take at once: shorter ones are filled with zeros.
+_CHUNK = 4
+SCALES = ("column", "pixel", "image")
 _UINT8 = 0
 _GAIN_LEVELS = 16
 # Linear layers of so many weights, and so few rows, go to the kernels of gemv.h.
 _STREAMED_WEIGHTS, _STREAMED_ROWS = 1 << 20, 4
+# Linear layers of so few rows are divided by outputs where they have many words.
+_WORDS_ROWS = 4
 
 
 @dataclass(frozen=True)
 class Form:
     """How a kernel has its weights: int8 (``group`` 0), or codes of ``group`` channels to be
-    looked up, with or without a gain; or ``bits`` a weight, unpacked on the way (streamed
-    layers only)."""
+    looked up in ``words`` words, with or without a gain; or ``bits`` a weight, unpacked on the
+    way (streamed layers only); or signs, x binarised to ``order`` with ``scales`` shared so."""
 
     group: int = 0
     gain: bool = False
     bits: int = 0
+    words: int = FEWEST_WORDS
+    order: int = 0
+    scales: str = SCALES[0]
 
     @property
     def name(self) -> str:
-        """``int8``, ``look-up 4``, ``look-up 4 gain``, ``unpack 3``."""
+        """``int8``, ``look-up 4``, ``look-up 4 gain``, ``look-up 8 of 64``, ``unpack 3``,
+        ``binary 2 column``. Forms of one name take the same time."""
+        if self.order:
+            return f"binary {self.order} {self.scales}"
         if self.bits:
             return f"unpack {self.bits}"
-        return "int8" if self.group == 0 else f"look-up {self.group}" + " gain" * self.gain
+        if self.group == 0:
+            return "int8"
+        many = self.words > FEWEST_WORDS
+        length = -(-self.group // _CHUNK) * _CHUNK if many else self.group
+        return f"look-up {length}" + f" of {self.words}" * many + " gain" * self.gain
 
 
 @dataclass(frozen=True)
@@ -91,47 +106,7 @@ class LayerSize:
         return math.prod(self.out) * self.taps * self.outputs * (self.inputs // self.groups)
 
 
-class _Int8(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
-        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
-        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
-        ("pads", ctypes.c_int64 * 4),
-        ("input_zero", ctypes.c_int32),
-    )
-
-
-class _Lookup(ctypes.Structure):
-    _fields_ = (
-        *_Int8._fields_[:-1],
-        ("word_length", ctypes.c_int64),
-        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
-    )
-
-
-class _GemvLookup(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs", "word_length")),
-        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
-    )
-
-
-class _GemvUnpack(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs")),
-        *((name, ctypes.c_int32) for name in ("bits", "input_zero")),
-    )
-
-
-class _Output(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in ("scale", "bias", "residual")),
-        ("residual_scale", ctypes.c_float),
-        *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
-        ("inner_scale", ctypes.c_float),
-        ("inner_zero", ctypes.c_int32),
-    )
+_KINDS = ("int8", "lookup", "words", "binary", "gemv_lookup", "gemv_unpack")
 
 
 class Kernels:
@@ -151,7 +126,7 @@ class Kernels:
                 "cannot load the native library", where=str(path), got=str(error)
             ) from error
         self._library.subbyte_error.restype = ctypes.c_char_p
-        for kind in ("int8", "lookup", "gemv_lookup", "gemv_unpack"):
+        for kind in _KINDS:
             for size in ("packed_size", "scratch_size"):
                 getattr(self._library, f"subbyte_{kind}_{size}").restype = ctypes.c_size_t
 
@@ -171,7 +146,7 @@ class Kernels:
         y = np.zeros((rows, columns, size.outputs), np.uint8)
         scale = np.full(size.outputs, 1e-3, np.float32)
         bias = np.full(size.outputs, 128, np.float32)
-        output = _Output(type=_UINT8, scale=scale.ctypes.data, bias=bias.ctypes.data, high=255)
+        output = Output(type=_UINT8, scale=scale.ctypes.data, bias=bias.ctypes.data, high=255)
         weights = (ctypes.byref(layer), _pointer(packed))
         out, into, work = ctypes.byref(output), _pointer(y), _pointer(scratch)
         run = getattr(self._library, f"subbyte_{kind}_run")
@@ -186,9 +161,12 @@ class Kernels:
             self._check(fill(*weights, _pointer(x), work))
             self._check(run(*weights, work, out, into, *ends))
 
-        if not kind.startswith("gemv"):
+        by_outputs = kind == "words" and size.linear and size.height <= _WORDS_ROWS
+        if not kind.startswith("gemv") and not by_outputs:
             return whole
         fill = getattr(self._library, f"subbyte_{kind}_prepare")
+        if by_outputs:
+            run = self._library.subbyte_words_run_outputs
         return streamed
 
     def _pack(
@@ -214,11 +192,17 @@ class Kernels:
                 ctypes.byref(layer), _pointer(codes), _pointer(levels), _pointer(packed)
             )
             return self._check(status)
+        if kind == "binary":
+            signs = rng.integers(0, 256, -(-size.outputs * size.taps * inputs // 8), np.uint8)
+            status = self._library.subbyte_binary_pack(
+                ctypes.byref(layer), _pointer(signs), _pointer(packed)
+            )
+            return self._check(status)
         grid = (size.outputs, size.taps, -(-inputs // form.group))
-        codes = rng.integers(0, _WORDS, grid, np.uint8)
+        codes = rng.integers(0, form.words, grid, np.uint8)
         gain_codes = rng.integers(0, _GAIN_LEVELS, grid, np.uint8) if form.gain else None
         gains = np.arange(-_GAIN_LEVELS // 2, _GAIN_LEVELS // 2, dtype=np.int8)
-        shape = (size.groups * grid[2], _WORDS, form.group)
+        shape = (size.groups * grid[2], form.words, form.group)
         book = rng.integers(-_MOST_WORD, _MOST_WORD + 1, shape, np.int8)
         pack = getattr(self._library, f"subbyte_{kind}_pack")
         status = pack(
@@ -249,16 +233,32 @@ def _structure(size: LayerSize, form: Form) -> tuple[str, ctypes.Structure]:
     gains = {"gain_levels": _GAIN_LEVELS if form.gain else 0, "shift": 8}
     gemm = {"rows": size.height, "inputs": size.inputs, "outputs": size.outputs}
     if form.bits:
-        return "gemv_unpack", _GemvUnpack(**gemm, bits=form.bits)
-    if form.group and size.streamed:
-        return "gemv_lookup", _GemvLookup(**gemm, word_length=form.group, **gains)
-    layer = _Lookup(word_length=form.group, **gains) if form.group else _Int8()
+        return "gemv_unpack", GemvUnpack(**gemm, bits=form.bits)
+    many = form.words > FEWEST_WORDS
+    if form.group and size.streamed and not many:
+        return "gemv_lookup", GemvLookup(**gemm, word_length=form.group, **gains)
+    kind: str
+    layer: ctypes.Structure
+    if form.order:
+        scales = SCALES.index(form.scales)
+        kind, layer = "binary", Binary(order=form.order, scales=scales, input_scale=1)
+    elif form.group and many:
+        kind, layer = "words", Words(word_length=form.group, words=form.words, **gains)
+    elif form.group:
+        kind, layer = "lookup", Lookup(word_length=form.group, **gains)
+    else:
+        kind, layer = "int8", Int8()
+    _place(layer, size)
+    return kind, layer
+
+
+def _place(layer: ctypes.Structure, size: LayerSize) -> None:
+    """Fill in the fields that all layers have."""
     layer.images = 1
     for name in ("height", "width", "inputs", "outputs", "groups"):
         setattr(layer, name, getattr(size, name))
     for name in ("kernel", "strides", "dilations", "pads"):
         getattr(layer, name)[:] = getattr(size, name)
-    return "lookup" if form.group else "int8", layer
 
 
 def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:

@@ -3,8 +3,8 @@
 Every form of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is
 then a sum of a few quantities of the layer, each with a price that is not negative:
 
-    time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8)
-              + c3 * look-ups or multiply-adds + c4 * packed weights
+    time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8) or binarised values
+              + c3 * look-ups, multiply-adds or words of signs + c4 * packed weights
 
 fitted by least squares of the relative error. What the terms are follows from the kernels'
 stages (docs/kernels.md): finish, build, accumulate, read weights. (Ours.)
@@ -29,32 +29,24 @@ from numpy.typing import NDArray
 from subbyte.cpu import cpu_name
 from subbyte.errors import TimingsError
 from subbyte.files import write_atomic
+from subbyte.runtime.grid import (
+    ALL_FORMS,
+    DEPTHWISE,
+    form_names,
+    grid,
+    price_name,
+    products,
+    terms,
+)
 from subbyte.runtime.kernels import Form, Kernels, LayerSize
 from subbyte.runtime.library import library_path, native_isa
 
-LOOKUPS = tuple(Form(group, gain) for group in (2, 3, 4, 6, 8) for gain in (False, True))
-UNPACKED = tuple(Form(bits=bits) for bits in (2, 3, 4))
-FORMS = (Form(), *LOOKUPS)
-DEPTHWISE = "int8 depthwise"
-STREAMED = " streamed"
 CACHE_VARIABLE = "SUBBYTE_CACHE"
 
-_FORMAT = 2
+_FORMAT = 3
 _FILE = "timings.json"
 _ROUNDS = 5
 _LEAST_SECONDS = 1e-3
-# Outputs that one step of the kernels' inner loop computes; groups of codes in a table.
-_BLOCK, _TABLE = 16, 4
-_CHANNELS = ((16, 16), (32, 64), (64, 64), (64, 256), (128, 128), (256, 64), (256, 256))
-_SIZES = (7, 14, 28, 56)
-_MOST_WORK = 1e8
-_LINEAR = ((1, 64, 16), (1, 256, 256), (1, 512, 1000), (1, 768, 768))
-_STREAMED = (
-    *((1, 1024, 1024), (1, 2048, 1000), (1, 4096, 1024), (1, 1024, 4096)),
-    *((2, 2048, 1024), (4, 1024, 1024)),
-)
-_ROWS = ((98, 64, 64), (98, 64, 256), (98, 256, 64), (49, 192, 576))
-_DEPTHWISE = tuple(itertools.product((16, 64, 256), (7, 14, 28), (3, 5)))
 
 
 @dataclass(frozen=True)
@@ -69,15 +61,26 @@ class Timings:
     errors: Mapping[str, tuple[float, float]]
 
     def seconds(self, size: LayerSize, form: Form) -> float:
-        """Predicted time of one sample through the layer, on one thread."""
-        return float(np.dot(terms(size, form), self.prices[_class(size, form)]))
+        """Predicted time of one sample through the layer, on one thread.
+
+        Raises:
+            TimingsError: a form that `calibrate` does not time.
+        """
+        name = price_name(size, form)
+        if name not in self.prices:
+            raise TimingsError(
+                "no kernel timings for this way to code a layer",
+                expected=", ".join(form_names()),
+                got=name,
+            )
+        return float(np.dot(terms(size, form), self.prices[name]))
 
     def ceiling(self, name: str) -> float | None:
         """10^9 multiply-adds a second of a form, were there nothing but its inner loop; None
         where that is not what its time is made of (streamed weights)."""
-        group = next((form.group or 1 for form in FORMS if form.name == name), None)
+        count = next((products(form) for form in ALL_FORMS if form.name == name), None)
         price = self.prices[name][3]
-        return group / price / 1e9 if group is not None and price > 0 else None
+        return count / price / 1e9 if count is not None and price > 0 else None
 
     def document(self) -> dict[str, Any]:
         """As JSON keeps it."""
@@ -97,28 +100,8 @@ class Timings:
         }
 
 
-def terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
-    """What a layer's time is made of (module docstring), in the order of the prices."""
-    rows, columns = size.out
-    pixels, inputs = rows * columns, size.inputs // size.groups
-    if _class(size, form) == DEPTHWISE:
-        work = pixels * size.taps * size.outputs
-        return np.array([1.0, pixels * size.outputs, size.height * size.width * size.inputs, work])
-    blocks = size.groups * -(-size.outputs // size.groups // _BLOCK) * _BLOCK
-    words = -(-inputs // (form.group or 1) // _TABLE) * _TABLE
-    tables = size.height * size.width * size.groups * words
-    weights = size.taps * words * blocks
-    return np.array([1.0, pixels * size.outputs, tables, pixels * weights, weights], np.float64)
-
-
-def _class(size: LayerSize, form: Form) -> str:
-    if form.group == 0 and size.groups == size.inputs > 1:
-        return DEPTHWISE
-    return form.name + STREAMED * (size.streamed and form in LOOKUPS)
-
-
 def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
-    """Time the grid: some ten seconds to a minute, on one thread.
+    """Time the grid: some ten seconds to two minutes, on one thread.
 
     ``progress`` is called with (layers timed, layers in all).
 
@@ -126,13 +109,13 @@ def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
         MissingDependencyError: a package without the native library.
     """
     kernels = Kernels()
-    cases = _grid()
+    cases = grid()
     points: dict[str, list[tuple[NDArray[np.float64], float]]] = {}
     for number, (size, form) in enumerate(cases):
         if progress is not None:
             progress(number, len(cases))
         seconds = _measure(kernels.prepare(size, form))
-        points.setdefault(_class(size, form), []).append((terms(size, form), seconds))
+        points.setdefault(price_name(size, form), []).append((terms(size, form), seconds))
     if progress is not None:
         progress(len(cases), len(cases))
     prices, errors = {}, {}
@@ -142,30 +125,6 @@ def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
         apart = np.abs(rows @ prices[name] / times - 1)
         errors[name] = (round(float(np.median(apart)), 4), round(float(apart.max()), 4))
     return Timings(cpu_name(), kernels.isa, _library_digest(), prices, errors)
-
-
-def _grid() -> list[tuple[LayerSize, Form]]:
-    sizes = [
-        LayerSize(side, side, inputs, outputs, kernel=(k, k), pads=(k // 2,) * 4)
-        for (inputs, outputs), side, k in itertools.product(_CHANNELS, _SIZES, (1, 3))
-    ]
-    sizes += [LayerSize(m, 1, i, o, linear=True) for m, i, o in (*_LINEAR, *_ROWS, *_STREAMED)]
-    sizes = [size for size in sizes if size.work <= _MOST_WORK]
-    depthwise = [
-        LayerSize(side, side, c, c, c, kernel=(k, k), pads=(k // 2,) * 4)
-        for c, side, k in _DEPTHWISE
-    ]
-    return [
-        *itertools.product(sizes, FORMS),
-        *((size, Form()) for size in depthwise),
-        *itertools.product([size for size in sizes if size.streamed], UNPACKED),
-    ]
-
-
-def form_names() -> list[str]:
-    """What a table has prices for."""
-    whole = [form.name for form in (*FORMS, *UNPACKED)]
-    return [*whole, *(form.name + STREAMED for form in LOOKUPS), DEPTHWISE]
 
 
 def _measure(call: Callable[[], None]) -> float:

@@ -1,0 +1,79 @@
+"""The structures of the library's C interface, field by field (``native/include/subbyte``)."""
+
+from __future__ import annotations
+
+import ctypes
+
+
+class Int8(ctypes.Structure):
+    """``subbyte_int8``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
+        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
+        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
+        ("pads", ctypes.c_int64 * 4),
+        ("input_zero", ctypes.c_int32),
+    )
+
+
+class Lookup(ctypes.Structure):
+    """``subbyte_lookup``."""
+
+    _fields_ = (
+        *Int8._fields_[:-1],
+        ("word_length", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
+    )
+
+
+class Words(ctypes.Structure):
+    """``subbyte_words``."""
+
+    _fields_ = (
+        *Int8._fields_[:-1],
+        ("word_length", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("words", "shared", "gain_levels")),
+        *((name, ctypes.c_int32) for name in ("input_zero", "shift")),
+    )
+
+
+class Binary(ctypes.Structure):
+    """``subbyte_binary``."""
+
+    _fields_ = (
+        *Int8._fields_[:-1],
+        *((name, ctypes.c_int32) for name in ("order", "scales", "input_type", "input_zero")),
+        ("input_scale", ctypes.c_float),
+    )
+
+
+class GemvLookup(ctypes.Structure):
+    """``subbyte_gemv_lookup``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs", "word_length")),
+        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
+    )
+
+
+class GemvUnpack(ctypes.Structure):
+    """``subbyte_gemv_unpack``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs")),
+        *((name, ctypes.c_int32) for name in ("bits", "input_zero")),
+    )
+
+
+class Output(ctypes.Structure):
+    """``subbyte_output``."""
+
+    _fields_ = (
+        ("type", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("scale", "bias", "residual")),
+        ("residual_scale", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
+        ("inner_scale", ctypes.c_float),
+        ("inner_zero", ctypes.c_int32),
+    )
