@@ -22,7 +22,7 @@ constexpr int64_t kStreamedInputs = 1 << 16;
 constexpr int kFewestBits = 2, kMostBits = 4;
 // From so many pixels of an image (rows of a linear layer) on, unpacking weights of 3 and 4 bits
 // costs a hundredth or two of the time (docs/decisions/0017-packed-codes-in-convolutions.md).
-constexpr double kUnpackPixels = 144;
+constexpr double kUnpackPixels = 48;
 
 bool streamed(const Geometry &g) { return g.few_rows && g.inputs * g.outputs >= kStreamed; }
 

@@ -183,31 +183,50 @@ TEST(every_level_equals_int8_around_tile_edges) {
   }
 }
 
+// Panels are as many bytes on all levels, and so of different depths.
 TEST(every_level_equals_int8_on_layers_of_many_panels) {
   Random random(4);
   for (const int bits : {3, 4}) {
-    for (const int inputs : {4095, 4097, 20001}) {
+    for (const int inputs : {6144, 6152, 12295, 30001}) {
       check_case(fill(plain(7, 1, inputs, 69, bits), random), 0, 3);
     }
-    subbyte_unpack l = plain(7, 6, 515, 66, bits);
-    l.kernel[0] = l.kernel[1] = 3;
-    std::fill(l.pads, l.pads + 4, 1);
-    l.input_zero = 9;
-    check_case(fill(l, random), 1, 2);
+    for (const int inputs : {696, 2735}) {
+      subbyte_unpack l = plain(4, 3, inputs, 66, bits);
+      l.kernel[0] = l.kernel[1] = 3;
+      std::fill(l.pads, l.pads + 4, 1);
+      l.input_zero = 9;
+      const Case c = fill(l, random);
+      if (inputs == 2735) CHECK(planned(l, int8::kReference).panels() > 1);
+      check_case(c, 1, 2);
+    }
+  }
+}
+
+// Whole units a tap, and all numbers of pixels of a tile that unpacks its own weights.
+TEST(every_level_equals_int8_where_tiles_unpack) {
+  Random random(9);
+  for (int pixels = 1; pixels <= 13; ++pixels) {
+    for (const int inputs : {8, 16, 24, 28}) {
+      subbyte_unpack l = plain(pixels, 1, inputs, 64 + pixels * 16, 3 + pixels % 2);
+      l.kernel[0] = 3;
+      l.pads[0] = l.pads[2] = 1;
+      check_case(fill(l, random), 1);
+      l.bits = 7 - l.bits;
+      check_case(fill(l, random), 0);
+    }
   }
 }
 
 TEST(every_level_equals_int8_on_more_pixels_than_it_holds_sums_of) {
   Random random(5);
-  subbyte_unpack l = plain(23, 25, 260, 17, 3);
-  l.kernel[0] = l.kernel[1] = 5;
-  std::fill(l.pads, l.pads + 4, 2);
+  subbyte_unpack l = plain(14, 19, 110, 3, 3);
+  l.kernel[0] = l.kernel[1] = 15;
+  std::fill(l.pads, l.pads + 4, 7);
   const Case c = fill(l, random);
   each_level([&](const int8::Level &level) {
     const unpack::Plan plan = planned(c.shape, level);
-    CHECK(plan.panels() == 1 || plan.share < plan.band * plan.out_width);
+    CHECK(plan.panels() > 1 && plan.share < plan.band * plan.out_width);
   });
-  CHECK(planned(c.shape, int8::kReference).panels() >= 1);
   check_case(c);
 }
 

@@ -77,6 +77,6 @@ void add(const int32_t *from, int64_t count, int32_t *to) {
 
 }  // namespace
 
-extern const Level kAvx2 = {"avx2", unpack, add};
+extern const Level kAvx2 = {"avx2", unpack, nullptr, add};
 
 }  // namespace subbyte::unpack

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "int8/level.h"
+
 namespace subbyte::unpack {
 
 // Codes lie in units of kVectors vectors of kVector weights, in `bits` vectors of bytes.
@@ -26,9 +28,15 @@ struct Unpack {
   void *weights;         // [unit][kUnit], aligned to 64 bytes
 };
 
+// Tile::weights need not be there yet: they are unpacked as they are multiplied, and written for
+// the tiles that follow. Of each tap the weights are whole units.
+using Accumulate = void (*)(const int8::Tile &, const Unpack &);
+
 struct Level {
   const char *name;
   void (*unpack)(const Unpack &);
+  // May be nullptr, and may return nullptr: the tile is then unpacked before.
+  Accumulate (*accumulate)(int bits, int blocks, int pixels);
   // to[i] += from[i]; `count` is a multiple of 16, both are aligned to 64 bytes.
   void (*add)(const int32_t *from, int64_t count, int32_t *to);
 };

@@ -53,6 +53,6 @@ void add(const int32_t *from, int64_t count, int32_t *to) {
 
 }  // namespace
 
-extern const Level kPortable = {"portable", unpack, add};
+extern const Level kPortable = {"portable", unpack, nullptr, add};
 
 }  // namespace subbyte::unpack

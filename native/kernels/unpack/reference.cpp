@@ -37,6 +37,6 @@ void add(const int32_t *from, int64_t count, int32_t *to) {
 
 }  // namespace
 
-extern const Level kReference = {"reference", unpack, add};
+extern const Level kReference = {"reference", unpack, nullptr, add};
 
 }  // namespace subbyte::unpack

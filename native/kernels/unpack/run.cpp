@@ -41,8 +41,8 @@ void clear_rest(const Plan &plan, const Panel &part, int64_t lanes, uint8_t *wei
   }
 }
 
-// Unpack into scratch; the codes behind those of the panel.
-const uint8_t *unpack_panel(const Job &job, const Panel &part, const uint8_t *codes) {
+// The codes of a panel, and where its weights go.
+Unpack unpacking(const Job &job, const Panel &part, const uint8_t *codes) {
   const Plan &plan = job.plan;
   Unpack made = {};
   made.codes = codes;
@@ -51,9 +51,25 @@ const uint8_t *unpack_panel(const Job &job, const Panel &part, const uint8_t *co
   made.units = plan.units(part, job.blocks);
   made.levels = reinterpret_cast<const int8_t *>(job.call.packed + plan.levels);
   made.weights = job.call.scratch + plan.panel;
+  return made;
+}
+
+// The first tile of a panel: the one that finds its weights packed.
+void accumulate_first(const Job &job, const Panel &part, const Unpack &made,
+                      const int8::Tile &tile, int count) {
+  const Plan &plan = job.plan;
+  const int64_t of_tap = part.steps * job.blocks * kLanes * plan.level->quad;
+  const bool whole = plan.channels % plan.level->quad == 0 && of_tap % kUnit == 0;
+  const auto choose = plan.unpacker->accumulate;
+  const Accumulate accumulate =
+      whole && choose != nullptr ? choose(plan.bits, job.blocks, count) : nullptr;
+  if (accumulate != nullptr) {
+    accumulate(tile, made);
+    return;
+  }
   plan.unpacker->unpack(made);
   clear_rest(plan, part, job.blocks * kLanes, static_cast<uint8_t *>(made.weights));
-  return codes + made.units * plan.bits * kVector;
+  plan.level->accumulate(job.blocks, count)(tile);
 }
 
 void finish(const Job &job, const int32_t *sums, int64_t pixel, int count) {
@@ -70,7 +86,8 @@ void finish(const Job &job, const int32_t *sums, int64_t pixel, int count) {
 }
 
 // All pixels of the job on one panel: sums begin with the first one, y is made by the last.
-void run_panel(const Job &job, const Panel &part, int8::Tile tile, bool first, bool last) {
+void run_panel(const Job &job, const Panel &part, const Unpack &made, int8::Tile tile,
+               bool first, bool last) {
   const Plan &plan = job.plan;
   const int64_t lanes = job.blocks * kLanes;
   const ptrdiff_t offset = part.step * plan.level->quad * plan.level->element;
@@ -85,7 +102,11 @@ void run_panel(const Job &job, const Panel &part, int8::Tile tile, bool first, b
     int8::take_pixels(plan, count, &cursor, pixels);
     int32_t *held = sums + pixel * lanes;
     tile.acc = first && !last ? held : job.call.acc();
-    plan.level->accumulate(job.blocks, count)(tile);
+    if (pixel == 0) {
+      accumulate_first(job, part, made, tile, count);
+    } else {
+      plan.level->accumulate(job.blocks, count)(tile);
+    }
     if (!first) plan.unpacker->add(tile.acc, count * lanes, held);
     if (last) finish(job, first ? tile.acc : held, job.pixel + pixel, count);
     pixel += count;
@@ -99,7 +120,8 @@ void run_pixels(const Job &job, const uint8_t *codes) {
   tile.weights = job.call.scratch + plan.panel;
   for (int64_t i = 0; i < plan.panels(); ++i) {
     const Panel part = plan.panel_at(i);
-    codes = unpack_panel(job, part, codes);
+    const Unpack made = unpacking(job, part, codes);
+    codes += made.units * plan.bits * kVector;
     tile.tap_offsets = job.call.tap_offsets() + part.tap;
     tile.taps = part.taps;
     tile.steps = part.steps;
@@ -109,7 +131,7 @@ void run_pixels(const Job &job, const uint8_t *codes) {
       tile.start = reinterpret_cast<const int32_t *>(job.call.packed + group) +
                    job.lane_block * kLanes;
     }
-    run_panel(job, part, tile, i == 0, i + 1 == plan.panels());
+    run_panel(job, part, made, tile, i == 0, i + 1 == plan.panels());
   }
 }
 
