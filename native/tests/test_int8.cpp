@@ -171,6 +171,12 @@ void check_ends(const Case &c, Random &random) {
     output.type = SUBBYTE_FLOAT;
     CHECK(compute<float>(c, level, output, 1) == floats);
   });
+  output.type = SUBBYTE_UINT8;
+  output.residual = nullptr;
+  const auto alone = compute<uint8_t>(c, int8::kReference, output);
+  each_level([&](const int8::Level &level) {
+    CHECK(compute<uint8_t>(c, level, output, 1) == alone);
+  });
 }
 
 }  // namespace
