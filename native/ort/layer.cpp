@@ -36,6 +36,7 @@ class Layer final : public Kernel {
  public:
   Layer(const KernelInfo &info, const Kind &kind) : kind_(kind) {
     read_geometry(info);
+    geometry_.pixels = expected_pixels(info.shape(0));
     Coded coded = read_weights(kind.coding, info, geometry_);
     weights_ = std::move(coded.weights);
     read_output(info, coded.scale);
@@ -72,6 +73,23 @@ class Layer final : public Kernel {
       rows *= static_cast<double>(std::max<int64_t>(dims[i], 1));
     }
     return rows;
+  }
+
+  // Pixels of y in one image: many where height or width is free.
+  double expected_pixels(const Dims &x) const {
+    if (kind_.op == Op::kLinear) return rows_of(x);
+    if (x.size() != 4 || x[1] < 1 || x[2] < 1) return kLargest;
+    Geometry g = geometry_;
+    g.height = std::min(x[1], kLargest);
+    g.width = std::min(x[2], kLargest);
+    if (kind_.op == Op::kConvSame) pad_same(&g);
+    double pixels = 1;
+    for (int axis = 0; axis < 2; ++axis) {
+      const int64_t size = axis == 0 ? g.height : g.width;
+      const int64_t room = size + g.pads[axis] + g.pads[axis + 2] - span(g, axis);
+      pixels *= static_cast<double>(room < 0 ? 0 : room / g.strides[axis] + 1);
+    }
+    return pixels;
   }
 
   // Multiplications of a layer whose y has these dims, or 2^62 if there are more.

@@ -8,6 +8,7 @@
 #include "subbyte/binary.h"
 #include "subbyte/gemv.h"
 #include "subbyte/int8.h"
+#include "subbyte/unpack.h"
 #include "subbyte/words.h"
 
 namespace subbyte::ort {
@@ -19,8 +20,16 @@ constexpr int64_t kStreamed = 1 << 20;
 constexpr int64_t kStreamedGains = 16;
 constexpr int64_t kStreamedInputs = 1 << 16;
 constexpr int kFewestBits = 2, kMostBits = 4;
+// From so many pixels of an image (rows of a linear layer) on, unpacking weights of 3 and 4 bits
+// costs a hundredth or two of the time (docs/decisions/0017-packed-codes-in-convolutions.md).
+constexpr double kUnpackPixels = 48;
 
 bool streamed(const Geometry &g) { return g.few_rows && g.inputs * g.outputs >= kStreamed; }
+
+bool unpacked(const Geometry &g, int bits) {
+  const bool depthwise = g.groups > 1 && g.inputs == g.groups && g.outputs == g.groups;
+  return (bits == 3 || bits == 4) && !depthwise && g.pixels >= kUnpackPixels;
+}
 
 struct LookupKernel {
   using Layer = subbyte_lookup;
@@ -47,6 +56,15 @@ struct Int8Kernel {
   static constexpr auto packed_size = subbyte_int8_packed_size;
   static constexpr auto scratch_size = subbyte_int8_scratch_size;
   static constexpr auto run = subbyte_int8_run;
+};
+
+struct UnpackKernel {
+  using Layer = subbyte_unpack;
+  static constexpr auto out_height = subbyte_unpack_out_height;
+  static constexpr auto out_width = subbyte_unpack_out_width;
+  static constexpr auto packed_size = subbyte_unpack_packed_size;
+  static constexpr auto scratch_size = subbyte_unpack_scratch_size;
+  static constexpr auto run = subbyte_unpack_run;
 };
 
 struct BinaryKernel {
@@ -295,14 +313,22 @@ std::unique_ptr<Weights> pack_binary(const Geometry &g, const Coding &coding,
 std::unique_ptr<Weights> pack_levels(const Geometry &g, int bits,
                                      const std::vector<uint8_t> &codes,
                                      const std::vector<int8_t> &levels) {
-  if (!streamed(g) || bits > kMostBits || g.inputs > kStreamedInputs) return nullptr;
-  subbyte_gemv_unpack layer = {};
-  layer.bits = std::max(bits, kFewestBits);
-  std::vector<int8_t> all = levels;
-  all.resize(size_t{1} << layer.bits);
-  return std::make_unique<Streamed<UnpackStream>>(
-      g, layer, 1.0F, [&](const subbyte_gemv_unpack &placed, void *packed) {
-        return subbyte_gemv_unpack_pack(&placed, codes.data(), all.data(), packed);
+  if (streamed(g) && bits <= kMostBits && g.inputs <= kStreamedInputs) {
+    subbyte_gemv_unpack layer = {};
+    layer.bits = std::max(bits, kFewestBits);
+    std::vector<int8_t> all = levels;
+    all.resize(size_t{1} << layer.bits);
+    return std::make_unique<Streamed<UnpackStream>>(
+        g, layer, 1.0F, [&](const subbyte_gemv_unpack &placed, void *packed) {
+          return subbyte_gemv_unpack_pack(&placed, codes.data(), all.data(), packed);
+        });
+  }
+  if (!unpacked(g, bits)) return nullptr;
+  subbyte_unpack layer = {};
+  layer.bits = bits;
+  return std::make_unique<Packed<UnpackKernel>>(
+      g, layer, 1.0F, [&](const subbyte_unpack &placed, void *packed) {
+        return subbyte_unpack_pack(&placed, codes.data(), levels.data(), packed);
       });
 }
 

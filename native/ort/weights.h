@@ -15,6 +15,8 @@ struct Geometry {
   int64_t kernel[2] = {1, 1}, strides[2] = {1, 1}, dilations[2] = {1, 1};
   int64_t pads[4] = {0, 0, 0, 0};
   int32_t input_zero = 0;
+  // Of y, in one image (rows of a linear layer), as far as the file tells.
+  double pixels = 1;
   bool few_rows = false;  // a linear layer (height: its rows) that hardly uses a weight twice
 };
 

@@ -150,6 +150,34 @@ subbyte_int8 random_shape(Random &random) {
   return l;
 }
 
+void check_ends(const Case &c, Random &random) {
+  const auto outputs = static_cast<size_t>(c.shape.outputs);
+  std::vector<float> scale(outputs), bias(outputs);
+  for (size_t o = 0; o < outputs; ++o) {
+    scale[o] = static_cast<float>(pick(random, 1, 100)) * 1e-4F;
+    bias[o] = static_cast<float>(pick(random, -100, 100));
+  }
+  std::vector<uint8_t> r(static_cast<size_t>(c.pixels()) * outputs);
+  for (auto &v : r) v = static_cast<uint8_t>(pick(random, 0, 255));
+  subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(), r.data(), 0.37F, 3,
+                           pick(random, 0, 255), 5, 250, 0, 0};
+  const auto bytes = compute<uint8_t>(c, int8::kReference, output);
+  output.type = SUBBYTE_FLOAT;
+  const auto floats = compute<float>(c, int8::kReference, output);
+  each_level([&](const int8::Level &level) {
+    output.type = SUBBYTE_UINT8;
+    CHECK(compute<uint8_t>(c, level, output, 1) == bytes);
+    output.type = SUBBYTE_FLOAT;
+    CHECK(compute<float>(c, level, output, 1) == floats);
+  });
+  output.type = SUBBYTE_UINT8;
+  output.residual = nullptr;
+  const auto alone = compute<uint8_t>(c, int8::kReference, output);
+  each_level([&](const int8::Level &level) {
+    CHECK(compute<uint8_t>(c, level, output, 1) == alone);
+  });
+}
+
 }  // namespace
 
 TEST(every_level_computes_the_formula_on_random_layers) {
@@ -240,6 +268,22 @@ TEST(every_level_computes_bands_of_rows) {
   check_case(fill(l, random), 0, 77);
 }
 
+TEST(every_level_computes_depthwise_layers_of_three_by_three) {
+  Random random(8);
+  for (int width = 1; width <= 14; ++width) {
+    for (const int stride : {1, 2, 3}) {
+      subbyte_int8 l = plain(5, width, 30 + width, 30 + width);
+      l.groups = l.inputs;
+      l.kernel[0] = l.kernel[1] = 3;
+      l.strides[0] = l.strides[1] = stride;
+      l.dilations[1] = width > 9 ? 2 : 1;
+      std::fill(l.pads, l.pads + 4, 2);
+      l.input_zero = width;
+      check_case(fill(l, random), 1, 1);
+    }
+  }
+}
+
 TEST(every_level_computes_long_sums) {
   Random random(5);
   check_case(fill(plain(1, 1, 65536, 17), random), 0, 0);
@@ -247,27 +291,14 @@ TEST(every_level_computes_long_sums) {
 
 TEST(every_level_ends_as_the_reference_does) {
   Random random(6);
-  for (int i = 0; i < 60; ++i) {
-    const Case c = fill(random_shape(random), random);
-    const auto outputs = static_cast<size_t>(c.shape.outputs);
-    std::vector<float> scale(outputs), bias(outputs);
-    for (size_t o = 0; o < outputs; ++o) {
-      scale[o] = static_cast<float>(pick(random, 1, 100)) * 1e-4F;
-      bias[o] = static_cast<float>(pick(random, -100, 100));
-    }
-    std::vector<uint8_t> r(static_cast<size_t>(c.pixels()) * outputs);
-    for (auto &v : r) v = static_cast<uint8_t>(pick(random, 0, 255));
-    subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(), r.data(), 0.37F, 3,
-                             pick(random, 0, 255), 5, 250, 0, 0};
-    const auto bytes = compute<uint8_t>(c, int8::kReference, output);
-    output.type = SUBBYTE_FLOAT;
-    const auto floats = compute<float>(c, int8::kReference, output);
-    each_level([&](const int8::Level &level) {
-      output.type = SUBBYTE_UINT8;
-      CHECK(compute<uint8_t>(c, level, output, 1) == bytes);
-      output.type = SUBBYTE_FLOAT;
-      CHECK(compute<float>(c, level, output, 1) == floats);
-    });
+  for (int i = 0; i < 60; ++i) check_ends(fill(random_shape(random), random), random);
+  // Whole blocks of 16 outputs, with and without a rest.
+  for (const int outputs : {32, 64, 80, 96, 100}) {
+    check_ends(fill(plain(9, 5, 7, outputs), random), random);
+    subbyte_int8 l = plain(9, 5, outputs, outputs);
+    l.groups = outputs;
+    l.kernel[0] = l.kernel[1] = 3;
+    check_ends(fill(l, random), random);
   }
 }
 

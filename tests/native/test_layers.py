@@ -38,6 +38,7 @@ CODERS = {
     "256-words": lambda w, s: code_product(w, s, gain=1, group=3, words=256),
     "few-outputs": lambda w, s: code_product(w, s, group=3),
     "2-bit": lambda w, s: code_scalar(w, s, 2),
+    "3-bit": lambda w, s: code_scalar(w, s, 3),
     "4-bit": lambda w, s: code_scalar(w, s, 4),
     "8-bit": lambda w, s: code_scalar(w, s, 8),
     "ternary": code_ternary,

@@ -54,37 +54,49 @@ Accumulate choose(int, int pixels) {
   return kTiles[pixels - 1];
 }
 
+__m256i widen(const uint8_t *x) {
+  return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(x)));
+}
+
+__m256i load(const int16_t *weights) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(weights));
+}
+
 // Sixteen channels: products of two taps at a time. Unpacking puts channels 0-3 and 8-11
 // into the low sums, 4-7 and 12-15 into the high ones.
+template <int kCount>
 void sixteen_channels(const Depthwise &job, int pixel, int c) {
-  __m256i low = _mm256_setzero_si256(), high = low;
+  __m256i low[kCount], high[kCount];
+  for (int p = 0; p < kCount; ++p) low[p] = high[p] = _mm256_setzero_si256();
   const uint8_t *x = job.x + pixel * job.pixel_stride + c;
   for (int64_t tap = 0; tap < job.taps; tap += 2) {
     const int16_t *weights = job.weights + tap * job.weight_stride + c;
-    const __m256i w0 = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(weights));
-    const __m256i w1 =
-        _mm256_loadu_si256(reinterpret_cast<const __m256i *>(weights + job.weight_stride));
-    const __m256i x0 = _mm256_cvtepu8_epi16(
-        _mm_loadu_si128(reinterpret_cast<const __m128i *>(x + job.tap_offsets[tap])));
-    const __m256i x1 = _mm256_cvtepu8_epi16(
-        _mm_loadu_si128(reinterpret_cast<const __m128i *>(x + job.tap_offsets[tap + 1])));
-    low = _mm256_add_epi32(
-        low, _mm256_madd_epi16(_mm256_unpacklo_epi16(x0, x1), _mm256_unpacklo_epi16(w0, w1)));
-    high = _mm256_add_epi32(
-        high, _mm256_madd_epi16(_mm256_unpackhi_epi16(x0, x1), _mm256_unpackhi_epi16(w0, w1)));
+    const __m256i w0 = load(weights), w1 = load(weights + job.weight_stride);
+    const __m256i w_low = _mm256_unpacklo_epi16(w0, w1), w_high = _mm256_unpackhi_epi16(w0, w1);
+    for (int p = 0; p < kCount; ++p) {
+      const uint8_t *at = x + p * job.pixel_stride;
+      const __m256i x0 = widen(at + job.tap_offsets[tap]);
+      const __m256i x1 = widen(at + job.tap_offsets[tap + 1]);
+      low[p] = _mm256_add_epi32(low[p], _mm256_madd_epi16(_mm256_unpacklo_epi16(x0, x1), w_low));
+      high[p] =
+          _mm256_add_epi32(high[p], _mm256_madd_epi16(_mm256_unpackhi_epi16(x0, x1), w_high));
+    }
   }
   const auto *start = reinterpret_cast<const __m256i *>(job.start + c);
-  auto *acc = reinterpret_cast<__m256i *>(job.acc + pixel * kChannels + c);
-  const __m256i first = _mm256_permute2x128_si256(low, high, 0x20);
-  const __m256i second = _mm256_permute2x128_si256(low, high, 0x31);
-  _mm256_store_si256(acc, _mm256_add_epi32(first, _mm256_loadu_si256(start)));
-  _mm256_store_si256(acc + 1, _mm256_add_epi32(second, _mm256_loadu_si256(start + 1)));
+  for (int p = 0; p < kCount; ++p) {
+    auto *acc = reinterpret_cast<__m256i *>(job.acc + (pixel + p) * kChannels + c);
+    const __m256i first = _mm256_permute2x128_si256(low[p], high[p], 0x20);
+    const __m256i second = _mm256_permute2x128_si256(low[p], high[p], 0x31);
+    _mm256_store_si256(acc, _mm256_add_epi32(first, _mm256_loadu_si256(start)));
+    _mm256_store_si256(acc + 1, _mm256_add_epi32(second, _mm256_loadu_si256(start + 1)));
+  }
 }
 
 void depthwise(const Depthwise &job) {
-  for (int pixel = 0; pixel < job.count; ++pixel) {
-    sixteen_channels(job, pixel, 0);
-    sixteen_channels(job, pixel, 16);
+  for (int c = 0; c < kChannels; c += 16) {
+    int pixel = 0;
+    for (; pixel + 4 <= job.count; pixel += 4) sixteen_channels<4>(job, pixel, c);
+    for (; pixel < job.count; ++pixel) sixteen_channels<1>(job, pixel, c);
   }
 }
 

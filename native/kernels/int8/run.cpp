@@ -3,35 +3,12 @@
 #include <cstring>
 
 #include "error.h"
-#include "int8/plan.h"
+#include "int8/walk.h"
 #include "lookup/select.h"
 #include "output.h"
 
 namespace subbyte::int8 {
 namespace {
-
-struct Call {
-  const subbyte_int8 &layer;
-  const Plan &plan;
-  const char *packed;
-  const uint8_t *x;
-  const subbyte_output *output;
-  void *y;
-  char *scratch;
-  void (*finish)(const lookup::Finish &);
-
-  ptrdiff_t *tap_offsets() const {
-    return reinterpret_cast<ptrdiff_t *>(scratch + plan.tap_offsets);
-  }
-  int32_t *acc() const { return reinterpret_cast<int32_t *>(scratch + plan.acc); }
-  uint8_t *staging() const { return reinterpret_cast<uint8_t *>(scratch + plan.staging); }
-};
-
-// Output rows begin to end of one image; `x` is what the kernels read for the first of them.
-struct Band {
-  int64_t image, begin, end;
-  const uint8_t *x;
-};
 
 void fill(const Call &call, uint8_t *to, int64_t pixels) {
   const int64_t count = pixels * call.plan.pixel_bytes;
@@ -89,20 +66,6 @@ void stage_rows(const Call &call, int64_t image, int64_t begin, int64_t end, uin
   }
 }
 
-lookup::Finish finish_job(const Call &call, const Band &band, int64_t pixel, int64_t channel) {
-  lookup::Finish job = {};
-  job.output = call.output;
-  job.acc = call.acc();
-  job.channel = channel;
-  job.y_stride = call.layer.outputs;
-  job.y_offset =
-      ((band.image * call.plan.out_height + band.begin) * call.plan.out_width + pixel) *
-          job.y_stride +
-      channel;
-  job.y = call.y;
-  return job;
-}
-
 // All tiles of one block of outputs of one group: the weights stay in the nearest cache.
 void run_block(const Call &call, const Band &band, int64_t group, int64_t lane_block) {
   const Plan &plan = call.plan;
@@ -125,20 +88,12 @@ void run_block(const Call &call, const Band &band, int64_t group, int64_t lane_b
   tile.acc = call.acc();
   const int64_t first = group * plan.outputs + lane_block * kLanes;
   const int64_t total = (band.end - band.begin) * plan.out_width;
-  const int most = level.pixels[blocks - 1];
-  int64_t tiles = ceil_div(total, most);
-  int64_t column = 0;
-  const uint8_t *row = band.x + group * plan.group_bytes;
+  int64_t tiles = ceil_div(total, level.pixels[blocks - 1]);
+  Cursor cursor = {band.x + group * plan.group_bytes, 0};
   for (int64_t pixel = 0; pixel < total; --tiles) {
     // Even shares: no small tile is left at the end.
     const int count = static_cast<int>(ceil_div(total - pixel, tiles));
-    for (int p = 0; p < count; ++p) {
-      pixels[p] = row + column * plan.stride[1] * plan.pixel_bytes;
-      if (++column == plan.out_width) {
-        column = 0;
-        row += plan.stride[0] * plan.row_bytes;
-      }
-    }
+    take_pixels(plan, count, &cursor, pixels);
     level.accumulate(blocks, count)(tile);
     lookup::Finish job = finish_job(call, band, pixel, first);
     job.acc_stride = blocks * kLanes;
@@ -186,7 +141,7 @@ void run_band(const Call &call, const Band &band) {
   }
   for (int64_t group = 0; group < call.layer.groups; ++group) {
     for (int64_t block = 0; block < plan.lane_blocks; block += plan.level->blocks) {
-      run_block(call, band, group, block);
+      call.block(call, band, group, block);
     }
   }
 }
@@ -218,6 +173,51 @@ void run_image(const Call &call, int64_t image, int64_t row_begin, int64_t row_e
 
 }  // namespace
 
+lookup::Finish finish_job(const Call &call, const Band &band, int64_t pixel, int64_t channel) {
+  lookup::Finish job = {};
+  job.output = call.output;
+  job.acc = call.acc();
+  job.channel = channel;
+  job.y_stride = call.layer.outputs;
+  job.y_offset =
+      ((band.image * call.plan.out_height + band.begin) * call.plan.out_width + pixel) *
+          job.y_stride +
+      channel;
+  job.y = call.y;
+  return job;
+}
+
+void take_pixels(const Plan &plan, int count, Cursor *cursor, const uint8_t **pixels) {
+  for (int p = 0; p < count; ++p) {
+    pixels[p] = cursor->row + cursor->column * plan.stride[1] * plan.pixel_bytes;
+    if (++cursor->column == plan.out_width) {
+      cursor->column = 0;
+      cursor->row += plan.stride[0] * plan.row_bytes;
+    }
+  }
+}
+
+int walk(const Call &call, int64_t row_begin, int64_t row_end) {
+  const Plan &plan = call.plan;
+  int status = check_rows(row_begin, row_end, call.layer.images * plan.out_height);
+  if (status == SUBBYTE_OK) status = check_output(call.output);
+  if (status != SUBBYTE_OK) return status;
+  for (int64_t tap = 0; tap <= plan.taps; ++tap) {
+    // One more than there are: the last again, for the second of a pair of taps.
+    const int64_t at = std::min(tap, plan.taps - 1);
+    call.tap_offsets()[tap] = static_cast<ptrdiff_t>(
+        at / plan.kernel_width * call.layer.dilations[0] * plan.row_bytes +
+        at % plan.kernel_width * call.layer.dilations[1] * plan.pixel_bytes);
+  }
+  for (int64_t row = row_begin; row < row_end;) {
+    const int64_t image = row / plan.out_height;
+    const int64_t end = std::min(row_end, (image + 1) * plan.out_height);
+    run_image(call, image, row - image * plan.out_height, end - image * plan.out_height);
+    row = end;
+  }
+  return SUBBYTE_OK;
+}
+
 int run(const subbyte_int8 &layer, const Plan &plan, const void *packed, const uint8_t *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end,
         void *scratch) {
@@ -227,27 +227,11 @@ int run(const subbyte_int8 &layer, const Plan &plan, const void *packed, const u
     return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
                 plan.level->name);
   }
-  int status = check_rows(row_begin, row_end, layer.images * plan.out_height);
-  if (status == SUBBYTE_OK) status = check_output(output);
-  if (status != SUBBYTE_OK) return status;
   const lookup::Level *finisher = lookup::select_level(plan.level->name);
   if (finisher == nullptr) return SUBBYTE_BAD_ISA;
-  const Call call = {layer,  plan, static_cast<const char *>(packed), x,
-                     output, y,    static_cast<char *>(scratch),      finisher->finish};
-  for (int64_t tap = 0; tap <= plan.taps; ++tap) {
-    // One more than there are: the last again, for the second of a pair of taps.
-    const int64_t at = std::min(tap, plan.taps - 1);
-    call.tap_offsets()[tap] =
-        static_cast<ptrdiff_t>(at / plan.kernel_width * layer.dilations[0] * plan.row_bytes +
-                               at % plan.kernel_width * layer.dilations[1] * plan.pixel_bytes);
-  }
-  for (int64_t row = row_begin; row < row_end;) {
-    const int64_t image = row / plan.out_height;
-    const int64_t end = std::min(row_end, (image + 1) * plan.out_height);
-    run_image(call, image, row - image * plan.out_height, end - image * plan.out_height);
-    row = end;
-  }
-  return SUBBYTE_OK;
+  return walk({layer, plan, static_cast<const char *>(packed), x, output, y,
+               static_cast<char *>(scratch), finisher->finish, run_block},
+              row_begin, row_end);
 }
 
 }  // namespace subbyte::int8

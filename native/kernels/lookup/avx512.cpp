@@ -244,12 +244,13 @@ __m512i quantize(const Constants &c, const __m512 v[kMaxBlocks]) {
   return _mm512_permutexvar_epi32(order, bytes);
 }
 
-// kWhole: all 64 channels of a tile exist, and masked stores of bytes are slow.
-template <Summand kSummand, bool kWhole>
+// kWhole: blocks of which all channels exist, 4 or 2, for masked stores of bytes are slow; or 0.
+template <Summand kSummand, int kWhole>
 void finish_uint8(const Finish &job) {
+  constexpr int kBlocks = kWhole == 0 ? kMaxBlocks : kWhole;
   const Constants c = constants(job);
-  Channels channels[kMaxBlocks];
-  for (int b = 0; b < kMaxBlocks; ++b) channels[b] = load_channels(job, b * kLanes);
+  Channels channels[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) channels[b] = load_channels(job, b * kLanes);
   const __mmask64 mask = ~__mmask64{0} >> (kMaxBlocks * kLanes - job.channels);
   const int32_t *acc = job.acc;
   const int64_t acc_stride = job.acc_stride, y_stride = job.y_stride;
@@ -258,13 +259,16 @@ void finish_uint8(const Finish &job) {
   auto *const y = static_cast<uint8_t *>(job.y);
   for (int pixel = 0; pixel < pixels; ++pixel, acc += acc_stride, at += y_stride) {
     __m512 v[kMaxBlocks];
-    for (int b = 0; b < kMaxBlocks; ++b) {
+    for (int b = kBlocks; b < kMaxBlocks; ++b) v[b] = _mm512_setzero_ps();
+    for (int b = 0; b < kBlocks; ++b) {
       // Beyond the last channel this reads anything; the mask keeps it from y.
       v[b] = dequantize<kSummand>(c, channels[b], acc + b * kLanes, at + b * kLanes);
     }
     const __m512i bytes = quantize(c, v);
-    if (kWhole) {
+    if (kWhole == 4) {
       _mm512_storeu_si512(y + at, bytes);
+    } else if (kWhole == 2) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(y + at), _mm512_castsi512_si256(bytes));
     } else {
       _mm512_mask_storeu_epi8(y + at, mask, bytes);
     }
@@ -294,8 +298,9 @@ void finish_words(const Finish &job) {
 template <Summand kSummand>
 void finish_with(const Finish &job) {
   if (job.output->type != SUBBYTE_UINT8) return finish_words<kSummand>(job);
-  if (job.channels == kMaxBlocks * kLanes) return finish_uint8<kSummand, true>(job);
-  finish_uint8<kSummand, false>(job);
+  if (job.channels == kMaxBlocks * kLanes) return finish_uint8<kSummand, 4>(job);
+  if (job.channels == 2 * kLanes) return finish_uint8<kSummand, 2>(job);
+  finish_uint8<kSummand, 0>(job);
 }
 
 void finish(const Finish &job) {

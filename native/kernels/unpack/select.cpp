@@ -1,0 +1,21 @@
+#include "unpack/select.h"
+
+#include <cstring>
+
+namespace subbyte::unpack {
+
+const Level *level_for(const int8::Level &tiles) {
+  static const Level *const kAll[] = {
+      &kReference,
+#if defined(SUBBYTE_X86)
+      &kAvx2,
+      &kAvx512,
+#endif
+  };
+  for (const Level *level : kAll) {
+    if (std::strcmp(level->name, tiles.name) == 0) return level;
+  }
+  return &kPortable;
+}
+
+}  // namespace subbyte::unpack
