@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from subbyte.budgets import MOST_BITS, Budget
+from subbyte.compress.checkpoint import Checkpoints, work_folder
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.executors import EXECUTORS, Executor, open_executor
 from subbyte.compress.held import hold_back
@@ -99,6 +100,8 @@ def explore(
         progress("points", len(points), total, "")
         for point in run(Task(Path(source), folder, fit, held, options), waiting, progress):
             points[point["name"]] = point
+            # Of a run that was killed when the file was written, and its work not yet removed.
+            Checkpoints(work_folder(folder / point["file"]), "", keep=False).done()
             _write_points(folder, points.values())
             progress("points", len(points), total, point["name"])
     if wishes.latency and find_library() is not None:
