@@ -119,6 +119,28 @@ def test_a_stopped_run_goes_on(
     assert content(tmp_path) == content(folder)
 
 
+def test_work_of_a_point_that_was_written_goes(source: Path, folder: Path, tmp_path: Path) -> None:
+    """Of a run that was killed between writing the file and removing its work."""
+    for name, data in content(folder).items():
+        if name != "points.jsonl":
+            (tmp_path / name).write_bytes(data)
+    work = tmp_path / "bits-2.500.onnx.work"
+    work.mkdir()
+    (work / "plan.checkpoint").touch()
+    run(source, tmp_path)
+    assert content(tmp_path) == content(folder)
+
+
+@pytest.mark.parametrize("name", ["explore.json", "plans.json"])
+def test_damaged_facts(source: Path, tmp_path: Path, name: str) -> None:
+    """Not by us: they are written whole."""
+    run(source, tmp_path)
+    (tmp_path / name).write_text("{")
+    samples, wishes = samples_for(MODEL, IMAGES), Exploration(latency=False)
+    with pytest.raises(OptionError, match=rf"cannot be read.*{name}"):
+        explore(source, tmp_path, samples, CompressOptions(), wishes, silent)
+
+
 def test_processes_give_the_same_files(source: Path, folder: Path, tmp_path: Path) -> None:
     run(source, tmp_path, jobs=2)
     assert content(tmp_path) == content(folder)

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -149,12 +150,19 @@ def _claim(folder: Path, network: Network, samples: Samples, options: CompressOp
     path = folder / KEY_FILE
     if not path.is_file():
         write_atomic(path, json.dumps(key).encode())
-    elif json.loads(path.read_text(encoding="utf-8")) != key:
+    elif _read_json(path) != key:
         raise OptionError(
             "the folder holds another exploration",
             where=str(folder),
             expected="the same network, samples and options, or another folder",
         )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OptionError("cannot be read", where=str(path), expected="JSON", got=error) from error
 
 
 def _plans(
@@ -171,7 +179,7 @@ def _plans(
         if all((folder / f"{name}.toml").is_file() for name in names):
             return list(names)
     elif (folder / PLANS_FILE).is_file():
-        return list(json.loads((folder / PLANS_FILE).read_text(encoding="utf-8")))
+        return list(_read_json(folder / PLANS_FILE))
     device = open_device(options.device)
     with repeatable():
         prices = price(network, fit, options, device, progress)

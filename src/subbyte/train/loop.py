@@ -37,6 +37,7 @@ _UNREADABLE = (
     KeyError,
     TypeError,
     ValueError,
+    OSError,
     pickle.UnpicklingError,
 )
 
