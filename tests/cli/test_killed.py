@@ -51,7 +51,7 @@ def command(name: str, inputs: Path, folder: Path) -> list[object]:
     data = ["--data", inputs / "data.npz", "--inputs", "x", "--teacher", inputs / "net.onnx"]
     state, plan = folder / "state.pt", folder / "plan.toml"
     return {
-        "compress": ["compress", *given, "--bits", 2.5, "--tune", 60, "-o", folder / "a.onnx"],
+        "compress": ["compress", *given, "--bits", 2.5, "--tune", 52, "-o", folder / "a.onnx"],
         "explore": ["explore", *given, "--bits", "2,4", "-o", folder / "points"],
         "plan": ["plan", *given, "--bits", 2.5, "-o", plan, "--json", folder / "plan.json"],
         "tune": [
@@ -133,7 +133,7 @@ def test_killed_at_random_moments(name: str, make_job: Callable[[str], Job]) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "kills"), [("compress", 5), ("explore", 6), ("plan", 2), ("tune", 4)]
+    ("name", "kills"), [("compress", 5), ("explore", 5), ("plan", 2), ("tune", 3)]
 )
 def test_killed_before_a_change_of_files(
     name: str, kills: int, make_job: Callable[[str], Job]
