@@ -45,6 +45,13 @@ def test_check_writable_leaves_no_trace(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_check_writable_removes_what_killed_runs_left(tmp_path: Path) -> None:
+    """A run that goes on may have nothing more to write there."""
+    (tmp_path / ".a.bin-00000000.partial").touch()
+    check_writable(tmp_path / "a.bin")
+    assert os.listdir(tmp_path) == []
+
+
 def test_check_writable_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match="is a folder"):
         check_writable(tmp_path)

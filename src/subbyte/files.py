@@ -21,6 +21,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     """Return ``path`` if a file can be made there; else raise `OutputError`.
 
     Called before long work starts, so that a bad output name costs seconds, not hours.
+    Temporary files of ``path`` that killed runs have left are removed.
     """
     target = Path(path)
     folder = target.parent
@@ -28,6 +29,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
         raise OutputError("output is a folder", where=str(target), expected="a file name")
     if not folder.is_dir():
         raise OutputError("output folder does not exist", where=str(folder))
+    sweep_partial(folder, target.name)
     try:
         handle, probe = _open_partial(target)
     except OSError as error:
