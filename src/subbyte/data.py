@@ -145,6 +145,12 @@ class Samples:
         rows = self._index[np.asarray(index, dtype=np.int64)]
         return Samples(self._arrays, self.inputs, self.preprocessing, rows)
 
+    def compact(self) -> Samples:
+        """The same samples, without those of the arrays that were not selected."""
+        return Samples(
+            [array[self._index] for array in self._arrays], self.inputs, self.preprocessing
+        )
+
     def first(self, count: int | None) -> Samples:
         """The first ``count`` samples; all of them if None or if there are fewer."""
         _check_count(count)

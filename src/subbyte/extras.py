@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from subbyte.errors import MissingDependencyError
 
 _COMPRESS = frozenset({"jinja2", "onnx", "onnx_ir", "onnxscript", "torch"})
+_RAY = frozenset({"ray"})
 
 
-@contextmanager
-def compress_extra(what: str) -> Iterator[None]:
+def compress_extra(what: str) -> AbstractContextManager[None]:
     """Turn a failing import of a package of the ``compress`` extra into a named error.
 
     Raises:
         MissingDependencyError: it names ``what`` needs the package, and how to get it.
     """
+    return _extra("compress", _COMPRESS, what)
+
+
+def ray_extra(what: str) -> AbstractContextManager[None]:
+    """`compress_extra`, of the ``ray`` extra."""
+    return _extra("ray", _RAY, what)
+
+
+@contextmanager
+def _extra(name: str, packages: frozenset[str], what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _COMPRESS:
+        if package not in packages:
             raise
         raise MissingDependencyError(
-            f"{what} needs the package {package}: pip install 'subbyte[compress]'"
+            f"{what} needs the package {package}: pip install 'subbyte[{name}]'"
         ) from error

@@ -1,18 +1,27 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and what killed runs leave is removed."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 from subbyte.errors import OutputError
+
+_ENDING = ".partial"
+_RANDOM = "?" * 8
+"""What `tempfile` makes names different by."""
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
     """Return ``path`` if a file can be made there; else raise `OutputError`.
 
     Called before long work starts, so that a bad output name costs seconds, not hours.
+    Temporary files of ``path`` that killed runs have left are removed.
     """
     target = Path(path)
     folder = target.parent
@@ -20,14 +29,15 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
         raise OutputError("output is a folder", where=str(target), expected="a file name")
     if not folder.is_dir():
         raise OutputError("output folder does not exist", where=str(folder))
+    sweep_partial(folder, target.name)
     try:
-        handle, probe = tempfile.mkstemp(prefix=".subbyte-", dir=folder)
+        handle, probe = _open_partial(target)
     except OSError as error:
         raise OutputError(
             "output folder is not writable", where=str(folder), got=error.strerror
         ) from error
-    os.close(handle)
     os.unlink(probe)
+    os.close(handle)
     return target
 
 
@@ -35,24 +45,73 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to a temporary file beside ``path``, then rename it over ``path``.
 
     On any failure (disk full, no access) the temporary file is removed, whatever stood
-    at ``path`` is untouched, and `OutputError` is raised.
+    at ``path`` is untouched, and `OutputError` is raised. Temporary files of ``path`` that
+    killed runs have left are removed.
     """
     target = Path(path)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        sweep_partial(target.parent, target.name)
+        handle, temporary = _open_partial(target)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+            os.fsync(handle)
+            os.fchmod(handle, 0o666 & ~_umask())
+            # Still open, and so still locked: nobody takes it for one that was left.
+            os.replace(temporary, target)
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
         raise OutputError(
             "cannot write output", where=str(target), got=error.strerror or str(error)
         ) from error
+
+
+def hold(path: str | os.PathLike[str]) -> int:
+    """Open a file or folder and lock it, so that `sweep` leaves it alone until it is closed;
+    the kernel closes it when the process ends, however that comes."""
+    handle = os.open(path, os.O_RDONLY)
+    _lock(handle)
+    return handle
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove the files and folders of this pattern that no process holds."""
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def sweep_partial(folder: Path, name: str | None = None) -> None:
+    """`sweep` temporary files of `write_atomic`: those of the file ``name``, or all."""
+    stem = "*" if name is None else glob.escape(name)
+    sweep(folder, f".{stem}-{_RANDOM}{_ENDING}")
+
+
+def _open_partial(target: Path) -> tuple[int, str]:
+    """A new, held file beside ``target``: its handle and its name."""
+    while True:
+        handle, name = tempfile.mkstemp(_ENDING, f".{target.name}-", target.parent)
+        _lock(handle)
+        # Another process may have taken it for one that was left, before it was locked.
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    # Where a file system has no locks nothing is held, and nothing is swept.
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _umask() -> int:

@@ -127,3 +127,16 @@ def test_files_of_others_in_the_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "work" / "notes.txt").write_text("mine")
     checkpoints.done()
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_killed_runs_left_goes(tmp_path: Path, keep: bool) -> None:
+    work = tmp_path / "work"
+    checkpoints = open_at(work, keep=keep)
+    checkpoints.save("plan", {}, None)
+    (work / "activations-0").mkdir()
+    (work / "activations-0" / "float-0.pt").write_text("large")
+    (work / ".layer-3.checkpoint-abcd1234.partial").write_text("half")
+    checkpoints.done()
+    assert [path.name for path in work.glob("*")] == (["plan.checkpoint"] if keep else [])
+    assert work.exists() == keep

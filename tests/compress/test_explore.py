@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import subbyte
 from subbyte.compress import explore as module
+from subbyte.compress import points as points_module
 from subbyte.compress.explore import Exploration, Point, explore, read_points
 from subbyte.compress.options import CompressOptions
 from subbyte.errors import BudgetError, OptionError
@@ -73,19 +76,33 @@ def test_a_finished_run_does_nothing_again(
     source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = content(folder)
-    for name in ("price", "compress_network", "Judge"):
-        monkeypatch.setattr(module, name, None)
+    monkeypatch.setattr(module, "price", None)
+    for name in ("compress_network", "Judge"):
+        monkeypatch.setattr(points_module, name, None)
     assert run(source, folder) == read_points(folder)
     assert content(folder) == before
 
 
-@pytest.mark.parametrize("at", ["compress_network", "Judge", "_write_points"])
+@pytest.mark.parametrize(
+    ("place", "at"),
+    [
+        (points_module, "compress_network"),
+        (points_module, "Judge"),
+        (module, "_write_points"),
+    ],
+    ids=["compress_network", "Judge", "_write_points"],
+)
 def test_a_stopped_run_goes_on(
-    source: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+    source: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: ModuleType,
+    at: str,
 ) -> None:
     """Stopped at the second point, wherever it is."""
     calls = []
-    whole = getattr(module, at)
+    whole = getattr(place, at)
 
     def stop(*arguments: object, **keywords: object) -> object:
         calls.append(arguments)
@@ -94,12 +111,34 @@ def test_a_stopped_run_goes_on(
         return whole(*arguments, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, at, stop)
+        patch.setattr(place, at, stop)
         with pytest.raises(KeyboardInterrupt):
             run(source, tmp_path)
     assert [point["name"] for point in read_points(tmp_path)] == ["bits-2.500"]
     run(source, tmp_path)
     assert content(tmp_path) == content(folder)
+
+
+def test_work_of_a_point_that_was_written_goes(source: Path, folder: Path, tmp_path: Path) -> None:
+    """Of a run that was killed between writing the file and removing its work."""
+    for name, data in content(folder).items():
+        if name != "points.jsonl":
+            (tmp_path / name).write_bytes(data)
+    work = tmp_path / "bits-2.500.onnx.work"
+    work.mkdir()
+    (work / "plan.checkpoint").touch()
+    run(source, tmp_path)
+    assert content(tmp_path) == content(folder)
+
+
+@pytest.mark.parametrize("name", ["explore.json", "plans.json"])
+def test_damaged_facts(source: Path, tmp_path: Path, name: str) -> None:
+    """Not by us: they are written whole."""
+    run(source, tmp_path)
+    (tmp_path / name).write_text("{")
+    samples, wishes = samples_for(MODEL, IMAGES), Exploration(latency=False)
+    with pytest.raises(OptionError, match=rf"cannot be read.*{name}"):
+        explore(source, tmp_path, samples, CompressOptions(), wishes, silent)
 
 
 def test_processes_give_the_same_files(source: Path, folder: Path, tmp_path: Path) -> None:
@@ -140,7 +179,8 @@ def test_a_point_out_of_reach(source: Path, tmp_path: Path) -> None:
 def test_budgets_reach_from_the_least_to_the_finest(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_run", lambda *arguments: iter(()))
+    nothing = nullcontext(lambda *arguments: iter(()))
+    monkeypatch.setattr(module, "open_executor", lambda *arguments: nothing)
     samples = samples_for(MODEL, IMAGES)
     assert explore(source, tmp_path, samples, CompressOptions(), Exploration(), silent) == []
     names = json.loads((tmp_path / "plans.json").read_text())

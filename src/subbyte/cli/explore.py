@@ -53,11 +53,31 @@ def command(
     seed: coding.Seed = 0,
     device: coding.Device = "cpu",
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
-            metavar="N", help="Points at a time, a process each.", rich_help_panel=coding.RUN
+            metavar="N",
+            help="Points at a time, a process each.",
+            rich_help_panel=coding.RUN,
+            show_default="1; with Ray as many as the cluster takes",
         ),
-    ] = 1,
+    ] = None,
+    executor: Annotated[
+        Literal["processes", "ray"],
+        typer.Option(
+            help="Make the points in processes here, or on a Ray cluster (subbyte\\[ray] on all "
+            "nodes; no shared disk).",
+            rich_help_panel=coding.RUN,
+        ),
+    ] = "processes",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The cluster's head.",
+            rich_help_panel=coding.RUN,
+            show_default="RAY_ADDRESS, else a cluster of this machine",
+        ),
+    ] = None,
     latency: Annotated[
         bool,
         typer.Option(
@@ -94,7 +114,8 @@ def command(
         device=device,
         activations=activations,
     )
-    points = Exploration(tuple(budgets) if budgets else None, jobs, latency)
+    bits = tuple(budgets) if budgets else None
+    points = Exploration(bits, jobs, latency, executor, ray_address)
     try:
         with stage_progress() as progress:
             found = explore(source, output, data, wishes, points, progress)

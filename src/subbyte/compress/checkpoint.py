@@ -11,14 +11,13 @@ import contextlib
 import hashlib
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import OutputError
-from subbyte.files import write_atomic
+from subbyte.files import sweep, sweep_partial, write_atomic
 from subbyte.methods.coded import CodedWeight, WeightShape
 
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -27,6 +26,11 @@ PLAN_FILE = "plan.toml"
 SPILL_PREFIX = "activations-"
 
 Arrays = dict[str, NDArray[np.generic]]
+
+
+def work_folder(output: Path) -> Path:
+    """Where a run that writes ``output`` has its checkpoints, unless the user names a folder."""
+    return output.with_name(output.name + ".work")
 
 
 class Checkpoints:
@@ -93,14 +97,14 @@ class Checkpoints:
     def done(self) -> None:
         """The run is complete: remove what it left, unless the user asked for the folder.
 
-        Only files that runs write; a folder that holds others stays.
+        Only files that runs write; a folder that holds others stays. What runs that were
+        killed have spilled goes in any case.
         """
-        if self._keep:
-            return
-        for path in [*self.folder.glob("*.checkpoint"), self.folder / PLAN_FILE]:
-            path.unlink(missing_ok=True)
-        for path in self.folder.glob(f"{SPILL_PREFIX}*"):
-            shutil.rmtree(path, ignore_errors=True)
+        sweep(self.folder, f"{SPILL_PREFIX}*")
+        sweep_partial(self.folder)
+        if not self._keep:
+            for path in [*self.folder.glob("*.checkpoint"), self.folder / PLAN_FILE]:
+                path.unlink(missing_ok=True)
         self.drop_if_empty()
 
     def drop_if_empty(self) -> None:

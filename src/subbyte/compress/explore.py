@@ -10,29 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from subbyte.budgets import MOST_BITS, Budget
+from subbyte.compress.checkpoint import Checkpoints, work_folder
 from subbyte.compress.device import open_device, repeatable
-from subbyte.compress.encode import stored_bytes
-from subbyte.compress.held import Judge, hold_back
+from subbyte.compress.executors import EXECUTORS, Executor, open_executor
+from subbyte.compress.held import hold_back
 from subbyte.compress.knapsack import least
 from subbyte.compress.latency import measure_file
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.pipeline import compress_network, fingerprint, read_source
+from subbyte.compress.pipeline import fingerprint, read_source
 from subbyte.compress.plan import plan_bits
-from subbyte.compress.plan_file import planned_layers, read_plan
 from subbyte.compress.plan_text import plan_text
+from subbyte.compress.points import Point, Task
 from subbyte.compress.prices import Prices, price
 from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
@@ -47,33 +43,30 @@ FINEST = 4.5
 KEY_FILE, PLANS_FILE, POINTS_FILE = "explore.json", "plans.json", "points.jsonl"
 _FORMAT = 1
 
-Point = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Exploration:
-    """``bits``: the budgets, None: `POINTS` of them from the least to `FINEST`. ``jobs``:
-    processes. ``latency``: measure the files on the native kernels, where there are any."""
+    """``bits``: the budgets, None: `POINTS` of them from the least to `FINEST`. ``jobs``: points
+    at a time, None: one, or as many as a Ray cluster takes. ``latency``: measure the files on
+    the native kernels, where there are any. ``executor``: local processes, or a Ray cluster,
+    that of ``ray_address`` or `RAY_ADDRESS`, or else one of this machine."""
 
     bits: Sequence[float] | None = None
-    jobs: int = 1
+    jobs: int | None = None
     latency: bool = True
+    executor: Executor = "processes"
+    ray_address: str | None = None
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
+        if self.executor not in EXECUTORS:
+            expected = " or ".join(EXECUTORS)
+            raise OptionError("unknown --executor", expected=expected, got=self.executor)
+        if self.ray_address is not None and self.executor != "ray":
+            raise OptionError("--ray-address belongs to --executor ray")
+        if self.jobs is not None and self.jobs < 1:
             raise OptionError("--jobs out of range", expected="at least 1", got=self.jobs)
         for value in self.bits or ():
             Budget("bits", value)
-
-
-@dataclass(frozen=True)
-class _Task:
-    source: str
-    folder: Path
-    fit: Samples
-    held: Samples
-    options: CompressOptions
-    jobs: int
 
 
 def explore(
@@ -99,18 +92,22 @@ def explore(
     network = read_source(source)
     fit, held = hold_back(samples, HELD, options.seed)
     _claim(folder, network, samples, options)
-    plans = _plans(folder, network, fit, options, wishes, progress)
-    task = _Task(os.fspath(source), folder, fit, held, options, wishes.jobs)
-    points = {point["name"]: point for point in read_points(folder)}
-    waiting = [name for name in plans if name not in points]
-    progress("points", len(points), len(points) + len(waiting), "")
-    for point in _run(task, waiting, wishes.jobs, progress):
-        points[point["name"]] = point
-        _write_points(folder, points.values())
-        progress("points", len(points), len(plans), point["name"])
+    # Opened first: what is wrong with it costs seconds then.
+    with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as run:
+        plans = _plans(folder, network, fit, options, wishes, progress)
+        points = {point["name"]: point for point in read_points(folder)}
+        waiting = [name for name in plans if name not in points]
+        total = len(points) + len(waiting)
+        progress("points", len(points), total, "")
+        for point in run(Task(Path(source), folder, fit, held, options), waiting, progress):
+            points[point["name"]] = point
+            # Of a run that was killed when the file was written, and its work not yet removed.
+            Checkpoints(work_folder(folder / point["file"]), "", keep=False).done()
+            _write_points(folder, points.values())
+            progress("points", len(points), total, point["name"])
     if wishes.latency and find_library() is not None:
         _measure(folder, points, held, progress)
-    return sorted(points.values(), key=lambda point: point["bits"])
+    return sorted(points.values(), key=_order)
 
 
 def read_points(folder: Path) -> list[Point]:
@@ -128,8 +125,12 @@ def read_points(folder: Path) -> list[Point]:
         raise OptionError("not a list of points", where=str(path), got=error) from error
 
 
+def _order(point: Point) -> tuple[float, str]:
+    return point["bits"], point["name"]
+
+
 def _write_points(folder: Path, points: Iterable[Point]) -> None:
-    lines = [json.dumps(point) + "\n" for point in sorted(points, key=lambda p: p["bits"])]
+    lines = [json.dumps(point) + "\n" for point in sorted(points, key=_order)]
     write_atomic(folder / POINTS_FILE, "".join(lines).encode())
 
 
@@ -149,12 +150,19 @@ def _claim(folder: Path, network: Network, samples: Samples, options: CompressOp
     path = folder / KEY_FILE
     if not path.is_file():
         write_atomic(path, json.dumps(key).encode())
-    elif json.loads(path.read_text(encoding="utf-8")) != key:
+    elif _read_json(path) != key:
         raise OptionError(
             "the folder holds another exploration",
             where=str(folder),
             expected="the same network, samples and options, or another folder",
         )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OptionError("cannot be read", where=str(path), expected="JSON", got=error) from error
 
 
 def _plans(
@@ -171,7 +179,7 @@ def _plans(
         if all((folder / f"{name}.toml").is_file() for name in names):
             return list(names)
     elif (folder / PLANS_FILE).is_file():
-        return list(json.loads((folder / PLANS_FILE).read_text(encoding="utf-8")))
+        return list(_read_json(folder / PLANS_FILE))
     device = open_device(options.device)
     with repeatable():
         prices = price(network, fit, options, device, progress)
@@ -197,82 +205,6 @@ def _name(bits: float) -> str:
     return f"bits-{bits:.3f}"
 
 
-def _run(task: _Task, names: Sequence[str], jobs: int, progress: Progress) -> Iterator[Point]:
-    if jobs == 1:
-        for name in names:
-            yield _point(task, name, progress)
-        return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _start, (task,)) as pool:
-        try:
-            futures = [pool.submit(_work, name) for name in names]
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in active_children():
-                child.terminate()
-            if isinstance(error, BrokenProcessPool):
-                raise OutputError(
-                    "a process of --jobs was killed; the same command goes on with what is left",
-                    expected="enough memory for all of them, or fewer --jobs",
-                ) from error
-            raise
-
-
-_task: _Task | None = None
-
-
-def _start(task: _Task) -> None:
-    """Set a worker up. An interrupt is the parent's to handle."""
-    global _task
-    _task = task
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(max(1, torch.get_num_threads() // task.jobs))
-
-
-def _work(name: str) -> Point:
-    assert _task is not None  # noqa: S101 - set by `_start`
-    return _point(_task, name, _silent)
-
-
-def _point(task: _Task, name: str, progress: Progress) -> Point:
-    """Compress with the point's plan, unless its file is there, and judge the file."""
-    path = task.folder / f"{name}.onnx"
-    options = task.options.with_plan(task.folder / f"{name}.toml")
-    if not path.is_file():
-        compress_network(task.source, path, task.fit, options, progress)
-    network = read_source(task.source)
-    score = Judge(network, task.held, open_device(options.device)).score(path)
-    return {
-        "name": name,
-        "file": path.name,
-        "plan": f"{name}.toml",
-        "bits": _bits(task.folder / f"{name}.toml", network),
-        "bytes": path.stat().st_size,
-        "kl": score.divergence,
-        "agreement": score.agreement,
-        "lost": score.lost,
-        "options": {
-            "budget": float(name.removeprefix("bits-")),
-            "methods": list(task.options.allowed),
-            "tune": options.tune,
-            "activations": options.activations,
-            "samples": len(task.fit),
-            "held_back": len(task.held),
-            "seed": options.seed,
-        },
-    }
-
-
-def _bits(plan: Path, network: Network) -> float:
-    """Bits per weight of a plan, over all layers (for composite ones the most they take)."""
-    layers = planned_layers(network)
-    chosen = read_plan(plan, layers)
-    taken = sum(stored_bytes(layer, chosen[layer.weight]) for layer in layers)
-    return round(8 * taken / sum(layer.shape.count for layer in layers), 4)
-
-
 def _measure(folder: Path, points: dict[str, Point], samples: Samples, progress: Progress) -> None:
     """Time the files that have not been, one after another, when nothing else runs."""
     missing = [name for name, point in points.items() if "latency_ms" not in point]
@@ -282,7 +214,3 @@ def _measure(folder: Path, points: dict[str, Point], samples: Samples, progress:
         points[name]["latency_ms"] = round(1e3 * seconds, 4)
         _write_points(folder, points.values())
     progress("latency", len(missing), len(missing), "")
-
-
-def _silent(stage: str, done: int, total: int, detail: str) -> None:
-    """No progress."""

@@ -13,7 +13,7 @@ import onnx
 import torch
 
 from subbyte.compress import contenders, keep
-from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints
+from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints, work_folder
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.finish import write_coded
 from subbyte.compress.held import Judge, hold_back
@@ -185,7 +185,7 @@ def _open_checkpoints(
     )
     digest.update(samples.fingerprint().encode())
     digest.update(fingerprint(network))
-    folder = options.work or target.with_name(target.name + ".work")
+    folder = options.work or work_folder(target)
     return Checkpoints(folder, digest.hexdigest(), keep=options.work is not None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from subbyte.compress.checkpoint import SPILL_PREFIX
 from subbyte.errors import OutputError
+from subbyte.files import hold, sweep
 
 MEMORY_LIMIT = 1 << 30
 
@@ -23,7 +25,10 @@ class ActivationStore:
     """
 
     def __init__(self, folder: Path, limit: int = MEMORY_LIMIT) -> None:
+        # Killed runs leave theirs, and they can be large.
+        sweep(folder, f"{SPILL_PREFIX}*")
         self._folder = tempfile.TemporaryDirectory(prefix=SPILL_PREFIX, dir=folder)
+        self._hold = hold(self._folder.name)
         self._limit = limit
         self._held: dict[tuple[str, int], Environment] = {}
         self._bytes: dict[tuple[str, int], int] = {}
@@ -58,6 +63,7 @@ class ActivationStore:
         self._held.clear()
         self._bytes.clear()
         self._folder.cleanup()
+        os.close(self._hold)
 
     def _forget(self, key: tuple[str, int]) -> None:
         self._held.pop(key, None)

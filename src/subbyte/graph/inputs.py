@@ -50,6 +50,22 @@ def parse_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
     return model
 
 
+def model_files(path: Path) -> dict[str, bytes]:
+    """The bytes of a model's file and of those that keep its weights, by their names from the
+    model's folder.
+
+    Raises:
+        ModelFileError: as `parse_model`, or a file that cannot be read.
+    """
+    graph = parse_model(path).graph
+    tensors = [*graph.initializer, *(a.t for node in graph.node for a in node.attribute)]
+    names = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
+    try:
+        return {name: (path.parent / name).read_bytes() for name in (path.name, *sorted(names))}
+    except OSError as error:
+        raise ModelFileError("cannot read the model", where=str(path), got=error) from error
+
+
 def _spec(value: onnx.ValueInfoProto) -> InputSpec:
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):

@@ -30,6 +30,17 @@ LAST_RATE = 0.02
 BETAS = (0.9, 0.99)
 EPOCH_SEEDS = 1_000_003
 
+# What torch.load raises for a file that is damaged, here or there.
+_UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OSError,
+    pickle.UnpicklingError,
+)
+
 Loss = Callable[[Any, Any], Tensor]
 
 
@@ -191,7 +202,7 @@ class _Runner:
         try:
             found = torch.load(path, map_location=device, weights_only=True)
             key = found["key"]
-        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        except _UNREADABLE as error:
             raise OptionError(
                 "checkpoint cannot be read", where=str(path), got=type(error).__name__
             ) from error

@@ -1,0 +1,76 @@
+"""One point of an exploration: a plan carried out, and its file judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from subbyte.compress.device import open_device
+from subbyte.compress.encode import stored_bytes
+from subbyte.compress.held import Judge
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.pipeline import compress_network, read_source
+from subbyte.compress.plan_file import planned_layers, read_plan
+from subbyte.compress.sequence import Progress
+from subbyte.data import Samples
+from subbyte.graph.network import Network
+
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all points share: the network's file, the folder of plans and files, the samples
+    to code with and those held back, the options."""
+
+    source: Path
+    folder: Path
+    fit: Samples
+    held: Samples
+    options: CompressOptions
+
+
+def make_point(task: Task, name: str, progress: Progress) -> Point:
+    """Compress with the plan of point ``name``, unless its file is there, and judge the file.
+
+    Raises:
+        SubbyteError: as `compress_network`.
+    """
+    path = task.folder / f"{name}.onnx"
+    options = task.options.with_plan(task.folder / f"{name}.toml")
+    if not path.is_file():
+        compress_network(task.source, path, task.fit, options, progress)
+    network = read_source(task.source)
+    score = Judge(network, task.held, open_device(options.device)).score(path)
+    return {
+        "name": name,
+        "file": path.name,
+        "plan": f"{name}.toml",
+        "bits": _bits(task.folder / f"{name}.toml", network),
+        "bytes": path.stat().st_size,
+        "kl": score.divergence,
+        "agreement": score.agreement,
+        "lost": score.lost,
+        "options": {
+            "budget": float(name.removeprefix("bits-")),
+            "methods": list(task.options.allowed),
+            "tune": options.tune,
+            "activations": options.activations,
+            "samples": len(task.fit),
+            "held_back": len(task.held),
+            "seed": options.seed,
+        },
+    }
+
+
+def silent(stage: str, done: int, total: int, detail: str) -> None:
+    """No progress."""
+
+
+def _bits(plan: Path, network: Network) -> float:
+    """Bits per weight of a plan, over all layers (for composite ones the most they take)."""
+    layers = planned_layers(network)
+    chosen = read_plan(plan, layers)
+    taken = sum(stored_bytes(layer, chosen[layer.weight]) for layer in layers)
+    return round(8 * taken / sum(layer.shape.count for layer in layers), 4)
