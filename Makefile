@@ -52,10 +52,11 @@ native-test-arm: $(READY) ## The C++ tests for 64-bit Arm (packages g++-aarch64-
 
 fuzz: $(READY) ## 100,000 mutated models through the native operators, built with the sanitizers
 	$(BIN)/cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON
-	$(BIN)/cmake --build build/native-sanitize --parallel $(JOBS) --target subbyte_native
+	$(BIN)/cmake --build build/native-sanitize --parallel $(JOBS) --target subbyte_native one_operator
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m tests.native.fuzz \
-	  --library build/native-sanitize/native/libsubbyte_native.so
+	  --library build/native-sanitize/native/libsubbyte_native.so \
+	  --registrar build/native-sanitize/native/tests/libone_operator.so
 
 check: $(READY) ## Lint, format, types, layers, tables up to date, links of the site
 	$(BIN)/ruff check
