@@ -9,7 +9,7 @@ import onnx
 
 from subbyte.graph import island_ops
 from subbyte.methods import WeightShape
-from subbyte.methods.binary.form import VARIANTS, Binarisation
+from subbyte.methods.binary.form import VARIANTS, Binarization
 from tests.graph.coding import code_binary
 from tests.native import test_streamed as streamed
 from tests.native.operators import OPSET, Node, layer, parameters, random_codes
@@ -71,7 +71,7 @@ def _layer(name: str, op: str, form: str) -> Node:
     return layer(code(name, WeightShape(64, taps, 9)), op, form, feeds, window, Q, 3)
 
 
-def _binary(form: Binarisation) -> list[Node]:
+def _binary(form: Binarization) -> list[Node]:
     nodes = []
     for op, kind in (("Conv", ""), ("Conv", "Add"), ("Conv", "Dequant")):
         coded = code_binary(_signs(64, 9, 9), WeightShape(64, 9, 9), form.order, form.scales)
