@@ -19,7 +19,7 @@ NATIVE_ARM := -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
   '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
 
-.PHONY: help demo test native-test native-test-arm fuzz check bench docs clean
+.PHONY: help demo test native-test native-test-arm native-example fuzz check bench docs clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -49,6 +49,19 @@ native-test-arm: $(READY) ## The C++ tests for 64-bit Arm (packages g++-aarch64-
 	$(BIN)/cmake -S . -B build/native-arm -DSUBBYTE_NATIVE_TESTS=ON $(NATIVE_ARM)
 	$(BIN)/cmake --build build/native-arm --parallel $(JOBS)
 	$(BIN)/ctest --test-dir build/native-arm --output-on-failure
+
+# Neither ONNX Runtime's wheel nor Debian 12 has its headers; this package does, for phones.
+ORT_PACKAGE := com.github.asus4.onnxruntime@0.4.9
+ORT_HEADERS := ios-arm64_x86_64-simulator/onnxruntime.framework/Headers
+ORT := build/onnxruntime
+
+native-example: $(READY) ## Build and run the C++ example (npm; a package of 150 MB)
+	rm -rf $(ORT) && mkdir -p $(ORT)/package
+	cd $(ORT) && npm pack --silent $(ORT_PACKAGE) && tar xzf *.tgz && rm *.tgz
+	mv "$(ORT)/package/Plugins/iOS~/onnxruntime.xcframework/$(ORT_HEADERS)" $(ORT)/include
+	mv $(ORT)/package/Plugins/Linux/x64 $(ORT)/lib && rm -r $(ORT)/package
+	ln -s libonnxruntime.so $(ORT)/lib/libonnxruntime.so.1
+	ONNXRUNTIME_DIR=$(CURDIR)/$(ORT) $(BIN)/pytest tests/examples/test_native.py
 
 fuzz: $(READY) ## 100,000 mutated models through the native operators, built with the sanitizers
 	$(BIN)/cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON
