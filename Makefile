@@ -55,12 +55,13 @@ ORT_PACKAGE := com.github.asus4.onnxruntime@0.4.9
 ORT_HEADERS := ios-arm64_x86_64-simulator/onnxruntime.framework/Headers
 ORT := build/onnxruntime
 
-native-example: $(READY) ## Build and run the C++ example (npm; a package of 150 MB)
+native-example: $(READY) ## The C++ example, and our declarations against the headers (npm: 150 MB)
 	rm -rf $(ORT) && mkdir -p $(ORT)/package
 	cd $(ORT) && npm pack --silent $(ORT_PACKAGE) && tar xzf *.tgz && rm *.tgz
 	mv "$(ORT)/package/Plugins/iOS~/onnxruntime.xcframework/$(ORT_HEADERS)" $(ORT)/include
 	mv $(ORT)/package/Plugins/Linux/x64 $(ORT)/lib && rm -r $(ORT)/package
 	ln -s libonnxruntime.so $(ORT)/lib/libonnxruntime.so.1
+	$(CXX) -std=c++17 -fsyntax-only -Inative -isystem $(ORT)/include native/ort/api_check.cpp
 	ONNXRUNTIME_DIR=$(CURDIR)/$(ORT) $(BIN)/pytest tests/examples/test_native.py
 
 fuzz: $(READY) ## 100,000 mutated models through the native operators, built with the sanitizers
