@@ -19,7 +19,7 @@ NATIVE_ARM := -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
   '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
 
-.PHONY: help demo test native-test native-test-arm fuzz check bench docs clean
+.PHONY: help demo test native-test native-test-arm native-example fuzz check bench docs clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -50,12 +50,27 @@ native-test-arm: $(READY) ## The C++ tests for 64-bit Arm (packages g++-aarch64-
 	$(BIN)/cmake --build build/native-arm --parallel $(JOBS)
 	$(BIN)/ctest --test-dir build/native-arm --output-on-failure
 
+# Neither ONNX Runtime's wheel nor Debian 12 has its headers; this package does, for phones.
+ORT_PACKAGE := com.github.asus4.onnxruntime@0.4.9
+ORT_HEADERS := ios-arm64_x86_64-simulator/onnxruntime.framework/Headers
+ORT := build/onnxruntime
+
+native-example: $(READY) ## The C++ example, and our declarations against the headers (npm: 150 MB)
+	rm -rf $(ORT) && mkdir -p $(ORT)/package
+	cd $(ORT) && npm pack --silent $(ORT_PACKAGE) && tar xzf *.tgz && rm *.tgz
+	mv "$(ORT)/package/Plugins/iOS~/onnxruntime.xcframework/$(ORT_HEADERS)" $(ORT)/include
+	mv $(ORT)/package/Plugins/Linux/x64 $(ORT)/lib && rm -r $(ORT)/package
+	ln -s libonnxruntime.so $(ORT)/lib/libonnxruntime.so.1
+	$(CXX) -std=c++17 -fsyntax-only -Inative -isystem $(ORT)/include native/ort/api_check.cpp
+	ONNXRUNTIME_DIR=$(CURDIR)/$(ORT) $(BIN)/pytest tests/examples/test_native.py
+
 fuzz: $(READY) ## 100,000 mutated models through the native operators, built with the sanitizers
 	$(BIN)/cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON
-	$(BIN)/cmake --build build/native-sanitize --parallel $(JOBS) --target subbyte_native
+	$(BIN)/cmake --build build/native-sanitize --parallel $(JOBS) --target subbyte_native one_operator
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m tests.native.fuzz \
-	  --library build/native-sanitize/native/libsubbyte_native.so
+	  --library build/native-sanitize/native/libsubbyte_native.so \
+	  --registrar build/native-sanitize/native/tests/libone_operator.so
 
 check: $(READY) ## Lint, format, types, layers, tables up to date, links of the site
 	$(BIN)/ruff check

@@ -7,7 +7,7 @@ product codes, x and y are uint8 NHWC. onnxruntime runs QLinearConv with channel
 neither side moves a layout; OpenVINO runs the same layer as DequantizeLinear, Conv,
 QuantizeLinear, with its own layout inside: chains of COPIES layers where inputs and outputs are as
 many, else it is left out. A layer is measured COPIES times with different weights. Binary layers
-have signs of their own, and binarise x, which is uint8, themselves, with scales per column (HORQ).
+have signs of their own, and binarize x, which is uint8, themselves, with scales per column (HORQ).
 
 Linear layers at batch 1 (native_linear.py): each side has its own weights, enough of them that
 they come from memory.

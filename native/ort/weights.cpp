@@ -199,7 +199,7 @@ Coded read_decoded(Method method, const KernelInfo &info, const Geometry &g) {
   return coded;
 }
 
-// x is binarised as whole numbers, codes less their zero point; its scale goes into that of y.
+// x is binarized as whole numbers, codes less their zero point; its scale goes into that of y.
 Coded read_binary(const KernelInfo &info, const Geometry &g, const Coding &coding) {
   const Shape shape = read_shape(info, g);
   const int64_t count = product({shape.outputs, shape.taps, shape.channels}, "weight_shape");

@@ -47,7 +47,7 @@ enum class Method {
   kBinary
 };
 
-// How the weights of a node are coded, and x binarised: subbyte_binary's order and scales.
+// How the weights of a node are coded, and x binarized: subbyte_binary's order and scales.
 struct Coding {
   Method method;
   int32_t order = 0, scales = 0;

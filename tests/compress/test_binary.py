@@ -24,7 +24,7 @@ from subbyte.compress.statistics import collect
 from subbyte.errors import BudgetError, OptionError, UnsupportedOperatorError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.read import prepare
-from subbyte.methods.binary.form import SCALES, Binarisation, BinaryOptions
+from subbyte.methods.binary.form import SCALES, Binarization, BinaryOptions
 from subbyte.nn import ResidualBinaryConv2d, ResidualBinaryLinear
 from subbyte.report import inspect
 from tests import tiny
@@ -73,8 +73,8 @@ def test_inlined_files_compute_the_same(tmp_path: Path) -> None:
     assert methods == ["scalar", "binary", "scalar"]
 
 
-def test_the_samples_correct_what_binarising_loses(tmp_path: Path) -> None:
-    """H of the binarised inputs, W* and the bias against the paper's weights alone."""
+def test_the_samples_correct_what_binarizing_loses(tmp_path: Path) -> None:
+    """H of the binarized inputs, W* and the bias against the paper's weights alone."""
     fitted = run(compressed(tmp_path, order=2), IMAGES)
     plain = run(compressed(tmp_path, order=2, procedure="paper"), IMAGES)
     assert relative(fitted, WANTED) < 0.9 * relative(plain, WANTED)
@@ -182,8 +182,8 @@ def exported() -> onnx.ModelProto:
 
 def test_the_module_computes_what_was_trained() -> None:
     network = prepare(exported(), "net")
-    found = [layer.binarisation for layer in network.layers]
-    wanted = [Binarisation(2), Binarisation(1, "pixel"), Binarisation(2, "image"), Binarisation(3)]
+    found = [layer.binarization for layer in network.layers]
+    wanted = [Binarization(2), Binarization(1, "pixel"), Binarization(2, "image"), Binarization(3)]
     assert found == [None, *wanted, None]
     y = GraphModule(network).eval()(torch.from_numpy(normal(1, 96, 3, 8, 8)))
     assert relative(y.detach().numpy(), trained_net()[1]) < 1e-6

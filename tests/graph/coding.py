@@ -13,7 +13,7 @@ from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.quant import QuantParams
 from subbyte.graph.topology import known
-from subbyte.methods import CodedWeight, WeightShape, binarisation_of, decode_weight
+from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight
 from subbyte.methods.binary import form as binary
 from subbyte.methods.composite import form as composite
 from subbyte.methods.composite import galois
@@ -75,7 +75,7 @@ def code_binary(
     weight: np.ndarray, shape: WeightShape, order: int = 2, scales: binary.Scales = "column"
 ) -> CodedWeight:
     """Signs and mean magnitudes."""
-    form = binary.Binarisation(order, scales)
+    form = binary.Binarization(order, scales)
     scale = np.abs(weight).mean((1, 2)).astype(np.float32)
     return binary.pack(shape, form, weight < 0, scale)
 
@@ -110,9 +110,9 @@ def coded_module(network: Network, coded: dict[str, CodedWeight]) -> GraphModule
         if layer.weight in coded:
             weight = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
             module.set_constant(layer.weight, torch.from_numpy(weight.copy()))
-            binarisation = binarisation_of(coded[layer.weight])
-            if binarisation is not None:
-                module.binarise(layer, binarisation)
+            binarization = binarization_of(coded[layer.weight])
+            if binarization is not None:
+                module.binarize(layer, binarization)
     return module
 
 

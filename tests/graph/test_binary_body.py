@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from subbyte.graph.binary_body import binary_layer
 from subbyte.graph.body import Body
 from subbyte.graph.quant import QuantParams
-from subbyte.methods import CodedWeight, WeightShape, binarisation_of, decode_weight
-from subbyte.methods.binary.form import Binarisation
-from subbyte.methods.binary.residual import binarise_fields, scales_of
+from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight
+from subbyte.methods.binary.form import Binarization
+from subbyte.methods.binary.residual import binarize_fields, scales_of
 from tests.graph.test_functions import WINDOWS, M, R, X, Y, coded, codes, nhwc, run
 
 VARIANTS = ["column1", "column2", "pixel3", "image2", "image4"]
@@ -20,7 +20,7 @@ VARIANTS = ["column1", "column2", "pixel3", "image2", "image4"]
 
 def conv(x: torch.Tensor, weight: CodedWeight, window: dict[str, list[int]]) -> torch.Tensor:
     """sum of W x~ over the receptive fields of x [N, C, H, W], in float64, without bias."""
-    form = binarisation_of(weight)
+    form = binarization_of(weight)
     assert form is not None
     groups, kernel = weight.shape.groups, window["kernel_shape"]
     top, left, bottom, right = window["pads"]
@@ -30,7 +30,7 @@ def conv(x: torch.Tensor, weight: CodedWeight, window: dict[str, list[int]]) -> 
     scales = None
     if form.scales == "image":
         scales = scales_of(x.double().reshape(len(x), groups, 1, 1, -1), form.order, (-1,))
-    fields = binarise_fields(fields.permute(0, 1, 4, 3, 2), form, scales).flatten(3)
+    fields = binarize_fields(fields.permute(0, 1, 4, 3, 2), form, scales).flatten(3)
     matrix = torch.from_numpy(decode_weight(weight)).double().reshape(groups, -1, fields.shape[3])
     rows = torch.einsum("ngpk,gok->ngop", fields, matrix).flatten(1, 2)
     empty = F.conv2d(
@@ -108,7 +108,7 @@ def test_linear(form: str, lead: tuple[int, ...]) -> None:
         bias = np.linspace(-1, 2, 24, dtype=np.float32)
         feed = x if form == "Float" else q
         actual = run(weight, "Linear", form, {"x": feed}, bias, {}, True)
-        rows = binarise_fields(torch.from_numpy(x)[..., None, :], Binarisation(3))[..., 0, :]
+        rows = binarize_fields(torch.from_numpy(x)[..., None, :], Binarization(3))[..., 0, :]
         scale = 1 if form == "Float" else X.scale
         y = rows.numpy() @ decode_weight(weight)[:, 0].T * scale + bias
         if form:
@@ -119,4 +119,4 @@ def test_linear(form: str, lead: tuple[int, ...]) -> None:
 
 def test_other_operators_are_refused() -> None:
     with pytest.raises(ValueError, match="LinearLeft"):
-        binary_layer(Body(), "LinearLeft", "Float", Binarisation())
+        binary_layer(Body(), "LinearLeft", "Float", Binarization())

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.functions import layer_function, weight_functions
 from subbyte.graph.quant import QuantParams
-from subbyte.methods import METHODS, CodedWeight, WeightShape, binarisation_of, decode_weight
+from subbyte.methods import METHODS, CodedWeight, WeightShape, binarization_of, decode_weight
 from subbyte.methods.binary.form import VARIANTS
 from tests.graph.coding import (
     code_binary,
@@ -61,7 +61,7 @@ def run(
 ) -> np.ndarray:
     """One call of the function in a model of its own."""
     unpack = weight_functions(weight.method, weight.variant, list(weight.inputs), opset)
-    function = layer_function(unpack[-1], op, form, opset, binarisation_of(weight))
+    function = layer_function(unpack[-1], op, form, opset, binarization_of(weight))
     constants: dict[str, np.ndarray] = {**weight.inputs, "bias": bias}
     for name, params in (("x", X), ("y", Y), ("r", R), ("m", M)):
         constants[f"{name}_scale"] = np.float32(params.scale)
@@ -255,7 +255,7 @@ def test_bodies_use_operators_of_set_18(method: str, variant: str) -> None:
     functions = weight_functions(method, variant, list(weight.inputs), OPSET)
     unpack = functions[-1]
     for op, form in itertools.product(("Conv", "Linear"), ("", "Float")):
-        functions.append(layer_function(unpack, op, form, OPSET, binarisation_of(weight)))
+        functions.append(layer_function(unpack, op, form, OPSET, binarization_of(weight)))
     for function in functions:
         for node in function.node:
             if node.domain == "":

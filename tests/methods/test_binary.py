@@ -1,4 +1,4 @@
-"""Residual binarisation and the binary encoders against the paper's formulas."""
+"""Residual binarization and the binary encoders against the paper's formulas."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS, WeightShape, decode_weight
 from subbyte.methods.binary import encode, form
-from subbyte.methods.binary.form import MOST_ORDER, SCALES, Binarisation, BinaryOptions
-from subbyte.methods.binary.residual import binarise_fields, scales_of
+from subbyte.methods.binary.form import MOST_ORDER, SCALES, Binarization, BinaryOptions
+from subbyte.methods.binary.residual import binarize_fields, scales_of
 from tests.methods.cases import random_problem
 
 
@@ -32,7 +32,7 @@ def test_every_order_takes_its_share_of_the_error(seed: int, count: int, kind: s
     betas = [float(beta) for beta in scales_of(x, MOST_ORDER, (0,))]
     left = float(x.square().sum())
     for order, beta in enumerate(betas, 1):
-        fields = binarise_fields(x.reshape(1, count), Binarisation(order))
+        fields = binarize_fields(x.reshape(1, count), Binarization(order))
         error = float((x - fields[0]).square().sum())
         assert math.isclose(error, left - count * beta**2, abs_tol=1e-9 * (1 + left))
         left = error
@@ -52,20 +52,20 @@ def test_relative_errors_of_known_distributions(kind: str, expected: tuple[float
     uniform = (torch.arange(200_000, dtype=x.dtype)[None] + 0.5) / 200_000
     x = {"normal": x, "relu": x.relu(), "uniform": uniform}[kind]
     for order, wanted in enumerate(expected, 1):
-        error = (x - binarise_fields(x, Binarisation(order))).square().sum() / x.square().sum()
+        error = (x - binarize_fields(x, Binarization(order))).square().sum() / x.square().sum()
         assert float(error) == pytest.approx(wanted, abs=0.003)
 
 
-def by_loops(field: np.ndarray, binarisation: Binarisation, betas: list[float]) -> np.ndarray:
+def by_loops(field: np.ndarray, binarization: Binarization, betas: list[float]) -> np.ndarray:
     """One receptive field [T, I] by the definition."""
     rest, total = field.copy(), np.zeros_like(field)
-    for k in range(binarisation.order):
+    for k in range(binarization.order):
         signs = np.where(rest < 0, -1.0, 1.0)
-        if binarisation.scales == "pixel":
+        if binarization.scales == "pixel":
             beta = np.abs(rest).mean(1, keepdims=True)
             total += beta.mean() * signs
         else:
-            beta = np.abs(rest).mean() if binarisation.scales == "column" else betas[k]
+            beta = np.abs(rest).mean() if binarization.scales == "column" else betas[k]
             total += beta * signs
         rest = rest - beta * signs
     return total
@@ -77,17 +77,17 @@ def test_fields_by_the_definition(scales: form.Scales, order: int) -> None:
     fields = values(1, 3, 4, 9, 6)
     fields[0, 0, :3] = 0  # padding
     given = [values(2, 3, 1, 1, 1).abs() / 2**k for k in range(order)]
-    binarisation = Binarisation(order, scales)
-    found = binarise_fields(fields, binarisation, given if scales == "image" else None)
+    binarization = Binarization(order, scales)
+    found = binarize_fields(fields, binarization, given if scales == "image" else None)
     for image, position in np.ndindex(3, 4):
         betas = [float(beta[image, 0, 0, 0]) for beta in given]
-        wanted = by_loops(fields[image, position].numpy(), binarisation, betas)
+        wanted = by_loops(fields[image, position].numpy(), binarization, betas)
         np.testing.assert_allclose(found[image, position].numpy(), wanted, atol=1e-12)
 
 
 def test_pixels_and_columns_are_the_same_at_order_one() -> None:
     fields = values(3, 5, 9, 4)
-    column, pixel = (binarise_fields(fields, Binarisation(1, kind)) for kind in SCALES[:2])
+    column, pixel = (binarize_fields(fields, Binarization(1, kind)) for kind in SCALES[:2])
     torch.testing.assert_close(column, pixel)
 
 
@@ -136,6 +136,6 @@ def test_options(options: dict[str, object], text: str) -> None:
 
 def test_variants_say_what_they_are() -> None:
     assert len(form.VARIANTS) == len(SCALES) * MOST_ORDER
-    assert form.VARIANTS["Pixel3"] == Binarisation(3, "pixel")
+    assert form.VARIANTS["Pixel3"] == Binarization(3, "pixel")
     with pytest.raises(ValueError, match="no variant"):
         form.weight_nodes("Row2")

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import subbyte
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.functions import TABLE_SHIFT, layer_function, weight_functions
-from subbyte.methods import METHODS, CodedWeight, binarisation_of
+from subbyte.methods import METHODS, CodedWeight, binarization_of
 
 OPSET = 18
 _TYPES = {
@@ -97,7 +97,7 @@ def layer(
 ) -> Node:
     """The node of a coded layer; ``quantization`` of x, y, r, m. Its bias: about 0.1, 0.2 ..."""
     unpack = weight_functions(coded.method, coded.variant, list(coded.inputs), OPSET)
-    function = layer_function(unpack[-1], op, form, OPSET, binarisation_of(coded))
+    function = layer_function(unpack[-1], op, form, OPSET, binarization_of(coded))
     # Whole steps of what onnxruntime rounds a bias to, so that its rounding changes nothing.
     step = quantization["x"][0] * METHODS[coded.method].scale(coded)
     wished = 0.1013 * np.arange(1, coded.shape.outputs + 1)

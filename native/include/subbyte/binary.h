@@ -1,5 +1,5 @@
 /* Convolution and GEMM with binary weights and binary activations of order K (HORQ, arXiv
- * 1708.08687; XNOR-Net is order 1): xor and count, the binarisation of x included. */
+ * 1708.08687; XNOR-Net is order 1): xor and count, the binarization of x included. */
 #ifndef SUBBYTE_BINARY_H
 #define SUBBYTE_BINARY_H
 
@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 /* What shares a scale. C is the number of channels of a group, T of taps, n = T * C, and
- * sign(0) = +1. A vector r_0 of m values is binarised to order K by
+ * sign(0) = +1. A vector r_0 of m values is binarized to order K by
  *
  *   beta_k = mean |r_{k-1}|,  H_k = sign(r_{k-1}),  r_k = r_{k-1} - beta_k * H_k,  k = 1..K
  *
@@ -21,7 +21,7 @@ extern "C" {
  *   signs; scale_k of a receptive field is the mean over its pixels of their beta_k, 0 in the
  *   padding (XNOR-Net's K = A * k, for every order). The same as PER_COLUMN at order 1.
  * SUBBYTE_PER_IMAGE: the vector is one whole image (m = height * width * C), and scale_k =
- *   beta_k; padding is a zero that is binarised with the image's scales. Each call of
+ *   beta_k; padding is a zero that is binarized with the image's scales. Each call of
  *   subbyte_binary_run computes the scales of the images it has rows of.
  *
  *   sum[o] = sum over k of scale_k * (n - 2 * #{t, i: H_k[t][i] differs from w[o][t][i]})

@@ -110,7 +110,7 @@ void clear_rest(uint8_t *signs, int64_t depth) {
 }
 
 // The first order, which needs no sum. Behind the last channel values are zeros.
-void first_order(const Binarise &job, const float *values, uint8_t *signs) {
+void first_order(const Binarize &job, const float *values, uint8_t *signs) {
   for (int64_t tap = 0; tap < job.taps; ++tap, signs += job.tap_bytes) {
     const float *v = values + job.offsets[tap];
     for (int64_t i = 0; i < job.depth; i += 8) put(signs, i, negative(_mm256_load_ps(v + i)));
@@ -119,7 +119,7 @@ void first_order(const Binarise &job, const float *values, uint8_t *signs) {
 }
 
 // The residual after `order` orders, its signs and the sum of its |values|.
-float next_order(const Binarise &job, const float *values, int order, float beta,
+float next_order(const Binarize &job, const float *values, int order, float beta,
                  uint8_t *signs) {
   const __m256 step = _mm256_set1_ps(beta);
   __m256 partial[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
@@ -143,7 +143,7 @@ float next_order(const Binarise &job, const float *values, int order, float beta
   return total(partial[0], partial[1]);
 }
 
-void binarise(const Binarise &job) {
+void binarize(const Binarize &job) {
   for (int64_t vector = 0; vector < job.count; ++vector) {
     const float *values = job.values + vector * job.step;
     uint8_t *signs = job.signs + vector * job.vector_bytes;
@@ -350,7 +350,7 @@ Accumulate choose(int blocks, int rows) {
 
 extern const Level kAvx2 = {
     "avx2", supported, kNibbles, kLanes, kNibbles * kLanes, kBlocks, kRows,
-    nibble_bit, load, binarise, load_bytes, split_bytes, choose,
+    nibble_bit, load, binarize, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::binary

@@ -73,7 +73,7 @@ void clear_rest(uint8_t *signs, int64_t depth) {
 }
 
 // The first order, which needs no sum. Behind the last channel values are zeros.
-void first_order(const Binarise &job, const float *values, uint8_t *signs) {
+void first_order(const Binarize &job, const float *values, uint8_t *signs) {
   for (int64_t tap = 0; tap < job.taps; ++tap, signs += job.tap_bytes) {
     const float *v = values + job.offsets[tap];
     for (int64_t i = 0; i < job.depth; i += kPartials) {
@@ -84,7 +84,7 @@ void first_order(const Binarise &job, const float *values, uint8_t *signs) {
 }
 
 // The residual after `order` orders, its signs and the sum of its |values|.
-float next_order(const Binarise &job, const float *values, int order, float beta,
+float next_order(const Binarize &job, const float *values, int order, float beta,
                  uint8_t *signs) {
   const __m512 step = _mm512_set1_ps(beta);
   const bool last = order + 1 == job.order;
@@ -105,7 +105,7 @@ float next_order(const Binarise &job, const float *values, int order, float beta
   return total(partial);
 }
 
-void binarise(const Binarise &job) {
+void binarize(const Binarize &job) {
   for (int64_t vector = 0; vector < job.count; ++vector) {
     const float *values = job.values + vector * job.step;
     uint8_t *signs = job.signs + vector * job.vector_bytes;
@@ -277,7 +277,7 @@ Accumulate choose(int blocks, int rows) {
 
 extern const Level kAvx512 = {
     "avx512", supported, 8,    kLanes,   kLanes * kWord / 8, kBlocks, kRows,
-    word_bit, load,      binarise, load_bytes, split_bytes, choose,
+    word_bit, load,      binarize, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::binary

@@ -27,7 +27,7 @@ struct Load {
 };
 
 // Stage 2: signs of all orders of `count` vectors, of `taps` pixels each.
-struct Binarise {
+struct Binarize {
   const float *values;       // of the first vector
   ptrdiff_t step;            // floats from vector to vector
   const ptrdiff_t *offsets;  // [taps], floats, of a vector's pixels
@@ -43,7 +43,7 @@ struct Binarise {
   float *residual;           // room for taps * depth, aligned to 64 bytes
 };
 
-// Stage 1 of bytes whose scales need no residual: signs as Binarise has them, |x - zero| and its
+// Stage 1 of bytes whose scales need no residual: signs as Binarize has them, |x - zero| and its
 // sums. There are at most kByteChannels channels.
 struct LoadBytes {
   const uint8_t *x;
@@ -92,7 +92,7 @@ struct Level {
   int rows;           // the most of one accumulation
   int (*weight_bit)(int o, int i);  // of output o, channel i in a block
   void (*load)(const Load &);
-  void (*binarise)(const Binarise &);
+  void (*binarize)(const Binarize &);
   void (*load_bytes)(const LoadBytes &);
   void (*split_bytes)(const SplitBytes &);
   Accumulate (*accumulate)(int blocks, int rows);

@@ -15,7 +15,7 @@ int word_bit(int o, int i) { return o * kWord + i; }
 
 // Compilers vectorise the portable ones.
 void load(const Load &job) { kPortable.load(job); }
-void binarise(const Binarise &job) { kPortable.binarise(job); }
+void binarize(const Binarize &job) { kPortable.binarize(job); }
 void load_bytes(const LoadBytes &job) { kPortable.load_bytes(job); }
 void split_bytes(const SplitBytes &job) { kPortable.split_bytes(job); }
 
@@ -76,7 +76,7 @@ Accumulate choose(int blocks, int rows) {
 
 extern const Level kNeon = {
     "neon",   always, 8,        kLanes, kLanes * kWord / 8, kBlocks, kRows,
-    word_bit, load,   binarise, load_bytes, split_bytes, choose,
+    word_bit, load,   binarize, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::binary

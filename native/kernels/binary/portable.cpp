@@ -54,13 +54,13 @@ void put_signs(const float *r, int64_t valid, uint8_t *to) {
   to[1] = static_cast<uint8_t>(bits >> 8);
 }
 
-void clear_rest(const Binarise &job, uint8_t *signs) {
+void clear_rest(const Binarize &job, uint8_t *signs) {
   const int64_t from = job.depth / 8, to = (job.channels + kWord - 1) / kWord * kWord / 8;
   for (int64_t i = from; i < to; ++i) signs[i] = 0;
 }
 
 // The first order, which needs no sum.
-void first_order(const Binarise &job, const float *values, uint8_t *signs) {
+void first_order(const Binarize &job, const float *values, uint8_t *signs) {
   for (int64_t tap = 0; tap < job.taps; ++tap, signs += job.tap_bytes) {
     const float *v = values + job.offsets[tap];
     for (int64_t i = 0; i < job.depth; i += kPartials) {
@@ -71,7 +71,7 @@ void first_order(const Binarise &job, const float *values, uint8_t *signs) {
 }
 
 // The residual after `order` orders, its signs and the sum of its |values|.
-float next_order(const Binarise &job, const float *values, int order, float beta,
+float next_order(const Binarize &job, const float *values, int order, float beta,
                  uint8_t *signs) {
   float partial[kPartials] = {};
   for (int64_t tap = 0; tap < job.taps; ++tap, signs += job.tap_bytes) {
@@ -93,7 +93,7 @@ float next_order(const Binarise &job, const float *values, int order, float beta
   return total(partial);
 }
 
-void binarise(const Binarise &job) {
+void binarize(const Binarize &job) {
   for (int64_t vector = 0; vector < job.count; ++vector) {
     const float *values = job.values + vector * job.step;
     uint8_t *signs = job.signs + vector * job.vector_bytes;
@@ -212,7 +212,7 @@ Accumulate choose(int, int) { return accumulate; }
 
 extern const Level kPortable = {
     "portable", always,   8,    kLanes,   kLanes * kWord / 8, 1, 1,
-    word_bit,   load,     binarise, load_bytes, split_bytes, choose,
+    word_bit,   load,     binarize, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::binary

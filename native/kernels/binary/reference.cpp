@@ -35,7 +35,7 @@ void load(const Load &job) {
 }
 
 // Signs of one order of one vector, from its residual.
-void put_signs(const Binarise &job, uint8_t *to) {
+void put_signs(const Binarize &job, uint8_t *to) {
   for (int64_t tap = 0; tap < job.taps; ++tap) {
     const float *r = job.residual + tap * job.depth;
     uint8_t *signs = to + tap * job.tap_bytes;
@@ -49,7 +49,7 @@ void put_signs(const Binarise &job, uint8_t *to) {
 }
 
 // r -= beta * sign(r); returns the sum of |r|.
-float subtract(const Binarise &job, float beta) {
+float subtract(const Binarize &job, float beta) {
   float partial[kPartials] = {};
   for (int64_t tap = 0; tap < job.taps; ++tap) {
     float *r = job.residual + tap * job.depth;
@@ -61,7 +61,7 @@ float subtract(const Binarise &job, float beta) {
   return total(partial);
 }
 
-void binarise(const Binarise &job) {
+void binarize(const Binarize &job) {
   for (int64_t vector = 0; vector < job.count; ++vector) {
     for (int64_t tap = 0; tap < job.taps; ++tap) {
       const float *values = job.values + vector * job.step + job.offsets[tap];
@@ -148,7 +148,7 @@ Accumulate choose(int, int) { return accumulate; }
 
 extern const Level kReference = {
     "reference", always,   8,          1,           8,      1, 1,
-    channel_bit, load,     binarise,   load_bytes,  split_bytes,  choose,
+    channel_bit, load,     binarize,   load_bytes,  split_bytes,  choose,
 };
 
 }  // namespace subbyte::binary

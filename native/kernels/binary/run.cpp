@@ -58,11 +58,11 @@ Load load_job(const Call &call, const Part &part, int64_t pixel) {
 }
 
 // Signs of pixels that follow each other, each a vector of its own.
-Binarise pixels_job(const Call &call, const float *values, int64_t count, float *sums,
+Binarize pixels_job(const Call &call, const float *values, int64_t count, float *sums,
                     uint8_t *signs) {
   static constexpr ptrdiff_t kOrigin = 0;
   const Plan &plan = call.plan;
-  Binarise job = {};
+  Binarize job = {};
   job.values = values;
   job.step = static_cast<ptrdiff_t>(plan.depth);
   job.offsets = &kOrigin;
@@ -96,11 +96,11 @@ void measure_image(const Call &call, const Part &part) {
       load.sums = call.held_sums();
       plan.level->load(load);
       if (k > 0) {
-        Binarise job =
+        Binarize job =
             pixels_job(call, call.values(), load.count, call.held_sums(), call.held());
         job.order = k + 1;
         job.scales = call.betas();
-        plan.level->binarise(job);
+        plan.level->binarize(job);
       }
       const float *sums = call.held_sums() + k * plan.padded_columns;
       for (int64_t i = 0; i < load.count; ++i) total += static_cast<double>(sums[i]);
@@ -174,9 +174,9 @@ void hold_rows(const Call &call, const Part &part, int64_t begin, int64_t end, i
       continue;
     }
     load_row(call, part, row, call.values(), sums);
-    Binarise job = pixels_job(call, call.values(), plan.padded_columns, sums, held);
+    Binarize job = pixels_job(call, call.values(), plan.padded_columns, sums, held);
     if (call.per_image()) job.scales = call.betas();
-    plan.level->binarise(job);
+    plan.level->binarize(job);
   }
 }
 
@@ -199,11 +199,11 @@ void add_taps(const Call &call, int64_t row, int plane, float *to) {
 }
 
 // Signs and sums of every column of `row` of a band, from the values that are held.
-void binarise_columns(const Call &call, int64_t row) {
+void binarize_columns(const Call &call, int64_t row) {
   const Plan &plan = call.plan;
   const uint8_t *values = call.held() + row * plan.stride[0] * plan.row_bytes;
   const int64_t first = row * plan.out_width;
-  Binarise job = pixels_job(call, reinterpret_cast<const float *>(values), plan.out_width,
+  Binarize job = pixels_job(call, reinterpret_cast<const float *>(values), plan.out_width,
                             call.scales() + first, call.signs() + first * plan.vector_bytes);
   job.step = static_cast<ptrdiff_t>(plan.stride[1] * plan.depth);
   job.offsets = call.tap_offsets();
@@ -211,7 +211,7 @@ void binarise_columns(const Call &call, int64_t row) {
   job.size = static_cast<float>(plan.taps * plan.channels);
   job.sums_step = static_cast<ptrdiff_t>(plan.positions);
   job.tap_bytes = plan.tap_bytes;
-  plan.level->binarise(job);
+  plan.level->binarize(job);
 }
 
 // Signs of both orders, and betas of the second, of every column of `row` of a band, from the
@@ -266,7 +266,7 @@ void set_scales(const Call &call, int64_t rows) {
   }
   const bool split = plan.own_signs && plan.bytes;
   for (int64_t row = 0; plan.own_signs && row < rows; ++row) {
-    split ? split_columns(call, row) : binarise_columns(call, row);
+    split ? split_columns(call, row) : binarize_columns(call, row);
   }
   const float unit = call.layer.input_type == SUBBYTE_UINT8 ? call.layer.input_scale : 1.0F;
   for (int k = 0; k < plan.order; ++k) {

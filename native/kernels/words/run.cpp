@@ -1,103 +1,18 @@
 // The walk over a layer: tables of a band of rows, then all its output tiles.
-#include <algorithm>
-#include <cstring>
-
 #include "error.h"
 #include "lookup/select.h"
 #include "output.h"
+#include "table_rows.h"
 #include "words/plan.h"
 
 namespace subbyte::words {
 namespace {
 
-struct Call {
-  const subbyte_words &layer;
-  const Plan &plan;
-  const char *packed;
-  const uint8_t *x, *x_end;
-  const subbyte_output *output;
-  void *y;
-  char *scratch;
+struct Call : TableCall<subbyte_words, Plan> {
   void (*finish)(const lookup::Finish &);
 
   ptrdiff_t *offsets() const { return reinterpret_cast<ptrdiff_t *>(scratch + plan.offsets); }
-  uint8_t *tables() const { return reinterpret_cast<uint8_t *>(scratch + plan.tables); }
-  // The entry of x = input_zero is half >> shift = 0 for every word.
-  uint8_t flip() const { return plan.level->flip ? 0x80 : 0; }
 };
-
-// One group of the convolution on one image.
-struct Part {
-  int64_t image, group;
-};
-
-// Tables of `count` pixels in a row. The build stage reads whole vectors of words, so at the
-// tensor's end, where that would be beyond it, pixels go through a copy filled with zeros.
-void build_run(const Call &call, const Part &part, const uint8_t *x, int64_t count,
-               uint8_t *tables) {
-  const Plan &plan = call.plan;
-  const auto group = static_cast<size_t>(part.group);
-  TableJob job = {};
-  job.x = x;
-  job.x_stride = static_cast<ptrdiff_t>(plan.column_step * call.layer.inputs);
-  job.codebook = reinterpret_cast<const int8_t *>(call.packed + plan.codebook +
-                                                  group * plan.codebook_step);
-  job.start = reinterpret_cast<const int16_t *>(call.packed + plan.start +
-                                                group * plan.start_step);
-  job.vectors = plan.vectors;
-  job.words = plan.words;
-  job.word_length = plan.word_length;
-  job.chunks = plan.chunks;
-  job.shift = call.layer.shift;
-  job.flip = call.flip();
-  job.tables = tables;
-  job.table_stride = plan.pixel_bytes;
-  const int64_t room = call.x_end - x - plan.read;
-  const int64_t direct = room < 0 ? 0 : std::min(count, room / job.x_stride + 1);
-  job.count = direct;
-  plan.level->build(job);
-  auto *staging = reinterpret_cast<uint8_t *>(call.scratch + plan.staging);
-  for (int64_t pixel = direct; pixel < count; ++pixel) {
-    std::memset(staging, 0, static_cast<size_t>(plan.read));
-    std::memcpy(staging, x + pixel * job.x_stride, static_cast<size_t>(plan.channels));
-    job.x = staging;
-    job.count = 1;
-    job.tables = tables + pixel * plan.pixel_bytes;
-    plan.level->build(job);
-  }
-}
-
-// Tables of the padded rows begin <= row < end, the first of them at `tables`.
-void build_rows(const Call &call, const Part &part, int64_t begin, int64_t end,
-                uint8_t *tables) {
-  const Plan &plan = call.plan;
-  const subbyte_words &l = call.layer;
-  const ptrdiff_t row_stride = static_cast<ptrdiff_t>(plan.row_step * l.width * l.inputs);
-  const uint8_t *image = call.x + part.image * l.height * l.width * l.inputs +
-                         part.group * plan.channels;
-  const auto left = static_cast<size_t>(l.pads[1] * plan.pixel_bytes);
-  const auto right = static_cast<size_t>(l.pads[3] * plan.pixel_bytes);
-  const bool contiguous =
-      left + right == 0 && row_stride == plan.columns * plan.column_step * l.inputs;
-  for (int64_t row = begin; row < end; ++row, tables += plan.row_bytes) {
-    const int64_t y = row - l.pads[0];
-    if (y < 0 || y >= plan.rows) {
-      std::memset(tables, call.flip(), static_cast<size_t>(plan.row_bytes));
-      continue;
-    }
-    const uint8_t *x = image + y * row_stride;
-    if (contiguous) {
-      const int64_t together = std::min(end - row, plan.rows - y);
-      build_run(call, part, x, together * plan.columns, tables);
-      row += together - 1;
-      tables += (together - 1) * plan.row_bytes;
-      continue;
-    }
-    std::memset(tables, call.flip(), left);
-    build_run(call, part, x, plan.columns, tables + left);
-    std::memset(tables + plan.row_bytes - static_cast<ptrdiff_t>(right), call.flip(), right);
-  }
-}
 
 // Sums to y: as many channels of each pixel at a time as the last stage takes.
 void finish_tile(const Call &call, const Tile &tile, int pixels, int lanes, int channels,
@@ -149,25 +64,12 @@ void run_cells(const Call &call, const Part &part, int64_t cell, int cells, int6
   const int channels = static_cast<int>(
       std::min<int64_t>(cells * level.lanes, plan.outputs - cell * level.lanes));
   const int64_t first_pixel = (part.image * plan.out_height + row_begin) * plan.out_width;
-  const int64_t total = (row_end - row_begin) * plan.out_width;
-  int64_t tiles = ceil_div(total, level.most_pixels(plan.words, plan.gain, cells));
-  int64_t column = 0;
-  const uint8_t *row = call.tables();
-  for (int64_t pixel = 0; pixel < total; --tiles) {
-    // Even shares: no small tile is left at the end.
-    const int count = static_cast<int>(ceil_div(total - pixel, tiles));
-    for (int p = 0; p < count; ++p) {
-      starts[p] = row + column * plan.stride[1] * plan.pixel_bytes;
-      if (++column == plan.out_width) {
-        column = 0;
-        row += plan.stride[0] * plan.row_bytes;
-      }
-    }
+  const int most = level.most_pixels(plan.words, plan.gain, cells);
+  for_tiles(call, row_end - row_begin, most, starts, [&](int64_t pixel, int count) {
     level.accumulate(plan.words, plan.gain, cells, count)(tile);
     finish_tile(call, tile, count, cells * level.lanes, channels, first_pixel + pixel,
                 part.group * plan.outputs + cell * level.lanes);
-    pixel += count;
-  }
+  });
 }
 
 // Where the table of a tap and vector lies, seen from the pixel's table at input row `row`.
@@ -192,9 +94,12 @@ void build_band(const Call &call, const Part &part, int64_t row_begin, int64_t r
   const Plan &plan = call.plan;
   const int64_t begin = row_begin * plan.stride[0];
   const int64_t end = (row_end - 1) * plan.stride[0] + plan.reach;
-  if (!plan.ring) return build_rows(call, part, begin, end, call.tables());
+  auto job = table_job<TableJob>(call, part.group, plan.level->flip);
+  job.words = plan.words;
+  if (!plan.ring) return build_rows(call, part, job, begin, end, call.tables());
   for (int64_t row = std::max(begin, held); row < end; ++row) {
-    build_rows(call, part, row, row + 1, call.tables() + row % plan.reach * plan.row_bytes);
+    build_rows(call, part, job, row, row + 1,
+               call.tables() + row % plan.reach * plan.row_bytes);
   }
 }
 
@@ -251,24 +156,18 @@ int run(const subbyte_words &layer, const Plan &plan, const void *packed, const 
   if (status != SUBBYTE_OK) return status;
   const lookup::Level *finisher = lookup::select_level(plan.level->name);
   if (finisher == nullptr) return SUBBYTE_BAD_ISA;
-  const Call call = {layer,
-                     plan,
-                     static_cast<const char *>(packed),
-                     x,
-                     x + layer.images * layer.height * layer.width * layer.inputs,
-                     output,
-                     y,
-                     static_cast<char *>(scratch),
+  const Call call = {{layer,
+                      plan,
+                      static_cast<const char *>(packed),
+                      x,
+                      x + layer.images * layer.height * layer.width * layer.inputs,
+                      output,
+                      y,
+                      static_cast<char *>(scratch)},
                      finisher->finish};
-  for (int64_t row = row_begin; row < row_end;) {
-    const int64_t image = row / plan.out_height;
-    const int64_t end = std::min(row_end, (image + 1) * plan.out_height);
-    for (int64_t group = 0; group < layer.groups; ++group) {
-      run_part(call, {image, group}, row - image * plan.out_height,
-               end - image * plan.out_height);
-    }
-    row = end;
-  }
+  for_parts(call, row_begin, row_end, [&](const Part &part, int64_t begin, int64_t end) {
+    run_part(call, part, begin, end);
+  });
   return SUBBYTE_OK;
 }
 
@@ -277,14 +176,14 @@ int prepare(const subbyte_words &layer, const Plan &plan, const void *packed, co
   int status = check_packed(layer, plan, packed);
   if (status == SUBBYTE_OK) status = check_few_rows(layer, plan);
   if (status != SUBBYTE_OK) return status;
-  const Call call = {layer,
-                     plan,
-                     static_cast<const char *>(packed),
-                     x,
-                     x + layer.height * layer.inputs,
-                     nullptr,
-                     nullptr,
-                     static_cast<char *>(scratch),
+  const Call call = {{layer,
+                      plan,
+                      static_cast<const char *>(packed),
+                      x,
+                      x + layer.height * layer.inputs,
+                      nullptr,
+                      nullptr,
+                      static_cast<char *>(scratch)},
                      nullptr};
   build_band(call, {0, 0}, 0, layer.height, 0);
   set_offsets(call, 0);
@@ -308,14 +207,14 @@ int run_outputs(const subbyte_words &layer, const Plan &plan, const void *packed
   const lookup::Level *finisher = lookup::select_level(plan.level->name);
   if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   // What is in the scratch buffer is only read from here on.
-  const Call call = {layer,
-                     plan,
-                     static_cast<const char *>(packed),
-                     nullptr,
-                     nullptr,
-                     output,
-                     y,
-                     const_cast<char *>(static_cast<const char *>(scratch)),
+  const Call call = {{layer,
+                      plan,
+                      static_cast<const char *>(packed),
+                      nullptr,
+                      nullptr,
+                      output,
+                      y,
+                      const_cast<char *>(static_cast<const char *>(scratch))},
                      finisher->finish};
   const int64_t lanes = plan.level->lanes;
   run_band(call, {0, 0}, output_begin / lanes, ceil_div(output_end, lanes), 0, layer.height);

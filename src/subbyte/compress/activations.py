@@ -132,7 +132,7 @@ def _errors(
 ) -> NDArray[np.float64]:
     """Squared error of the layer's output from a rounded input, and its energy about the mean.
 
-    A binarised input is judged as if it were not: the sign of a value near zero changes much
+    A binarized input is judged as if it were not: the sign of a value near zero changes much
     where it is rounded, and means little either way.
     """
     outputs = []

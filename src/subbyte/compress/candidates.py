@@ -100,7 +100,7 @@ def layer_candidates(
     seed: int,
 ) -> list[Candidate]:
     """All ways one layer may be coded by the allowed methods, weight [O, T, I]; and 8 bits."""
-    if layer.binarisation is not None:
+    if layer.binarization is not None:
         return binary_candidates(layer, weight, data, options)
     if keeps_eight_bits(layer):
         return scalar_candidates(layer, weight, data, BITS)
@@ -175,11 +175,11 @@ def binary_candidates(
 ) -> list[Candidate]:
     """The binary form, where there is one.
 
-    The harm counts the weight's error alone. What binarising the input adds is much the same
+    The harm counts the weight's error alone. What binarizing the input adds is much the same
     share of every layer's output, and hardly shifts the choice between layers.
     """
-    if layer.binarisation is not None:
-        form = trained_options(layer.binarisation)
+    if layer.binarization is not None:
+        form = trained_options(layer.binarization)
         return [Candidate(form, stored_bytes(layer, form), 0.0)]
     if not may_be_binary(layer):
         return []

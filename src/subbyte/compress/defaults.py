@@ -58,15 +58,15 @@ def kept_at_eight_bits(
     """
     kept = {layer.weight for layer in layers if keeps_eight_bits(layer)}
     if options.allowed == ("binary",):
-        trained = any(layer.binarisation for layer in layers)
+        trained = any(layer.binarization for layer in layers)
         kept |= output_layers(network)
         kept |= {layer.weight for layer in layers if trained or not may_be_binary(layer)}
-    return frozenset(kept - {layer.weight for layer in layers if layer.binarisation})
+    return frozenset(kept - {layer.weight for layer in layers if layer.binarization})
 
 
 def check_trained(layers: list[Layer], options: CompressOptions) -> None:
     """Raise `OptionError` where another method is asked for than the network was trained for."""
-    trained = next((layer for layer in layers if layer.binarisation), None)
+    trained = next((layer for layer in layers if layer.binarization), None)
     if trained is not None and "binary" not in options.allowed:
         raise OptionError(
             "the network has layers that were trained binary",
@@ -121,8 +121,8 @@ def default_options(
     layer: Layer, options: CompressOptions, kept: bool, output: bool
 ) -> LayerOptions:
     """One layer's options; ``kept``: at 8 bits by default, ``output``: it ends the network."""
-    if layer.binarisation is not None:
-        return trained_options(layer.binarisation)
+    if layer.binarization is not None:
+        return trained_options(layer.binarization)
     if options.method == "product" and options.procedure in ("paper", "paper-plain"):
         return _published_product(layer, options, output)
     if kept:

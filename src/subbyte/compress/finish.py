@@ -18,7 +18,7 @@ from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.quant import QuantParams
 from subbyte.graph.write import write_network
-from subbyte.methods import binarisation_of, decode_weight
+from subbyte.methods import binarization_of, decode_weight
 
 
 def write_coded(
@@ -63,9 +63,9 @@ def coded_module(network: Network, encoded: Encoded, device: torch.device) -> Gr
         if layer.weight in encoded.weights:
             weight = torch.from_numpy(decode_weight(encoded.weights[layer.weight])).to(device)
             module.set_constant(layer.weight, to_onnx_layout(layer, weight))
-            binarisation = binarisation_of(encoded.weights[layer.weight])
-            if binarisation is not None:
-                module.binarise(layer, binarisation)
+            binarization = binarization_of(encoded.weights[layer.weight])
+            if binarization is not None:
+                module.binarize(layer, binarization)
         if layer.name in encoded.biases:
             module.set_bias(layer.name, encoded.biases[layer.name].to(device))
     return module

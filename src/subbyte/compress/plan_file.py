@@ -11,7 +11,7 @@ from subbyte.compress.encode import LayerOptions
 from subbyte.errors import OptionError
 from subbyte.graph.layers import has_binary_form
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import Binarisation
+from subbyte.methods import Binarization
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
@@ -78,7 +78,7 @@ def parse_plan(text: str, layers: Sequence[Layer], where: str) -> Plan:
         raise OptionError('plan: expected only [layers."NAME"] tables', where=where)
     by_name = {layer.name: layer for layer in layers}
     plan: Plan = {
-        layer.weight: trained_options(layer.binarisation) if layer.binarisation else EIGHT_BITS
+        layer.weight: trained_options(layer.binarization) if layer.binarization else EIGHT_BITS
         for layer in layers
     }
     for name, table in tables.items():
@@ -98,15 +98,15 @@ def parse_plan(text: str, layers: Sequence[Layer], where: str) -> Plan:
     return plan
 
 
-def trained_options(binarisation: Binarisation) -> BinaryOptions:
+def trained_options(binarization: Binarization) -> BinaryOptions:
     """Of a layer trained binary: the paper's encoding, with what it was trained for."""
-    return BinaryOptions(binarisation.order, binarisation.scales, "paper")
+    return BinaryOptions(binarization.order, binarization.scales, "paper")
 
 
 def _check_binary(layer: Layer, options: LayerOptions, where: str) -> None:
     """Raise `OptionError` where the layer has no such binary form, or was trained for another."""
-    if layer.binarisation is not None and options != trained_options(layer.binarisation):
-        trained = layer.binarisation
+    if layer.binarization is not None and options != trained_options(layer.binarization):
+        trained = layer.binarization
         raise OptionError(
             "plan: the layer was trained binary",
             where=where,

@@ -24,8 +24,8 @@ from subbyte.data import Samples
 from subbyte.graph.layers import canonical, output_layers, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import Binarisation, CodedWeight, binarisation_of, decode_weight
-from subbyte.methods.binary.residual import binarise_fields, scales_of
+from subbyte.methods import Binarization, CodedWeight, binarization_of, decode_weight
+from subbyte.methods.binary.residual import binarize_fields, scales_of
 
 POSITIONS = 128
 LEAST_ROWS = 16384
@@ -174,14 +174,14 @@ class Sequence:
     def _as_read(self, layer: Layer, value: Tensor, rows: Tensor) -> Tensor:
         """Rows [N, S, groups, T * I] of the layer's input ``value`` as its weight meets them."""
         options = self._plan[layer.weight]
-        if not isinstance(options, Binarisation):
+        if not isinstance(options, Binarization):
             return rows
         scales = None
         if options.scales == "image":
             images = value.reshape(len(value), 1, layer.shape.groups, 1, -1)
             scales = scales_of(images, options.order, (-1,))
         fields = rows.unflatten(3, (layer.shape.taps, layer.shape.inputs))
-        return binarise_fields(fields, options, scales).flatten(3)
+        return binarize_fields(fields, options, scales).flatten(3)
 
     def _residual(self, layer: Layer, ours: Environment, coded: Environment) -> Tensor | float:
         """Float minus compressed value of the other side of the Add that ``layer`` feeds."""
@@ -220,9 +220,9 @@ class Sequence:
         decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
         self.compressed.set_constant(layer.weight, to_onnx_layout(layer, decoded))
         self.compressed.set_bias(layer.name, bias.to(self._device))
-        binarisation = binarisation_of(coded)
-        if binarisation is not None:
-            self.compressed.binarise(layer, binarisation)
+        binarization = binarization_of(coded)
+        if binarization is not None:
+            self.compressed.binarize(layer, binarization)
         self._done.weights[layer.weight] = coded
         self._done.biases[layer.name] = bias.cpu()
         self._done.losses[layer.weight] = float(np.asarray(loss))

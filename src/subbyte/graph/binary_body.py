@@ -1,7 +1,7 @@
-"""The function bodies of layers whose input is binarised (`subbyte.methods.binary`).
+"""The function bodies of layers whose input is binarized (`subbyte.methods.binary`).
 
 A convolution takes its receptive fields apart by Gather, which moves values and computes
-nothing; padding is the code that stands for zero. Codes of uint8 values are binarised less
+nothing; padding is the code that stands for zero. Codes of uint8 values are binarized less
 their zero point, as whole numbers: then the sums of |r_0|, and the means made of them, are
 the same in every runtime, and with them the signs of order 2 where a value is the mean.
 The scale of x goes into that of the output.
@@ -15,7 +15,7 @@ import numpy as np
 from onnx import TensorProto
 
 from subbyte.graph.body import TO_NCHW, TO_NHWC, Body
-from subbyte.methods import Binarisation
+from subbyte.methods import Binarization
 
 # Order k - 1 and the residual r_{k-1} -> beta_k and scale_k: what its signs take away from it,
 # and what they stand for in the sum.
@@ -25,12 +25,12 @@ Measure = Callable[[int, str], tuple[str, str]]
 _FIELD, _TAP = (3, 4), (4,)
 
 
-def binary_layer(body: Body, op: str, form: str, binarisation: Binarisation) -> None:
+def binary_layer(body: Body, op: str, form: str, binarization: Binarization) -> None:
     """y of a convolution (NHWC; NCHW in form ``Float``) or a linear layer."""
     if op not in ("Conv", "Linear"):
         raise ValueError(f"binary has no operator {op!r}")
     build = _linear if op == "Linear" else _conv
-    product = build(body, form, binarisation)
+    product = build(body, form, binarization)
     scale = "weight_scale" if form == "Float" else body.op("Mul", "weight_scale", "x_scale")
     scaled = body.op("Mul", product, scale)
     if form == "Float":
@@ -47,7 +47,7 @@ def binary_layer(body: Body, op: str, form: str, binarisation: Binarisation) -> 
         body.op("QuantizeLinear", y, "y_scale", "y_zero", output="y")
 
 
-def _linear(body: Body, form: str, binarisation: Binarisation) -> str:
+def _linear(body: Body, form: str, binarization: Binarization) -> str:
     """A row of x is one vector, whatever shares the scales."""
     inputs = body.op("Cast", body.op("Shape", "weight_int8", start=2), to=TensorProto.FLOAT)
 
@@ -56,26 +56,26 @@ def _linear(body: Body, form: str, binarisation: Binarisation) -> str:
         return beta, beta
 
     x = "x" if form == "Float" else _centred(body, "x")
-    approximation = _approximate(body, x, binarisation.order, measure)
+    approximation = _approximate(body, x, binarization.order, measure)
     weight = body.op("Cast", "weight_int8", to=TensorProto.FLOAT)
     weight = body.op("Transpose", weight, perm=[2, 0, 1])
     weight = body.op("Reshape", weight, body.constant([0, -1], np.int64))
     return body.op("MatMul", approximation, weight)
 
 
-def _conv(body: Body, form: str, binarisation: Binarisation) -> str:
+def _conv(body: Body, form: str, binarization: Binarization) -> str:
     """[N, H, W, O] of [N, H, W, C]: one product of receptive fields and weights per group."""
     group = body.op("Reshape", body.attribute("group", "int"), body.constant([-1], np.int64))
     x = body.op("Transpose", "x", perm=TO_NHWC) if form == "Float" else "x"
     fields, sizes = _fields(body, x, form, group)
     if form != "Float":
         fields = _centred(body, fields)
-    if binarisation.scales == "image":
+    if binarization.scales == "image":
         image = x if form == "Float" else _centred(body, x)
-        measure = _by_image(body, image, binarisation.order, group)
+        measure = _by_image(body, image, binarization.order, group)
     else:
-        measure = _by_field(body, binarisation)
-    approximation = _approximate(body, fields, binarisation.order, measure)
+        measure = _by_field(body, binarization)
+    approximation = _approximate(body, fields, binarization.order, measure)
     n = body.op("ReduceProd", body.op("Shape", "weight_int8", start=1), keepdims=1)
     rows = body.op("ReduceProd", sizes, keepdims=1)
     shape = body.op("Concat", group, rows, n, axis=0)
@@ -134,7 +134,7 @@ def _positions(body: Body, padded: str) -> tuple[str, list[str]]:
     return out, indices
 
 
-def _by_field(body: Body, binarisation: Binarisation) -> Measure:
+def _by_field(body: Body, binarization: Binarization) -> Measure:
     """Scales of each receptive field (``column``), or of each pixel in it (``pixel``)."""
     shape = body.op("Shape", "weight_int8", start=1)
     n = body.op("Cast", body.op("ReduceProd", shape, keepdims=1), to=TensorProto.FLOAT)
@@ -149,7 +149,7 @@ def _by_field(body: Body, binarisation: Binarisation) -> Measure:
         scale = body.op("Div", _sum(body, sums, (3,)), n)
         return body.op("Div", sums, inputs), scale
 
-    return column if binarisation.scales == "column" else pixel
+    return column if binarization.scales == "column" else pixel
 
 
 def _by_image(body: Body, x: str, order: int, group: str) -> Measure:

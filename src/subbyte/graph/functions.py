@@ -25,7 +25,7 @@ from onnx import TensorProto
 from subbyte.graph.binary_body import binary_layer
 from subbyte.graph.body import DOMAIN, TO_NCHW, TO_NHWC, Body, make_function, reference_types
 from subbyte.graph.outline import outline, unpack_function
-from subbyte.methods import METHODS, Binarisation
+from subbyte.methods import METHODS, Binarization
 
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "dilations": "ints", "group": "int"}
 
@@ -59,11 +59,11 @@ def layer_function(
     op: str,
     form: str,
     opset: int,
-    binarisation: Binarisation | None = None,
+    binarization: Binarization | None = None,
 ) -> onnx.FunctionProto:
     """The function of one kind of layer, on top of its weight function.
 
-    ``binarisation``: of x, before the weight is multiplied with it.
+    ``binarization``: of x, before the weight is multiplied with it.
 
     Inputs: x, the packed arrays, bias; then, unless ``Float``, x_scale and x_zero; unless
     ``Dequant``, y_scale and y_zero; with ``Add``, r, r_scale, r_zero, m_scale, m_zero (the
@@ -75,8 +75,8 @@ def layer_function(
     body.call(weight.name, packed, ["weight_int8", "weight_scale"])
     for name, kind in _attribute_kinds(weight).items():
         body.refer(**{name: kind})
-    if binarisation is not None:
-        binary_layer(body, op, form, binarisation)
+    if binarization is not None:
+        binary_layer(body, op, form, binarization)
     elif op.startswith("Linear"):
         _linear(body, op, form)
     else:

@@ -43,7 +43,7 @@ def _leads_to_layer(node: ir.Node, layers: Collection[ir.Node]) -> bool:
 
 
 def has_binary_form(layer: Layer) -> bool:
-    """Whether the layer's input can be binarised: rows, or receptive fields with known pads."""
+    """Whether the layer's input can be binarized: rows, or receptive fields with known pads."""
     if layer.op == "Linear":
         return bool(layer.node.attributes.get_int("axis", -1) == -1)
     return layer.op == "Conv" and len(layer.kernel_shape) == 2 and len(layer.pads) == 4

@@ -16,7 +16,7 @@ from subbyte.graph.module_steps import Lifetimes, Step, make_step, place_lengths
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.ops.binary import binary_conv, binary_linear
 from subbyte.graph.ops.node import to_torch
-from subbyte.methods import Binarisation
+from subbyte.methods import Binarization
 
 
 class GraphModule(nn.Module):
@@ -50,8 +50,8 @@ class GraphModule(nn.Module):
         self._register(graph, _tensors(graph) if share is None else share._tensors())
         self._lifetimes = Lifetimes(self.input_names, self.output_names, self.steps)
         for layer in network.layers:
-            if layer.binarisation is not None:
-                self.binarise(layer, layer.binarisation)
+            if layer.binarization is not None:
+                self.binarize(layer, layer.binarization)
 
     # Constants
 
@@ -125,18 +125,18 @@ class GraphModule(nn.Module):
             arguments=(*step.arguments[:2], fresh),
         )
 
-    def binarise(self, layer: Layer, binarisation: Binarisation) -> None:
-        """From now on ``layer``, a 2-D convolution or linear layer, binarises its input.
+    def binarize(self, layer: Layer, binarization: Binarization) -> None:
+        """From now on ``layer``, a 2-D convolution or linear layer, binarizes its input.
 
         Its weight stays what is multiplied with.
         """
         place = next(place for place, step in enumerate(self.steps) if step.name == layer.name)
         step = self.steps[place]
         if layer.op == "Linear":
-            kernel = binary_linear(binarisation)
+            kernel = binary_linear(binarization)
         else:
             window = (layer.strides, layer.pads, layer.dilations)
-            kernel = binary_conv(binarisation, *window, layer.shape.groups)
+            kernel = binary_conv(binarization, *window, layer.shape.groups)
         self.steps[place] = replace(step, kernel=kernel, plain=step.plain or step.kernel)
 
     # Running
@@ -182,7 +182,7 @@ class GraphModule(nn.Module):
                 del env[name]
 
     def plain_output(self, place: int, value: Tensor) -> Tensor:
-        """What the layer ``steps[place]`` makes of the input ``value``, not binarising it."""
+        """What the layer ``steps[place]`` makes of the input ``value``, not binarizing it."""
         step = self.steps[place]
         rest = [None if name is None else self._fetch(name, step) for name in step.arguments[1:]]
         output: Tensor = (step.plain or step.kernel)(value, *rest)

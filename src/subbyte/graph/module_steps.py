@@ -20,7 +20,7 @@ class Step:
     constants that the kernel already holds. Sizes (what ``Shape`` gives, and what is worked
     out from it) stay on the CPU: ``on_cpu`` steps compute with nothing else, and the values
     at positions ``moved`` have to go to the device of the one at position ``anchor``.
-    ``plain``: of a layer whose ``kernel`` binarises its input, the kernel that does not.
+    ``plain``: of a layer whose ``kernel`` binarizes its input, the kernel that does not.
     """
 
     name: str

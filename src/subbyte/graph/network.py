@@ -7,7 +7,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from subbyte.methods.binary.form import Binarisation
+from subbyte.methods.binary.form import Binarization
 from subbyte.methods.coded import WeightShape
 
 LayerOp = Literal["Conv", "ConvTranspose", "Linear"]
@@ -21,7 +21,7 @@ class Layer:
     domain, attributes complete: ``auto_pad`` resolved to ``pads`` where shapes allow),
     or ``Linear`` in domain ``subbyte.prepared`` (inputs x, W[O, I], optional b[O];
     attribute ``axis``: the axis of x that is contracted, -1 or -2).
-    Nodes that share one weight initializer have the same ``weight`` name. ``binarisation``:
+    Nodes that share one weight initializer have the same ``weight`` name. ``binarization``:
     of the input, in a layer that was trained binary.
     """
 
@@ -37,7 +37,7 @@ class Layer:
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     pads: tuple[int, ...]
-    binarisation: Binarisation | None = None
+    binarization: Binarization | None = None
 
     @property
     def depthwise(self) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from subbyte.graph.ops import PREPARED
 from subbyte.graph.ops.node import constant_array
-from subbyte.graph.prepare_binary import keep_binarisation
+from subbyte.graph.prepare_binary import keep_binarization
 from subbyte.graph.prepare_edit import Editor, float_constant, has_single_use, rank_of
 
 Array = NDArray[Any]
@@ -138,7 +138,7 @@ def _merge(editor: Editor, layer: ir.Node, node: ir.Node, affine: Affine, output
     merged = ir.node(
         layer.op_type, inputs, dict(layer.attributes), domain=layer.domain, name=layer.name
     )
-    editor.replace([layer, node], keep_binarisation(layer, merged))
+    editor.replace([layer, node], keep_binarization(layer, merged))
 
 
 def _bias_name(layer: ir.Node) -> str:

@@ -1,6 +1,6 @@
 """Layers that were trained binary become standard nodes with the weight they multiply with.
 
-How the input is binarised stays with the node as metadata: shapes, padding, BatchNorm after
+How the input is binarized stays with the node as metadata: shapes, padding, BatchNorm after
 the layer and the islands then need to know nothing of it. (A BatchNorm folded into a binary
 weight, s * alpha * B, leaves it binary.)
 """
@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from subbyte.graph.ops.binary import DOMAIN, LINEAR, TRAINED
 from subbyte.graph.prepare_edit import Editor, float_constant
-from subbyte.methods.binary.form import VARIANTS, Binarisation
+from subbyte.methods.binary.form import VARIANTS, Binarization
 
 KEY = "subbyte.binary"
 _WINDOW = ("kernel_shape", "strides", "pads", "dilations", "group")
@@ -27,12 +27,12 @@ def lower_binary(model: ir.Model) -> None:
     editor.finish()
 
 
-def binarisation_of_node(node: ir.Node) -> Binarisation | None:
-    """How the input of a node of the prepared graph is binarised, if it is."""
+def binarization_of_node(node: ir.Node) -> Binarization | None:
+    """How the input of a node of the prepared graph is binarized, if it is."""
     return VARIANTS.get(node.metadata_props.get(KEY, ""))
 
 
-def keep_binarisation(old: ir.Node, new: ir.Node) -> ir.Node:
+def keep_binarization(old: ir.Node, new: ir.Node) -> ir.Node:
     """``new``, which takes the place of ``old``, with the metadata that goes with its input."""
     if KEY in old.metadata_props:
         new.metadata_props[KEY] = old.metadata_props[KEY]
@@ -57,7 +57,7 @@ def _lower(editor: Editor, node: ir.Node) -> None:
         attributes = {key: node.attributes[key] for key in _WINDOW if key in node.attributes}
         inputs = [x, value] if bias is None else [x, value, bias]
         made = ir.node("Conv", inputs, attributes, name=node.name)
-    made.metadata_props[KEY] = Binarisation(order, scales).variant  # type: ignore[arg-type]
+    made.metadata_props[KEY] = Binarization(order, scales).variant  # type: ignore[arg-type]
     if linear and bias is not None:
         made.outputs[0].name = editor.unique(f"{node.outputs[0].name}.product")
         editor.graph.insert_before(node, made)

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from subbyte.errors import WeightError
 from subbyte.graph.network import Layer, LayerOp
 from subbyte.graph.prepare_affine import LAYERS
-from subbyte.graph.prepare_binary import binarisation_of_node
+from subbyte.graph.prepare_binary import binarization_of_node
 from subbyte.graph.prepare_edit import float_constant, static_sizes
 from subbyte.methods.coded import WeightShape
 
@@ -56,7 +56,7 @@ def _layer(node: ir.Node) -> Layer:
         weight=str(weight.name),
         bias=None if bias is None else str(bias.name),
         shape=_weight_shape(node.op_type, array.shape, groups),
-        binarisation=binarisation_of_node(node),
+        binarization=binarization_of_node(node),
         kernel_shape=array.shape[2:],
         **attributes,
     )

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from subbyte.graph.ops import PREPARED
-from subbyte.graph.prepare_binary import keep_binarisation
+from subbyte.graph.prepare_binary import keep_binarization
 from subbyte.graph.prepare_edit import Editor, describe, float_constant, rank_of
 
 
@@ -46,7 +46,7 @@ def _rewrite_matmul(editor: Editor, node: ir.Node) -> None:
     if b is not None and b.ndim == 2 and right is not None and rank_of(left) != 0:
         weight = _gemm_weight(editor, right, b, 1.0, True)
         linear = _linear(left, weight, None, -1, node.name)
-        editor.replace([node], keep_binarisation(node, linear))
+        editor.replace([node], keep_binarization(node, linear))
     elif a is not None and a.ndim == 2 and left is not None:
         rank = rank_of(right)
         if rank is not None:

@@ -13,7 +13,7 @@ from subbyte.graph import topology
 from subbyte.graph.emit import Emitter, Form
 from subbyte.graph.functions import TABLE_SHIFT, layer_function, weight_functions
 from subbyte.graph.network import Layer
-from subbyte.methods import CodedWeight, binarisation_of
+from subbyte.methods import CodedWeight, binarization_of
 
 FLOAT_REASON = "subbyte.float"
 
@@ -116,11 +116,11 @@ class LayerWriter:
         functions = weight_functions(coded.method, coded.variant, list(coded.inputs), self.opset)
         for each in functions:
             self.emitter.functions.setdefault(each.name, each)
-        binarisation = binarisation_of(coded)
+        binarization = binarization_of(coded)
         # A 1x1 convolution is a linear layer on pixels, unless an image's pixels share scales.
-        by_image = binarisation is not None and binarisation.scales == "image"
+        by_image = binarization is not None and binarization.scales == "image"
         op = "Linear" if form == "Dequant" and not by_image else _op_name(layer)
-        function = layer_function(functions[-1], op, form, self.opset, binarisation)
+        function = layer_function(functions[-1], op, form, self.opset, binarization)
         bias = self.emitter.array(self.bias(layer))
         inputs = [source, *self._arrays(layer.weight, coded), bias, *params]
         attributes = {

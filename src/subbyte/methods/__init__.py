@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from subbyte.methods import binary, composite, product, scalar, ternary
 from subbyte.methods.binary import form as binary_form
-from subbyte.methods.binary.form import Binarisation
+from subbyte.methods.binary.form import Binarization
 from subbyte.methods.coded import CodedWeight, LookupTables, WeightShape
 from subbyte.methods.composite import form as composite_form
 from subbyte.methods.product import form as product_form
@@ -24,12 +24,12 @@ from subbyte.methods.ternary import form as ternary_form
 
 __all__ = [
     "METHODS",
-    "Binarisation",
+    "Binarization",
     "CodedWeight",
     "LookupTables",
     "Method",
     "WeightShape",
-    "binarisation_of",
+    "binarization_of",
     "decode_weight",
 ]
 
@@ -41,7 +41,7 @@ class Method:
     ``weight_nodes(variant)`` gives standard ONNX nodes that define ``weight_int8``
     [O, T, I] and ``weight_scale`` [O] from the packed inputs and attributes. ``tables`` is
     None for a weight that a kernel multiplies with, instead of looking products up.
-    ``binarisation``: of the layer's input, by variant; None where that is left as it is.
+    ``binarization``: of the layer's input, by variant; None where that is left as it is.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Method:
     weight_nodes: Callable[[str], list[onnx.NodeProto]]
     summary: str
     tables: Callable[[CodedWeight], LookupTables | None] = lambda coded: None
-    binarisation: Callable[[str], Binarisation | None] = lambda variant: None
+    binarization: Callable[[str], Binarization | None] = lambda variant: None
 
 
 METHODS: Mapping[str, Method] = {
@@ -140,14 +140,14 @@ METHODS: Mapping[str, Method] = {
         scale=binary_form.scale,
         weight_nodes=binary_form.weight_nodes,
         summary=(binary.__doc__ or "").splitlines()[0],
-        binarisation=binary_form.VARIANTS.__getitem__,
+        binarization=binary_form.VARIANTS.__getitem__,
     ),
 }
 
 
-def binarisation_of(coded: CodedWeight) -> Binarisation | None:
-    """How the input of a layer with this weight is binarised, if it is."""
-    return METHODS[coded.method].binarisation(coded.variant)
+def binarization_of(coded: CodedWeight) -> Binarization | None:
+    """How the input of a layer with this weight is binarized, if it is."""
+    return METHODS[coded.method].binarization(coded.variant)
 
 
 def decode_weight(coded: CodedWeight) -> NDArray[np.float32]:

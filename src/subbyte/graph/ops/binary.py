@@ -1,4 +1,4 @@
-"""Layers whose input is binarised: the nodes that training exports, and their kernels.
+"""Layers whose input is binarized: the nodes that training exports, and their kernels.
 
 ``subbyte.ResidualBinaryConv``: x[N, C, H, W], W[O, C / group, kh, kw], optional b[O];
 attributes of a Conv with all pads given, ``order`` and ``scales``.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from subbyte.errors import OptionError
 from subbyte.graph.ops.registry import Form, Kernel, operator
-from subbyte.methods.binary.form import DEFAULT_ORDER, SCALES, Binarisation
+from subbyte.methods.binary.form import DEFAULT_ORDER, SCALES, Binarization
 from subbyte.nn.binarize import binarize_weight, residual_binarize
 from subbyte.nn.functional import Window, residual_binary_conv2d
 
@@ -25,8 +25,8 @@ TRAINED = CONV, LINEAR = ("ResidualBinaryConv", "ResidualBinaryLinear")
 
 @operator(CONV, domain=DOMAIN)
 def residual_binary_conv(form: Form) -> Kernel:
-    """Convolution of the binarised x with the binary weight of the latent W."""
-    binarisation = read_binarisation(form, form.attribute("scales", SCALES[0]))
+    """Convolution of the binarized x with the binary weight of the latent W."""
+    binarization = read_binarization(form, form.attribute("scales", SCALES[0]))
     weight = form.constants.get(1)
     if weight is None or weight.ndim != 4:
         form.unsupported("a weight that is no constant [O, C / group, kh, kw]")
@@ -42,54 +42,54 @@ def residual_binary_conv(form: Form) -> Kernel:
             form.unsupported(f"{name}={found}: expected such as {usual}")
     group = form.attribute("group", 1)
     kernel = binary_conv(
-        binarisation, window["strides"], window["pads"], window["dilations"], group
+        binarization, window["strides"], window["pads"], window["dilations"], group
     )
     return lambda x, w, b=None: kernel(x, binarize_weight(w), b)
 
 
 @operator(LINEAR, domain=DOMAIN)
 def residual_binary_linear(form: Form) -> Kernel:
-    """Product of the binarised rows of x and the binary weight of the latent W."""
-    kernel = binary_linear(read_binarisation(form, SCALES[0]))
+    """Product of the binarized rows of x and the binary weight of the latent W."""
+    kernel = binary_linear(read_binarization(form, SCALES[0]))
     weight = form.constants.get(1)
     if weight is None or weight.ndim != 2:
         form.unsupported("a weight that is no constant [O, I]")
     return lambda x, w, b=None: kernel(x, binarize_weight(w), b)
 
 
-def read_binarisation(form: Form, scales: str) -> Binarisation:
+def read_binarization(form: Form, scales: str) -> Binarization:
     """Attribute ``order`` and ``scales``, checked."""
     try:
-        return Binarisation(form.attribute("order", DEFAULT_ORDER), scales)  # type: ignore[arg-type]
+        return Binarization(form.attribute("order", DEFAULT_ORDER), scales)  # type: ignore[arg-type]
     except OptionError as error:
         form.unsupported(f"{error.what}: expected {error.expected}, got {error.got}")
 
 
-def binary_linear(binarisation: Binarisation) -> Kernel:
-    """y = W x~ + b for the rows x of an input, x~ the binarised row; W as it is."""
+def binary_linear(binarization: Binarization) -> Kernel:
+    """y = W x~ + b for the rows x of an input, x~ the binarized row; W as it is."""
 
     def run(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-        return F.linear(residual_binarize(x, binarisation.order), w, b)
+        return F.linear(residual_binarize(x, binarization.order), w, b)
 
     return run
 
 
 def binary_conv(
-    binarisation: Binarisation,
+    binarization: Binarization,
     strides: Sequence[int],
     pads: Sequence[int],
     dilations: Sequence[int],
     groups: int,
 ) -> Kernel:
-    """y = conv(x~, W) + b, where every receptive field of x is binarised; W as it is."""
+    """y = conv(x~, W) + b, where every receptive field of x is binarized; W as it is."""
     top, left, bottom, right = pads
     window = Window(
         (strides[0], strides[1]),
         (top, left, bottom, right),
         (dilations[0], dilations[1]),
         groups,
-        binarisation.order,
-        binarisation.scales,
+        binarization.order,
+        binarization.scales,
     )
 
     def run(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

@@ -19,7 +19,7 @@ def encode(
 
     ``paper``: scale[o] = mean |W[o]|, signs of W (XNOR-Net's closed form, sign(0) = +1).
     ``corrected``: both by descent on tr((W - What) H (W - What)^T), H being that of the
-    binarised inputs. Deterministic; ``seed`` is not used.
+    binarized inputs. Deterministic; ``seed`` is not used.
     """
     del seed
     if options.procedure == "paper":

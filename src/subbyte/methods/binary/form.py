@@ -2,7 +2,7 @@
 
     W[o, t, i] ~ scale[o] * (1 - 2 * sign[o, t, i])                      sign in 0, 1
 
-The input that W is multiplied with is binarised to order K (`residual`); what shares its
+The input that W is multiplied with is binarized to order K (`residual`); what shares its
 scales and K are the weight's variant, as ``Column2``.
 """
 
@@ -31,7 +31,7 @@ PROCEDURES: tuple[Procedure, ...] = ("corrected", "paper")
 
 
 @dataclass(frozen=True)
-class Binarisation:
+class Binarization:
     """An input as the sum of ``order`` scaled sign tensors; ``scales``: what shares a scale,
     a ``column`` (the receptive field of an output), a ``pixel`` or an ``image``."""
 
@@ -54,15 +54,15 @@ class Binarisation:
         return f"{self.scales.title()}{self.order}"
 
 
-VARIANTS: Mapping[str, Binarisation] = {
+VARIANTS: Mapping[str, Binarization] = {
     found.variant: found
     for scales in SCALES
-    for found in (Binarisation(order, scales) for order in range(1, MOST_ORDER + 1))
+    for found in (Binarization(order, scales) for order in range(1, MOST_ORDER + 1))
 }
 
 
 @dataclass(frozen=True)
-class BinaryOptions(Binarisation):
+class BinaryOptions(Binarization):
     """Also ``procedure``: ``corrected``, signs and scales fitted to the moments; or ``paper``:
     the sign of the weight itself and the mean of its magnitude."""
 
@@ -76,7 +76,7 @@ class BinaryOptions(Binarisation):
             )
 
 
-def stored_bytes(shape: WeightShape, options: Binarisation) -> int:
+def stored_bytes(shape: WeightShape, options: Binarization) -> int:
     """Bytes `pack` will use: signs and scales, whatever the inputs' order."""
     del options
     return -(-shape.count // 8) + 2 * shape.outputs + 4
@@ -84,7 +84,7 @@ def stored_bytes(shape: WeightShape, options: Binarisation) -> int:
 
 def pack(
     shape: WeightShape,
-    binarisation: Binarisation,
+    binarization: Binarization,
     negative: NDArray[np.bool_],
     scale: NDArray[np.float32],
 ) -> CodedWeight:
@@ -92,7 +92,7 @@ def pack(
     half, base = pack_scale(scale)
     return CodedWeight(
         method="binary",
-        variant=binarisation.variant,
+        variant=binarization.variant,
         shape=shape,
         inputs={"signs": packing.pack(negative, 1), "scale": half},
         attributes={

@@ -1,4 +1,4 @@
-"""Binarising inputs to order K: a value as the sum of K scaled signs.
+"""Binarizing inputs to order K: a value as the sum of K scaled signs.
 
     r_0 = x,  beta_k = mean |r_{k-1}|,  H_k = sign(r_{k-1}),  r_k = r_{k-1} - beta_k H_k
     x ~ sum over k of beta_k H_k,       sign(0) = +1
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from subbyte.methods.binary.form import Binarisation
+from subbyte.methods.binary.form import Binarization
 from subbyte.nn.binarize import sign
 
 
@@ -28,8 +28,8 @@ def scales_of(values: Tensor, order: int, over: Sequence[int]) -> list[Tensor]:
     return found
 
 
-def binarise_fields(
-    fields: Tensor, form: Binarisation, image_scales: Sequence[Tensor] | None = None
+def binarize_fields(
+    fields: Tensor, form: Binarization, image_scales: Sequence[Tensor] | None = None
 ) -> Tensor:
     """Receptive fields [..., T, I] as the layer sees them: sum over k of scale_k H_k.
 
