@@ -35,7 +35,8 @@ def test_order_1_is_xnor_net() -> None:
 
 def test_columns_and_pixels_have_the_same_gradients_at_order_1() -> None:
     x = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(6, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    # So many outputs that columns are taken.
+    weight = torch.randn(128, 2, 3, 2, dtype=torch.float64, requires_grad=True)
     geometry = (2, 1), (1, 0, 1, 2), (1, 2), 2, 1
     columns, pixels = (
         residual_binary_conv2d(x, weight, None, Window(*geometry, scales))  # type: ignore[arg-type]

@@ -4,7 +4,8 @@
 
 - ``column``, the paper's: the receptive field of one output position, zeros of the padding
   included. From order 2 on signs differ by column too, so patches are taken (a few images at a
-  time, and again in the backward pass, so that they stay in the cache and take no memory).
+  time, and again in the backward pass, so that they stay in the cache and take no memory). Their
+  rows are runs of memory where x has its channels last (``torch.channels_last``).
 - ``pixel``: the channels of one pixel; the scale of a receptive field is the mean over its
   pixels, 0 in the padding. At order 1 this is ``column``, and XNOR-Net.
 - ``image``: a whole image; the padding is binarized with the image's scales.
@@ -44,6 +45,7 @@ Scales = Literal["column", "pixel", "image"]
 _CHUNK = {"cpu": 1 << 18}
 _LARGE_CHUNK = 1 << 27
 """Values of patches worked on at a time: on a CPU 1 MiB, about a core's cache."""
+_MANY_OUTPUTS = 64
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,22 @@ def residual_binary_conv2d(
     autocast all is float32: signs of residuals are differences of close numbers.
     """
     device = x.device.type
-    # Signs that columns share are patches on a CPU all the same: one product fewer backwards.
-    by_column = window.scales == "column" and (window.order > 1 or device == "cpu")
-    function = _ColumnConv if by_column else _SharedConv
+    function = _ColumnConv if _is_by_column(x, weight, window) else _SharedConv
     if torch.is_autocast_enabled(device):
         x, weight = x.float(), weight.float()
     with torch.autocast(device, enabled=False):
         y: Tensor = function.apply(x, weight, window)  # type: ignore[no-untyped-call]
     return y if bias is None else y + bias[:, None, None]
+
+
+def _is_by_column(x: Tensor, weight: Tensor, window: Window) -> bool:
+    """Whether to take patches. At order 1 they give what shared signs give.
+
+    They save one product of the backward pass; on a CPU that is more than they cost from about
+    64 outputs on.
+    """
+    many = x.device.type == "cpu" and len(weight) // window.groups >= _MANY_OUTPUTS
+    return window.scales == "column" and (window.order > 1 or many)
 
 
 class _ColumnConv(torch.autograd.Function):
