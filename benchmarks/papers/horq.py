@@ -219,24 +219,25 @@ def write(path: Path, records: list[dict[str, Any]]) -> None:
 
 def recorded() -> list[Run]:
     """The runs of the committed result; what decides most comes first."""
-    wide = [_cifar10_wide(order, seed) for seed in (0, 1, 2) for order in (2, 0, 1)]
-    narrow = [_cifar10(order, seed) for seed in (0, 1, 2) for order in (2, 0, 1)]
-    mnist = [_mnist(order) for order in (0, 1, 2, 3, 4)]
-    more = [_cifar10_wide(3, 0), *(_cifar10_wide(2, seed, "leaf") for seed in (0, 1, 2))]
-    return [*wide, *narrow, *mnist, _cifar10(3, 0), _cifar10(2, 0, "chain"), *more]
+    # Few images trained on for long, and more images for as long: chosen on training images
+    # 45,000 to 49,999.
+    few = [_wide(order, seed) for seed in (0, 1, 2) for order in (2, 0, 1)]
+    more = [_wide(order, 0, images=20_000, epochs=6) for order in (2, 0, 1)]
+    forms = [_wide(2, seed, "leaf") for seed in (0, 1, 2)]
+    narrow = [_narrow(order, seed) for seed in (0, 1, 2) for order in (0, 2, 1)]
+    narrow += [_narrow(3, 0), _narrow(2, 0, "chain")]
+    mnist = [Run("mnist", "narrow", k, "leaf", 0, 10_000, 2, 64, 2e-3) for k in range(5)]
+    return [*few, *more, _wide(3, 0), *forms, *narrow, *mnist]
 
 
-def _cifar10_wide(order: int, seed: int, backward: Backward = "chain") -> Run:
-    # Chosen on training images 45,000 to 49,999, with 10,000 others to train on.
-    return Run("cifar10", "wide", order, backward, seed, 20_000, 6, 16, 2e-3)
+def _wide(
+    order: int, seed: int, backward: Backward = "chain", images: int = 5_000, epochs: int = 12
+) -> Run:
+    return Run("cifar10", "wide", order, backward, seed, images, epochs, 16, 2e-3)
 
 
-def _cifar10(order: int, seed: int, backward: Backward = "leaf") -> Run:
+def _narrow(order: int, seed: int, backward: Backward = "leaf") -> Run:
     return Run("cifar10", "narrow", order, backward, seed, 20_000, 4, 64, 2e-3)
-
-
-def _mnist(order: int) -> Run:
-    return Run("mnist", "narrow", order, "leaf", 0, 10_000, 2, 64, 2e-3)
 
 
 def asked(arguments: argparse.Namespace) -> Iterator[Run]:
