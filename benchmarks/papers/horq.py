@@ -280,7 +280,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Train what is not recorded yet; the output is written after every net."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.dataset and arguments.net not in NETS[arguments.dataset]:
+        parser.error(f"no net {arguments.net} for {arguments.dataset}")
     if not DATA.is_dir():
         print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
         return 2
