@@ -137,33 +137,45 @@ def soft_hard_section(record: Record) -> list[str]:
 
 
 def horq_section(record: Record) -> list[str]:
-    """Residual binary networks of one shape, by order."""
-    names = list(dict.fromkeys(name for run in record["runs"] for name in run["accuracy"]))
-    groups: dict[tuple[Any, ...], list[Record]] = {}
+    """Residual binary networks, a table for each, by order."""
+    nets: dict[tuple[Any, ...], list[Record]] = {}
     for run in record["runs"]:
-        key = tuple(run[name] for name in ("dataset", "images", "epochs", "order", "backward"))
-        groups.setdefault(key, []).append(run)
+        nets.setdefault((run["dataset"], run["net"], run["layers"]), []).append(run)
+    lines = [
+        "## HORQ (`binary`)",
+        "",
+        "`python -m benchmarks.papers.horq`: top-1 of one network at one budget, mean and range",
+        "over the seeds. The paper: on MNIST more accurate than XNOR and faster to converge; on",
+        "CIFAR-10, with a shallow network, about 3 % below float.",
+    ]
+    for (_, net, layers), runs in nets.items():
+        lines += ["", f"Network `{net}` ({layers}; the first layer and a linear last one float):"]
+        lines += ["", *_orders(runs)]
+    return lines
+
+
+def _orders(runs: list[Record]) -> list[str]:
+    names = list(dict.fromkeys(name for run in runs for name in run["accuracy"]))
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for run in runs:
+        key = ("dataset", "images", "epochs", "order", "backward", "batch")
+        groups.setdefault(tuple(run[name] for name in key), []).append(run)
     rows = [
         [
             dataset,
             f"{images:,} x {epochs}",
             "float" if order == 0 else f"{order}" + (" (XNOR)" if order == 1 else ""),
             backward if order else "",
-            f"{len(runs)}",
-            *(_spread([run["accuracy"].get(name) for run in runs]) for name in names),
+            f"{len(seeds)}",
+            *(_spread([run["accuracy"].get(name) for run in seeds]) for name in names),
+            f"{batch}",
+            f"{statistics.mean(run['training_cpu_seconds'] for run in seeds):.0f}",
         ]
-        for (dataset, images, epochs, order, backward), runs in groups.items()
+        for (dataset, images, epochs, order, backward, batch), seeds in groups.items()
     ]
-    columns = ("data", "images x epochs", "order", "backward", "seeds", *names)
-    return [
-        "## HORQ (`binary`)",
-        "",
-        "`python -m benchmarks.papers.horq`: top-1 of one network at one budget, mean and range",
-        "over the seeds. The paper: on MNIST more accurate than XNOR and faster to converge; on",
-        "CIFAR-10, with a shallow network, about 3 % below float.",
-        "",
-        *table(columns, rows),
-    ]
+    budget = ("batch", "training CPU s")
+    columns = ("data", "images x epochs", "order", "backward", "seeds", *names, *budget)
+    return table(columns, rows)
 
 
 def _spread(values: Sequence[float | None]) -> str:

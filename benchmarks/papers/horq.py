@@ -1,7 +1,7 @@
 """HORQ against XNOR-Net (its order 1) and float: one net, one budget, trained from scratch.
 
 python -m benchmarks.papers.horq                                  all that is recorded
-python -m benchmarks.papers.horq cifar10 --orders 0 1 2 --seeds 0 1 2
+python -m benchmarks.papers.horq cifar10 --net wide --orders 0 1 2 --seeds 0 1 2
 python -m benchmarks.papers.horq mnist --images 10000 --epochs 2 --output horq.json
 
 Order 0 is the float net. Every net is: float convolution, ReLU, then blocks of BatchNorm,
@@ -14,7 +14,6 @@ that was cut off goes on from its last epoch.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import sys
@@ -38,8 +37,33 @@ from subbyte.report.system import system
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "papers" / "horq.json"
 CHECKPOINTS = ROOT / "build" / "horq"
-BATCH = 64
-CHANNELS = {"mnist": (16, 32, 64), "cifar10": (32, 32, 64, 128)}
+
+
+@dataclass(frozen=True)
+class Net:
+    """Channels of its convolutions, and which of them max-pooling follows."""
+
+    channels: tuple[int, ...]
+    pooled: tuple[int, ...]
+
+    @property
+    def layers(self) -> str:
+        """In words."""
+        sizes = ["5x5/2", *["3x3"] * (len(self.channels) - 1)]
+        return ", ".join(
+            f"{size} {channels}" + ", pool" * (index in self.pooled)
+            for index, (size, channels) in enumerate(zip(sizes, self.channels, strict=True))
+        )
+
+
+NETS = {
+    "mnist": {"narrow": Net((16, 32, 64), (1,))},
+    "cifar10": {
+        "narrow": Net((32, 32, 64, 128), (1, 2)),
+        "wide": Net((32, 128, 256), (0, 1)),
+        "wider": Net((48, 128, 256), (0, 1)),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -47,35 +71,44 @@ class Run:
     """What makes one trained net; ``order`` 0 is float, ``images`` the training images used."""
 
     dataset: str
+    net: str
     order: int
+    backward: Backward
     seed: int
     images: int
     epochs: int
+    batch: int
     learning_rate: float
-    backward: Backward
 
     @property
     def name(self) -> str:
         """A file name."""
-        parts = (self.dataset, self.order, self.backward, self.seed, self.images, self.epochs)
-        return "-".join(map(str, parts)) + f"-{self.learning_rate:g}"
+        return "-".join(map(str, asdict(self).values()))
 
 
-def build(channels: tuple[int, ...], inputs: int, order: int, backward: Backward) -> nn.Sequential:
+def build(net: Net, inputs: int, order: int, backward: Backward) -> nn.Sequential:
     """The net of all runs."""
-    layers: list[nn.Module] = [nn.Conv2d(inputs, channels[0], 5, 2, 2, bias=False), nn.ReLU()]
-    for index, (below, above) in enumerate(itertools.pairwise(channels)):
-        conv: nn.Module = nn.Conv2d(below, above, 3, padding=1, bias=False)
-        if order > 0:
-            conv = ResidualBinaryConv2d(
-                below, above, 3, padding=1, bias=False, order=order, backward=backward
-            )
-        layers += [nn.BatchNorm2d(below), conv, nn.ReLU()]
-        if index < len(channels) - 2:
+    layers: list[nn.Module] = []
+    for index, above in enumerate(net.channels):
+        below = net.channels[index - 1]
+        if index == 0:
+            layers += [nn.Conv2d(inputs, above, 5, 2, 2, bias=False), nn.ReLU()]
+        else:
+            conv = _convolution(below, above, order, backward)
+            layers += [nn.BatchNorm2d(below), conv, nn.ReLU()]
+        if index in net.pooled:
             layers.append(nn.MaxPool2d(2))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    layers += [nn.BatchNorm1d(channels[-1]), nn.Linear(channels[-1], 10)]
+    layers += [nn.BatchNorm1d(net.channels[-1]), nn.Linear(net.channels[-1], 10)]
     return nn.Sequential(*layers)
+
+
+def _convolution(below: int, above: int, order: int, backward: Backward) -> nn.Module:
+    if order == 0:
+        return nn.Conv2d(below, above, 3, padding=1, bias=False)
+    return ResidualBinaryConv2d(
+        below, above, 3, padding=1, bias=False, order=order, backward=backward
+    )
 
 
 class Training:
@@ -84,7 +117,8 @@ class Training:
     def __init__(self, run: Run, task: Task, folder: Path) -> None:
         torch.manual_seed(run.seed)
         self.run, self.task = run, task
-        self.net = build(CHANNELS[run.dataset], task.images.shape[1], run.order, run.backward)
+        net = NETS[run.dataset][run.net]
+        self.net = build(net, task.images.shape[1], run.order, run.backward)
         self.optimizer = torch.optim.Adam(self.net.parameters(), run.learning_rate)
         self.generator = torch.Generator().manual_seed(run.seed)
         self.losses: list[float] = []
@@ -105,13 +139,15 @@ class Training:
     def _epoch(self, epoch: int) -> float:
         self.net.train()
         order = torch.randperm(len(self.task.images), generator=self.generator)
-        batches = order[: len(order) // BATCH * BATCH].split(BATCH)
+        size = self.run.batch
+        batches = order[: len(order) // size * size].split(size)
         total, count = 0.0, len(batches)
         for step, index in enumerate(batches):
             done = (epoch * count + step) / (self.run.epochs * count)
             rate = self.run.learning_rate * (1 + math.cos(math.pi * done)) / 2
             self.optimizer.param_groups[0]["lr"] = rate
             images, labels = self.task.batch(index, self.generator)
+            images = images.to(memory_format=torch.channels_last)
             loss = functional.cross_entropy(self.net(images), labels)
             self.optimizer.zero_grad()
             loss.backward()
@@ -155,7 +191,7 @@ def measure(run: Run, task: Task, folder: Path) -> dict[str, Any]:
         name: test.accuracy(predict(training.net, test.images)) for name, test in task.tests.items()
     }
     return asdict(run) | {
-        "net": f"conv5x5/2 + conv3x3 {list(CHANNELS[run.dataset])}",
+        "layers": NETS[run.dataset][run.net].layers,
         "accuracy": accuracy,
         "losses": training.losses,
         "training_cpu_seconds": training.seconds,
@@ -175,7 +211,8 @@ def is_of(run: Run, record: dict[str, Any]) -> bool:
 
 def write(path: Path, records: list[dict[str, Any]]) -> None:
     """Put records in order and write them."""
-    fields = ("dataset", "images", "epochs", "learning_rate", "order", "backward", "seed")
+    budget = ("dataset", "net", "images", "epochs", "batch", "learning_rate")
+    fields = (*budget, "order", "backward", "seed")
     ordered = sorted(records, key=lambda record: [record[name] for name in fields])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, (json.dumps({"runs": ordered}, indent=2) + "\n").encode())
@@ -183,13 +220,22 @@ def write(path: Path, records: list[dict[str, Any]]) -> None:
 
 def recorded() -> list[Run]:
     """The runs of the committed result; what decides most comes first."""
-    cifar10 = [_cifar10(order, seed) for seed in (0, 1, 2) for order in (0, 2, 1)]
-    mnist = [Run("mnist", order, 0, 10_000, 2, 2e-3, "leaf") for order in (0, 1, 2, 3, 4)]
-    return [*cifar10[:6], *mnist, *cifar10[6:], _cifar10(3, 0), _cifar10(2, 0, "chain")]
+    # Few images trained on for long, and more images: chosen on training images 45,000 to 49,999.
+    few = [_wide(order, seed) for seed in (0, 1, 2) for order in (2, 0, 1)]
+    more = [Run("cifar10", "wider", k, "chain", 0, 20_000, 6, 16, 2e-3) for k in (2, 0, 1)]
+    forms = [_wide(2, seed, "leaf") for seed in (0, 1, 2)]
+    narrow = [_narrow(order, seed) for seed in (0, 1, 2) for order in (0, 2, 1)]
+    narrow += [_narrow(3, 0), _narrow(2, 0, "chain")]
+    mnist = [Run("mnist", "narrow", k, "leaf", 0, 10_000, 2, 64, 2e-3) for k in range(5)]
+    return [*few, _wide(3, 0), *more, *forms, *narrow, *mnist]
 
 
-def _cifar10(order: int, seed: int, backward: Backward = "leaf") -> Run:
-    return Run("cifar10", order, seed, 20_000, 4, 2e-3, backward)
+def _wide(order: int, seed: int, backward: Backward = "chain") -> Run:
+    return Run("cifar10", "wide", order, backward, seed, 5_000, 12, 16, 2e-3)
+
+
+def _narrow(order: int, seed: int, backward: Backward = "leaf") -> Run:
+    return Run("cifar10", "narrow", order, backward, seed, 20_000, 4, 64, 2e-3)
 
 
 def asked(arguments: argparse.Namespace) -> Iterator[Run]:
@@ -201,12 +247,14 @@ def asked(arguments: argparse.Namespace) -> Iterator[Run]:
         for order in arguments.orders:
             yield Run(
                 arguments.dataset,
+                arguments.net,
                 order,
+                arguments.backward,
                 seed,
                 arguments.images,
                 arguments.epochs,
+                arguments.batch,
                 arguments.learning_rate,
-                arguments.backward,
             )
 
 
@@ -217,10 +265,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("dataset", nargs="?", choices=sorted(TASKS))
+    parser.add_argument("--net", choices=sorted(NETS["cifar10"]), default="narrow")
     parser.add_argument("--orders", nargs="+", type=int, choices=range(9), default=[0, 1, 2])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--images", type=int, default=20_000, help="training images")
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--backward", choices=("leaf", "chain"), default="leaf")
     parser.add_argument("--output", type=Path, default=RESULT)
@@ -230,7 +280,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Train what is not recorded yet; the output is written after every net."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.dataset and arguments.net not in NETS[arguments.dataset]:
+        parser.error(f"no net {arguments.net} for {arguments.dataset}")
     if not DATA.is_dir():
         print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
         return 2

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.papers import horq
-from benchmarks.papers.horq import Run, Training
+from benchmarks.papers.horq import NETS, Run, Training
 from benchmarks.papers.horq_data import EvaluationSet, Task, translate
 from subbyte.nn import binary_layers
 
@@ -26,18 +26,27 @@ def task() -> Task:
 
 
 def run(order: int = 2, epochs: int = 2, seed: int = 0) -> Run:
-    return Run("mnist", order, seed, 192, epochs, 2e-3, "leaf")
+    return Run("mnist", "narrow", order, "leaf", seed, 192, epochs, 64, 2e-3)
 
 
 def test_nets_differ_in_their_binary_layers_only() -> None:
     shapes = []
     for order in (0, 1, 3):
-        net = horq.build((8, 16, 24), 1, order, "chain")
+        net = horq.build(horq.Net((8, 16, 24), (0, 1)), 1, order, "chain")
         shapes.append({name: value.shape for name, value in net.state_dict().items()})
         layers = binary_layers(net)
         assert len(layers) == (2 if order else 0)
         assert net(torch.randn(2, 1, 28, 28)).shape == (2, 10)
     assert shapes[0] == shapes[1] == shapes[2]
+
+
+def test_a_net_in_words_says_what_it_is_made_of() -> None:
+    net = NETS["cifar10"]["narrow"]
+    assert net.layers == "5x5/2 32, 3x3 32, pool, 3x3 64, pool, 3x3 128"
+    made = horq.build(net, 3, 0, "leaf")
+    names = [type(layer).__name__ for layer in made]
+    assert [i for i, name in enumerate(names) if name == "MaxPool2d"] == [5, 9]
+    assert names.count("Conv2d") == len(net.channels)
 
 
 def test_a_run_cut_off_ends_as_the_whole_one_does(tmp_path: Path) -> None:
@@ -104,3 +113,4 @@ def test_the_committed_result_holds_whole_runs() -> None:
     for record in horq.held(horq.RESULT):
         assert len(record["losses"]) == record["epochs"]
         assert all(0 < value <= 100 for value in record["accuracy"].values())
+        assert record["layers"] == NETS[record["dataset"]][record["net"]].layers

@@ -33,6 +33,32 @@ def test_order_1_is_xnor_net() -> None:
         torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_columns_and_pixels_have_the_same_gradients_at_order_1() -> None:
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    # So many outputs that columns are taken.
+    weight = torch.randn(128, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    geometry = (2, 1), (1, 0, 1, 2), (1, 2), 2, 1
+    columns, pixels = (
+        residual_binary_conv2d(x, weight, None, Window(*geometry, scales))  # type: ignore[arg-type]
+        for scales in ("column", "pixel")
+    )
+    dy = torch.randn_like(columns)
+    torch.testing.assert_close(columns, pixels)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(y, (x, weight), dy) for y in (columns, pixels))
+    )
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_memory_has_the_order_of_the_input(order: int) -> None:
+    layer = ResidualBinaryConv2d(6, 4, 3, padding=1, groups=2, order=order)
+    x = torch.randn(2, 6, 5, 7)
+    last = x.to(memory_format=torch.channels_last)
+    assert layer(x).is_contiguous()
+    assert layer(last).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(layer(x), layer(last))
+
+
 def test_image_scales_are_one_scale_an_image() -> None:
     x, weight = torch.randn(3, 4, 5, 5), torch.randn(6, 4, 3, 3)
     beta = x.abs().mean((1, 2, 3), keepdim=True)

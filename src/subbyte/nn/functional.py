@@ -4,7 +4,8 @@
 
 - ``column``, the paper's: the receptive field of one output position, zeros of the padding
   included. From order 2 on signs differ by column too, so patches are taken (a few images at a
-  time, and again in the backward pass, so that they stay in the cache and take no memory).
+  time, and again in the backward pass, so that they stay in the cache and take no memory). Their
+  rows are runs of memory where x has its channels last (``torch.channels_last``).
 - ``pixel``: the channels of one pixel; the scale of a receptive field is the mean over its
   pixels, 0 in the padding. At order 1 this is ``column``, and XNOR-Net.
 - ``image``: a whole image; the padding is binarized with the image's scales.
@@ -34,9 +35,9 @@ from subbyte.nn.binarize import (
     Backward,
     check_choice,
     check_order,
+    expand,
+    expand_with_slope,
     sign,
-    subtract_orders,
-    subtract_orders_with_slope,
 )
 
 Scales = Literal["column", "pixel", "image"]
@@ -44,6 +45,7 @@ Scales = Literal["column", "pixel", "image"]
 _CHUNK = {"cpu": 1 << 18}
 _LARGE_CHUNK = 1 << 27
 """Values of patches worked on at a time: on a CPU 1 MiB, about a core's cache."""
+_MANY_OUTPUTS = 64
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,12 @@ class Window:
         return padded[..., top : height - bottom, left : width - right]
 
     def view(self, padded: Tensor, kernel: tuple[int, int]) -> Tensor:
-        """Receptive fields [N, C, out height, out width, kh, kw], a view."""
+        """Receptive fields [N, out height, out width, kh, kw, C] of [N, H, W, C], a view."""
         fields = padded
         for axis in (0, 1):
             span = (kernel[axis] - 1) * self.dilation[axis] + 1
-            fields = fields.unfold(2 + axis, span, self.stride[axis])
-        return fields[..., :: self.dilation[0], :: self.dilation[1]]
+            fields = fields.unfold(1 + axis, span, self.stride[axis])
+        return fields.movedim(3, -1)[:, :, :, :: self.dilation[0], :: self.dilation[1]]
 
 
 def residual_binary_conv2d(
@@ -91,9 +93,8 @@ def residual_binary_conv2d(
     ``weight`` is taken as it is: pass it through `subbyte.nn.binarize.binarize_weight`. Under
     autocast all is float32: signs of residuals are differences of close numbers.
     """
-    own_signs = window.scales == "column" and window.order > 1
-    function = _ColumnConv if own_signs else _SharedConv
     device = x.device.type
+    function = _ColumnConv if _is_by_column(x, weight, window) else _SharedConv
     if torch.is_autocast_enabled(device):
         x, weight = x.float(), weight.float()
     with torch.autocast(device, enabled=False):
@@ -101,64 +102,101 @@ def residual_binary_conv2d(
     return y if bias is None else y + bias[:, None, None]
 
 
+def _is_by_column(x: Tensor, weight: Tensor, window: Window) -> bool:
+    """Whether to take patches. At order 1 they give what shared signs give.
+
+    They save one product of the backward pass; on a CPU that is more than they cost from about
+    64 outputs on.
+    """
+    many = x.device.type == "cpu" and len(weight) // window.groups >= _MANY_OUTPUTS
+    return window.scales == "column" and (window.order > 1 or many)
+
+
 class _ColumnConv(torch.autograd.Function):
+    """Channels come last in here: a row of a patch is then one run of memory."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, window: Window) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.window = window
-        padded = window.pad(x)
-        matrix = weight.reshape(window.groups, -1, weight[0].numel())
-        size = window.view(padded[:1], _kernel(weight)).shape[2:4]
-        y = x.new_empty(len(x), len(weight), *size)
-        for part, columns in _columns(padded, weight, window):
-            r = columns.clone()
-            subtract_orders(r, (1,), window.order)
-            products = matrix @ columns.sub_(r)
-            y[part] = products.view(len(weight), -1, *size).transpose(0, 1)
-        return y
+        padded, matrix = _pad_channels_last(x, window), _matrix(weight, window)
+        sizes = window.view(padded[:1], _kernel(weight)).shape[1:3]
+        y = x.new_empty(len(x), *sizes, window.groups, matrix.shape[1])
+        for part, columns, spare in _columns(padded, weight, window, 2):
+            products = expand(columns, (-1,), window.order, spare) @ matrix.mT
+            y[part] = products.unflatten(1, (-1, *sizes)).movedim(0, -2)
+        channels_first = y.flatten(3).permute(0, 3, 1, 2)
+        return channels_first if _is_channels_last(x) else channels_first.contiguous()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         window: Window = ctx.window
-        padded = window.pad(x)
-        matrix = weight.reshape(window.groups, -1, weight[0].numel())
+        padded, matrix = _pad_channels_last(x, window), _matrix(weight, window)
         to_padded, to_matrix = torch.zeros_like(padded), torch.zeros_like(matrix)
-        for part, columns in _columns(padded, weight, window):
-            r = columns.clone()
-            slope = subtract_orders_with_slope(r, (1,), window.order, window.backward)
-            outer = gradient[part].transpose(0, 1).reshape(window.groups, matrix.shape[1], -1)
+        to_y = gradient.permute(0, 2, 3, 1).unflatten(3, matrix.shape[:2])
+        for part, columns, spare in _columns(padded, weight, window, 4):
+            outer = to_y[part].flatten(0, 2).transpose(0, 1)
+            terms, slope = expand_with_slope(columns, (-1,), window.order, window.backward, spare)
             if ctx.needs_input_grad[1]:
-                to_matrix += outer @ columns.sub_(r).mT
+                to_matrix.baddbmm_(outer.mT, terms)
             if ctx.needs_input_grad[0]:
-                _add_columns(to_padded[part], slope.mul_(matrix.mT @ outer), weight, window)
-        return window.crop(to_padded), to_matrix.view_as(weight), None
+                slope *= torch.bmm(outer, matrix, out=columns)
+                _add_columns(to_padded[part], slope, weight, window)
+        to_weight = to_matrix.view(len(weight), *weight.shape[2:], -1).permute(0, 3, 1, 2)
+        return window.crop(to_padded.permute(0, 3, 1, 2)), to_weight, None
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def _pad_channels_last(x: Tensor, window: Window) -> Tensor:
+    """x padded, without negative zeros [N, H, W, C]."""
+    top, left, bottom, right = window.pads
+    n, channels, height, width = x.shape
+    padded = x.new_zeros(n, top + height + bottom, left + width + right, channels)
+    inner = padded[:, top : top + height, left : left + width]
+    torch.add(x.permute(0, 2, 3, 1), 0.0, out=inner)
+    return padded
+
+
+def _matrix(weight: Tensor, window: Window) -> Tensor:
+    """Weights in the order of `_columns` [groups, O / groups, n]."""
+    return weight.permute(0, 2, 3, 1).reshape(window.groups, -1, weight[0].numel())
 
 
 def _kernel(weight: Tensor) -> tuple[int, int]:
     return weight.shape[2], weight.shape[3]
 
 
-def _columns(padded: Tensor, weight: Tensor, window: Window) -> Iterator[tuple[slice, Tensor]]:
-    """Images, a few at a time, and their patches [groups, n, images * positions]."""
+def _columns(
+    padded: Tensor, weight: Tensor, window: Window, spare: int
+) -> Iterator[tuple[slice, Tensor, list[Tensor]]]:
+    """Images, a few at a time, their patches [groups, images * positions, n], and as much memory
+    ``spare`` times; all of it is written over by the next ones.
+    """
     values = window.view(padded[:1], _kernel(weight)).numel()
     step = max(1, _CHUNK.get(padded.device.type, _LARGE_CHUNK) // max(1, values))
+    memory = padded.new_empty(1 + spare, min(step, len(padded)) * values)
     for start in range(0, len(padded), step):
         part = slice(start, start + step)
-        fields = window.view(padded[part], _kernel(weight)).permute(1, 4, 5, 0, 2, 3)
-        columns = torch.empty(fields.shape, dtype=padded.dtype, device=padded.device)
-        columns.copy_(fields)
-        yield part, columns.view(window.groups, weight[0].numel(), -1)
+        fields = window.view(padded[part], _kernel(weight)).unflatten(-1, (window.groups, -1))
+        by_group = fields.movedim(-2, 0)
+        columns, *rest = memory[:, : fields.numel()]
+        columns.view(by_group.shape).copy_(by_group)
+        shape = window.groups, -1, weight[0].numel()
+        yield part, columns.view(shape), [values.view(shape) for values in rest]
 
 
 def _add_columns(to: Tensor, columns: Tensor, weight: Tensor, window: Window) -> None:
     """Add patches to the pixels of ``to`` that they were taken from."""
-    fields = window.view(to, _kernel(weight))
-    taps = columns.view(to.shape[1], *weight.shape[2:], len(to), *fields.shape[2:4])
+    fields = window.view(to, _kernel(weight)).unflatten(-1, (window.groups, -1))
+    taps = columns.view(fields.movedim(-2, 0).shape).movedim(0, -2)
     # Receptive fields overlap, the pixels of one tap do not.
     for i, j in itertools.product(*map(range, weight.shape[2:])):
-        fields[..., i, j] += taps[:, i, j].transpose(0, 1)
+        fields[:, :, :, i, j] += taps[:, :, :, i, j]
 
 
 class _SharedConv(torch.autograd.Function):
