@@ -62,15 +62,15 @@ def terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
 
 
 def _binary_terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
-    """With values that are binarised for tables, and words of signs for look-ups: pixels of x,
-    or of the receptive fields where each is binarised by itself."""
+    """With values that are binarized for tables, and words of signs for look-ups: pixels of x,
+    or of the receptive fields where each is binarized by itself."""
     rows, columns = size.out
     pixels = rows * columns
     own = form.scales == SCALES[0] and form.order > 1
-    binarised = (pixels * size.taps if own else size.height * size.width) * size.inputs
+    binarized = (pixels * size.taps if own else size.height * size.width) * size.inputs
     blocks = size.groups * -(-size.outputs // size.groups // _COUNTED) * _COUNTED
     weights = size.taps * -(-size.inputs // size.groups // _SIGNS) * blocks
-    return np.array([1.0, pixels * size.outputs, binarised, pixels * weights, weights], np.float64)
+    return np.array([1.0, pixels * size.outputs, binarized, pixels * weights, weights], np.float64)
 
 
 def products(form: Form) -> int:

@@ -36,7 +36,7 @@ _WORDS_ROWS = 4
 class Form:
     """How a kernel has its weights: int8 (``group`` 0), or codes of ``group`` channels to be
     looked up in ``words`` words, with or without a gain; or ``bits`` a weight, unpacked on the
-    way (streamed layers only); or signs, x binarised to ``order`` with ``scales`` shared so."""
+    way (streamed layers only); or signs, x binarized to ``order`` with ``scales`` shared so."""
 
     group: int = 0
     gain: bool = False

@@ -3,7 +3,7 @@
 Every form of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is
 then a sum of a few quantities of the layer, each with a price that is not negative:
 
-    time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8) or binarised values
+    time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8) or binarized values
               + c3 * look-ups, multiply-adds or words of signs + c4 * packed weights
 
 fitted by least squares of the relative error. What the terms are follows from the kernels'
