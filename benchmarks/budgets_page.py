@@ -37,11 +37,11 @@ def budgets_page(keep: Sequence[Record], latencies: Sequence[Record]) -> str:
     columns = ("network", "samples", "float", "compressed", "lost", "bits", "size")
     lines += table(columns, map(_keep_row, keep))
     lines += ["", *_LATENCY_HEADER, ""]
-    columns = (
+    pairs = (
         *("network", "form", "ms, form", "divergence, form"),
         *("ms, plan", "divergence, plan", "bits, form", "bits, plan"),
     )
-    lines += table(columns, [row for record in latencies for row in _latency_rows(record)])
+    lines += table(pairs, [row for record in latencies for row in _latency_rows(record)])
     return "\n".join([*lines, ""])
 
 
