@@ -52,7 +52,7 @@ FORMS = {
     "d4-g3-shared": ProductOptions(4, 16, 3, shared=True),
 }
 SAMPLES = 250
-TEST = 500
+TEST = 250
 
 Record = dict[str, Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from subbyte.compress.candidates import (
 from subbyte.compress.defaults import kept_at_eight_bits
 from subbyte.compress.device import few_threads
 from subbyte.compress.encode import LayerOptions
+from subbyte.compress.gains import noise_gains
 from subbyte.compress.knapsack import least, stored
 from subbyte.compress.latency import LatencyModel
 from subbyte.compress.moments import damping_of
@@ -75,10 +77,15 @@ def price(
     device: torch.device,
     progress: Progress,
 ) -> Prices:
-    """All candidates of all layers, from one float pass over a few samples."""
+    """All candidates of all layers, from one float pass over a few samples.
+
+    A layer's harm counts by the root of its `noise_gains`: between all layers alike, as if what
+    lies behind made good all that is passed on, and by what is passed on (docs/decisions/0018).
+    """
     layers = planned_layers(network)
     module = GraphModule(network).to(device).eval()
     statistics = collect(module, layers, samples, device)
+    gains = noise_gains(module, network.layers, statistics, samples, device)
     outputs = output_layers(network)
     choices = {}
     for number, layer in enumerate(layers):
@@ -89,6 +96,7 @@ def price(
             weight, data = balanced(weight, data)
         with few_threads(0):
             found = layer_candidates(layer, weight, data, options, options.seed)
-        choices[layer.weight] = found
+        counted = math.sqrt(gains[layer.weight])
+        choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
     progress("plan", len(layers), len(layers), "")
     return Prices(tuple(layers), choices, kept_at_eight_bits(network, layers, options))

@@ -59,7 +59,7 @@ class _Sums:
 
     def add(self, value: Tensor, output: Tensor) -> None:
         """Add all pixels of the layer's input and output."""
-        axis = 1 if self.layer.op != "Linear" else int(self.layer.node.attributes["axis"].as_int())
+        axis = channel_axis(self.layer)
         rows = value.movedim(axis, -1).reshape(-1, self.layer.shape.groups, self.layer.shape.inputs)
         pad = self.mean.shape[1] * BLOCK - rows.shape[2]
         blocks = torch.nn.functional.pad(rows, (0, pad)).unflatten(2, (-1, BLOCK))
@@ -78,6 +78,11 @@ class _Sums:
         variance = self.square / self.outputs - (self.total / self.outputs).square()
         inputs = self.layer.shape.inputs * self.layer.shape.groups
         return LayerStatistics(blocks, variance.clamp_min(0), inputs)
+
+
+def channel_axis(layer: Layer) -> int:
+    """Where a layer's input and output have their channels."""
+    return 1 if layer.op != "Linear" else int(layer.node.attributes["axis"].as_int())
 
 
 @torch.no_grad()

@@ -1,0 +1,74 @@
+"""How much of a layer's error its readers see."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from subbyte.compress.gains import LEAST_GAIN, noise_gains
+from subbyte.compress.statistics import collect
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Network
+from subbyte.graph.read import prepare
+from tests import tiny
+from tests.compress.nets import CPU, Array, normal, samples_for, smooth_images
+
+SHAPE: list[int | str] = ["N", 3, 8, 8]
+
+
+def gains_of(
+    nodes: list[onnx.NodeProto], weights: dict[str, Array], out: list[int | str]
+) -> dict[str, float]:
+    model = tiny.build(nodes, weights, {"x": SHAPE}, {"y": out})
+    network: Network = prepare(model, "net")
+    module = GraphModule(network).eval()
+    samples = samples_for(model, smooth_images(16))
+    layers = list(network.layers)
+    statistics = collect(module, layers, samples, CPU)
+    return noise_gains(module, layers, statistics, samples, CPU)
+
+
+def conv(data: str, weight: str, output: str) -> onnx.NodeProto:
+    return helper.make_node("Conv", [data, weight], [output], output)
+
+
+def test_the_branch_that_counts_little_in_a_sum_has_a_small_gain() -> None:
+    weights = {name: normal(seed, 4, 3, 1, 1) for seed, name in enumerate(("a", "b"))}
+    weights["b"] *= 0.1
+    weights["c"] = normal(5, 4, 4, 1, 1)
+    nodes = [conv("x", "a", "ya"), conv("x", "b", "yb")]
+    nodes += [helper.make_node("Add", ["ya", "yb"], ["s"]), conv("s", "c", "y")]
+    gains = gains_of(nodes, weights, ["N", 4, 8, 8])
+    assert gains["a"] / gains["b"] == pytest.approx(100, rel=0.5)
+    assert gains["c"] == pytest.approx(1)
+
+
+def test_noise_that_is_averaged_away_has_a_small_gain() -> None:
+    weights = {"a": normal(0, 4, 3, 1, 1), "b": normal(1, 5, 4, 1, 1)}
+    pool = helper.make_node("GlobalAveragePool", ["ya"], ["p"])
+    direct = gains_of([conv("x", "a", "ya"), conv("ya", "b", "y")], weights, ["N", 5, 8, 8])
+    pooled = gains_of([conv("x", "a", "ya"), pool, conv("p", "b", "y")], weights, ["N", 5, 1, 1])
+    assert pooled["a"] < 0.5 * direct["a"]
+
+
+def test_only_the_next_layers_are_looked_at() -> None:
+    weights = {"a": normal(0, 4, 3, 1, 1), "b": normal(1, 4, 4, 1, 1), "c": normal(2, 4, 4, 1, 1)}
+    nodes = [conv("x", "a", "ya"), conv("ya", "b", "yb")]
+    two = gains_of([*nodes[:1], conv("ya", "b", "y")], weights, ["N", 4, 8, 8])
+    three = gains_of([*nodes, conv("yb", "c", "y")], weights, ["N", 4, 8, 8])
+    assert three["a"] == two["a"]
+
+
+def test_what_no_reader_sees_has_the_least_gain() -> None:
+    weights = {"a": normal(0, 4, 3, 1, 1), "b": normal(1, 5, 4, 1, 1)}
+    scale = {"k": np.full((), 1e-4, np.float32)}
+    nodes = [conv("x", "a", "ya"), helper.make_node("Mul", ["ya", "k"], ["m"])]
+    nodes += [
+        conv("x", "d", "yd"),
+        helper.make_node("Add", ["m", "yd"], ["s"]),
+        conv("s", "b", "y"),
+    ]
+    gains = gains_of(nodes, weights | scale | {"d": normal(3, 4, 3, 1, 1)}, ["N", 5, 8, 8])
+    assert gains["a"] == LEAST_GAIN
