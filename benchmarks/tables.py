@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.keep_page import keep_page
 from benchmarks.markdown import table
 from benchmarks.memory_page import memory_table
 from benchmarks.methods_page import methods_page, read_methods
@@ -113,6 +114,9 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "results" / "papers.md": papers_page(PAPERS),
         ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
         ROOT / "docs" / "results" / "methods.md": methods_page(read_methods(results / "methods")),
+        ROOT / "docs" / "results" / "keep.md": keep_page(
+            json.loads((results / "keep.json").read_text())
+        ),
         ROOT / "docs" / "results" / "tradeoffs.md": tradeoffs_page(
             read_tradeoffs(results / "tradeoffs")
         ),

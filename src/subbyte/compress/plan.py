@@ -53,9 +53,9 @@ def make_plan(
 ) -> Planned:
     """The options of every layer: from the plan file, the budget, or the defaults.
 
-    Every layer's error counts alike, relative to its output: each is partly made good by
-    the layers after it, and weighting them by what they do alone to the network's output
-    did worse (docs/decisions).
+    Every layer's error counts relative to its output and by what the next layers see of it:
+    it is partly made good by the layers after it, and weighting layers by what they do alone
+    to the network's output did worse (docs/decisions).
 
     Raises:
         BudgetError: a budget out of reach; it names the least that works.
