@@ -28,7 +28,7 @@ void put(uint8_t *units, int bits, int64_t index, int code) {
 struct Group {
   const uint8_t *codes;  // [outputs][taps][channels]
   const int8_t *levels;
-  int32_t input_zero;
+  int32_t zero;  // input_zero less Level::offset
   int32_t *start;
 };
 
@@ -44,7 +44,7 @@ void pack_panel(const Plan &plan, const Group &group, const Panel &part, int64_t
           if (o >= plan.outputs || i >= plan.channels) continue;
           const int code = group.codes[(o * plan.taps + tap) * plan.channels + i];
           put(to, plan.bits, index, code);
-          group.start[o] -= group.input_zero * group.levels[code];
+          group.start[o] -= group.zero * group.levels[code];
         }
       }
     }
@@ -83,7 +83,7 @@ int pack(const subbyte_unpack &layer, const Plan &plan, const uint8_t *codes,
   for (int64_t group = 0; group < layer.groups; ++group) {
     const auto at = static_cast<size_t>(group);
     auto *start = reinterpret_cast<int32_t *>(base + plan.start + at * plan.start_step);
-    pack_group(plan, {codes + group * size, all, layer.input_zero, start},
+    pack_group(plan, {codes + group * size, all, layer.input_zero - plan.level->offset, start},
                reinterpret_cast<uint8_t *>(base + plan.weights) + at * plan.weights_step);
   }
   return SUBBYTE_OK;
