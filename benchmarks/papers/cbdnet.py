@@ -2,6 +2,7 @@
 
 python -m benchmarks.papers.cbdnet                       all networks
 python -m benchmarks.papers.cbdnet resnet20 resnet32     some of them
+python -m benchmarks.papers.cbdnet vgg --work FOLDER     the VGG is trained first, and kept there
 
 For each network the paper's procedure with the planes J and the bottleneck that come
 closest to the bits the paper reports for its kind of network, from below and by the paper's
@@ -28,6 +29,7 @@ from benchmarks.networks.catalog import METRICS, NETWORKS, NetworkRow
 from benchmarks.networks.datasets import Split, halves
 from benchmarks.networks.measure import metric
 from benchmarks.networks.record import preprocessing_options, run
+from benchmarks.papers import vgg
 from subbyte.compress.candidates import keeps_eight_bits
 from subbyte.compress.plan_file import planned_layers
 from subbyte.errors import OptionError
@@ -55,6 +57,7 @@ class Row:
 ROWS = (
     Row("resnet20", 5.25, "ResNet-18"),
     Row("resnet32", 5.25, "ResNet-18"),
+    Row("vgg", 5.47, "VGG-16"),
     Row("densenet40", 5.72, "DenseNet-121"),
     Row("yolo_nano_coco", 4.38, "SSD300"),
     Row("yolo_nano_voc", 4.38, "SSD300"),
@@ -89,9 +92,9 @@ def choose(layers: list[Layer], bits: float) -> tuple[CompositeOptions, float]:
     return pick[1], pick[0]
 
 
-def measure(row: Row, folder: Path) -> dict[str, Any]:
-    """The float metric, and both procedures."""
-    network = NETWORKS[row.network]
+def measure(row: Row, folder: Path, work: Path | None = None) -> dict[str, Any]:
+    """The float metric, and both procedures; ``work`` keeps what is trained."""
+    network = vgg.network_row(work or folder) if row.network == "vgg" else NETWORKS[row.network]
     split = network.load(DATA, halves)
     np.savez(folder / "calibration.npz", inputs=split.calibration)
     layers = planned_layers(read_network(DATA / network.model))
@@ -150,7 +153,9 @@ def main() -> int:
     )
     names = [row.network for row in ROWS]
     parser.add_argument("networks", nargs="*", metavar="NAME", help=f"out of: {', '.join(names)}")
-    wanted = parser.parse_args().networks or names
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep the trained VGG here")
+    given = parser.parse_args()
+    wanted = given.networks or names
     if unknown := set(wanted) - set(names):
         parser.error(f"no such network: {', '.join(sorted(unknown))}")
     if not DATA.is_dir():
@@ -158,7 +163,7 @@ def main() -> int:
         return 2
     for row in (row for row in ROWS if row.network in wanted):
         with tempfile.TemporaryDirectory() as scratch:
-            record(measure(row, Path(scratch)) | {"system": system()}, names)
+            record(measure(row, Path(scratch), given.work) | {"system": system()}, names)
     return 0
 
 
