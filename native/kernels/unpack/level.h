@@ -46,6 +46,8 @@ extern const Level kPortable;
 #if defined(SUBBYTE_X86)
 extern const Level kAvx2;
 extern const Level kAvx512;
+#elif defined(SUBBYTE_ARM64)
+extern const Level kNeon;
 #endif
 
 }  // namespace subbyte::unpack

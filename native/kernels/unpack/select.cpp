@@ -10,6 +10,8 @@ const Level *level_for(const int8::Level &tiles) {
 #if defined(SUBBYTE_X86)
       &kAvx2,
       &kAvx512,
+#elif defined(SUBBYTE_ARM64)
+      &kNeon,
 #endif
   };
   for (const Level *level : kAll) {
