@@ -1,6 +1,7 @@
 """Whole networks: compressed files with the native kernels against other runtimes.
 
-python -m benchmarks.whole_networks [--networks NAME ...] [--runs N] [--output FILE.json]
+python -m benchmarks.whole_networks [--runs N]
+python -m benchmarks.whole_networks --networks NAME ... --output FILE.json
 
 ResNet-18, VGG-16 and MobileNetV2 at 224 x 224 have random weights and, in the compressed
 files, random codes: both change nothing about speed. The first and the last layer and those
@@ -91,8 +92,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--images", type=int, default=None)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, help=f"{RESULTS.name}, of all networks")
     arguments = parser.parse_args()
+    if arguments.output is None and arguments.networks != names:
+        parser.error("some networks alone need an --output: the record of all would lose the rest")
     settings = Settings(arguments.runs, arguments.samples, arguments.images)
     rows = []
     for name in arguments.networks:
@@ -108,7 +111,7 @@ def main() -> None:
     }
     for row in rows[1:]:
         del row["system"]
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    (arguments.output or RESULTS).write_text(json.dumps(record, indent=1) + "\n")
 
 
 def measure(name: str, settings: Settings, folder: Path) -> dict[str, Any]:
