@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,6 +26,8 @@ from subbyte.data import Samples
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
+
+GAIN_POWER = 0.25
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ def price(
 ) -> Prices:
     """All candidates of all layers, from one float pass over a few samples.
 
-    A layer's harm counts by the root of its `noise_gains`: between all layers alike, as if what
-    lies behind made good all that is passed on, and by what is passed on (docs/decisions/0018).
+    A layer's harm counts by its gain (`noise_gains`) to the power `GAIN_POWER`: between all
+    layers alike, as if what lies behind made good all that is passed on, and by what is passed
+    on (docs/decisions/0018).
     """
     layers = planned_layers(network)
     module = GraphModule(network).to(device).eval()
@@ -96,7 +98,7 @@ def price(
             weight, data = balanced(weight, data)
         with few_threads(0):
             found = layer_candidates(layer, weight, data, options, options.seed)
-        counted = math.sqrt(gains[layer.weight])
+        counted = gains[layer.weight] ** GAIN_POWER
         choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
     progress("plan", len(layers), len(layers), "")
     return Prices(tuple(layers), choices, kept_at_eight_bits(network, layers, options))
