@@ -8,6 +8,7 @@
 
 namespace {
 
+using subbyte::check_buffers;
 using subbyte::check_pointer;
 using subbyte::lookup::Plan;
 
@@ -63,11 +64,8 @@ int subbyte_lookup_run(const subbyte_lookup *layer, const void *packed, const ui
                        void *scratch) {
   Plan plan;
   int status = make_plan(layer, &plan);
-  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
   if (status == SUBBYTE_OK) status = check_pointer("x", x);
-  if (status == SUBBYTE_OK) status = check_pointer("output", output);
-  if (status == SUBBYTE_OK) status = check_pointer("y", y);
-  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_buffers(packed, output, y, scratch);
   if (status != SUBBYTE_OK) return status;
   return subbyte::lookup::run(*layer, plan, packed, x, output, y, row_begin, row_end, scratch);
 }

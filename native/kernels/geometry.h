@@ -15,19 +15,29 @@ struct Geometry {
   int64_t kernel[2], strides[2], dilations[2], pads[4];
 };
 
-// The geometry of a layer of the C interface; its fields have these names.
+// The geometry of a layer of the C interface; its fields have these names. Also from one kind of
+// layer to another.
+template <typename Layer, typename To>
+void copy_geometry(const Layer &layer, To *to) {
+  to->images = layer.images;
+  to->height = layer.height;
+  to->width = layer.width;
+  to->inputs = layer.inputs;
+  to->outputs = layer.outputs;
+  to->groups = layer.groups;
+  for (int axis = 0; axis < 2; ++axis) {
+    to->kernel[axis] = layer.kernel[axis];
+    to->strides[axis] = layer.strides[axis];
+    to->dilations[axis] = layer.dilations[axis];
+  }
+  for (int side = 0; side < 4; ++side) to->pads[side] = layer.pads[side];
+}
+
 template <typename Layer>
-Geometry geometry_of(const Layer &l) {
-  return {l.images,
-          l.height,
-          l.width,
-          l.inputs,
-          l.outputs,
-          l.groups,
-          {l.kernel[0], l.kernel[1]},
-          {l.strides[0], l.strides[1]},
-          {l.dilations[0], l.dilations[1]},
-          {l.pads[0], l.pads[1], l.pads[2], l.pads[3]}};
+Geometry geometry_of(const Layer &layer) {
+  Geometry geometry;
+  copy_geometry(layer, &geometry);
+  return geometry;
 }
 
 // A kernel of height (width) 1 without padding visits only every stride-th row (pixel).

@@ -1,5 +1,6 @@
 #include "output.h"
 
+#include <cstring>
 #include <initializer_list>
 
 #include "error.h"
@@ -14,7 +15,7 @@ int check_output(const subbyte_output *out) {
   if (out->scale == nullptr || out->bias == nullptr) {
     return fail(SUBBYTE_BAD_BUFFER, "output scale and bias: expected pointers, got null");
   }
-  for (const int32_t value : 
+  for (const int32_t value :
        {out->residual_zero, out->zero, out->low, out->high, out->inner_zero}) {
     if (value < 0 || value > 255) {
       return fail(SUBBYTE_BAD_SHAPE, "output zero points and bounds: expected 0 to 255, got %d",
@@ -42,6 +43,20 @@ int check_pointer(const char *name, const void *pointer, uintptr_t alignment) {
                 static_cast<int>(alignment));
   }
   return SUBBYTE_OK;
+}
+
+int check_buffers(const void *packed, const subbyte_output *output, const void *y,
+                  const void *scratch) {
+  int status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_pointer("output", output);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
+  return status;
+}
+
+int check_header(const void *packed, const void *header, size_t size, const char *level) {
+  if (std::memcmp(packed, header, size) == 0) return SUBBYTE_OK;
+  return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s", level);
 }
 
 }  // namespace subbyte

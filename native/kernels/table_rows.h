@@ -1,14 +1,14 @@
-// The walk that look-ups of 16 words and of more share: tables of rows of pixels, and the tiles
-// of output pixels that read them. `Call` is that of a run.cpp: its layer, plan and buffers.
+// The tables of rows of pixels, as look-ups of 16 words and of more build them. `Call` is that of
+// a run.cpp: its layer, plan and buffers.
 //
-// Included by files that are compiled for every CPU alone: level.h of look-ups says why.
+// Included by files that are compiled for every CPU alone: lookup/level.h says why.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
 
-#include "geometry.h"
 #include "subbyte/subbyte.h"
+#include "tiles.h"
 
 namespace subbyte {
 
@@ -24,11 +24,6 @@ struct TableCall {
   char *scratch;
 
   uint8_t *tables() const { return reinterpret_cast<uint8_t *>(scratch + plan.tables); }
-};
-
-// One group of the convolution on one image.
-struct Part {
-  int64_t image, group;
 };
 
 // Tables of `count` pixels in a row. The build stage reads whole vectors of words, so at the
@@ -103,46 +98,6 @@ void build_rows(const Call &call, const Part &part, const Job &job, int64_t begi
     std::memset(tables, job.flip, left);
     build_run(call, job, x, plan.columns, tables + left);
     std::memset(tables + plan.row_bytes - static_cast<ptrdiff_t>(right), job.flip, right);
-  }
-}
-
-// The output pixels of a band, in tiles of at most `most` of them: tile(first, count), with
-// starts[p] the tables that pixel first + p reads from.
-template <typename Call, typename Tile>
-void for_tiles(const Call &call, int64_t rows, int most, const uint8_t **starts,
-               const Tile &tile) {
-  const auto &plan = call.plan;
-  const int64_t total = rows * plan.out_width;
-  int64_t tiles = ceil_div(total, most);
-  int64_t column = 0;
-  const uint8_t *row = call.tables();
-  for (int64_t pixel = 0; pixel < total; --tiles) {
-    // Even shares: no small tile is left at the end.
-    const int count = static_cast<int>(ceil_div(total - pixel, tiles));
-    for (int p = 0; p < count; ++p) {
-      starts[p] = row + column * plan.stride[1] * plan.pixel_bytes;
-      if (++column == plan.out_width) {
-        column = 0;
-        row += plan.stride[0] * plan.row_bytes;
-      }
-    }
-    tile(pixel, count);
-    pixel += count;
-  }
-}
-
-// The output rows row_begin <= row < row_end of all images, by image and group:
-// run(part, begin, end), rows of the image.
-template <typename Call, typename Run>
-void for_parts(const Call &call, int64_t row_begin, int64_t row_end, const Run &run) {
-  const int64_t height = call.plan.out_height;
-  for (int64_t row = row_begin; row < row_end;) {
-    const int64_t image = row / height;
-    const int64_t end = std::min(row_end, (image + 1) * height);
-    for (int64_t group = 0; group < call.layer.groups; ++group) {
-      run(Part{image, group}, row - image * height, end - image * height);
-    }
-    row = end;
   }
 }
 

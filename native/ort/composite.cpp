@@ -10,8 +10,6 @@ namespace {
 
 constexpr size_t kPlanes = 6;
 constexpr int64_t kLargest = int64_t{1} << 40;
-// Zeros after the last one take no room in a file: its size does not bound the weight's.
-constexpr int64_t kMostWeights = int64_t{1} << 30;
 
 using Magnitudes = std::vector<int8_t>;  // at most 63, or twice that of a strange file
 
@@ -109,9 +107,6 @@ void add_signs(const KernelInfo &info, int64_t count, Magnitudes *magnitudes) {
 std::vector<int8_t> decode_composite(const KernelInfo &info, const WeightShape &shape,
                                      bool factored) {
   const int64_t count = product({shape.outputs, shape.taps, shape.channels}, "weight_shape");
-  if (count > kMostWeights) {
-    throw wrong("attribute weight_shape", "at most 2^30 weights", std::to_string(count));
-  }
   const Dims counts = info.integers("counts", kPlanes + 1, 1, kLargest);
   Magnitudes weight(static_cast<size_t>(count));
   for (size_t bit = 0; bit < kPlanes; ++bit) add_gaps(info, bit, counts[bit], &weight);

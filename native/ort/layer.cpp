@@ -37,6 +37,7 @@ class Layer final : public Kernel {
   Layer(const KernelInfo &info, const Kind &kind) : kind_(kind) {
     read_geometry(info);
     geometry_.pixels = expected_pixels(info.shape(0));
+    geometry_.few_rows = kind_.op == Op::kLinear && geometry_.pixels <= kFewRows;
     Coded coded = read_weights(kind.coding, info, geometry_);
     weights_ = std::move(coded.weights);
     read_output(info, coded.scale);
@@ -110,7 +111,6 @@ class Layer final : public Kernel {
     g.inputs = weight[2] * g.groups;
     const size_t x_zero = packed_count(kind_.coding.method) + 3;
     g.input_zero = info.zero_point(x_zero, "x_zero");
-    g.few_rows = kind_.op == Op::kLinear && rows_of(info.shape(0)) <= kFewRows;
     if (kind_.op == Op::kLinear) return;
     const Dims kernel = info.integers("kernel_shape", 2, 1, 1 << 15);
     const Dims strides = info.integers("strides", 2, 1, kLargest);

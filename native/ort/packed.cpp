@@ -31,50 +31,22 @@ bool unpacked(const Geometry &g, int bits) {
   return (bits == 3 || bits == 4) && !depthwise && g.pixels >= kUnpackPixels;
 }
 
-struct LookupKernel {
-  using Layer = subbyte_lookup;
-  static constexpr auto out_height = subbyte_lookup_out_height;
-  static constexpr auto out_width = subbyte_lookup_out_width;
-  static constexpr auto packed_size = subbyte_lookup_packed_size;
-  static constexpr auto scratch_size = subbyte_lookup_scratch_size;
-  static constexpr auto run = subbyte_lookup_run;
-};
-
-struct WordsKernel {
-  using Layer = subbyte_words;
-  static constexpr auto out_height = subbyte_words_out_height;
-  static constexpr auto out_width = subbyte_words_out_width;
-  static constexpr auto packed_size = subbyte_words_packed_size;
-  static constexpr auto scratch_size = subbyte_words_scratch_size;
-  static constexpr auto run = subbyte_words_run;
-};
-
-struct Int8Kernel {
-  using Layer = subbyte_int8;
-  static constexpr auto out_height = subbyte_int8_out_height;
-  static constexpr auto out_width = subbyte_int8_out_width;
-  static constexpr auto packed_size = subbyte_int8_packed_size;
-  static constexpr auto scratch_size = subbyte_int8_scratch_size;
-  static constexpr auto run = subbyte_int8_run;
-};
-
-struct UnpackKernel {
-  using Layer = subbyte_unpack;
-  static constexpr auto out_height = subbyte_unpack_out_height;
-  static constexpr auto out_width = subbyte_unpack_out_width;
-  static constexpr auto packed_size = subbyte_unpack_packed_size;
-  static constexpr auto scratch_size = subbyte_unpack_scratch_size;
-  static constexpr auto run = subbyte_unpack_run;
-};
-
-struct BinaryKernel {
-  using Layer = subbyte_binary;
-  static constexpr auto out_height = subbyte_binary_out_height;
-  static constexpr auto out_width = subbyte_binary_out_width;
-  static constexpr auto packed_size = subbyte_binary_packed_size;
-  static constexpr auto scratch_size = subbyte_binary_scratch_size;
-  static constexpr auto run = subbyte_binary_run;
-};
+// The functions of a header of the library; their names begin with that of its layer.
+#define SUBBYTE_KERNEL(Name, layer)                             \
+  struct Name {                                                 \
+    using Layer = layer;                                        \
+    static constexpr auto out_height = layer##_out_height;      \
+    static constexpr auto out_width = layer##_out_width;        \
+    static constexpr auto packed_size = layer##_packed_size;    \
+    static constexpr auto scratch_size = layer##_scratch_size;  \
+    static constexpr auto run = layer##_run;                    \
+  };
+SUBBYTE_KERNEL(LookupKernel, subbyte_lookup)
+SUBBYTE_KERNEL(WordsKernel, subbyte_words)
+SUBBYTE_KERNEL(Int8Kernel, subbyte_int8)
+SUBBYTE_KERNEL(UnpackKernel, subbyte_unpack)
+SUBBYTE_KERNEL(BinaryKernel, subbyte_binary)
+#undef SUBBYTE_KERNEL
 
 // Sizes are positive: 0 is an error that the kernel library describes.
 template <typename Size>

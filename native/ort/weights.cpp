@@ -18,6 +18,9 @@ constexpr char kTableShift[] = "table_shift";
 constexpr int64_t kLookupWork = 128;
 // Terms of one sum that the look-up kernel takes (subbyte_lookup_packed_size).
 constexpr int64_t kLookupTerms = 1 << 16;
+// Of methods whose weights the size of a file does not bound: zeros after the last one of a plane
+// take no room, nor does more than its factors a product.
+constexpr int64_t kMostDecoded = int64_t{1} << 30;
 
 // How a weight is made of codes: everything but the codes themselves.
 struct Shape {
@@ -190,6 +193,10 @@ Coded read_scalar(const KernelInfo &info, const Geometry &g) {
 Coded read_decoded(Method method, const KernelInfo &info, const Geometry &g) {
   const Shape read = read_shape(info, g);
   const WeightShape shape = {read.outputs, read.taps, read.channels, read.groups};
+  const int64_t count = read.outputs * read.taps * read.channels;
+  if (count > kMostDecoded) {
+    throw wrong("attribute weight_shape", "at most 2^30 weights", std::to_string(count));
+  }
   Coded coded;
   coded.scale = read_scale(info, packed_count(method), shape.outputs);
   coded.weights = pack_int8(

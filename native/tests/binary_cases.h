@@ -326,16 +326,7 @@ subbyte_binary random_shape(Random &random) {
   l.groups = pick(random, 0, 3) == 0 ? pick(random, 2, 4) : 1;
   l.inputs = l.groups * pick(random, 1, pick(random, 0, 1) == 0 ? 20 : 80);
   l.outputs = l.groups * pick(random, 1, pick(random, 0, 1) == 0 ? 12 : 70);
-  for (int axis = 0; axis < 2; ++axis) {
-    l.kernel[axis] = pick(random, 1, 3);
-    l.strides[axis] = pick(random, 1, 3);
-    l.dilations[axis] = pick(random, 1, 2);
-    const int64_t span = (l.kernel[axis] - 1) * l.dilations[axis] + 1;
-    const int64_t size = axis == 0 ? l.height : l.width;
-    const int least = static_cast<int>(std::max<int64_t>(0, span - size));
-    l.pads[axis] = pick(random, 0, 2);
-    l.pads[axis + 2] = std::max<int64_t>(pick(random, 0, 2), least - l.pads[axis]);
-  }
+  layers::pick_window(random, 3, &l);
   l.order = pick(random, 1, pick(random, 0, 3) == 0 ? 8 : 3);
   l.scales = pick(random, SUBBYTE_PER_COLUMN, SUBBYTE_PER_IMAGE);
   if (pick(random, 0, 2) == 0) {

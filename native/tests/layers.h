@@ -1,6 +1,7 @@
 // Random look-up layers, and what they compute by the formula of subbyte.h alone.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -38,6 +39,42 @@ struct Aligned {
     const auto rest = at % SUBBYTE_ALIGNMENT;
     return bytes.data() + (rest == 0 ? 0 : SUBBYTE_ALIGNMENT - rest);
   }
+};
+
+// Random kernel, strides, dilations and pads for a shape of any kernel of the library, with at
+// least one output.
+template <typename Shape>
+void pick_window(Random &random, int most_taps, Shape *l) {
+  for (int axis = 0; axis < 2; ++axis) {
+    l->kernel[axis] = pick(random, 1, most_taps);
+    l->strides[axis] = pick(random, 1, 3);
+    l->dilations[axis] = pick(random, 1, 2);
+    const int64_t span = (l->kernel[axis] - 1) * l->dilations[axis] + 1;
+    const int64_t size = axis == 0 ? l->height : l->width;
+    const int least = static_cast<int>(std::max<int64_t>(0, span - size));
+    l->pads[axis] = pick(random, 0, 2);
+    l->pads[axis + 2] = std::max<int64_t>(pick(random, 0, 2), least - l->pads[axis]);
+  }
+}
+
+// A last stage to bytes, with random scales and biases of `outputs` channels and a residual for
+// `count` values of y.
+struct Ends {
+  std::vector<float> scale, bias;
+  std::vector<uint8_t> residual;
+  subbyte_output output;
+
+  Ends(size_t outputs, size_t count, Random &random) : scale(outputs), bias(outputs) {
+    for (size_t o = 0; o < outputs; ++o) {
+      scale[o] = static_cast<float>(pick(random, 1, 100)) * 1e-4F;
+      bias[o] = static_cast<float>(pick(random, -100, 100));
+    }
+    residual.resize(count);
+    for (uint8_t &v : residual) v = static_cast<uint8_t>(pick(random, 0, 255));
+    output = {SUBBYTE_UINT8, scale.data(), bias.data(), residual.data(), 0.37F, 3,
+              pick(random, 0, 255), 5, 250, 0, 0};
+  }
+  Ends(const Ends &) = delete;
 };
 
 struct Layer {

@@ -136,31 +136,15 @@ subbyte_int8 random_shape(Random &random) {
   l.groups = pick(random, 0, 2) == 0 ? pick(random, 1, 40) : 1;
   l.inputs = l.groups * (pick(random, 0, 1) == 0 ? 1 : pick(random, 1, 40 / static_cast<int>(l.groups) + 1));
   l.outputs = l.groups * (pick(random, 0, 1) == 0 ? 1 : pick(random, 1, 150 / static_cast<int>(l.groups) + 1));
-  for (int axis = 0; axis < 2; ++axis) {
-    l.kernel[axis] = pick(random, 1, 4);
-    l.strides[axis] = pick(random, 1, 3);
-    l.dilations[axis] = pick(random, 1, 2);
-    const int64_t span = (l.kernel[axis] - 1) * l.dilations[axis] + 1;
-    const int64_t size = axis == 0 ? l.height : l.width;
-    const int least = static_cast<int>(std::max<int64_t>(0, span - size));
-    l.pads[axis] = pick(random, 0, 2);
-    l.pads[axis + 2] = std::max<int64_t>(pick(random, 0, 2), least - l.pads[axis]);
-  }
+  layers::pick_window(random, 4, &l);
   l.input_zero = pick(random, 0, 1) == 0 ? 0 : pick(random, 1, 255);
   return l;
 }
 
 void check_ends(const Case &c, Random &random) {
   const auto outputs = static_cast<size_t>(c.shape.outputs);
-  std::vector<float> scale(outputs), bias(outputs);
-  for (size_t o = 0; o < outputs; ++o) {
-    scale[o] = static_cast<float>(pick(random, 1, 100)) * 1e-4F;
-    bias[o] = static_cast<float>(pick(random, -100, 100));
-  }
-  std::vector<uint8_t> r(static_cast<size_t>(c.pixels()) * outputs);
-  for (auto &v : r) v = static_cast<uint8_t>(pick(random, 0, 255));
-  subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(), r.data(), 0.37F, 3,
-                           pick(random, 0, 255), 5, 250, 0, 0};
+  layers::Ends ends(outputs, static_cast<size_t>(c.pixels()) * outputs, random);
+  subbyte_output &output = ends.output;
   const auto bytes = compute<uint8_t>(c, int8::kReference, output);
   output.type = SUBBYTE_FLOAT;
   const auto floats = compute<float>(c, int8::kReference, output);

@@ -6,7 +6,6 @@
 #include "error.h"
 #include "int8/select.h"
 #include "layers.h"
-#include "lookup/select.h"
 #include "unpack/plan.h"
 #include "unpack/select.h"
 
@@ -106,7 +105,7 @@ template <typename Visit>
 void each_level(const Visit &visit) {
   for (size_t i = 0; i < int8::kLevelCount; ++i) {
     const int8::Level &level = *int8::kLevels[i];
-    if (subbyte::lookup::select_level(level.name) != nullptr) visit(level);
+    if (level.supported()) visit(level);
   }
 }
 
@@ -125,16 +124,7 @@ subbyte_unpack random_shape(Random &random) {
   l.groups = pick(random, 0, 2) == 0 ? pick(random, 2, 9) : 1;
   l.inputs = l.groups * pick(random, 2, 40 / static_cast<int>(l.groups) + 2);
   l.outputs = l.groups * pick(random, 1, 150 / static_cast<int>(l.groups) + 1);
-  for (int axis = 0; axis < 2; ++axis) {
-    l.kernel[axis] = pick(random, 1, 4);
-    l.strides[axis] = pick(random, 1, 3);
-    l.dilations[axis] = pick(random, 1, 2);
-    const int64_t span = (l.kernel[axis] - 1) * l.dilations[axis] + 1;
-    const int64_t size = axis == 0 ? l.height : l.width;
-    const int least = static_cast<int>(std::max<int64_t>(0, span - size));
-    l.pads[axis] = pick(random, 0, 2);
-    l.pads[axis + 2] = std::max<int64_t>(pick(random, 0, 2), least - l.pads[axis]);
-  }
+  layers::pick_window(random, 4, &l);
   l.input_zero = pick(random, 0, 1) == 0 ? 0 : pick(random, 1, 255);
   return l;
 }
@@ -234,19 +224,10 @@ TEST(every_level_ends_as_int8_does) {
   Random random(6);
   for (int i = 0; i < 60; ++i) {
     const Case c = fill(random_shape(random), random);
-    const auto outputs = static_cast<size_t>(c.shape.outputs);
-    std::vector<float> scale(outputs), bias(outputs);
-    for (size_t o = 0; o < outputs; ++o) {
-      scale[o] = static_cast<float>(pick(random, 1, 100)) * 1e-4F;
-      bias[o] = static_cast<float>(pick(random, -100, 100));
-    }
-    std::vector<uint8_t> r(c.sums());
-    for (auto &v : r) v = static_cast<uint8_t>(pick(random, 0, 255));
-    const subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(), r.data(), 0.37F, 3,
-                                   pick(random, 0, 255), 5, 250, 0, 0};
-    const auto expected = decoded<uint8_t>(c, output);
+    const layers::Ends ends(static_cast<size_t>(c.shape.outputs), c.sums(), random);
+    const auto expected = decoded<uint8_t>(c, ends.output);
     each_level([&](const int8::Level &level) {
-      CHECK(compute<uint8_t>(c, level, output, 1) == expected);
+      CHECK(compute<uint8_t>(c, level, ends.output, 1) == expected);
     });
   }
 }

@@ -16,9 +16,9 @@ from subbyte.errors import MissingDependencyError
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
-
-
 ORT = "ONNXRUNTIME_DIR"
+# make native-example calls the environment's pytest, which need not be the shell's: nor its cmake.
+CMAKE = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 def call(*command: object) -> str:
@@ -65,13 +65,13 @@ def test_runs_a_compressed_file_without_importing_subbyte(small: Path, library: 
     ORT not in os.environ,
     reason=f"{ORT} is not set: the C++ example needs ONNX Runtime's headers (make native-example)",
 )
-@pytest.mark.skipif(shutil.which("cmake") is None, reason="no cmake on this machine")
+@pytest.mark.skipif(CMAKE is None, reason="no cmake on this machine")
 def test_the_cpp_example_runs_a_compressed_file(small: Path, library: Path, tmp_path: Path) -> None:
     build = tmp_path / "build"
     source = ROOT / "examples" / "native"
     warnings = "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror"
-    call("cmake", "-S", source, "-B", build, f"-D{ORT}={os.environ[ORT]}", warnings)
-    call("cmake", "--build", build)
+    call(CMAKE, "-S", source, "-B", build, f"-D{ORT}={os.environ[ORT]}", warnings)
+    call(CMAKE, "--build", build)
     printed = call(build / "run", small, library)
     x = np.full((1, 3, 6, 6), 0.5, np.float32)
     expected = np.asarray(subbyte.load(small, engine="native").run(x))

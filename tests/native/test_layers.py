@@ -224,6 +224,7 @@ DECODED: dict[str, tuple[str, str, str, Any]] = {
     "width": ("ternary", "right_shape", "attribute right_shape: expected [1, 64, 81]", [1, 64, 80]),
     "digits": ("ternary", "left", "left: expected [820]", np.zeros(819, np.uint8)),
     "size": ("composite", "weight_shape", "attribute weight_shape: expected", [64, 9, 1 << 30]),
+    "product": ("ternary", "weight_shape", "attribute weight_shape: expected", [64, 9, 1 << 30]),
     "counts": ("composite", "counts", "plane0: expected [1, 1 to 8]", [8] * 7),
     "gaps": ("composite", "plane0", "plane0: expected gaps that end within", None),
     "bounds": ("factored", "bounds", "attribute bounds: expected numbers that rise", [0] * 7),

@@ -4,6 +4,7 @@
 
 namespace {
 
+using subbyte::check_buffers;
 using subbyte::check_pointer;
 using subbyte::binary::Plan;
 
@@ -52,13 +53,10 @@ int subbyte_binary_run(const subbyte_binary *layer, const void *packed, const vo
                        void *scratch) {
   Plan plan;
   int status = make_plan(layer, &plan);
-  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
   if (status == SUBBYTE_OK) {
     status = check_pointer("x", x, layer->input_type == SUBBYTE_FLOAT ? sizeof(float) : 1);
   }
-  if (status == SUBBYTE_OK) status = check_pointer("output", output);
-  if (status == SUBBYTE_OK) status = check_pointer("y", y);
-  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_buffers(packed, output, y, scratch);
   if (status != SUBBYTE_OK) return status;
   return subbyte::binary::run(*layer, plan, packed, x, output, y, row_begin, row_end, scratch);
 }

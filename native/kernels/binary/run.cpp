@@ -3,9 +3,9 @@
 #include <cstring>
 
 #include "binary/plan.h"
-#include "error.h"
 #include "lookup/select.h"
 #include "output.h"
+#include "tiles.h"
 
 namespace subbyte::binary {
 namespace {
@@ -37,11 +37,6 @@ struct Call {
   T *at(size_t offset) const {
     return reinterpret_cast<T *>(scratch + offset);
   }
-};
-
-// One group of the convolution on one image.
-struct Part {
-  int64_t image, group;
 };
 
 Load load_job(const Call &call, const Part &part, int64_t pixel) {
@@ -350,27 +345,20 @@ void finish(const Call &call, const Band &band, const Group &group) {
 void run_outputs(const Call &call, const Band &band, int64_t first) {
   const Plan &plan = call.plan;
   const int64_t total = (band.end - band.begin) * plan.out_width;
-  int64_t tiles = ceil_div(total, plan.level->rows);
-  int64_t column = 0;
-  const uint8_t *row = call.held();
+  const int most = plan.level->rows;
   Group group = {};
   group.first = first;
-  for (int64_t position = 0; position < total; --tiles, position += group.positions) {
-    // Even shares: no small tile is left at the end.
-    group.positions = static_cast<int>(ceil_div(total - position, tiles));
+  for_tiles(plan, {call.held(), 0}, total, most, group.signs, [&](int64_t position, int count) {
     group.position = position;
-    for (int p = 0; p < group.positions; ++p) {
-      group.signs[p] = plan.own_signs ? call.signs() + (position + p) * plan.vector_bytes
-                                    : row + column * plan.stride[1] * plan.pixel_bytes;
-      if (++column == plan.out_width) {
-        column = 0;
-        row += plan.stride[0] * plan.row_bytes;
-      }
+    group.positions = count;
+    // The columns' own, not those of what is held.
+    for (int p = 0; plan.own_signs && p < count; ++p) {
+      group.signs[p] = call.signs() + (position + p) * plan.vector_bytes;
     }
-    std::fill(call.sums(), call.sums() + group.positions * kOutputs, 0.0F);
+    std::fill(call.sums(), call.sums() + count * kOutputs, 0.0F);
     accumulate(call, band, group);
     finish(call, band, group);
-  }
+  });
 }
 
 void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row_end) {
@@ -421,11 +409,10 @@ int run(const subbyte_binary &layer, const Plan &plan, const void *packed, const
         void *scratch) {
   PackedHeader header;
   fill_header(layer, *plan.level, &header);
-  if (std::memcmp(&header, packed, sizeof header) != 0) {
-    return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
-                plan.level->name);
+  int status = check_header(packed, &header, sizeof header, plan.level->name);
+  if (status == SUBBYTE_OK) {
+    status = check_rows(row_begin, row_end, layer.images * plan.out_height);
   }
-  int status = check_rows(row_begin, row_end, layer.images * plan.out_height);
   if (status == SUBBYTE_OK) {
     status = check_field({"output type", output->type, SUBBYTE_UINT8, SUBBYTE_FLOAT});
   }
@@ -442,15 +429,10 @@ int run(const subbyte_binary &layer, const Plan &plan, const void *packed, const
                      static_cast<char *>(scratch),
                      finisher->finish};
   set_offsets(call);
-  for (int64_t row = row_begin; row < row_end;) {
-    const int64_t image = row / plan.out_height;
-    const int64_t end = std::min(row_end, (image + 1) * plan.out_height);
-    for (int64_t group = 0; group < layer.groups; ++group) {
-      run_part(call, {image, group}, row - image * plan.out_height,
-               end - image * plan.out_height);
-    }
-    row = end;
-  }
+  for_parts(plan.out_height, layer.groups, row_begin, row_end,
+            [&](const Part &part, int64_t begin, int64_t end) {
+              run_part(call, part, begin, end);
+            });
   return SUBBYTE_OK;
 }
 

@@ -1,6 +1,3 @@
-#include <cstring>
-
-#include "error.h"
 #include "gemv/plan.h"
 #include "gemv/select.h"
 #include "output.h"
@@ -23,12 +20,7 @@ int open(const Layer *layer, const void *packed, const void *scratch, Plan *plan
   if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
   if (status != SUBBYTE_OK) return status;
   const auto header = subbyte::gemv::header_of(*layer, *plan->level);
-  if (std::memcmp(&header, packed, sizeof header) != 0) {
-    return subbyte::fail(SUBBYTE_BAD_BUFFER,
-                         "packed: expected weights of this layer packed for %s",
-                         plan->level->name);
-  }
-  return SUBBYTE_OK;
+  return subbyte::check_header(packed, &header, sizeof header, plan->level->name);
 }
 
 template <typename Layer>

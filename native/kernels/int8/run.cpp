@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "error.h"
 #include "int8/walk.h"
 #include "lookup/select.h"
 #include "output.h"
@@ -66,13 +65,24 @@ void stage_rows(const Call &call, int64_t image, int64_t begin, int64_t end, uin
   }
 }
 
-// All tiles of one block of outputs of one group: the weights stay in the nearest cache.
-void run_block(const Call &call, const Band &band, int64_t group, int64_t lane_block) {
+// The last stage for pixels of a band, from this one on, and outputs from `channel` on.
+lookup::Finish finish_job(const Call &call, const Band &band, int64_t pixel, int64_t channel) {
+  lookup::Finish job = {};
+  job.output = call.output;
+  job.channel = channel;
+  job.y_stride = call.layer.outputs;
+  job.y_offset =
+      ((band.image * call.plan.out_height + band.begin) * call.plan.out_width + pixel) *
+          job.y_stride +
+      channel;
+  job.y = call.y;
+  return job;
+}
+
+// The weights stay in the nearest cache.
+void run_block(const Call &call, const Band &band, const Block &block) {
   const Plan &plan = call.plan;
   const Level &level = *plan.level;
-  const auto at = static_cast<size_t>(group);
-  const int blocks =
-      static_cast<int>(std::min<int64_t>(level.blocks, plan.lane_blocks - lane_block));
   const int64_t block_bytes = plan.taps * plan.steps * kLanes * level.quad * level.element;
   const uint8_t *pixels[kMaxPixels] = {};
   Tile tile = {};
@@ -80,29 +90,17 @@ void run_block(const Call &call, const Band &band, int64_t group, int64_t lane_b
   tile.tap_offsets = call.tap_offsets();
   tile.taps = plan.taps;
   tile.steps = plan.steps;
-  tile.weights =
-      call.packed + plan.weights + at * plan.weights_step + lane_block * block_bytes;
-  tile.start =
-      reinterpret_cast<const int32_t *>(call.packed + plan.start + at * plan.start_step) +
-      lane_block * kLanes;
+  tile.weights = call.packed + plan.weights +
+                 static_cast<size_t>(block.group) * plan.weights_step + block.first * block_bytes;
+  tile.start = call.start(block);
   tile.acc = call.acc();
-  const int64_t first = group * plan.outputs + lane_block * kLanes;
   const int64_t total = (band.end - band.begin) * plan.out_width;
-  int64_t tiles = ceil_div(total, level.pixels[blocks - 1]);
-  Cursor cursor = {band.x + group * plan.group_bytes, 0};
-  for (int64_t pixel = 0; pixel < total; --tiles) {
-    // Even shares: no small tile is left at the end.
-    const int count = static_cast<int>(ceil_div(total - pixel, tiles));
-    take_pixels(plan, count, &cursor, pixels);
-    level.accumulate(blocks, count)(tile);
-    lookup::Finish job = finish_job(call, band, pixel, first);
-    job.acc_stride = blocks * kLanes;
-    job.pixels = count;
-    job.channels = static_cast<int>(
-        std::min<int64_t>(blocks * kLanes, plan.outputs - lane_block * kLanes));
-    call.finish(job);
-    pixel += count;
-  }
+  const Cursor cursor = {band.x + block.group * plan.group_bytes, 0};
+  const int most = level.pixels[block.count - 1];
+  for_tiles(plan, cursor, total, most, pixels, [&](int64_t pixel, int count) {
+    level.accumulate(block.count, count)(tile);
+    finish_tile(call, band, block, tile.acc, pixel, count);
+  });
 }
 
 // kChannels channels of a depthwise convolution, a few pixels of a row at a time.
@@ -122,6 +120,7 @@ void run_channels(const Call &call, const Band &band, int64_t channel) {
       job.count = static_cast<int>(std::min<int64_t>(kMaxPixels, plan.out_width - column));
       plan.level->depthwise(job);
       lookup::Finish finish = finish_job(call, band, row * plan.out_width + column, channel);
+      finish.acc = job.acc;
       finish.acc_stride = kChannels;
       finish.pixels = job.count;
       finish.channels =
@@ -139,9 +138,11 @@ void run_band(const Call &call, const Band &band) {
     }
     return;
   }
+  const int most = plan.level->blocks;
   for (int64_t group = 0; group < call.layer.groups; ++group) {
-    for (int64_t block = 0; block < plan.lane_blocks; block += plan.level->blocks) {
-      call.block(call, band, group, block);
+    for (int64_t first = 0; first < plan.lane_blocks; first += most) {
+      const int count = static_cast<int>(std::min<int64_t>(most, plan.lane_blocks - first));
+      call.run_block(call, band, {group, first, count});
     }
   }
 }
@@ -173,28 +174,15 @@ void run_image(const Call &call, int64_t image, int64_t row_begin, int64_t row_e
 
 }  // namespace
 
-lookup::Finish finish_job(const Call &call, const Band &band, int64_t pixel, int64_t channel) {
-  lookup::Finish job = {};
-  job.output = call.output;
-  job.acc = call.acc();
-  job.channel = channel;
-  job.y_stride = call.layer.outputs;
-  job.y_offset =
-      ((band.image * call.plan.out_height + band.begin) * call.plan.out_width + pixel) *
-          job.y_stride +
-      channel;
-  job.y = call.y;
-  return job;
-}
-
-void take_pixels(const Plan &plan, int count, Cursor *cursor, const uint8_t **pixels) {
-  for (int p = 0; p < count; ++p) {
-    pixels[p] = cursor->row + cursor->column * plan.stride[1] * plan.pixel_bytes;
-    if (++cursor->column == plan.out_width) {
-      cursor->column = 0;
-      cursor->row += plan.stride[0] * plan.row_bytes;
-    }
-  }
+void finish_tile(const Call &call, const Band &band, const Block &block, const int32_t *sums,
+                 int64_t pixel, int count) {
+  const int64_t outputs = call.plan.outputs, first = block.first * kLanes;
+  lookup::Finish job = finish_job(call, band, pixel, block.group * outputs + first);
+  job.acc = sums;
+  job.acc_stride = block.count * kLanes;
+  job.pixels = count;
+  job.channels = static_cast<int>(std::min<int64_t>(job.acc_stride, outputs - first));
+  call.finish(job);
 }
 
 int walk(const Call &call, int64_t row_begin, int64_t row_end) {
@@ -209,12 +197,9 @@ int walk(const Call &call, int64_t row_begin, int64_t row_end) {
         at / plan.kernel_width * call.layer.dilations[0] * plan.row_bytes +
         at % plan.kernel_width * call.layer.dilations[1] * plan.pixel_bytes);
   }
-  for (int64_t row = row_begin; row < row_end;) {
-    const int64_t image = row / plan.out_height;
-    const int64_t end = std::min(row_end, (image + 1) * plan.out_height);
-    run_image(call, image, row - image * plan.out_height, end - image * plan.out_height);
-    row = end;
-  }
+  for_images(plan.out_height, row_begin, row_end, [&](int64_t image, int64_t begin, int64_t end) {
+    run_image(call, image, begin, end);
+  });
   return SUBBYTE_OK;
 }
 
@@ -223,10 +208,8 @@ int run(const subbyte_int8 &layer, const Plan &plan, const void *packed, const u
         void *scratch) {
   PackedHeader header;
   fill_header(layer, *plan.level, &header);
-  if (std::memcmp(&header, packed, sizeof header) != 0) {
-    return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
-                plan.level->name);
-  }
+  const int status = check_header(packed, &header, sizeof header, plan.level->name);
+  if (status != SUBBYTE_OK) return status;
   const lookup::Level *finisher = lookup::select_level(plan.level->name);
   if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   return walk({layer, plan, static_cast<const char *>(packed), x, output, y,

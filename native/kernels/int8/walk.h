@@ -4,6 +4,7 @@
 
 #include "int8/plan.h"
 #include "lookup/level.h"
+#include "tiles.h"
 
 namespace subbyte::int8 {
 
@@ -11,6 +12,12 @@ namespace subbyte::int8 {
 struct Band {
   int64_t image, begin, end;
   const uint8_t *x;
+};
+
+// Outputs of one group: `count` times kLanes of them, as many as a tile has, or the last.
+struct Block {
+  int64_t group, first;  // first: the block begins with output first * kLanes
+  int count;
 };
 
 struct Call {
@@ -22,27 +29,25 @@ struct Call {
   void *y;
   char *scratch;
   void (*finish)(const lookup::Finish &);
-  // All tiles of the outputs from lane_block * kLanes on, as many as a tile has.
-  void (*block)(const Call &, const Band &, int64_t group, int64_t lane_block);
+  // All tiles of a block over a band.
+  void (*run_block)(const Call &, const Band &, const Block &);
 
   ptrdiff_t *tap_offsets() const {
     return reinterpret_cast<ptrdiff_t *>(scratch + plan.tap_offsets);
   }
   int32_t *acc() const { return reinterpret_cast<int32_t *>(scratch + plan.acc); }
   uint8_t *staging() const { return reinterpret_cast<uint8_t *>(scratch + plan.staging); }
+  // Tile::start of a block.
+  const int32_t *start(const Block &block) const {
+    const size_t group = plan.start + static_cast<size_t>(block.group) * plan.start_step;
+    return reinterpret_cast<const int32_t *>(packed + group) + block.first * kLanes;
+  }
 };
 
-// Where the next pixel of a band is read.
-struct Cursor {
-  const uint8_t *row;
-  int64_t column;
-};
-
-// The next `count` pixels.
-void take_pixels(const Plan &plan, int count, Cursor *cursor, const uint8_t **pixels);
-
-// The last stage for pixels of a band, from this one on, and outputs from `channel` on.
-lookup::Finish finish_job(const Call &call, const Band &band, int64_t pixel, int64_t channel);
+// The last stage of a tile: `count` pixels of a band, from this one on, with their sums
+// [pixel][block.count * kLanes].
+void finish_tile(const Call &call, const Band &band, const Block &block, const int32_t *sums,
+                 int64_t pixel, int count);
 
 // Check the rows and the output, and compute.
 int walk(const Call &call, int64_t row_begin, int64_t row_end);

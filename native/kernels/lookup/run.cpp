@@ -1,8 +1,8 @@
 // The walk over a layer: tables of a band of rows, then all its output tiles.
-#include "error.h"
 #include "lookup/plan.h"
 #include "output.h"
 #include "table_rows.h"
+#include "tiles.h"
 
 namespace subbyte::lookup {
 namespace {
@@ -49,7 +49,8 @@ void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t r
   const Gain gain = !plan.gain ? kNoGain : tile.gain_unit == 0 ? kAnyGain : kSmallGain;
   const int64_t first = (part.image * plan.out_height + row_begin) * plan.out_width;
   const int most = level.pixels[gain][blocks - 1];
-  for_tiles(call, row_end - row_begin, most, starts, [&](int64_t pixel, int count) {
+  const int64_t total = (row_end - row_begin) * plan.out_width;
+  for_tiles(plan, {call.tables(), 0}, total, most, starts, [&](int64_t pixel, int count) {
     level.accumulate(gain, blocks, count)(tile);
     finish.pixels = count;
     finish.y_offset = (first + pixel) * finish.y_stride + finish.channel;
@@ -87,11 +88,10 @@ int run(const subbyte_lookup &layer, const Plan &plan, const void *packed, const
         void *scratch) {
   PackedHeader header;
   fill_header(layer, *plan.level, &header);
-  if (std::memcmp(&header, packed, sizeof header) != 0) {
-    return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
-                plan.level->name);
+  int status = check_header(packed, &header, sizeof header, plan.level->name);
+  if (status == SUBBYTE_OK) {
+    status = check_rows(row_begin, row_end, layer.images * plan.out_height);
   }
-  int status = check_rows(row_begin, row_end, layer.images * plan.out_height);
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
   const Call call = {{layer, plan, static_cast<const char *>(packed), x,
@@ -102,9 +102,10 @@ int run(const subbyte_lookup &layer, const Plan &plan, const void *packed, const
         tap / layer.kernel[1] * layer.dilations[0] * plan.row_bytes +
         tap % layer.kernel[1] * layer.dilations[1] * plan.pixel_bytes;
   }
-  for_parts(call, row_begin, row_end, [&](const Part &part, int64_t begin, int64_t end) {
-    run_part(call, part, begin, end);
-  });
+  for_parts(plan.out_height, layer.groups, row_begin, row_end,
+            [&](const Part &part, int64_t begin, int64_t end) {
+              run_part(call, part, begin, end);
+            });
   return SUBBYTE_OK;
 }
 

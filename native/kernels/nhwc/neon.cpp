@@ -143,29 +143,12 @@ void average_of_vectors(const Window &job) {
 }
 
 void max(const Window &job) {
-  switch (job.channels) {
-    case 64:
-      return max_of_vectors<4>(job);
-    case 32:
-      return max_of_vectors<2>(job);
-    case 16:
-      return max_of_vectors<1>(job);
-    default:
-      return max_window(job);
-  }
+  by_channels(job, max_of_vectors<4>, max_of_vectors<2>, max_of_vectors<1>, max_of<0>);
 }
 
 void average(const Window &job) {
-  switch (job.channels) {
-    case 64:
-      return average_of_vectors<4>(job);
-    case 32:
-      return average_of_vectors<2>(job);
-    case 16:
-      return average_of_vectors<1>(job);
-    default:
-      return average_window(job);
-  }
+  by_channels(job, average_of_vectors<4>, average_of_vectors<2>, average_of_vectors<1>,
+              average_of<0>);
 }
 
 }  // namespace

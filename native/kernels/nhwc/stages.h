@@ -79,30 +79,28 @@ void average_of(const Window &job) {
   }
 }
 
-void max_window(const Window &job) {
+using Stage = void (*)(const Window &);
+
+// The loop for a chunk of channels: those of nhwc/run.cpp are 64, 32 or 16, and one of the rest.
+inline void by_channels(const Window &job, Stage of_64, Stage of_32, Stage of_16, Stage of_any) {
   switch (job.channels) {
     case 64:
-      return max_of<64>(job);
+      return of_64(job);
     case 32:
-      return max_of<32>(job);
+      return of_32(job);
     case 16:
-      return max_of<16>(job);
+      return of_16(job);
     default:
-      return max_of<0>(job);
+      return of_any(job);
   }
 }
 
-void average_window(const Window &job) {
-  switch (job.channels) {
-    case 64:
-      return average_of<64>(job);
-    case 32:
-      return average_of<32>(job);
-    case 16:
-      return average_of<16>(job);
-    default:
-      return average_of<0>(job);
-  }
+inline void max_window(const Window &job) {
+  by_channels(job, max_of<64>, max_of<32>, max_of<16>, max_of<0>);
+}
+
+inline void average_window(const Window &job) {
+  by_channels(job, average_of<64>, average_of<32>, average_of<16>, average_of<0>);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 namespace {
 
+using subbyte::check_buffers;
 using subbyte::check_pointer;
 using subbyte::unpack::Plan;
 
@@ -49,11 +50,8 @@ int subbyte_unpack_run(const subbyte_unpack *layer, const void *packed, const ui
                        int64_t row_end, void *scratch) {
   Plan plan;
   int status = make_plan(layer, &plan);
-  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
   if (status == SUBBYTE_OK) status = check_pointer("x", x);
-  if (status == SUBBYTE_OK) status = check_pointer("output", output);
-  if (status == SUBBYTE_OK) status = check_pointer("y", y);
-  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_buffers(packed, output, y, scratch);
   if (status != SUBBYTE_OK) return status;
   return subbyte::unpack::run(*layer, plan, packed, x, output, y, row_begin, row_end, scratch);
 }

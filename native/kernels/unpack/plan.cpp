@@ -1,6 +1,7 @@
 #include "unpack/plan.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "error.h"
 #include "unpack/select.h"
@@ -67,24 +68,18 @@ int64_t Plan::units(const Panel &part, int64_t blocks) const {
   return ceil_div(part.taps * part.steps * blocks * kLanes * level->quad, kUnit);
 }
 
-subbyte_int8 with_int8(const subbyte_unpack &l) {
-  return {l.images,
-          l.height,
-          l.width,
-          l.inputs,
-          l.outputs,
-          l.groups,
-          {l.kernel[0], l.kernel[1]},
-          {l.strides[0], l.strides[1]},
-          {l.dilations[0], l.dilations[1]},
-          {l.pads[0], l.pads[1], l.pads[2], l.pads[3]},
-          l.input_zero};
+subbyte_int8 with_int8(const subbyte_unpack &layer) {
+  subbyte_int8 made;
+  copy_geometry(layer, &made);
+  made.input_zero = layer.input_zero;
+  return made;
 }
 
 int8::PackedHeader header_of(const subbyte_unpack &layer, const int8::Level &level) {
   int8::PackedHeader header;
   int8::fill_header(with_int8(layer), level, &header);
-  header.fields[7] = int64_t{0x554e5000} + layer.bits;
+  // In the place of int8's own mark: neither kernel takes what is packed for the other.
+  std::end(header.fields)[-1] = int64_t{0x554e5000} + layer.bits;
   return header;
 }
 

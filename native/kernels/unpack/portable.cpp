@@ -4,12 +4,12 @@
 namespace subbyte::unpack {
 namespace {
 
-// Codes of one vector, then their levels: only the second loop cannot be vectorised.
 template <typename Weight>
 void look_up(const uint8_t *codes, const int8_t *levels, Weight *to) {
   for (int i = 0; i < kVector; ++i) to[i] = levels[codes[i]];
 }
 
+// Codes of one vector, then their levels: look_up alone cannot be vectorised.
 template <typename Weight>
 void unpack_unit(const uint8_t *from, int bits, const int8_t *levels, Weight *to) {
   const int mask = (1 << bits) - 1;

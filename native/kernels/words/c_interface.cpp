@@ -4,6 +4,7 @@
 
 namespace {
 
+using subbyte::check_buffers;
 using subbyte::check_pointer;
 using subbyte::words::Plan;
 
@@ -52,11 +53,8 @@ int subbyte_words_run(const subbyte_words *layer, const void *packed, const uint
                       void *scratch) {
   Plan plan;
   int status = make_plan(layer, &plan);
-  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
   if (status == SUBBYTE_OK) status = check_pointer("x", x);
-  if (status == SUBBYTE_OK) status = check_pointer("output", output);
-  if (status == SUBBYTE_OK) status = check_pointer("y", y);
-  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
+  if (status == SUBBYTE_OK) status = check_buffers(packed, output, y, scratch);
   if (status != SUBBYTE_OK) return status;
   return subbyte::words::run(*layer, plan, packed, x, output, y, row_begin, row_end, scratch);
 }
@@ -77,10 +75,7 @@ int subbyte_words_run_outputs(const subbyte_words *layer, const void *packed, co
                               int64_t output_end) {
   Plan plan;
   int status = make_plan(layer, &plan);
-  if (status == SUBBYTE_OK) status = check_pointer("packed", packed, SUBBYTE_ALIGNMENT);
-  if (status == SUBBYTE_OK) status = check_pointer("scratch", scratch, SUBBYTE_ALIGNMENT);
-  if (status == SUBBYTE_OK) status = check_pointer("output", output);
-  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  if (status == SUBBYTE_OK) status = check_buffers(packed, output, y, scratch);
   if (status != SUBBYTE_OK) return status;
   return subbyte::words::run_outputs(*layer, plan, packed, scratch, output, y, output_begin,
                                      output_end);

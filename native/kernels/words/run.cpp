@@ -3,6 +3,7 @@
 #include "lookup/select.h"
 #include "output.h"
 #include "table_rows.h"
+#include "tiles.h"
 #include "words/plan.h"
 
 namespace subbyte::words {
@@ -65,7 +66,8 @@ void run_cells(const Call &call, const Part &part, int64_t cell, int cells, int6
       std::min<int64_t>(cells * level.lanes, plan.outputs - cell * level.lanes));
   const int64_t first_pixel = (part.image * plan.out_height + row_begin) * plan.out_width;
   const int most = level.most_pixels(plan.words, plan.gain, cells);
-  for_tiles(call, row_end - row_begin, most, starts, [&](int64_t pixel, int count) {
+  const int64_t total = (row_end - row_begin) * plan.out_width;
+  for_tiles(plan, {call.tables(), 0}, total, most, starts, [&](int64_t pixel, int count) {
     level.accumulate(plan.words, plan.gain, cells, count)(tile);
     finish_tile(call, tile, count, cells * level.lanes, channels, first_pixel + pixel,
                 part.group * plan.outputs + cell * level.lanes);
@@ -127,9 +129,7 @@ void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row
 int check_packed(const subbyte_words &layer, const Plan &plan, const void *packed) {
   PackedHeader header;
   fill_header(layer, *plan.level, &header);
-  if (std::memcmp(&header, packed, sizeof header) == 0) return SUBBYTE_OK;
-  return fail(SUBBYTE_BAD_BUFFER, "packed: expected weights of this layer packed for %s",
-              plan.level->name);
+  return check_header(packed, &header, sizeof header, plan.level->name);
 }
 
 // A GEMM whose tables are all held at once, as those of one tile are.
@@ -165,9 +165,10 @@ int run(const subbyte_words &layer, const Plan &plan, const void *packed, const 
                       y,
                       static_cast<char *>(scratch)},
                      finisher->finish};
-  for_parts(call, row_begin, row_end, [&](const Part &part, int64_t begin, int64_t end) {
-    run_part(call, part, begin, end);
-  });
+  for_parts(plan.out_height, layer.groups, row_begin, row_end,
+            [&](const Part &part, int64_t begin, int64_t end) {
+              run_part(call, part, begin, end);
+            });
   return SUBBYTE_OK;
 }
 
