@@ -4,7 +4,7 @@ Noise of relative size r is added to the output of one float layer at a time, th
 channel alike, and followed to every layer reached without another between (and to the graph's
 outputs, which see it whole):
 
-    gain = mean over readers of (mean square of what their output changes / its variance) / r
+    gain = mean over readers of (mean square of what their output changes / its variance) / r^2
 
 A branch that hardly counts in a sum, or is averaged away, has a small gain. Only the next
 layers are looked at: what lies behind them is coded with the error in sight, and makes up for a
