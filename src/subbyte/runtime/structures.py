@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 
+_Kind = type[ctypes.c_int64] | type[ctypes.Array[ctypes.c_int64]]
+
 # What all layers begin with.
-_PLACE = (
+_PLACE: tuple[tuple[str, _Kind], ...] = (
     *((name, ctypes.c_int64) for name in ("images", "height", "width")),
     *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
     *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
