@@ -128,7 +128,7 @@ def _mapped(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
     path = folder / info.location
     stored = info.length or path.stat().st_size - offset
     wanted = math.prod(shape) * dtype.itemsize
-    if stored != wanted or offset + wanted > path.stat().st_size:
+    if stored != wanted or not 0 <= offset <= path.stat().st_size - wanted:
         raise ValueError(f"{tensor.name} needs {wanted} bytes of {info.location}, not {stored}")
 
     def read() -> ir.TensorProtocol:
