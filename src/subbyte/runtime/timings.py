@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.cpu import cpu_name
-from subbyte.errors import TimingsError
+from subbyte.errors import OutputError, TimingsError
 from subbyte.files import write_atomic
 from subbyte.runtime.grid import (
     ALL_FORMS,
@@ -167,19 +167,36 @@ def cache_path() -> Path:
     """Where the table of this machine is kept: ``SUBBYTE_CACHE``, or the user's cache folder."""
     if CACHE_VARIABLE in os.environ:
         return Path(os.environ[CACHE_VARIABLE]) / _FILE
-    if sys.platform == "win32":
-        home = os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
+    if sys.platform == "darwin":
         home = str(Path.home() / "Library" / "Caches")
     else:
         home = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     return Path(home) / "subbyte" / _FILE
 
 
+def make_cache() -> Path:
+    """`cache_path`, in a folder that is there.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    path = cache_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "cannot make the folder of kernel timings",
+            where=str(path.parent),
+            expected=f"a folder named by {CACHE_VARIABLE}, or -o FILE.json",
+            got=error.strerror,
+        ) from error
+    return path
+
+
 def save(timings: Timings, path: Path) -> None:
     """Write a table; makes the folder of the user's cache."""
     if path == cache_path():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_cache()
     write_atomic(path, (json.dumps(timings.document(), indent=1) + "\n").encode())
 
 
