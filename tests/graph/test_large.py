@@ -117,6 +117,16 @@ def test_data_that_do_not_fit_are_refused(key: str, value: str, tmp_path: Path) 
         read_network(path)
 
 
+def test_a_file_that_is_too_short_says_what_does_not_fit(tmp_path: Path) -> None:
+    path = saved(tmp_path, tiny.classifier())
+    data = tmp_path / "net.data"
+    size = data.stat().st_size
+    data.write_bytes(data.read_bytes()[:-1])
+    last = rf"head.bias needs 16 bytes, not 16 from byte {size - 16} of net.data, which has"
+    with pytest.raises(ModelFileError, match=f"{last} {size - 1}$"):
+        read_network(path)
+
+
 def test_constants_that_may_be_overridden_stay() -> None:
     weight = np.ones((4, 4), np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], "product")]
