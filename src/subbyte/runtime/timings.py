@@ -101,7 +101,7 @@ class Timings:
 
 
 def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
-    """Time the grid: some ten seconds to two minutes, on one thread.
+    """Time the grid, on one thread: less than a minute where nothing else runs.
 
     ``progress`` is called with (layers timed, layers in all).
 
@@ -212,7 +212,7 @@ def load_timings(path: Path | None = None) -> Timings:
     except OSError as error:
         raise _calibrate_first("no table of kernel timings", file, error.strerror) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise _calibrate_first("not a table of kernel timings", file, repr(error)) from error
+        raise _calibrate_first("not a table of kernel timings", file, _short(error)) from error
     here = {"cpu": cpu_name(), "isa": native_isa(), "library": _library_digest()}
     for name, value in here.items():
         if getattr(timings, name) != value:
@@ -231,7 +231,7 @@ def _parse(document: Any) -> Timings:
     forms: dict[str, dict[str, Any]] = document["forms"]
     missing = set(form_names()) - set(forms)
     if missing:
-        raise ValueError(f"no timings of {', '.join(sorted(missing))}")
+        raise ValueError(f"no timings of {min(missing)}, and of {len(missing) - 1} other forms")
     return Timings(
         str(document["cpu"]),
         str(document["isa"]),
@@ -246,6 +246,11 @@ def _prices(values: Sequence[Any], name: str) -> tuple[float, ...]:
     if len(prices) != (4 if name == DEPTHWISE else 5) or not all(0 <= p < 1 for p in prices):
         raise ValueError(f"prices of {name}")
     return prices
+
+
+def _short(error: Exception) -> str:
+    """Without what was decoded, which may be a whole file."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _calibrate_first(what: str, path: Path, reason: str | None) -> TimingsError:
