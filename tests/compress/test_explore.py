@@ -146,6 +146,13 @@ def test_processes_give_the_same_files(source: Path, folder: Path, tmp_path: Pat
     assert content(tmp_path) == content(folder)
 
 
+def test_a_wrong_device_does_not_take_the_folder(source: Path, tmp_path: Path) -> None:
+    """The right one is another exploration."""
+    with pytest.raises(OptionError, match="--device"):
+        run(source, tmp_path / "points", device="toaster")
+    assert not (tmp_path / "points").exists()
+
+
 def test_another_exploration_is_refused(source: Path, folder: Path) -> None:
     with pytest.raises(OptionError, match="holds another exploration"):
         run(source, folder, seed=1)

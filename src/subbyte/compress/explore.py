@@ -94,6 +94,8 @@ def explore(
     """
     network = read_source(source)
     fit, held = hold_back(samples, HELD, options.seed)
+    # Before the folder is taken: the same one serves when the option is right.
+    open_device(options.device)
     _claim(folder, network, samples, options)
     # Opened first: what is wrong with it costs seconds then.
     with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as run:
