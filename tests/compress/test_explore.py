@@ -146,6 +146,12 @@ def test_processes_give_the_same_files(source: Path, folder: Path, tmp_path: Pat
     assert content(tmp_path) == content(folder)
 
 
+def test_points_of_a_network_with_infinite_outputs(tmp_path: Path) -> None:
+    point = {"name": "bits-2.000", "file": "a.onnx", "bits": 2.0, "bytes": 9, "kl": float("inf")}
+    (tmp_path / "points.jsonl").write_text(json.dumps(point) + "\n")
+    assert read_points(tmp_path) == [point]
+
+
 def test_a_wrong_device_does_not_take_the_folder(source: Path, tmp_path: Path) -> None:
     """The right one is another exploration."""
     with pytest.raises(OptionError, match="--device"):

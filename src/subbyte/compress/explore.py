@@ -121,7 +121,8 @@ def read_points(folder: Path) -> list[Point]:
     Raises:
         OptionError: as `points_file.read_points`.
     """
-    return points_file.read_points(folder) if (folder / POINTS_FILE).exists() else []
+    there = (folder / POINTS_FILE).exists()
+    return points_file.read_points(folder, finite=False) if there else []
 
 
 def _order(point: Point) -> tuple[float, str]:

@@ -16,8 +16,10 @@ _MAY_BE_THERE = ("agreement", "lost", "metric", "latency_ms")
 Point = dict[str, Any]
 
 
-def read_points(folder: Path) -> list[Point]:
+def read_points(folder: Path, finite: bool = True) -> list[Point]:
     """The points in ``folder``, as they are in the file: `subbyte.compress.explore.explore`.
+
+    ``finite``: refuse NaN and infinities. Outputs that have such give a divergence that has too.
 
     Raises:
         OptionError: no such file, a line that is no such object, a number that is none.
@@ -34,10 +36,14 @@ def read_points(folder: Path) -> list[Point]:
         ) from error
     except UnicodeDecodeError as error:
         raise OptionError("points are no text", where=str(path)) from error
-    return [_point(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line]
+    return [
+        _point(line, f"{path}, line {number}", finite)
+        for number, line in enumerate(lines, 1)
+        if line
+    ]
 
 
-def _point(line: str, where: str) -> Point:
+def _point(line: str, where: str, finite: bool) -> Point:
     try:
         point = json.loads(line)
     except json.JSONDecodeError as error:
@@ -53,7 +59,7 @@ def _point(line: str, where: str) -> Point:
         if value is None and key in _MAY_BE_THERE:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(float(value or 0)):
+        if not number or (finite and not math.isfinite(value)):
             raise OptionError(f"point's {key}", where=where, expected="a number", got=value)
     options = point.get("options", {})
     if not isinstance(options, dict):
