@@ -59,7 +59,7 @@ def _point(line: str, where: str, finite: bool) -> Point:
         if value is None and key in _MAY_BE_THERE:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or (finite and not math.isfinite(value)):
+        if not number or (finite and not math.isfinite(float(value or 0))):
             raise OptionError(f"point's {key}", where=where, expected="a number", got=value)
     options = point.get("options", {})
     if not isinstance(options, dict):
