@@ -11,20 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.native_library import TYPES, Finish, Library, NativeError, aligned, c_output
+from subbyte.runtime import structures
 
 _Bytes = NDArray[np.uint8]
 PER_COLUMN = 0
-
-
-class _Binary(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
-        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
-        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
-        ("pads", ctypes.c_int64 * 4),
-        *((name, ctypes.c_int32) for name in ("order", "scales", "input_type", "input_zero")),
-        ("input_scale", ctypes.c_float),
-    )
 
 
 @dataclass(frozen=True)
@@ -42,9 +32,9 @@ class BinaryShape:
     input_zero: int
     input_scale: float
 
-    def structure(self) -> _Binary:
+    def structure(self) -> structures.Binary:
         """The C structure."""
-        layer = _Binary(
+        layer = structures.Binary(
             images=1, height=self.height, width=self.width, inputs=self.inputs, groups=1
         )
         layer.outputs, layer.order, layer.scales = self.outputs, self.order, self.scales

@@ -11,22 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.native_library import TYPES, Finish, Library, NativeError, aligned, c_output
+from subbyte.runtime.structures import GemvLookup, GemvUnpack
 
 _Bytes = NDArray[np.uint8]
-
-
-class _Lookup(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs", "word_length")),
-        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
-    )
-
-
-class _Unpack(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs")),
-        *((name, ctypes.c_int32) for name in ("bits", "input_zero")),
-    )
 
 
 @dataclass(frozen=True)
@@ -45,7 +32,7 @@ class LookupShape:
 
     def structure(self) -> ctypes.Structure:
         """The C structure."""
-        return _filled(_Lookup(), self)
+        return _filled(GemvLookup(), self)
 
 
 @dataclass(frozen=True)
@@ -61,7 +48,7 @@ class UnpackShape:
 
     def structure(self) -> ctypes.Structure:
         """The C structure."""
-        return _filled(_Unpack(), self)
+        return _filled(GemvUnpack(), self)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import subbyte
+from subbyte.runtime import structures
 
 ALIGNMENT = 64
 TYPES = {np.dtype(np.uint8): 0, np.dtype(np.float32): 1, np.dtype(np.int32): 2}
@@ -26,28 +27,6 @@ _Bytes = NDArray[np.uint8]
 
 class NativeError(Exception):
     """A call of the library failed; the message is the library's."""
-
-
-class _Layer(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
-        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
-        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
-        ("pads", ctypes.c_int64 * 4),
-        ("word_length", ctypes.c_int64),
-        *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
-    )
-
-
-class _Output(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in ("scale", "bias", "residual")),
-        ("residual_scale", ctypes.c_float),
-        *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
-        ("inner_scale", ctypes.c_float),
-        ("inner_zero", ctypes.c_int32),
-    )
 
 
 @dataclass(frozen=True)
@@ -70,10 +49,10 @@ class Shape:
     input_zero: int = 0
     shift: int = 0
 
-    def structure(self) -> _Layer:
+    def structure(self) -> structures.Lookup:
         """The C structure."""
-        layer = _Layer()
-        for name, kind, *_ in _Layer._fields_:
+        layer = structures.Lookup()
+        for name, kind, *_ in structures.Lookup._fields_:
             value = getattr(self, name)
             setattr(layer, name, kind(*value) if isinstance(value, tuple) else int(value))
         return layer
@@ -226,7 +205,7 @@ def aligned(size: int) -> _Bytes:
 
 def c_output(kind: int, finish: Finish | None) -> ctypes.Structure:
     """``subbyte_output`` of this type. It points to the arrays of ``finish``."""
-    output = _Output(type=kind)
+    output = structures.Output(type=kind)
     if finish is None:
         return output
     for name in ("scale", "bias"):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from subbyte.data import InputSpec, Preprocessing, as_samples
+from subbyte.data import MOST_SEED, InputSpec, Preprocessing, as_samples
 from subbyte.errors import CalibrationError, OptionError
 
 FLOAT, INT = np.dtype("float32"), np.dtype("int64")
@@ -187,6 +187,10 @@ def test_take_is_a_seeded_subset_in_order() -> None:
     assert len(samples.take(1000)) == len(samples.take(None)) == 100
     with pytest.raises(OptionError, match="at least 1, got 0"):
         samples.take(0)
+    for seed in (-1, 1 << 32):
+        with pytest.raises(OptionError, match="--seed out of range: expected 0 to 4294967295"):
+            samples.take(10, seed)
+    assert len(samples.take(10, MOST_SEED)) == 10
 
 
 def test_first_and_select_count_from_the_subset() -> None:

@@ -19,6 +19,7 @@ from subbyte.errors import CalibrationError, OptionError
 
 Layout = Literal["nchw", "nhwc"]
 Batch = dict[str, NDArray[Any]]
+MOST_SEED = (1 << 32) - 1
 _CHUNK_BYTES = 1 << 24
 
 
@@ -163,6 +164,7 @@ class Samples:
         None or not less than what there is.
         """
         _check_count(count)
+        check_seed(seed)
         if count is None or count >= len(self):
             return self
         chosen = np.random.default_rng(seed).choice(len(self), count, replace=False)
@@ -316,6 +318,12 @@ def _chunks(index: NDArray[np.int64], array: NDArray[Any]) -> Iterator[NDArray[n
     size = max(1, _CHUNK_BYTES // row)
     for start in range(0, len(index), size):
         yield index[start : start + size]
+
+
+def check_seed(seed: int) -> None:
+    """Raise `OptionError` unless ``seed`` is one that numpy and torch take."""
+    if not 0 <= seed <= MOST_SEED:
+        raise OptionError("--seed out of range", expected=f"0 to {MOST_SEED}", got=seed)
 
 
 def _check_count(count: int | None) -> None:

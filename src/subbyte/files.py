@@ -12,9 +12,9 @@ from pathlib import Path
 
 from subbyte.errors import OutputError
 
+RANDOM = "?" * 8
+"""What `tempfile` makes names different by, as a pattern."""
 _ENDING = ".partial"
-_RANDOM = "?" * 8
-"""What `tempfile` makes names different by."""
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
@@ -94,7 +94,7 @@ def sweep(folder: Path, pattern: str) -> None:
 def sweep_partial(folder: Path, name: str | None = None) -> None:
     """`sweep` temporary files of `write_atomic`: those of the file ``name``, or all."""
     stem = "*" if name is None else glob.escape(name)
-    sweep(folder, f".{stem}-{_RANDOM}{_ENDING}")
+    sweep(folder, f".{stem}-{RANDOM}{_ENDING}")
 
 
 def _open_partial(target: Path) -> tuple[int, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from benchmarks.memory_page import memory_table
 MOST_COPIES = 1 + 5 / 4 + 1 / 2
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no peak of a child's memory there")
 def test_a_network_in_external_data_takes_its_weights_once(tmp_path: Path) -> None:
     """Two networks that differ by 120 MB of weights; `benchmarks.memory` has one of 1 GB."""
     peaks, sizes = [], []

@@ -241,6 +241,7 @@ def test_several_inputs_need_their_arrays(
         (("--tune-linear", -1), "--tune-linear"),
         (("--tune", -1), "--tune"),
         (("--seed", -1), "--seed"),
+        (("--seed", 10**25), "--seed"),
         (("--method", "scalar", "--group", 4), "--group"),
         (("--method", "ternary", "--rank", 0), "--rank"),
         (("--method", "ternary", "--rank-ratio", 5), "--rank-ratio"),

@@ -123,3 +123,15 @@ def test_calibrate_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert json.loads(timings.cache_path().read_text())["cpu"] == "Some CPU"
     run("calibrate-cpu", "-o", tmp_path / "own.json")
     assert (tmp_path / "own.json").read_text() == timings.cache_path().read_text()
+
+
+def test_a_cache_that_cannot_be_is_known_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(timings, "calibrate", None)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(timings.CACHE_VARIABLE, str(tmp_path / "file"))
+    result = invoke("calibrate-cpu")
+    assert result.exit_code == 2
+    assert "cannot make the folder of kernel timings" in result.stderr
+    assert "File exists" in result.stderr

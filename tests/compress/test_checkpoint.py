@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subbyte.compress.checkpoint import Checkpoints
+from subbyte.compress.store import ActivationStore
 from subbyte.errors import OutputError
 from subbyte.methods import WeightShape
 from subbyte.methods.scalar import form
@@ -129,13 +130,23 @@ def test_files_of_others_in_the_folder_stay(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["notes.txt"]
 
 
+def test_files_of_the_user_with_names_like_ours_stay(tmp_path: Path) -> None:
+    """The folder may be one that the user has for other things too."""
+    mine = ["activations-of-may.npz", "activations-"]
+    for name in mine:
+        (tmp_path / name).touch()
+    ActivationStore(tmp_path).close()
+    open_at(tmp_path).done()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(mine)
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_killed_runs_left_goes(tmp_path: Path, keep: bool) -> None:
     work = tmp_path / "work"
     checkpoints = open_at(work, keep=keep)
     checkpoints.save("plan", {}, None)
-    (work / "activations-0").mkdir()
-    (work / "activations-0" / "float-0.pt").write_text("large")
+    (work / "activations-0_abcdef").mkdir()
+    (work / "activations-0_abcdef" / "float-0.pt").write_text("large")
     (work / ".layer-3.checkpoint-abcd1234.partial").write_text("half")
     checkpoints.done()
     assert [path.name for path in work.glob("*")] == (["plan.checkpoint"] if keep else [])

@@ -146,6 +146,19 @@ def test_processes_give_the_same_files(source: Path, folder: Path, tmp_path: Pat
     assert content(tmp_path) == content(folder)
 
 
+def test_points_of_a_network_with_infinite_outputs(tmp_path: Path) -> None:
+    point = {"name": "bits-2.000", "file": "a.onnx", "bits": 2.0, "bytes": 9, "kl": float("inf")}
+    (tmp_path / "points.jsonl").write_text(json.dumps(point) + "\n")
+    assert read_points(tmp_path) == [point]
+
+
+def test_a_wrong_device_does_not_take_the_folder(source: Path, tmp_path: Path) -> None:
+    """The right one is another exploration."""
+    with pytest.raises(OptionError, match="--device"):
+        run(source, tmp_path / "points", device="toaster")
+    assert not (tmp_path / "points").exists()
+
+
 def test_another_exploration_is_refused(source: Path, folder: Path) -> None:
     with pytest.raises(OptionError, match="holds another exploration"):
         run(source, folder, seed=1)
@@ -155,6 +168,14 @@ def test_damaged_points(source: Path, tmp_path: Path) -> None:
     (tmp_path / "points.jsonl").write_text("{\n")
     with pytest.raises(OptionError, match=r"not a list of points.*points.jsonl"):
         run(source, tmp_path)
+
+
+def test_points_that_are_none(tmp_path: Path) -> None:
+    assert read_points(tmp_path) == []
+    for damage in ("[]", "5", '{"bits": 2}', '{"name": "bits-2.000", "bits": 2}'):
+        (tmp_path / "points.jsonl").write_text(damage + "\n")
+        with pytest.raises(OptionError, match=r"point.*points.jsonl, line 1"):
+            read_points(tmp_path)
 
 
 def test_options() -> None:
@@ -176,14 +197,33 @@ def test_a_point_out_of_reach(source: Path, tmp_path: Path) -> None:
         )
 
 
-def test_budgets_reach_from_the_least_to_the_finest(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def plans_only(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = nullcontext(lambda *arguments: iter(()))
     monkeypatch.setattr(module, "open_executor", lambda *arguments: nothing)
+
+
+@pytest.mark.usefixtures("plans_only")
+def test_budgets_reach_from_the_least_to_the_finest(source: Path, tmp_path: Path) -> None:
     samples = samples_for(MODEL, IMAGES)
     assert explore(source, tmp_path, samples, CompressOptions(), Exploration(), silent) == []
     names = json.loads((tmp_path / "plans.json").read_text())
     assert len(names) == module.POINTS
     assert names == sorted(names)
     assert all((tmp_path / f"{name}.toml").is_file() for name in names)
+
+
+@pytest.mark.usefixtures("plans_only")
+def test_what_others_did_to_the_plans(source: Path, tmp_path: Path) -> None:
+    """A plan that is gone is made again; names that are none are refused."""
+    given = (source, tmp_path, samples_for(MODEL, IMAGES), CompressOptions(), Exploration(), silent)
+    explore(*given)
+    before = content(tmp_path)
+    names = json.loads(before["plans.json"])
+    (tmp_path / f"{names[3]}.toml").unlink()
+    explore(*given)
+    assert content(tmp_path) == before
+    for damage in ("5", "{}", "null", "[2.0]", '["../net"]', f'["{names[0]}", "bits-x"]'):
+        (tmp_path / "plans.json").write_text(damage)
+        with pytest.raises(OptionError, match=r"not the names of points.*plans.json.*bits-2\.000"):
+            explore(*given)

@@ -203,8 +203,8 @@ def test_an_address_without_a_cluster(
     assert [path.name for path in tmp_path.iterdir()] == ["explore.json"]
 
 
-def test_options() -> None:
+def test_options(source: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--ray-address belongs to --executor ray"):
         Exploration(ray_address="127.0.0.1:6379")
     with pytest.raises(OptionError, match=r"unknown --executor.*processes or ray, got dask"):
-        Exploration(executor="dask")  # type: ignore[arg-type]
+        run(source, tmp_path, executor="dask")

@@ -356,6 +356,11 @@ def test_full_disk_is_a_named_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     store.close()
 
 
+def test_a_folder_that_activations_cannot_go_to(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot make a folder for activations.*none"):
+        ActivationStore(tmp_path / "none")
+
+
 def test_values_no_longer_read_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However deep the network, a chunk keeps what later layers read: one value here."""
     kept: list[tuple[str, set[str]]] = []

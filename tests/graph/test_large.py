@@ -83,9 +83,26 @@ def test_what_is_mapped_is_let_go(tmp_path: Path) -> None:
         tensor.numpy()
 
 
+def test_data_may_begin_anywhere(tmp_path: Path) -> None:
+    """Files that onnx writes have tensors one behind the other, of any number of bytes."""
+    path = saved(tmp_path, tiny.classifier())
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        entries = {entry.key: entry for entry in tensor.external_data}
+        entries["offset"].value = str(int(entries["offset"].value) + 3)
+    onnx.save_model(model, path)
+    data = tmp_path / "net.data"
+    data.write_bytes(b"odd" + data.read_bytes())
+    assert_same(read_network(path), prepare(tiny.classifier(), "net"))
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("length", "8"), ("offset", "1000000"), ("location", "../net.data"), ("location", "none")],
+    [
+        *(("length", value) for value in ("8", "-8", "8.0")),
+        *(("offset", value) for value in ("1000000", "-4", "four")),
+        *(("location", value) for value in ("../net.data", "none", "", ".", "/etc/passwd")),
+    ],
 )
 def test_data_that_do_not_fit_are_refused(key: str, value: str, tmp_path: Path) -> None:
     folder = tmp_path / "in"
@@ -97,6 +114,16 @@ def test_data_that_do_not_fit_are_refused(key: str, value: str, tmp_path: Path) 
     entries[key].value = value
     onnx.save_model(model, path)
     with pytest.raises(ModelFileError, match=r"external data of the model cannot be read.*net\."):
+        read_network(path)
+
+
+def test_a_file_that_is_too_short_says_what_does_not_fit(tmp_path: Path) -> None:
+    path = saved(tmp_path, tiny.classifier())
+    data = tmp_path / "net.data"
+    size = data.stat().st_size
+    data.write_bytes(data.read_bytes()[:-1])
+    last = rf"head.bias needs 16 bytes, not 16 from byte {size - 16} of net.data, which has"
+    with pytest.raises(ModelFileError, match=f"{last} {size - 1}$"):
         read_network(path)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from subbyte.nn import ResidualBinaryConv2d
 from subbyte.runtime.library import find_library
+from subbyte.runtime.structures import Binary, Output
 from tests.nn import reference
 
 Array = NDArray[Any]
@@ -21,36 +22,10 @@ FLOAT = 1
 ALIGNMENT = 64
 
 
-class Layer(ctypes.Structure):
-    """``subbyte_binary``."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
-        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
-        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
-        ("pads", ctypes.c_int64 * 4),
-        *((name, ctypes.c_int32) for name in ("order", "scales", "input_type", "input_zero")),
-        ("input_scale", ctypes.c_float),
-    )
-
-
-class Output(ctypes.Structure):
-    """``subbyte_output``."""
-
-    _fields_ = (
-        ("type", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in ("scale", "bias", "residual")),
-        ("residual_scale", ctypes.c_float),
-        *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
-        ("inner_scale", ctypes.c_float),
-        ("inner_zero", ctypes.c_int32),
-    )
-
-
-def structure(layer: ResidualBinaryConv2d, x: Array) -> Layer:
+def structure(layer: ResidualBinaryConv2d, x: Array) -> Binary:
     window, pair, four = layer.window, ctypes.c_int64 * 2, ctypes.c_int64 * 4
     images, inputs, height, width = x.shape
-    return Layer(
+    return Binary(
         *(images, height, width, inputs, layer.out_channels, window.groups),
         *(pair(*layer.kernel_size), pair(*window.stride), pair(*window.dilation)),
         four(*window.pads),

@@ -42,6 +42,8 @@ def test_points_without_class_scores(tmp_path: Path) -> None:
         ({"bytes": "many"}, "point's bytes .*expected a number, got many"),
         ({"bits": True}, "point's bits"),
         ({"latency_ms": float("nan")}, "point's latency_ms"),
+        ({"lost": "little"}, "point's lost"),
+        ({"file": None}, "point's file"),
         ({"options": 3}, "point's options"),
     ],
 )

@@ -150,6 +150,15 @@ def test_a_damaged_table_is_refused(machine: Path, damage: str) -> None:
         load_timings(path)
 
 
+def test_the_error_of_a_file_that_is_none_is_short(machine: Path) -> None:
+    path = machine / "own.json"
+    for damage in (bytes(range(256)) * 100, b'{"format": 3, "forms": {}}'):
+        path.write_bytes(damage)
+        with pytest.raises(TimingsError, match="not a table of kernel timings") as error:
+            load_timings(path)
+        assert len(str(error.value)) < len(str(path)) + 200
+
+
 def test_calibration_fits_what_was_measured(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock that follows the prices, the prices come back."""
 

@@ -280,3 +280,7 @@ def test_bad_checkpoints(small: Path, tmp_path: Path) -> None:
         path.write_bytes(kept)
         with pytest.raises(OptionError, match="checkpoint cannot be read"):
             fit(load(small), loader(), 2, loss=cross_entropy, checkpoint=path)
+    for other in (torch.ones(3), [1], "text", None, {}):
+        torch.save(other, path)
+        with pytest.raises(OptionError, match="checkpoint cannot be read"):
+            fit(load(small), loader(), 2, loss=cross_entropy, checkpoint=path)

@@ -29,12 +29,12 @@ def command(
     on a machine that does nothing else. The table holds the CPU's name, the instruction set
     and the library's digest: it is refused where one of them is another.
     """
-    from subbyte.runtime.timings import cache_path, calibrate, save
+    from subbyte.runtime.timings import calibrate, make_cache, save
 
-    check_outputs(output)
+    path = output or make_cache()
+    check_outputs(path)
     with stage_progress() as progress:
         timings = calibrate(lambda done, total: progress("Layers", done, total, ""))
-    path = output or cache_path()
     save(timings, path)
     print_table(
         f"{timings.cpu}, {timings.isa}",

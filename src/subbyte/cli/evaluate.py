@@ -10,8 +10,6 @@ import typer
 from subbyte.cli import options
 from subbyte.cli.console import check_outputs, print_table, stage_progress, write_json
 
-_DATA = options.DATA
-
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network to measure.")],
@@ -22,7 +20,7 @@ def command(
         typer.Option(
             metavar="ARRAY",
             help="Array of class indices in FILE.npz. May be left out with --reference.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     reference: Annotated[
@@ -30,7 +28,7 @@ def command(
         typer.Option(
             metavar="FLOAT.onnx",
             help="The float original: adds agreement and kl, which need no labels.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     limit: options.Limit = None,
@@ -39,7 +37,7 @@ def command(
         typer.Option(
             metavar="K",
             help="Add K to each label (1 if class 0 of the model is a background class).",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = 0,
     scale: options.Scale = 1.0,

@@ -13,7 +13,6 @@ from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 from subbyte.files import write_atomic
 
-_DATA = options.DATA
 _TIME = "Latency"
 
 
@@ -42,7 +41,7 @@ def command(
         typer.Option(
             metavar="FILE.npz",
             help="File with samples; without them only sizes and latency are reported.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
             show_default=False,
         ),
     ] = None,
@@ -52,7 +51,7 @@ def command(
         typer.Option(
             metavar="ARRAY",
             help="Array of class indices in FILE.npz: adds accuracy.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     limit: options.Limit = None,
@@ -61,7 +60,7 @@ def command(
         typer.Option(
             metavar="N",
             help="Measure layers and activations on the first N samples.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = 128,
     label_offset: Annotated[
@@ -69,7 +68,7 @@ def command(
         typer.Option(
             metavar="K",
             help="Add K to each label (1 if class 0 of the model is a background class).",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = 0,
     scale: options.Scale = 1.0,

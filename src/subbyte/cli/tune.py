@@ -12,7 +12,7 @@ from subbyte.cli.console import ERRORS, check_outputs, print_table, stage_progre
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 
-_DATA, _TRAINING = "Data", "Training"
+_TRAINING = "Training"
 
 
 def command(
@@ -28,7 +28,7 @@ def command(
         typer.Option(
             metavar="FLOAT.onnx",
             help="Train to follow this network; needs no labels.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     labels: Annotated[
@@ -36,7 +36,7 @@ def command(
         typer.Option(
             metavar="ARRAY",
             help="Train with these class indices, an array in FILE.npz.",
-            rich_help_panel=_DATA,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     scale: options.Scale = 1.0,
@@ -106,12 +106,12 @@ def command(
         from subbyte.train import tune
 
     samples = as_samples(
-        str(data) if inputs is None else f"{data}:{inputs}",
+        options.member(data, inputs),
         read_input_specs(source),
         options.preprocessing(scale, mean, std, layout),
         option="--data",
     )
-    found = None if labels is None else read_labels(f"{data}:{labels}", len(samples))
+    found = None if labels is None else read_labels(options.member(data, labels), len(samples))
     with stage_progress() as progress:
         result = tune(
             source,

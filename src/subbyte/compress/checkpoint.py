@@ -12,12 +12,13 @@ import hashlib
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import OutputError
-from subbyte.files import sweep, sweep_partial, write_atomic
+from subbyte.files import RANDOM, sweep, sweep_partial, write_atomic
 from subbyte.methods.coded import CodedWeight, WeightShape
 
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -31,6 +32,11 @@ Arrays = dict[str, NDArray[np.generic]]
 def work_folder(output: Path) -> Path:
     """Where a run that writes ``output`` has its checkpoints, unless the user names a folder."""
     return output.with_name(output.name + ".work")
+
+
+def sweep_spilled(folder: Path) -> None:
+    """Remove what killed runs have spilled to ``folder``, and nothing of anyone else's."""
+    sweep(folder, SPILL_PREFIX + RANDOM)
 
 
 class Checkpoints:
@@ -48,11 +54,12 @@ class Checkpoints:
     def save(self, name: str, arrays: Arrays, facts: object = None) -> None:
         """Write ``arrays`` and JSON-able ``facts`` under ``name``."""
         buffer = io.BytesIO()
-        np.savez(buffer, **{"": np.array(json.dumps(facts))}, **arrays)  # type: ignore[arg-type]
+        entries: dict[str, Any] = {"": np.array(json.dumps(facts)), **arrays}
+        np.savez(buffer, **entries)
         payload = buffer.getvalue()
         write_atomic(self._path(name), self._digest(payload) + payload)
 
-    def load(self, name: str) -> tuple[Arrays, object] | None:
+    def load(self, name: str) -> tuple[Arrays, Any] | None:
         """What `save` wrote under ``name`` for this job; None if nothing (whole) is there."""
         path = self._path(name)
         if not path.is_file():
@@ -84,7 +91,6 @@ class Checkpoints:
         if found is None:
             return None
         arrays, facts = found
-        assert isinstance(facts, dict)  # noqa: S101 - our own file, checked by its digest
         coded = CodedWeight(
             method=facts["method"],
             variant=facts["variant"],
@@ -100,7 +106,7 @@ class Checkpoints:
         Only files that runs write; a folder that holds others stays. What runs that were
         killed have spilled goes in any case.
         """
-        sweep(self.folder, f"{SPILL_PREFIX}*")
+        sweep_spilled(self.folder)
         sweep_partial(self.folder)
         if not self._keep:
             for path in [*self.folder.glob("*.checkpoint"), self.folder / PLAN_FILE]:

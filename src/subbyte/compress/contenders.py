@@ -52,12 +52,10 @@ def contenders(
     limit = sum(map(stored, planned.choice.chosen.values()))
     seen = [planned.plan]
     yield "least harm", planned
+    weights = {"later layers count more": _later(prices)}
+    weights |= {f"output layers {w:g}-fold": dict.fromkeys(outputs, w) for w in OUTPUT_WEIGHTS}
     found = [("one form for all layers", uniform(prices, limit))]
-    found.append(("later layers count more", _weighted(prices, limit, _later(prices))))
-    found += [
-        (f"output layers {weight:g}-fold", _weighted(prices, limit, dict.fromkeys(outputs, weight)))
-        for weight in OUTPUT_WEIGHTS
-    ]
+    found += [(name, _weighted(prices, limit, counted)) for name, counted in weights.items()]
     for name, choice in found:
         if choice is not None:
             contender = planned_from(planned.budget, choice, planned.facts)

@@ -16,7 +16,8 @@ from typing import Literal
 import torch
 
 from subbyte.compress import ray_cluster
-from subbyte.compress.points import Point, Task, make_point, silent
+from subbyte.compress.points import Task, make_point, silent
+from subbyte.compress.points_file import Point
 from subbyte.compress.sequence import Progress
 from subbyte.errors import OutputError
 
@@ -47,7 +48,7 @@ def _run(jobs: int, task: Task, names: Sequence[str], progress: Progress) -> Ite
         for name in names:
             yield make_point(task, name, progress)
         return
-    context = get_context("spawn")
+    context, others = get_context("spawn"), active_children()
     with ProcessPoolExecutor(jobs, context, _start, (task, jobs)) as pool:
         try:
             futures = [pool.submit(_work, name) for name in names]
@@ -56,7 +57,8 @@ def _run(jobs: int, task: Task, names: Sequence[str], progress: Progress) -> Ite
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in active_children():
-                child.terminate()
+                if child not in others:
+                    child.terminate()
             if isinstance(error, BrokenProcessPool):
                 raise OutputError(
                     "a process of --jobs was killed; the same command goes on with what is left",
@@ -65,7 +67,8 @@ def _run(jobs: int, task: Task, names: Sequence[str], progress: Progress) -> Ite
             raise
 
 
-_task: Task | None = None
+# Of a worker.
+_task: Task
 
 
 def _start(task: Task, jobs: int) -> None:
@@ -73,18 +76,17 @@ def _start(task: Task, jobs: int) -> None:
     global _task
     _task = task
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """A parent that was killed leaves nobody to take results, and may be run again."""
-    parent = parent_process()
-    assert parent is not None  # noqa: S101 - this is a worker
-    connection.wait([parent.sentinel])
+    connection.wait([parent])
     os._exit(1)
 
 
 def _work(name: str) -> Point:
-    assert _task is not None  # noqa: S101 - set by `_start`
     return make_point(_task, name, silent)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from subbyte.budgets import MOST_BITS, Budget
+from subbyte.compress import points_file
 from subbyte.compress.checkpoint import Checkpoints, work_folder
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.executors import EXECUTORS, Executor, open_executor
@@ -28,7 +30,8 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import fingerprint, read_source
 from subbyte.compress.plan import plan_bits
 from subbyte.compress.plan_text import plan_text
-from subbyte.compress.points import Point, Task
+from subbyte.compress.points import Task
+from subbyte.compress.points_file import POINTS_FILE, Point
 from subbyte.compress.prices import Prices, price
 from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
@@ -40,7 +43,7 @@ from subbyte.runtime.library import find_library
 HELD = 0.25
 POINTS = 12
 FINEST = 4.5
-KEY_FILE, PLANS_FILE, POINTS_FILE = "explore.json", "plans.json", "points.jsonl"
+KEY_FILE, PLANS_FILE = "explore.json", "plans.json"
 _FORMAT = 1
 
 
@@ -91,6 +94,8 @@ def explore(
     """
     network = read_source(source)
     fit, held = hold_back(samples, HELD, options.seed)
+    # Before the folder is taken: the same one serves when the option is right.
+    open_device(options.device)
     _claim(folder, network, samples, options)
     # Opened first: what is wrong with it costs seconds then.
     with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as run:
@@ -111,18 +116,13 @@ def explore(
 
 
 def read_points(folder: Path) -> list[Point]:
-    """The finished points of an exploration.
+    """The finished points of an exploration, which may be none yet.
 
     Raises:
-        OptionError: a file that is no list of points.
+        OptionError: as `points_file.read_points`.
     """
-    path = folder / POINTS_FILE
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
-        raise OptionError("not a list of points", where=str(path), got=error) from error
+    there = (folder / POINTS_FILE).exists()
+    return points_file.read_points(folder, finite=False) if there else []
 
 
 def _order(point: Point) -> tuple[float, str]:
@@ -174,12 +174,9 @@ def _plans(
     progress: Progress,
 ) -> list[str]:
     """Names of the points; the plan of each is in the folder."""
-    if wishes.bits is not None:
-        names = {_name(bits): bits for bits in wishes.bits}
-        if all((folder / f"{name}.toml").is_file() for name in names):
-            return list(names)
-    elif (folder / PLANS_FILE).is_file():
-        return list(_read_json(folder / PLANS_FILE))
+    known = _known_names(folder, wishes.bits)
+    if known and all((folder / f"{name}.toml").is_file() for name in known):
+        return known
     device = open_device(options.device)
     with repeatable():
         prices = price(network, fit, options, device, progress)
@@ -190,6 +187,17 @@ def _plans(
     if wishes.bits is None:
         write_atomic(folder / PLANS_FILE, json.dumps(list(names)).encode())
     return list(names)
+
+
+def _known_names(folder: Path, bits: Sequence[float] | None) -> list[str]:
+    """Names of the points, as far as they are known without planning."""
+    if bits is not None:
+        return list(dict.fromkeys(map(_name, bits)))
+    path = folder / PLANS_FILE
+    names = _read_json(path) if path.is_file() else []
+    if not isinstance(names, list) or not all(map(_is_name, names)):
+        raise OptionError("not the names of points", where=str(path), expected=_name(2), got=names)
+    return names
 
 
 def budgets(prices: Prices) -> list[float]:
@@ -203,6 +211,10 @@ def budgets(prices: Prices) -> list[float]:
 
 def _name(bits: float) -> str:
     return f"bits-{bits:.3f}"
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"bits-\d+\.\d{3}", value) is not None
 
 
 def _measure(folder: Path, points: dict[str, Point], samples: Samples, progress: Progress) -> None:

@@ -48,7 +48,9 @@ def hold_back(samples: Samples, share: float, seed: int) -> tuple[Samples, Sampl
     count = len(samples)
     if count < LEAST_SAMPLES:
         raise CalibrationError(
-            "some samples are held back to judge by", expected=LEAST_SAMPLES, got=count
+            "some samples are held back to judge by",
+            expected=f"at least {LEAST_SAMPLES}",
+            got=count,
         )
     order = np.random.default_rng(seed).permutation(count)
     held = min(MOST_HELD, max(1, round(share * count)))

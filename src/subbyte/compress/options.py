@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from subbyte.budgets import Budget, Kind
+from subbyte.data import check_seed
 from subbyte.errors import OptionError
 from subbyte.methods.binary import form as binary_form
 from subbyte.methods.binary.form import BinaryOptions, Scales
@@ -124,6 +125,7 @@ class CompressOptions:
                 expected=f"above 0, at most {MOST_RATIO}",
                 got=self.rank_ratio,
             )
+        check_seed(self.seed)
         if self.method == "composite":
             CompositeOptions(**self.composite())
         if self.method == "binary":
@@ -133,7 +135,6 @@ class CompressOptions:
         for name, value in (
             ("--tune", self.tune),
             ("--tune-linear", self.tune_linear or 0),
-            ("--seed", self.seed),
             ("--trials", self.trials),
         ):
             if value < 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from subbyte.compress.device import open_device
 from subbyte.compress.encode import stored_bytes
@@ -12,11 +11,10 @@ from subbyte.compress.held import Judge
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network, read_source
 from subbyte.compress.plan_file import planned_layers, read_plan
+from subbyte.compress.points_file import Point
 from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
 from subbyte.graph.network import Network
-
-Point = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from typing import Any
 
 import subbyte
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.points import Point, Task, make_point, silent
+from subbyte.compress.points import Task, make_point, silent
+from subbyte.compress.points_file import Point
 from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
 from subbyte.errors import OptionError, OutputError, SubbyteError

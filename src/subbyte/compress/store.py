@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from subbyte.compress.checkpoint import SPILL_PREFIX
+from subbyte.compress.checkpoint import SPILL_PREFIX, sweep_spilled
 from subbyte.errors import OutputError
-from subbyte.files import hold, sweep
+from subbyte.files import hold
 
 MEMORY_LIMIT = 1 << 30
 
@@ -26,9 +26,14 @@ class ActivationStore:
 
     def __init__(self, folder: Path, limit: int = MEMORY_LIMIT) -> None:
         # Killed runs leave theirs, and they can be large.
-        sweep(folder, f"{SPILL_PREFIX}*")
-        self._folder = tempfile.TemporaryDirectory(prefix=SPILL_PREFIX, dir=folder)
-        self._hold = hold(self._folder.name)
+        sweep_spilled(folder)
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix=SPILL_PREFIX, dir=folder)
+            self._hold = hold(self._folder.name)
+        except OSError as error:
+            raise OutputError(
+                "cannot make a folder for activations", where=str(folder), got=error.strerror
+            ) from error
         self._limit = limit
         self._held: dict[tuple[str, int], Environment] = {}
         self._bytes: dict[tuple[str, int], int] = {}

@@ -122,14 +122,18 @@ def _beside(tensor: onnx.TensorProto, folder: Path | None) -> ir.TensorProtocol:
 def _mapped(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
     """The tensor as it lies in its file, which is checked now and mapped at each use."""
     info = external_data_helper.ExternalDataInfo(tensor)
-    _check_location(info.location, folder)
+    _check_location(tensor.name, info.location, folder)
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).newbyteorder("<")
     shape, offset = tuple(tensor.dims), info.offset or 0
     path = folder / info.location
-    stored = info.length or path.stat().st_size - offset
+    size = path.stat().st_size
+    stored = info.length or size - offset
     wanted = math.prod(shape) * dtype.itemsize
-    if stored != wanted or offset + wanted > path.stat().st_size:
-        raise ValueError(f"{tensor.name} needs {wanted} bytes of {info.location}, not {stored}")
+    if stored != wanted or not 0 <= offset <= size - wanted:
+        raise ValueError(
+            f"{tensor.name} needs {wanted} bytes, not {stored} from byte {offset} of "
+            f"{info.location}, which has {size}"
+        )
 
     def read() -> ir.TensorProtocol:
         return ir.tensor(_map(path, dtype, offset, shape), name=tensor.name)
@@ -139,9 +143,9 @@ def _mapped(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
     )
 
 
-def _check_location(location: str, folder: Path) -> None:
-    """Have onnx read one byte: it refuses names that lead out of ``folder``, and links."""
-    probe = onnx.TensorProto(name=location, data_type=onnx.TensorProto.UINT8, dims=[1])
+def _check_location(name: str, location: str, folder: Path) -> None:
+    """Have onnx read one byte: it refuses places out of ``folder``, and links."""
+    probe = onnx.TensorProto(name=name, data_type=onnx.TensorProto.UINT8, dims=[1])
     probe.data_location = onnx.TensorProto.EXTERNAL
     for key, value in (("location", location), ("length", "1")):
         probe.external_data.add(key=key, value=value)

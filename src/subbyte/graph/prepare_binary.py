@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from subbyte.graph.ops.binary import DOMAIN, LINEAR, TRAINED
 from subbyte.graph.prepare_edit import Editor, float_constant
-from subbyte.methods.binary.form import VARIANTS, Binarization
+from subbyte.methods.binary.form import VARIANTS, Binarization, scales_named
 
 KEY = "subbyte.binary"
 _WINDOW = ("kernel_shape", "strides", "pads", "dilations", "group")
@@ -57,7 +57,7 @@ def _lower(editor: Editor, node: ir.Node) -> None:
         attributes = {key: node.attributes[key] for key in _WINDOW if key in node.attributes}
         inputs = [x, value] if bias is None else [x, value, bias]
         made = ir.node("Conv", inputs, attributes, name=node.name)
-    made.metadata_props[KEY] = Binarization(order, scales).variant  # type: ignore[arg-type]
+    made.metadata_props[KEY] = Binarization(order, scales_named(scales)).variant
     if linear and bias is not None:
         made.outputs[0].name = editor.unique(f"{node.outputs[0].name}.product")
         editor.graph.insert_before(node, made)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.data import InputSpec
+from subbyte.data import InputSpec, check_seed
 from subbyte.errors import MissingDependencyError, ModelFileError, OptionError, PeerError
 from subbyte.report.peers import Bind, Feeds, Source, check_names, make_peer
 from subbyte.report.system import system
@@ -66,6 +66,7 @@ def bench(
     for name, value in (("threads", threads), ("runs", runs), ("batch", batch)):
         if value < 1:
             raise OptionError(f"{name} out of range", expected="at least 1", got=value)
+    check_seed(seed)
     if not paths:
         raise OptionError("no models to time", expected="at least one path")
     check_names(peers)

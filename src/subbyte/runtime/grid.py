@@ -16,10 +16,7 @@ MANY_WORDS = tuple(
     for group in (4, 8)
     for gain in (False, True)
 )
-MOST_ORDER = 3
-BINARY = tuple(
-    Form(order=order, scales=scales) for scales in SCALES for order in range(1, MOST_ORDER + 1)
-)
+BINARY = tuple(Form(order=order, scales=scales) for scales in SCALES for order in (1, 2, 3))
 UNPACKED = tuple(Form(bits=bits) for bits in (2, 3, 4))
 FORMS = (Form(), *LOOKUPS)
 ALL_FORMS = (*FORMS, *MANY_WORDS, *BINARY)

@@ -81,13 +81,11 @@ class LayerSize:
     @property
     def out(self) -> tuple[int, int]:
         """Height and width of y."""
-        sizes = (self.height, self.width)
-        return tuple(  # type: ignore[return-value]
-            (size + self.pads[axis] + self.pads[axis + 2] - self.dilations[axis] * (kernel - 1) - 1)
-            // self.strides[axis]
-            + 1
-            for axis, (size, kernel) in enumerate(zip(sizes, self.kernel, strict=True))
-        )
+        return self._out(0, self.height), self._out(1, self.width)
+
+    def _out(self, axis: int, size: int) -> int:
+        span = self.dilations[axis] * (self.kernel[axis] - 1) + 1
+        return (size + self.pads[axis] + self.pads[axis + 2] - span) // self.strides[axis] + 1
 
     @property
     def taps(self) -> int:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import ctypes
 
+_Kind = type[ctypes.c_int64] | type[ctypes.Array[ctypes.c_int64]]
+
+# What all layers begin with.
+_PLACE: tuple[tuple[str, _Kind], ...] = (
+    *((name, ctypes.c_int64) for name in ("images", "height", "width")),
+    *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
+    *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
+    ("pads", ctypes.c_int64 * 4),
+)
+
 
 class Int8(ctypes.Structure):
     """``subbyte_int8``."""
 
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
-        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
-        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
-        ("pads", ctypes.c_int64 * 4),
-        ("input_zero", ctypes.c_int32),
-    )
+    _fields_ = (*_PLACE, ("input_zero", ctypes.c_int32))
 
 
 class Lookup(ctypes.Structure):
     """``subbyte_lookup``."""
 
     _fields_ = (
-        *Int8._fields_[:-1],
+        *_PLACE,
         ("word_length", ctypes.c_int64),
         *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
     )
@@ -31,7 +35,7 @@ class Words(ctypes.Structure):
     """``subbyte_words``."""
 
     _fields_ = (
-        *Int8._fields_[:-1],
+        *_PLACE,
         ("word_length", ctypes.c_int64),
         *((name, ctypes.c_int32) for name in ("words", "shared", "gain_levels")),
         *((name, ctypes.c_int32) for name in ("input_zero", "shift")),
@@ -42,7 +46,7 @@ class Binary(ctypes.Structure):
     """``subbyte_binary``."""
 
     _fields_ = (
-        *Int8._fields_[:-1],
+        *_PLACE,
         *((name, ctypes.c_int32) for name in ("order", "scales", "input_type", "input_zero")),
         ("input_scale", ctypes.c_float),
     )

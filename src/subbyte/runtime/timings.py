@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.cpu import cpu_name
-from subbyte.errors import TimingsError
+from subbyte.errors import OutputError, TimingsError
 from subbyte.files import write_atomic
 from subbyte.runtime.grid import (
     ALL_FORMS,
@@ -101,7 +101,7 @@ class Timings:
 
 
 def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
-    """Time the grid: some ten seconds to two minutes, on one thread.
+    """Time the grid, on one thread: less than a minute where nothing else runs.
 
     ``progress`` is called with (layers timed, layers in all).
 
@@ -167,19 +167,36 @@ def cache_path() -> Path:
     """Where the table of this machine is kept: ``SUBBYTE_CACHE``, or the user's cache folder."""
     if CACHE_VARIABLE in os.environ:
         return Path(os.environ[CACHE_VARIABLE]) / _FILE
-    if sys.platform == "win32":
-        home = os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
+    if sys.platform == "darwin":
         home = str(Path.home() / "Library" / "Caches")
     else:
         home = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     return Path(home) / "subbyte" / _FILE
 
 
+def make_cache() -> Path:
+    """`cache_path`, in a folder that is there.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    path = cache_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "cannot make the folder of kernel timings",
+            where=str(path.parent),
+            expected=f"a folder named by {CACHE_VARIABLE}, or -o FILE.json",
+            got=error.strerror,
+        ) from error
+    return path
+
+
 def save(timings: Timings, path: Path) -> None:
     """Write a table; makes the folder of the user's cache."""
     if path == cache_path():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_cache()
     write_atomic(path, (json.dumps(timings.document(), indent=1) + "\n").encode())
 
 
@@ -195,7 +212,7 @@ def load_timings(path: Path | None = None) -> Timings:
     except OSError as error:
         raise _calibrate_first("no table of kernel timings", file, error.strerror) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise _calibrate_first("not a table of kernel timings", file, repr(error)) from error
+        raise _calibrate_first("not a table of kernel timings", file, _short(error)) from error
     here = {"cpu": cpu_name(), "isa": native_isa(), "library": _library_digest()}
     for name, value in here.items():
         if getattr(timings, name) != value:
@@ -214,7 +231,7 @@ def _parse(document: Any) -> Timings:
     forms: dict[str, dict[str, Any]] = document["forms"]
     missing = set(form_names()) - set(forms)
     if missing:
-        raise ValueError(f"no timings of {', '.join(sorted(missing))}")
+        raise ValueError(f"no timings of {min(missing)}, and of {len(missing) - 1} other forms")
     return Timings(
         str(document["cpu"]),
         str(document["isa"]),
@@ -229,6 +246,11 @@ def _prices(values: Sequence[Any], name: str) -> tuple[float, ...]:
     if len(prices) != (4 if name == DEPTHWISE else 5) or not all(0 <= p < 1 for p in prices):
         raise ValueError(f"prices of {name}")
     return prices
+
+
+def _short(error: Exception) -> str:
+    """Without what was decoded, which may be a whole file."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _calibrate_first(what: str, path: Path, reason: str | None) -> TimingsError:

@@ -14,7 +14,7 @@ from torch import nn
 
 from subbyte.compress.device import open_device
 from subbyte.compress.sequence import Progress
-from subbyte.data import Preprocessing, Samples, Source, as_samples
+from subbyte.data import Preprocessing, Samples, Source, as_samples, check_seed
 from subbyte.errors import CalibrationError, OptionError
 from subbyte.files import check_writable
 from subbyte.graph.inputs import read_input_specs
@@ -90,6 +90,7 @@ def tune(
     check_writable(output)
     if batch_size < 1:
         raise OptionError("batch size out of range", expected="1 or more", got=batch_size)
+    check_seed(seed)
     samples = as_samples(data, read_input_specs(source), preprocessing, option="--data")
     if len(samples) < 2:
         raise CalibrationError(

@@ -201,7 +201,7 @@ class _Runner:
         device = next(self._student.parameters()).device
         try:
             found = torch.load(path, map_location=device, weights_only=True)
-            key = found["key"]
+            key = _entry(found, "key")
         except _UNREADABLE as error:
             raise OptionError(
                 "checkpoint cannot be read", where=str(path), got=type(error).__name__
@@ -220,6 +220,12 @@ class _Runner:
         place = found["place"]
         self.done, self.last = place["done"], place["last"]
         self._epoch, self._inside = place["epoch"], place["inside"]
+
+
+def _entry(found: object, name: str) -> Any:
+    if not isinstance(found, dict):
+        raise TypeError(f"expected a dictionary, got {type(found).__name__}")
+    return found[name]
 
 
 def _trained(student: Student) -> list[tuple[str, nn.Parameter]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from subbyte.errors import OptionError
 from subbyte.graph.ops.registry import Form, Kernel, operator
-from subbyte.methods.binary.form import DEFAULT_ORDER, SCALES, Binarization
+from subbyte.methods.binary.form import DEFAULT_ORDER, SCALES, Binarization, scales_named
 from subbyte.nn.binarize import binarize_weight, residual_binarize
 from subbyte.nn.functional import Window, residual_binary_conv2d
 
@@ -37,10 +37,10 @@ def residual_binary_conv(form: Form) -> Kernel:
         "dilations": [1, 1],
     }
     for name, usual in window.items():
-        window[name] = found = list(form.attribute(name, usual))
-        if len(found) != len(usual) or (name == "kernel_shape" and found != usual):
-            form.unsupported(f"{name}={found}: expected such as {usual}")
+        window[name] = _window(form, name, usual)
     group = form.attribute("group", 1)
+    if not isinstance(group, int) or group < 1 or len(weight) % group:
+        form.unsupported(f"group={group}: expected a divisor of {len(weight)} outputs")
     kernel = binary_conv(
         binarization, window["strides"], window["pads"], window["dilations"], group
     )
@@ -57,10 +57,21 @@ def residual_binary_linear(form: Form) -> Kernel:
     return lambda x, w, b=None: kernel(x, binarize_weight(w), b)
 
 
+def _window(form: Form, name: str, usual: list[int]) -> list[int]:
+    """A list attribute, checked: as long as ``usual``, which a kernel's shape has to be."""
+    value: object = form.attribute(name, usual)
+    found = list(value) if isinstance(value, Sequence) else []
+    least = 0 if name == "pads" else 1
+    fits = len(found) == len(usual) and all(isinstance(n, int) and n >= least for n in found)
+    if not fits or (name == "kernel_shape" and found != usual):
+        form.unsupported(f"{name}={value}: expected such as {usual}")
+    return found
+
+
 def read_binarization(form: Form, scales: str) -> Binarization:
     """Attribute ``order`` and ``scales``, checked."""
     try:
-        return Binarization(form.attribute("order", DEFAULT_ORDER), scales)  # type: ignore[arg-type]
+        return Binarization(form.attribute("order", DEFAULT_ORDER), scales_named(scales))
     except OptionError as error:
         form.unsupported(f"{error.what}: expected {error.expected}, got {error.got}")
 

@@ -30,6 +30,18 @@ Procedure = Literal["corrected", "paper"]
 PROCEDURES: tuple[Procedure, ...] = ("corrected", "paper")
 
 
+def scales_named(name: object) -> Scales:
+    """The one of `SCALES` that has this name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    for scales in SCALES:
+        if scales == name:
+            return scales
+    raise OptionError("binary: unknown scales", expected=" or ".join(SCALES), got=name)
+
+
 @dataclass(frozen=True)
 class Binarization:
     """An input as the sum of ``order`` scaled sign tensors; ``scales``: what shares a scale,
@@ -39,14 +51,11 @@ class Binarization:
     scales: Scales = "column"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.order <= MOST_ORDER:
+        if not isinstance(self.order, int) or not 1 <= self.order <= MOST_ORDER:
             raise OptionError(
                 "binary: order out of range", expected=f"1 to {MOST_ORDER}", got=self.order
             )
-        if self.scales not in SCALES:
-            raise OptionError(
-                "binary: unknown scales", expected=" or ".join(SCALES), got=self.scales
-            )
+        scales_named(self.scales)
 
     @property
     def variant(self) -> str:
