@@ -13,7 +13,6 @@ needed to go on with a run that was stopped.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import replace
@@ -25,11 +24,13 @@ import numpy as np
 import torch
 
 import subbyte
-from benchmarks.networks.__main__ import DATA
+from benchmarks.networks.__main__ import DATA, network_parser, parse
 from benchmarks.networks.catalog import METRICS, NETWORKS, NetworkRow
 from benchmarks.networks.datasets import Split, halves
 from benchmarks.networks.measure import metric
 from benchmarks.networks.record import preprocessing_options, run, without_folders
+from benchmarks.records import Record
+from benchmarks.tradeoffs_page import equal_bits
 from subbyte.compress.defaults import default_plan
 from subbyte.compress.explore import HELD, read_points
 from subbyte.compress.held import Judge, hold_back
@@ -54,36 +55,26 @@ FORMS = {
 SAMPLES = 250
 TEST = 250
 
-Record = dict[str, Any]
-
 
 def main() -> int:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tradeoffs",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("networks", nargs="*", help=f"out of: {', '.join(NETWORKS)} (all)")
+    parser = network_parser("tradeoffs", __doc__)
     parser.add_argument("--keep", type=Path, required=True, help="folder of all files")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration samples at most")
     parser.add_argument("--time", action="store_true", help="only time the kept files")
-    arguments = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
-        return 2
+    arguments = parse(parser)
     RESULTS.mkdir(parents=True, exist_ok=True)
     for name in arguments.networks or NETWORKS:
         path = RESULTS / f"{name}.json"
         if arguments.networks or arguments.time or not path.exists():
-            exploration = Exploration(NETWORKS[name], arguments.keep / name, arguments.samples)
-            record = exploration.timed(path) if arguments.time else exploration.record()
+            tradeoff = Tradeoff(NETWORKS[name], arguments.keep / name, arguments.samples)
+            record = tradeoff.timed(path) if arguments.time else tradeoff.record()
             path.write_text(json.dumps(record, indent=2) + "\n")
             print(f"{name}: {len(record['points'])} points, {_short(record)}", flush=True)
     return 0
 
 
-class Exploration:
+class Tradeoff:
     """One network, its samples, and the folder that everything is kept in."""
 
     def __init__(self, row: NetworkRow, folder: Path, samples: int) -> None:
@@ -175,14 +166,6 @@ class Exploration:
             "agreement": score.agreement,
             "metric": metric(self.row, path, self.split, engine="native"),
         }
-
-
-def equal_bits(record: Record) -> list[tuple[Record, Record]]:
-    """Each single form, and the point that was planned for its bits."""
-    return [
-        (form, min(record["points"], key=lambda point: abs(point["bits"] - form["bits"])))
-        for form in record["forms"]
-    ]
 
 
 def _short(record: Record) -> str:
