@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.keep_page import keep_page
+from benchmarks.latencies_page import latencies_page
 from benchmarks.markdown import table
 from benchmarks.memory_page import memory_table
 from benchmarks.methods_page import methods_page, read_methods
 from benchmarks.native_page import layers_table, linear_table
+from benchmarks.network_folder import read_networks
 from benchmarks.networks.catalog import NETWORKS
 from benchmarks.papers_page import papers_page
-from benchmarks.tradeoffs_page import read_tradeoffs, tradeoffs_page
+from benchmarks.tradeoffs_page import tradeoffs_page
 from benchmarks.whole_page import whole_page
 
 ROOT = Path(__file__).parents[1]
@@ -98,28 +100,27 @@ def pages() -> dict[Path, str]:
     kernels = ROOT / "docs" / "kernels.md"
     native = json.loads(NATIVE.read_text())
     plan = ROOT / "docs" / "plan.md"
-    whole = ROOT / "docs" / "results" / "whole_networks.md"
+    made = ROOT / "docs" / "results"
     results = ROOT / "benchmarks" / "results"
     wholes = [json.loads((results / name).read_text()) for name in WHOLE]
     return {
-        whole: whole_page(wholes, json.loads((results / "threads.json").read_text())),
+        made / "whole_networks.md": whole_page(
+            wholes, json.loads((results / "threads.json").read_text())
+        ),
         kernels: fill(
             fill(kernels.read_text(), layers_table(native), "native layers"),
             linear_table(native),
             "native linear layers",
         ),
         plan: fill(plan.read_text(), memory_table(json.loads(MEMORY.read_text())), "memory"),
-        ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
-        ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
-        ROOT / "docs" / "results" / "papers.md": papers_page(PAPERS),
-        ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
-        ROOT / "docs" / "results" / "methods.md": methods_page(read_methods(results / "methods")),
-        ROOT / "docs" / "results" / "keep.md": keep_page(
-            json.loads((results / "keep.json").read_text())
-        ),
-        ROOT / "docs" / "results" / "tradeoffs.md": tradeoffs_page(
-            read_tradeoffs(results / "tradeoffs")
-        ),
+        made / "networks.md": networks_page(records, _notes()),
+        made / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
+        made / "papers.md": papers_page(PAPERS),
+        made / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
+        made / "methods.md": methods_page(read_methods(results / "methods")),
+        made / "keep.md": keep_page(json.loads((results / "keep.json").read_text())),
+        made / "tradeoffs.md": tradeoffs_page(read_networks(results / "tradeoffs")),
+        made / "latencies.md": latencies_page(read_networks(results / "latencies")),
         readme: fill(readme.read_text(), summary(records)),
     }
 
