@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,3 +26,8 @@ def machine(record: Record, *conditions: str) -> str:
     system = record["system"]
     versions = (f"{name} {version}" for name, version in system["versions"].items())
     return ", ".join([system["cpu"], *conditions, *versions]) + "."
+
+
+def machines(records: Iterable[Record]) -> list[str]:
+    """A line for every machine and set of versions."""
+    return sorted({machine(record) for record in records})

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.keep_page import keep_page
+from benchmarks.latencies_page import latencies_page
 from benchmarks.markdown import table
 from benchmarks.memory_page import memory_table
 from benchmarks.methods_page import methods_page, read_methods
@@ -96,28 +97,27 @@ def pages() -> dict[Path, str]:
     kernels = ROOT / "docs" / "kernels.md"
     native = json.loads(NATIVE.read_text())
     plan = ROOT / "docs" / "plan.md"
-    whole = ROOT / "docs" / "results" / "whole_networks.md"
+    made = ROOT / "docs" / "results"
     results = ROOT / "benchmarks" / "results"
     wholes = [json.loads((results / name).read_text()) for name in WHOLE]
     return {
-        whole: whole_page(wholes, json.loads((results / "threads.json").read_text())),
+        made / "whole_networks.md": whole_page(
+            wholes, json.loads((results / "threads.json").read_text())
+        ),
         kernels: fill(
             fill(kernels.read_text(), layers_table(native), "native layers"),
             linear_table(native),
             "native linear layers",
         ),
         plan: fill(plan.read_text(), memory_table(json.loads(MEMORY.read_text())), "memory"),
-        ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
-        ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
-        ROOT / "docs" / "results" / "papers.md": papers_page(PAPERS),
-        ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
-        ROOT / "docs" / "results" / "methods.md": methods_page(read_methods(results / "methods")),
-        ROOT / "docs" / "results" / "keep.md": keep_page(
-            json.loads((results / "keep.json").read_text())
-        ),
-        ROOT / "docs" / "results" / "tradeoffs.md": tradeoffs_page(
-            read_records(results / "tradeoffs")
-        ),
+        made / "networks.md": networks_page(records, _notes()),
+        made / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
+        made / "papers.md": papers_page(PAPERS),
+        made / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
+        made / "methods.md": methods_page(read_methods(results / "methods")),
+        made / "keep.md": keep_page(json.loads((results / "keep.json").read_text())),
+        made / "tradeoffs.md": tradeoffs_page(read_records(results / "tradeoffs")),
+        made / "latencies.md": latencies_page(read_records(results / "latencies")),
         readme: fill(readme.read_text(), summary(records)),
     }
 

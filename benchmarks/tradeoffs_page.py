@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.markdown import table
-from benchmarks.records import Record, machine
+from benchmarks.records import Record, machines
 
 _HEADER = (
     "# Trade-offs",
@@ -31,8 +31,7 @@ def tradeoffs_page(records: Sequence[Record]) -> str:
     lines += table(columns, (_form_row(*pair) for pair in pairs))
     for record in records:
         lines += ["", f"## {record['network']}", "", *_points(record)]
-    machines = {machine(record) for record in records}
-    return "\n".join([*lines, "", *sorted(machines), ""])
+    return "\n".join([*lines, "", *machines(records), ""])
 
 
 def equal_bits(record: Record) -> list[tuple[Record, Record]]:
