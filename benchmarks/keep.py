@@ -8,45 +8,34 @@ A network that cannot be vouched for is an error of the command; the record has 
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import subbyte
-from benchmarks.networks.__main__ import DATA
+from benchmarks.networks.__main__ import DATA, network_parser, parse
 from benchmarks.networks.catalog import NETWORKS, NetworkRow
 from benchmarks.networks.datasets import halves
 from benchmarks.networks.measure import metric
-from benchmarks.networks.record import preprocessing_options, without_folders
+from benchmarks.networks.record import preprocessing_options, program, without_folders
+from benchmarks.records import Record
 from subbyte.report.system import system
 
 RESULT = Path(__file__).parent / "results" / "keep.json"
 KEEP = "0.5%"
-ERROR = 2
-
-Record = dict[str, Any]
+# The exit status, and how the error begins, where the network cannot be vouched for.
+STATUS, REFUSAL = 2, "error: --keep out of reach"
 
 
 def main() -> int:
     """Measure what the command line asks for."""
     classifiers = [name for name, row in NETWORKS.items() if row.task == "classification"]
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.keep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("networks", nargs="*", help=f"out of: {', '.join(classifiers)} (all)")
-    arguments = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
-        return 2
+    arguments = parse(network_parser("keep", __doc__, classifiers), classifiers)
     held = {r["network"]: r for r in json.loads(RESULT.read_text())} if RESULT.exists() else {}
     for name in arguments.networks or [name for name in classifiers if name not in held]:
         with tempfile.TemporaryDirectory() as folder:
@@ -69,11 +58,8 @@ def measure(row: NetworkRow, folder: Path) -> Record:
         *preprocessing_options(row.preprocessing),
         *("--keep", KEEP),
     ]
-    program = [str(Path(sys.executable).with_name("subbyte")), *command[1:]]
     start = time.perf_counter()
-    done = subprocess.run(program, check=False, stderr=subprocess.PIPE, text=True)
-    if done.returncode not in (0, ERROR):
-        raise SystemExit(f"{row.name}: exit status {done.returncode}\n{done.stderr}")
+    done = subprocess.run(program(command), check=False, stderr=subprocess.PIPE, text=True)
     record: Record = {
         "network": row.name,
         "command": without_folders(command),
@@ -81,11 +67,11 @@ def measure(row: NetworkRow, folder: Path) -> Record:
         "samples": {"calibration": samples, "test": len(split.test)},
         "float": metric(row, source, split),
         "compressed": None,
-        "said": "",
+        "said": refusal(done),
         "system": system(),
     }
-    if done.returncode == ERROR:
-        return record | {"said": done.stderr.strip().splitlines()[-1]}
+    if record["said"]:
+        return record
     return record | {
         "compressed": {
             "bits": subbyte.inspect(target)["bits_per_weight"],
@@ -93,6 +79,20 @@ def measure(row: NetworkRow, folder: Path) -> Record:
             "metric": metric(row, target, split, engine="native"),
         }
     }
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """Why the command cannot vouch for the network, "" if it can.
+
+    Raises:
+        SystemExit: it failed for another reason.
+    """
+    if done.returncode == 0:
+        return ""
+    said = (done.stderr.strip().splitlines() or [""])[-1]
+    if done.returncode != STATUS or not said.startswith(REFUSAL):
+        raise SystemExit(f"exit status {done.returncode}\n{done.stderr}")
+    return said
 
 
 if __name__ == "__main__":

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from benchmarks.markdown import table
-
-Record = dict[str, Any]
+from benchmarks.records import Record
 
 _HEADER = (
     "# Accuracy kept",

@@ -13,7 +13,6 @@ single networks with care.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import subbyte
-from benchmarks.networks.__main__ import DATA
+from benchmarks.networks.__main__ import DATA, network_parser, parse
 from benchmarks.networks.catalog import METRICS, NETWORKS, NetworkRow
 from benchmarks.networks.datasets import halves
 from benchmarks.networks.measure import metric
@@ -47,19 +46,11 @@ RUNS = 30
 
 def main() -> int:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.methods",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("networks", nargs="*", help=f"out of: {', '.join(NETWORKS)} (all)")
+    parser = network_parser("methods", __doc__)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--keep", type=Path, help="folder of the compressed files")
     parser.add_argument("--time", action="store_true", help="only time the kept files again")
-    arguments = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
-        return 2
+    arguments = parse(parser)
     if arguments.time and arguments.keep is None:
         parser.error("--time needs the folder that --keep filled")
     RESULTS.mkdir(parents=True, exist_ok=True)

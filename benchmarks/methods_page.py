@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.markdown import table
-from benchmarks.networks.catalog import NETWORKS
-
-Record = dict[str, Any]
+from benchmarks.records import Record, machine, read_records
 
 _METHODS = ("product", "scalar", "ternary", "composite", "binary")
 _HEADER = (
@@ -29,9 +25,7 @@ _HEADER = (
 
 def read_methods(folder: Path) -> list[Record]:
     """The records in the order of the catalog and of the methods."""
-    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    order = list(NETWORKS)
-    return sorted(records, key=lambda r: (order.index(r["network"]), _METHODS.index(r["method"])))
+    return read_records(folder, lambda record: _METHODS.index(record["method"]))
 
 
 def methods_page(records: Sequence[Record]) -> str:
@@ -40,7 +34,7 @@ def methods_page(records: Sequence[Record]) -> str:
         *("network", "method", "bits", "metric", "float", "compressed", "drop"),
         *("size", "float ms", "ONNX Runtime ms", "native ms"),
     )
-    machines = {_machine(record) for record in records}
+    machines = {machine(r, f"level {r['latency']['native_isa']}") for r in records}
     rows = (_row(record) for record in records)
     return "\n".join([*_HEADER, "", *table(columns, rows), "", *sorted(machines), ""])
 
@@ -58,9 +52,3 @@ def _row(record: Record) -> list[str]:
         f"{before['file_bytes'] / after['file_bytes']:.1f}x smaller",
         *(f"{times[kind]['median_ms']:.2f}" for kind in ("float", "portable", "native")),
     ]
-
-
-def _machine(record: Record) -> str:
-    system = record["system"]
-    versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items())
-    return f"{system['cpu']}, level {record['latency']['native_isa']}, {versions}."

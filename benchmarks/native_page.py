@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,8 @@ _PEERS: dict[str, Callable[[str], bool]] = {
 
 
 def layers_table(record: dict[str, Any]) -> str:
-    """A row a layer: microseconds, times faster than the best int8, share of the ceiling."""
+    """A row a layer: microseconds, times faster than the best int8, share of the ceiling; and the
+    ceilings, where they were measured."""
     sides = list(dict.fromkeys(side for row in record["layers"] for side in row["sides"]))
     peers = [side for side in sides if side.endswith("int8")]
     ours = [side for side in sides if side not in peers]
@@ -26,7 +28,8 @@ def layers_table(record: dict[str, Any]) -> str:
         cells = [_conv_cell(row["sides"].get(side), None) for side in peers]
         cells += [_conv_cell(row["sides"].get(side), row["best_int8_us"]) for side in ours]
         rows.append([row["layer"], *cells])
-    return "\n".join([_where(record), "", *table(("layer", *peers, *ours), rows)])
+    lines = [_where(record), "", *table(("layer", *peers, *ours), rows)]
+    return "\n".join([*lines, *_ceilings(record["layers"])])
 
 
 def linear_table(record: dict[str, Any]) -> str:
@@ -42,6 +45,22 @@ def linear_table(record: dict[str, Any]) -> str:
             cells = [row["layer"], name, f"{side['bits']:g}", f"{side['median_us']:.0f}"]
             rows.append([*cells, *ratios, *share])
     return "\n".join([_where(record), "", *table((*columns, "GB/s", "of memory"), rows)])
+
+
+def _ceilings(layers: list[dict[str, Any]]) -> list[str]:
+    """Multiply-adds a second, the median over the layers; a look-up of d channels counts d."""
+    found = [row["ceilings"] for row in layers if "ceilings" in row]
+    if not found:
+        return []
+    look_up, count, multiply = (
+        statistics.median(row[name] for row in found) for name in ("look_up", "count", "multiply")
+    )
+    return [
+        "",
+        f"Ceilings, 10^9 multiply-adds a second: {8 * look_up:.0f} for d = 8, "
+        f"{4 * look_up:.0f} for d = 4, {2 * look_up:.0f} for d = 2, {count:.0f} for one binary "
+        f"order, {multiply:.0f} for int8.",
+    ]
 
 
 def _best(sides: dict[str, _Side], matches: Callable[[str], bool]) -> float:

@@ -12,16 +12,17 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.keep_page import keep_page
+from benchmarks.latencies_page import latencies_page
 from benchmarks.markdown import table
 from benchmarks.memory_page import memory_table
 from benchmarks.methods_page import methods_page, read_methods
 from benchmarks.native_page import layers_table, linear_table
 from benchmarks.networks.catalog import NETWORKS
 from benchmarks.papers_page import papers_page
-from benchmarks.tradeoffs_page import read_tradeoffs, tradeoffs_page
+from benchmarks.records import Record, machine, read_records
+from benchmarks.tradeoffs_page import tradeoffs_page
 from benchmarks.whole_page import whole_page
 
 ROOT = Path(__file__).parents[1]
@@ -73,8 +74,6 @@ _COUNTS_HEADER = (
     "per output, for the scale.",
 )
 
-Record = dict[str, Any]
-
 
 def main() -> int:
     """Write the tables, or say which are out of date."""
@@ -93,42 +92,34 @@ def main() -> int:
 
 def pages() -> dict[Path, str]:
     """Every page that holds generated text, and what it should be."""
-    records = read_records(RECORDS)
+    records = read_records(RECORDS, lambda record: (-record["bits"], record["id"]))
     readme = ROOT / "README.md"
     kernels = ROOT / "docs" / "kernels.md"
     native = json.loads(NATIVE.read_text())
     plan = ROOT / "docs" / "plan.md"
-    whole = ROOT / "docs" / "results" / "whole_networks.md"
+    made = ROOT / "docs" / "results"
     results = ROOT / "benchmarks" / "results"
     wholes = [json.loads((results / name).read_text()) for name in WHOLE]
     return {
-        whole: whole_page(wholes, json.loads((results / "threads.json").read_text())),
+        made / "whole_networks.md": whole_page(
+            wholes, json.loads((results / "threads.json").read_text())
+        ),
         kernels: fill(
             fill(kernels.read_text(), layers_table(native), "native layers"),
             linear_table(native),
             "native linear layers",
         ),
         plan: fill(plan.read_text(), memory_table(json.loads(MEMORY.read_text())), "memory"),
-        ROOT / "docs" / "results" / "networks.md": networks_page(records, _notes()),
-        ROOT / "docs" / "results" / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
-        ROOT / "docs" / "results" / "papers.md": papers_page(PAPERS),
-        ROOT / "docs" / "results" / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
-        ROOT / "docs" / "results" / "methods.md": methods_page(read_methods(results / "methods")),
-        ROOT / "docs" / "results" / "keep.md": keep_page(
-            json.loads((results / "keep.json").read_text())
-        ),
-        ROOT / "docs" / "results" / "tradeoffs.md": tradeoffs_page(
-            read_tradeoffs(results / "tradeoffs")
-        ),
+        made / "networks.md": networks_page(records, _notes()),
+        made / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
+        made / "papers.md": papers_page(PAPERS),
+        made / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
+        made / "methods.md": methods_page(read_methods(results / "methods")),
+        made / "keep.md": keep_page(json.loads((results / "keep.json").read_text())),
+        made / "tradeoffs.md": tradeoffs_page(read_records(results / "tradeoffs")),
+        made / "latencies.md": latencies_page(read_records(results / "latencies")),
         readme: fill(readme.read_text(), summary(records)),
     }
-
-
-def read_records(folder: Path) -> list[Record]:
-    """The records, in the order of the catalog, the largest first."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    order = list(NETWORKS)
-    return sorted(records, key=lambda r: (order.index(r["network"]), -r["bits"], r["id"]))
 
 
 def networks_page(records: Sequence[Record], notes: dict[str, str]) -> str:
@@ -172,7 +163,9 @@ def stock_page(record: Record) -> str:
                 *(f"{side['file_bytes'] / 1000:.0f}" for side in (ours, theirs)),
             ]
         )
-    return "\n".join([*_STOCK_HEADER, "", *table(columns, rows), "", _system(record), ""])
+    return "\n".join(
+        [*_STOCK_HEADER, "", *table(columns, rows), "", machine(record, "one thread"), ""]
+    )
 
 
 def counts_page(record: Record) -> str:
@@ -187,12 +180,6 @@ def counts_page(record: Record) -> str:
             cells += [f"{before / 1e6:,.0f} M -> {after / 1e6:,.2f} M", part]
         rows.append(cells)
     return "\n".join([*_COUNTS_HEADER, "", *table(columns, rows), ""])
-
-
-def _system(record: Record) -> str:
-    system = record["system"]
-    versions = ", ".join(f"{name} {version}" for name, version in system["versions"].items())
-    return f"{system['cpu']}, one thread, {versions}."
 
 
 def summary(records: Sequence[Record]) -> str:

@@ -5,7 +5,7 @@ python -m benchmarks.threads [--runs N] [--rounds N]
 In one process the idle threads of other runtimes' pools spin and take the second core, so
 `benchmarks.whole_networks` measures one thread only. Here a fresh process makes one side,
 runs it and ends; sides take turns, round by round, and the median over all rounds counts.
-Files as there.
+Files as there, and so is `engines`, how closely native and portable outputs agree.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
 def measure(runs: int, rounds: int) -> dict[str, Any]:
     """Every side in turn, ``rounds`` times."""
     with tempfile.TemporaryDirectory() as folder:
-        original, files, _ = shaped(NETWORK, Path(folder))
+        original, files, facts = shaped(NETWORK, Path(folder))
         sides = [("native", label, files[label]) for label in FILES]
         sides += [(peer, "float", original) for peer in PEERS]
         times: dict[tuple[str, str, int], list[float]] = {}
@@ -73,7 +73,7 @@ def measure(runs: int, rounds: int) -> dict[str, Any]:
     ]
     for row in rows:
         print(f"{row['side']} {row['file']}, {row['threads']} thread(s): {row['median_ms']:.2f} ms")
-    facts = {"network": NETWORK, "runs": runs, "rounds": rounds}
+    facts |= {"network": NETWORK, "runs": runs, "rounds": rounds}
     return facts | {"isa": subbyte.runtime.native_isa(), "rows": rows, "system": system()}
 
 

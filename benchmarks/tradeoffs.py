@@ -13,33 +13,22 @@ needed to go on with a run that was stopped.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
 
 import subbyte
-from benchmarks.networks.__main__ import DATA
-from benchmarks.networks.catalog import METRICS, NETWORKS, NetworkRow
-from benchmarks.networks.datasets import Split, halves
+from benchmarks.network_folder import NetworkFolder, command_line, judged, silent
+from benchmarks.networks.catalog import METRICS
 from benchmarks.networks.measure import metric
-from benchmarks.networks.record import preprocessing_options, run, without_folders
-from subbyte.compress.defaults import default_plan
+from benchmarks.networks.record import run, without_folders
+from benchmarks.records import Record
+from benchmarks.tradeoffs_page import equal_bits
 from subbyte.compress.explore import HELD, read_points
 from subbyte.compress.held import Judge, hold_back
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.pipeline import compress_network, read_source
-from subbyte.compress.plan import Planned
-from subbyte.compress.plan_file import planned_layers
-from subbyte.compress.plan_text import plan_text
-from subbyte.data import Samples, as_samples
-from subbyte.graph.inputs import read_input_specs
+from subbyte.compress.pipeline import compress_network
 from subbyte.methods.product.form import ProductOptions
 from subbyte.report.system import system
 
@@ -51,48 +40,15 @@ FORMS = {
     "d2-g1": ProductOptions(2, 16, 1),
     "d4-g3-shared": ProductOptions(4, 16, 3, shared=True),
 }
-SAMPLES = 250
-TEST = 250
-
-Record = dict[str, Any]
 
 
 def main() -> int:
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.tradeoffs",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("networks", nargs="*", help=f"out of: {', '.join(NETWORKS)} (all)")
-    parser.add_argument("--keep", type=Path, required=True, help="folder of all files")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration samples at most")
-    parser.add_argument("--time", action="store_true", help="only time the kept files")
-    arguments = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
-        return 2
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    for name in arguments.networks or NETWORKS:
-        path = RESULTS / f"{name}.json"
-        if arguments.networks or arguments.time or not path.exists():
-            exploration = Exploration(NETWORKS[name], arguments.keep / name, arguments.samples)
-            record = exploration.timed(path) if arguments.time else exploration.record()
-            path.write_text(json.dumps(record, indent=2) + "\n")
-            print(f"{name}: {len(record['points'])} points, {_short(record)}", flush=True)
-    return 0
+    return command_line("tradeoffs", __doc__, RESULTS, Tradeoff, _short)
 
 
-class Exploration:
-    """One network, its samples, and the folder that everything is kept in."""
-
-    def __init__(self, row: NetworkRow, folder: Path, samples: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.row, self.folder, self.source = row, folder, DATA / row.model
-        self.split: Split = row.load(DATA, halves)
-        self.calibration = folder / "calibration.npz"
-        np.savez(self.calibration, inputs=self.split.calibration)
-        self.count = min(samples, row.samples or len(self.split.calibration))
+class Tradeoff(NetworkFolder):
+    """The points of `subbyte explore`, and the single forms at their bits."""
 
     def record(self) -> Record:
         """Explore, code the single forms, and judge all files."""
@@ -102,7 +58,7 @@ class Exploration:
             f"{subbyte.inspect(path)['bits_per_weight']:.4f}" for path in forms.values()
         )
         self._explore("--no-latency", "--bits", equal)
-        judge = Judge(read_source(self.source), self._test(), torch.device("cpu"))
+        judge = self.judge()
         points = read_points(self.folder / "points")
         return {
             "network": self.row.name,
@@ -132,57 +88,23 @@ class Exploration:
         return record
 
     def _explore(self, *options: str) -> str:
-        command = [
-            *("subbyte", "explore", str(self.source), "-o", str(self.folder / "points")),
-            *("--calib", f"{self.calibration}:inputs", "--samples", str(self.count)),
-            *preprocessing_options(self.row.preprocessing),
-            *options,
-        ]
+        command = self.command("explore", self.folder / "points", *options)
         run(command)
         return without_folders(command)
 
     def _form(self, name: str, form: ProductOptions) -> Path:
         """One form for all layers, from the samples that the points are coded from."""
-        path, plan = self.folder / f"{name}.onnx", self.folder / f"{name}.toml"
+        path = self.folder / f"{name}.onnx"
         if path.exists():
             return path
-        network = read_source(self.source)
-        layers = planned_layers(network)
-        by_hand = default_plan(network, layers, CompressOptions(group=form.group, gain=form.gain))
-        one = {
-            w: replace(o, shared=form.shared) if isinstance(o, ProductOptions) else o
-            for w, o in by_hand.items()
-        }
-        plan.write_text(plan_text(Planned(one), layers))
-        fit, _ = hold_back(self._samples(self.split.calibration).take(self.count, 0), HELD, 0)
-        compress_network(str(self.source), path, fit, CompressOptions(plan=plan), _silent)
+        plan = self.form_plan(name, form)
+        fit, _ = hold_back(self.fit, HELD, 0)
+        compress_network(str(self.source), path, fit, CompressOptions(plan=plan), silent)
         return path
 
-    def _samples(self, arrays: Any) -> Samples:
-        return as_samples(arrays, read_input_specs(self.source), self.row.preprocessing)
-
-    def _test(self) -> Samples:
-        test = self._samples(self.split.test)
-        return test.take(min(TEST, len(test)), 1)
-
     def _judged(self, judge: Judge, path: Path, name: str) -> Record:
-        score = judge.score(path)
-        return {
-            "name": name,
-            "bits": subbyte.inspect(path)["bits_per_weight"],
-            "file_bytes": path.stat().st_size,
-            "divergence": score.divergence,
-            "agreement": score.agreement,
-            "metric": metric(self.row, path, self.split, engine="native"),
-        }
-
-
-def equal_bits(record: Record) -> list[tuple[Record, Record]]:
-    """Each single form, and the point that was planned for its bits."""
-    return [
-        (form, min(record["points"], key=lambda point: abs(point["bits"] - form["bits"])))
-        for form in record["forms"]
-    ]
+        reached = metric(self.row, path, self.split, engine="native")
+        return judged(judge, path, name) | {"metric": reached}
 
 
 def _short(record: Record) -> str:
@@ -190,11 +112,8 @@ def _short(record: Record) -> str:
         f"{100 * (1 - point['divergence'] / form['divergence']):.0f} % at {form['bits']:.2f} bits"
         for form, point in equal_bits(record)
     )
-    return "divergence lower than one form's by " + ", ".join(lower)
-
-
-def _silent(stage: str, done: int, total: int, detail: str) -> None:
-    """No progress."""
+    said = f"{len(record['points'])} points, divergence lower than one form's by "
+    return said + ", ".join(lower)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from benchmarks.markdown import table
-from benchmarks.networks.catalog import NETWORKS
-from benchmarks.tradeoffs import equal_bits
-
-Record = dict[str, Any]
+from benchmarks.records import Record, machines
 
 _HEADER = (
     "# Trade-offs",
@@ -29,12 +23,6 @@ _FORMS_HEADER = (
 )
 
 
-def read_tradeoffs(folder: Path) -> list[Record]:
-    """The records in the order of the catalog."""
-    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    return sorted(records, key=lambda record: list(NETWORKS).index(record["network"]))
-
-
 def tradeoffs_page(records: Sequence[Record]) -> str:
     """The whole page."""
     lines = [*_HEADER, "", *_FORMS_HEADER, ""]
@@ -43,12 +31,15 @@ def tradeoffs_page(records: Sequence[Record]) -> str:
     lines += table(columns, (_form_row(*pair) for pair in pairs))
     for record in records:
         lines += ["", f"## {record['network']}", "", *_points(record)]
-    machines = {_machine(record) for record in records}
-    return "\n".join([*lines, "", *sorted(machines), ""])
+    return "\n".join([*lines, "", *machines(records), ""])
 
 
-def _pairs(record: Record) -> list[tuple[Record, Record]]:
-    return equal_bits(record)
+def equal_bits(record: Record) -> list[tuple[Record, Record]]:
+    """Each single form, and the point that was planned for its bits."""
+    return [
+        (form, min(record["points"], key=lambda point: abs(point["bits"] - form["bits"])))
+        for form in record["forms"]
+    ]
 
 
 def _form_row(record: Record, form: Record, point: Record) -> list[str]:
@@ -79,8 +70,3 @@ def _point_row(point: Record, before: Record) -> list[str]:
         "" if agreement is None else f"{agreement:.1f} %",
         "" if latency is None else f"{latency:.2f}",
     ]
-
-
-def _machine(record: Record) -> str:
-    versions = ", ".join(f"{n} {v}" for n, v in record["system"]["versions"].items())
-    return f"{record['system']['cpu']}, {versions}."

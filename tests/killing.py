@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 # The child of a process that has imported everything needs no seconds to start. Python tells an
 # audit hook of every change to files before it is made: the child kills itself and its own
@@ -28,6 +29,7 @@ with repeatable():
     pass
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 count = 0
+opened = []
 
 def watch(folder, at):
     def hook(event, arguments):
@@ -37,6 +39,8 @@ def watch(folder, at):
             if count == at:
                 os.killpg(0, signal.SIGKILL)
             count += 1
+            if writes:
+                opened.append(str(arguments[0]))
 
     sys.addaudithook(hook)
 
@@ -49,7 +53,7 @@ def run(folder, at, log, arguments):
     try:
         app(arguments, prog_name="subbyte")
     except SystemExit as end:
-        print("changes", count, flush=True)
+        print(json.dumps({"changes": count, "opened": opened}), flush=True)
         os._exit(end.code or 0)
 
 for line in sys.stdin:
@@ -106,7 +110,15 @@ class Killer:
 
     def changes(self) -> int:
         """How many changes the last command made, which came to its end."""
-        return int(self._log.read_text().split()[-1])
+        return int(self._said()["changes"])
+
+    def opened(self) -> list[str]:
+        """What Python opened for writing in the folder of the last command, which came to its
+        end."""
+        return list(self._said()["opened"])
+
+    def _said(self) -> dict[str, Any]:
+        return dict(json.loads(self._log.read_text().splitlines()[-1]))
 
     def close(self) -> None:
         """End the process that starts them."""

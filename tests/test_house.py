@@ -71,6 +71,13 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_the_overview_names_every_page() -> None:
+    overview = ROOT / "docs" / "index.md"
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", overview.read_text()))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in sources(ROOT / "docs", ".md")}
+    assert pages - linked == {overview.name}
+
+
 def test_files_are_short() -> None:
     paths = [
         path

@@ -15,6 +15,7 @@ import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from benchmarks.networks.catalog import METRICS, NETWORKS, NetworkRow
@@ -30,10 +31,7 @@ _ROUNDING = 0.006
 
 def main() -> int:
     """Run what the command line asks for."""
-    arguments = _parser().parse_args()
-    if not DATA.is_dir():
-        print(f"no data folder at {DATA}: set SUBBYTE_DATA", file=sys.stderr)
-        return 2
+    arguments = parse(_parser())
     rows = [NETWORKS[name] for name in arguments.networks or NETWORKS]
     if arguments.float:
         return max(_check_float(row) for row in rows)
@@ -44,15 +42,36 @@ def main() -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def network_parser(
+    program: str, description: str | None, names: Collection[str] = tuple(NETWORKS)
+) -> argparse.ArgumentParser:
+    """The command line of a benchmark that is run on networks of the data folder."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.networks",
-        description=__doc__,
+        prog=f"python -m benchmarks.{program}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "networks", nargs="*", metavar="NAME", help=f"out of: {', '.join(NETWORKS)} (all)"
+        "networks", nargs="*", metavar="NAME", help=f"out of: {', '.join(names)} (all)"
     )
+    return parser
+
+
+def parse(
+    parser: argparse.ArgumentParser, names: Collection[str] = tuple(NETWORKS)
+) -> argparse.Namespace:
+    """The arguments; networks that are none of ``names``, or no data, end the program."""
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.networks if name not in names]
+    if unknown:
+        parser.error(f"no such network: {', '.join(unknown)}; there are {', '.join(names)}")
+    if not DATA.is_dir():
+        parser.error(f"no data folder at {DATA}: set SUBBYTE_DATA")
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = network_parser("networks", __doc__)
     parser.add_argument("--bits", nargs="+", type=float, default=[3.0], metavar="B")
     parser.add_argument("--samples", type=int, help="calibration samples (the network's own)")
     parser.add_argument("--options", default="", help="more options for `subbyte compress`")

@@ -82,12 +82,16 @@ def run(command: list[str]) -> float:
     Raises:
         SystemExit: the command failed.
     """
-    program = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
     start = time.perf_counter()
-    status = subprocess.run(program, check=False).returncode
+    status = subprocess.run(program(command), check=False).returncode
     if status != 0:
         raise SystemExit(f"{shlex.join(command)}: exit status {status}")
     return time.perf_counter() - start
+
+
+def program(command: list[str]) -> list[str]:
+    """The command line with the program that is installed beside this Python."""
+    return [str(Path(sys.executable).with_name(command[0])), *command[1:]]
 
 
 def preprocessing_options(preprocessing: Preprocessing) -> list[str]:

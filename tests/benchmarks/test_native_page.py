@@ -37,6 +37,17 @@ def test_layers_have_a_row_each() -> None:
     ]
 
 
+def test_ceilings_are_stated_where_they_were_measured() -> None:
+    sides = {"onnxruntime int8": {"median_us": 300.0}}
+    row = {"layer": "1x1 8->8@4", "best_int8_us": 300.0, "sides": sides}
+    ceilings = [{"look_up": c, "count": 10 * c, "multiply": c / 2} for c in (100.0, 170.0, 180.0)]
+    found = layers_table(record(layers=[row | {"ceilings": each} for each in ceilings]))
+    assert found.splitlines()[-1] == (
+        "Ceilings, 10^9 multiply-adds a second: 1360 for d = 8, 680 for d = 4, 340 for d = 2, "
+        "1700 for one binary order, 85 for int8."
+    )
+
+
 def test_linear_layers_are_held_against_the_best_peers() -> None:
     def side(us: float, bits: float) -> dict[str, Any]:
         return {"median_us": us, "bits": bits, "gigabytes": 12.34, "share": 0.5}

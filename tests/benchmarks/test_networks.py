@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.networks import __main__ as program
 from benchmarks.networks.catalog import NETWORKS
 from benchmarks.networks.datasets import everything, halves
 from benchmarks.networks.measure import metric
@@ -46,6 +48,32 @@ def test_a_failed_command_ends_the_run(capfd: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit, match=r"^subbyte inspect nowhere.onnx: exit status 2$"):
         run(["subbyte", "inspect", "nowhere.onnx"])
     assert "nowhere.onnx" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("folder", "named", "said"),
+    [
+        (".", ["kwt1", "kwt9"], "no such network: kwt9; there are dscnn, kwt1"),
+        ("none", [], "no data folder at none: set SUBBYTE_DATA"),
+    ],
+)
+def test_command_lines_on_networks(
+    folder: str,
+    named: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ("dscnn", "kwt1")
+    parser = program.network_parser("keep", "What it does.", names)
+    monkeypatch.setattr(sys, "argv", ["keep", "kwt1"])
+    monkeypatch.setattr(program, "DATA", Path())
+    assert program.parse(parser, names).networks == ["kwt1"]
+    monkeypatch.setattr(sys, "argv", ["keep", *named])
+    monkeypatch.setattr(program, "DATA", Path(folder))
+    with pytest.raises(SystemExit, match=r"^2$"):
+        program.parse(parser, names)
+    assert said in capsys.readouterr().err
 
 
 @needs_data

@@ -9,7 +9,10 @@ import pytest
 from onnx import helper
 
 from benchmarks import threads
+from subbyte.runtime.library import find_library
 from tests import tiny
+
+needs_library = pytest.mark.skipif(find_library() is None, reason="no native library")
 
 
 @pytest.fixture
@@ -22,8 +25,9 @@ def network(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_side_in_a_process_gives_its_times(network: Path) -> None:
-    times = threads._in_a_process("onnxruntime-int8", network, 2, 5)
+@pytest.mark.parametrize("side", ["onnxruntime-int8", pytest.param("native", marks=needs_library)])
+def test_a_side_in_a_process_gives_its_times(side: str, network: Path) -> None:
+    times = threads._in_a_process(side, network, 2, 5)
     assert len(times) == 5
     assert min(times) > 0
 

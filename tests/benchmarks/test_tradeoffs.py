@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.tradeoffs import equal_bits
-from benchmarks.tradeoffs_page import read_tradeoffs, tradeoffs_page
+from benchmarks.records import read_records
+from benchmarks.tradeoffs_page import equal_bits, tradeoffs_page
 
 
 def _point(bits: float, divergence: float, **more: Any) -> dict[str, Any]:
@@ -56,4 +56,4 @@ def test_what_is_no_classifier_has_no_agreement(record: dict[str, Any]) -> None:
 def test_records_come_in_the_order_of_the_catalog(record: dict[str, Any], tmp_path: Path) -> None:
     for name in ("kwt1", "resnet20"):
         (tmp_path / f"{name}.json").write_text(json.dumps(record | {"network": name}))
-    assert [r["network"] for r in read_tradeoffs(tmp_path)] == ["resnet20", "kwt1"]
+    assert [r["network"] for r in read_records(tmp_path)] == ["resnet20", "kwt1"]

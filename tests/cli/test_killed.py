@@ -23,6 +23,7 @@ KILLS = 10
 IMAGES = smooth_images(80, size=tiny.SIZE)
 MODEL = classifier(IMAGES)
 
+PARTIAL = re.compile(r"\..+-[a-z0-9_]{8}\.partial")
 TIMES = re.compile(rb',? *"(latency_ms|seconds)": [0-9.e-]+')
 
 Files = dict[str, bytes]
@@ -70,7 +71,7 @@ class Job:
         folder.mkdir()
         assert killer.run(folder, command(name, inputs, folder))
         self.seconds = time.monotonic() - started
-        self.changes = killer.changes()
+        self.changes, self.opened = killer.changes(), killer.opened()
         self.whole = read(folder)
         self._fresh = 0
 
@@ -138,8 +139,11 @@ def test_killed_at_random_moments(name: str, make_job: Callable[[str], Job]) -> 
 def test_killed_before_a_change_of_files(
     name: str, kills: int, make_job: Callable[[str], Job]
 ) -> None:
-    """Moments that are short: a file is there and not renamed, an output is and its work too."""
+    """Moments that are short: a file is there and not renamed, an output is and its work too.
+    One in the middle of writing cannot be met so: only files that are renamed may be written."""
     job = make_job(name)
+    assert job.opened
+    assert all(PARTIAL.fullmatch(Path(path).name) for path in job.opened)
     rng = np.random.default_rng(1)
     changes = list(rng.choice(job.changes, kills, replace=False))
     folder = job.fresh()
@@ -160,6 +164,7 @@ def test_processes_of_a_killed_run_end(
     folder = job.fresh()
     child = killer.start(folder, [*command("explore", inputs, folder), "--jobs", 2])
     while not list(folder.glob("points/*.work")):
+        assert running(child)
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     assert not killer.wait()

@@ -67,6 +67,18 @@ def test_what_a_bias_makes_good_does_not_count() -> None:
     )
 
 
+def test_several_readers_count_alike() -> None:
+    weights = {"a": normal(0, 4, 3, 1, 1), "b": normal(1, 5, 4, 1, 1), "c": normal(2, 5, 4, 1, 1)}
+    first = conv("x", "a", "ya")
+    pool = helper.make_node("GlobalAveragePool", ["ya"], ["p"])
+    direct = gains_of([first, conv("ya", "b", "y")], weights, ["N", 5, 8, 8])
+    pooled = gains_of([first, pool, conv("p", "c", "y")], weights, ["N", 5, 1, 1])
+    both = [conv("ya", "b", "yb"), pool, conv("p", "c", "yc")]
+    both.append(helper.make_node("Add", ["yb", "yc"], ["y"]))
+    found = gains_of([first, *both], weights, ["N", 5, 8, 8])
+    assert found["a"] == pytest.approx((direct["a"] + pooled["a"]) / 2, rel=1e-3)
+
+
 def test_only_the_next_layers_are_looked_at() -> None:
     weights = {"a": normal(0, 4, 3, 1, 1), "b": normal(1, 4, 4, 1, 1), "c": normal(2, 4, 4, 1, 1)}
     nodes = [conv("x", "a", "ya"), conv("ya", "b", "yb")]

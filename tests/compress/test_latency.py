@@ -42,6 +42,11 @@ def timings(lookups: float = 1e-9) -> Timings:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with `timings`, on which every file takes what is predicted and `BESIDE`."""
+    pretend(monkeypatch)
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, apart: float = 1.0) -> None:
+    """A `machine` on which layers that are looked up take ``apart`` times what is predicted."""
     monkeypatch.setattr(plan, "load_timings", lambda path: timings())
     monkeypatch.setattr(latency, "LEAST_WORK", 1)
     model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
@@ -62,7 +67,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
                 )
                 looked_up = length is not None and book is not None
                 options = ProductOptions(book.dims[2]) if looked_up and book else EIGHT_BITS
-                total += model.seconds(layer.weight, options) or 0.0
+                total += (apart if looked_up else 1) * model.seconds(layer.weight, options)
         return total
 
     monkeypatch.setattr(plan, "measure_model", measured)
@@ -152,6 +157,44 @@ def test_what_runs_as_int8_saves_no_time() -> None:
     eight = sum(c.seconds or 0.0 for c in budget.chosen.values())
     found = planned(latency=1e3 * (BESIDE + 0.6 * eight), methods=("ternary", "product"))
     assert isinstance(found.plan["conv2.weight"], ProductOptions)
+
+
+@pytest.mark.parametrize("apart", [0.5, 0.9, 1.0, 1.2, 1.6])
+def test_the_time_that_is_measured_counts(apart: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan keeps to the budget and uses it, whether predictions are too long or too short."""
+    pretend(monkeypatch, apart)
+    model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
+    eight = {layer.weight: EIGHT_BITS for layer in model.layers}
+
+    def taken(coded: ProductOptions) -> float:
+        layers = {w: model.seconds(w, o) for w, o in (eight | {"conv2.weight": coded}).items()}
+        layers["conv2.weight"] *= apart
+        return 1e3 * (BESIDE + sum(layers.values()))
+
+    found = planned(latency=taken(ProductOptions(4)) + 1e-6).plan["conv2.weight"]
+    assert isinstance(found, ProductOptions)
+    assert (found.group, found.gain) == (4, 4)
+    with pytest.raises(BudgetError, match="--latency out of reach") as error:
+        planned(latency=taken(ProductOptions(8)) - 1e-3)
+    named = float(str(error.value).partition("at least ")[2].partition(" ms")[0])
+    assert named == pytest.approx(taken(ProductOptions(8)), abs=1e-3)
+
+
+def test_a_blank_file_is_looked_up_where_the_file_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = prepare(MODEL, "net")
+    model = latency_model(network, SAMPLES, CPU, timings())
+    form = {layer.weight: ProductOptions(4) for layer in model.layers}
+    form["head.weight"] = EIGHT_BITS
+    # All its layers are too small to be looked up.
+    assert model.looked_up(form) == set()
+    monkeypatch.setattr(latency, "LEAST_WORK", 1)
+    assert model.looked_up(form) == {"conv1", "conv2"}
+    for names in (set(), {"conv2"}):
+        written = plan.blank_model(network, form, CompressOptions(), names)
+        marked = {
+            n.name for n in written.graph.node for a in n.attribute if a.name == "table_shift"
+        }
+        assert marked == names
 
 
 def test_latency_needs_timings(tmp_path: Path) -> None:

@@ -388,7 +388,7 @@ def test_positions_follow_samples_and_width() -> None:
 
 
 def test_float_weights_are_dropped_behind_the_pass(tmp_path: Path) -> None:
-    """Each when it has been read for the last time, be it by a layer or by another node."""
+    """Each behind its layer, unless a node that comes later reads it."""
     nodes = [
         helper.make_node("MatMul", ["a", "x"], ["one"], "one"),
         helper.make_node("MatMul", ["b", "one"], ["two"], "two"),

@@ -5,6 +5,8 @@ All its codes are zero; all else is as it will be: nodes, functions, sizes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -30,8 +32,17 @@ from subbyte.methods.ternary.form import TernaryOptions
 _SHIFT = 8
 
 
-def blank_model(network: Network, plan: Plan, options: CompressOptions) -> onnx.ModelProto:
-    """The file of ``plan`` with weights of nothing."""
+def blank_model(
+    network: Network,
+    plan: Plan,
+    options: CompressOptions,
+    looked_up: Collection[str] | None = None,
+) -> onnx.ModelProto:
+    """The file of ``plan`` with weights of nothing.
+
+    ``looked_up``: names of the layers that the kernels look up; None: which these are does not
+    matter, all that have tables.
+    """
     coded = {
         layer.weight: blank_weight(layer, plan[layer.weight])
         for layer in network.layers
@@ -48,7 +59,9 @@ def blank_model(network: Network, plan: Plan, options: CompressOptions) -> onnx.
         shifts = {
             layer.name: _SHIFT
             for layer in network.layers
-            if islands.layers[layer.name].form != "float" and _has_tables(plan[layer.weight])
+            if islands.layers[layer.name].form != "float"
+            and _has_tables(plan[layer.weight])
+            and (looked_up is None or layer.name in looked_up)
         }
         written = write_network(
             network, coded, _biases(network), islands, activations=params, table_shifts=shifts

@@ -60,6 +60,16 @@ class LatencyModel:
                 total += self.timings.seconds(size, kernel_form(layer, size, options))
         return total
 
+    def looked_up(self, plan: Mapping[str, LayerOptions]) -> set[str]:
+        """The names of the layers that the kernels look up when coded so."""
+        return {
+            layer.name
+            for layer in self.layers
+            if layer.weight in plan
+            and layer.name in self.sizes
+            and kernel_form(layer, self.sizes[layer.name], plan[layer.weight]).group > 0
+        }
+
 
 def latency_model(
     network: Network, samples: Samples, device: torch.device, timings: Timings

@@ -1,0 +1,186 @@
+"""Plans for a latency against one form for all layers that takes as long, on this machine.
+
+subbyte calibrate-cpu                                       once, while nothing else runs
+python -m benchmarks.latencies --keep DIR                   networks that have no record yet
+python -m benchmarks.latencies resnet_mid --keep DIR        some, again
+python -m benchmarks.latencies --keep DIR --time            only time the kept files again
+
+For every network each of `FORMS` codes all layers but those that are kept at 8 bits by default,
+and is timed on the native kernels; then the network is planned and coded as `subbyte compress
+--latency` does, for the time of each. All files are timed in turn and judged on test samples:
+KL against the float network (for what is no classifier squared error over variance). DIR is
+needed to go on with a run that was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from benchmarks.network_folder import NetworkFolder, command_line, judged, silent
+from benchmarks.records import Record
+from subbyte.budgets import Budget
+from subbyte.compress.device import repeatable
+from subbyte.compress.encode import LayerOptions
+from subbyte.compress.latency import LatencyModel, latency_model, measure_file
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.pipeline import compress_network
+from subbyte.compress.plan import plan_latency
+from subbyte.compress.plan_text import plan_text
+from subbyte.compress.prices import Prices, price
+from subbyte.errors import BudgetError
+from subbyte.methods.product.form import GROUPS, ProductOptions
+from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.report.system import system
+from subbyte.runtime.timings import load_timings
+
+RESULTS = Path(__file__).parent / "results" / "latencies"
+# Those with layers that are looked up.
+LOOKED_UP = ("resnet_mid", "mobilenet_v2_100", "yolo_nano_voc", "espnet")
+# What one could choose for a whole network. All gains take the same time, so the finest; and
+# weights of 3 bits that of 4.
+FORMS: dict[str, LayerOptions] = {
+    **{f"d{group}-g4": ProductOptions(group, 16, 4) for group in GROUPS},
+    **{f"d{group}-g0": ProductOptions(group, 16, 0) for group in (4, 8)},
+    **{f"{bits}-bit": ScalarOptions(bits) for bits in (2, 4, 8)},
+}
+METHODS = ("product", "scalar")
+TURNS = 7
+# Files whose times differ by no more than this part count as equally fast.
+SPREAD = 0.02
+
+
+def main() -> int:
+    """Measure what the command line asks for."""
+    return command_line("latencies", __doc__, RESULTS, Latencies, _short, LOOKED_UP)
+
+
+class Latencies(NetworkFolder):
+    """The single forms, and the plans for the time of each."""
+
+    def record(self) -> Record:
+        """Code, time and judge the single forms and the plans."""
+        forms = {name: self._form(name, form) for name, form in FORMS.items()}
+        limits = self._limits(forms)
+        found = {name: self._plan(name, limit) for name, limit in limits.items()}
+        plans = {name: plan for name, plan in found.items() if plan is not None}
+        judge = self.judge()
+        record: Record = {
+            "network": self.row.name,
+            "samples": {"calibration": self.count, "judged": len(judge.samples)},
+            "forms": [judged(judge, path, name) for name, path in forms.items()],
+            "plans": [
+                judged(judge, path, name) | {"limit_ms": limits[name], "said": said}
+                for name, (path, said) in plans.items()
+            ],
+            "system": system(),
+            "packages": {name: metadata.version(name) for name in ("torch", "onnx", "onnx-ir")},
+        }
+        return self._with_times(record)
+
+    def timed(self, path: Path) -> Record:
+        """The record in ``path`` with all files timed again."""
+        return self._with_times(json.loads(path.read_text()) | {"system": system()})
+
+    def _form(self, name: str, form: LayerOptions) -> Path:
+        return self._coded(name, self.form_plan(name, form))
+
+    def _coded(self, name: str, plan: Path) -> Path:
+        path = self.folder / f"{name}.onnx"
+        if not path.exists():
+            options = CompressOptions(plan=plan)
+            compress_network(str(self.source), path, self.fit, options, silent)
+        return path
+
+    def _limits(self, forms: dict[str, Path]) -> dict[str, float]:
+        """Milliseconds to plan for, by the name of the plan: the times of ``forms``, of equal
+        ones the first. Kept, so that a run that goes on has the same."""
+        path = self.folder / "limits.json"
+        if not path.exists():
+            limits: dict[str, float] = {}
+            for name, latency in self._latencies(forms).items():
+                limit = latency["latency_ms"]
+                if all(abs(limit / other - 1) > SPREAD / 2 for other in limits.values()):
+                    limits[f"plan-{name}"] = limit
+            path.write_text(json.dumps(limits, indent=1) + "\n")
+        found: dict[str, float] = json.loads(path.read_text())
+        return found
+
+    def _plan(self, name: str, limit: float) -> tuple[Path, str] | None:
+        """The network coded by the plan for ``limit``, and what the plan says of its time; None
+        if it is out of reach: what is as fast as the fastest form may be so by chance."""
+        plan = self.folder / f"{name}.toml"
+        if not plan.exists():
+            options, budget = CompressOptions(methods=METHODS), Budget("latency", limit)
+            prices, model = self._prices
+            try:
+                planned = plan_latency(self.network, prices, model, self.fit, options, budget)
+            except BudgetError as error:
+                print(f"{name}: {error}", flush=True)
+                return None
+            plan.write_text(plan_text(planned, prices.layers))
+        said = next(line for line in plan.read_text().splitlines() if "ms predicted" in line)
+        return self._coded(name, plan), said.removeprefix("# ")
+
+    @cached_property
+    def _prices(self) -> tuple[Prices, LatencyModel]:
+        """What every layer may be, and takes: the same for all limits."""
+        cpu, options = torch.device("cpu"), CompressOptions(methods=METHODS)
+        model = latency_model(self.network, self.fit, cpu, load_timings())
+        with repeatable():
+            prices = price(self.network, self.fit, options, cpu, silent)
+        return prices.timed(model), model
+
+    def _with_times(self, record: Record) -> Record:
+        rows = [*record["forms"], *record["plans"]]
+        times = self._latencies({row["name"]: self.folder / f"{row['name']}.onnx" for row in rows})
+        for row in rows:
+            row |= times[row["name"]]
+        return record
+
+    def _latencies(self, files: dict[str, Path]) -> dict[str, Record]:
+        """Median and quartiles of each file over `TURNS` turns of all, milliseconds."""
+        samples = self.samples(self.split.calibration)
+        taken: dict[str, list[float]] = {name: [] for name in files}
+        for _ in range(TURNS):
+            for name, path in files.items():
+                taken[name].append(1e3 * measure_file(path, samples))
+        found = {}
+        for name, times in taken.items():
+            low, middle, high = (round(t, 4) for t in statistics.quantiles(times, n=4))
+            found[name] = {"latency_ms": middle, "quartiles_ms": [low, high]}
+        return found
+
+
+def best_forms(record: Record) -> list[tuple[Record, Record | None]]:
+    """The forms that no other form beats in as much time, the fastest first; of each the plan
+    that is closest to the float network in as much time, None if there is none so fast."""
+    forms: list[Record] = sorted(record["forms"], key=lambda row: float(row["latency_ms"]))
+    best = [form for form in forms if _closest(forms, form) is form]
+    return [(form, _closest(record["plans"], form)) for form in best]
+
+
+def _closest(rows: list[Record], form: Record) -> Record | None:
+    """The least divergence in the time of ``form``."""
+    limit = (1 + SPREAD) * form["latency_ms"]
+    fast = [row for row in rows if row["latency_ms"] <= limit]
+    return min(fast, key=lambda row: float(row["divergence"]), default=None)
+
+
+def _short(record: Record) -> str:
+    lower = (
+        f"{form['name']} {form['latency_ms']:.3f} ms {form['divergence']:.4f}, plan "
+        + ("none" if plan is None else f"{plan['latency_ms']:.3f} ms {plan['divergence']:.4f}")
+        for form, plan in best_forms(record)
+    )
+    return "; ".join(lower)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

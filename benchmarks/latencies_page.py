@@ -1,0 +1,77 @@
+"""The page of benchmarks/latencies.py: plans and single forms that take as long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.latencies import SPREAD, TURNS, best_forms
+from benchmarks.markdown import table
+from benchmarks.records import Record, machines
+
+_HEADER = (
+    "# Plans for a latency",
+    "",
+    "Made by `python -m benchmarks.tables` from `benchmarks/results/latencies/*.json`, which",
+    "`python -m benchmarks.latencies` writes: one form for all layers (d: channels a code, g: gain",
+    "bits; or weights of so many bits) against plans of `--latency` for its time, coded from the",
+    "same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on",
+    "test samples; for what is no classifier, squared error over variance. *ms*: one sample on the",
+    f"native kernels, one thread, median of {TURNS} turns of all files.",
+)
+_BEST_HEADER = (
+    "## The plan against the best single form",
+    "",
+    "Of every network the forms that no other form beats in as much time, and the plan that is",
+    f"closest to the float network in as much time: what takes up to {100 * SPREAD:.0f} % longer,",
+    "as single files do from turn to turn, counts as equally fast. Below zero: the plan diverges",
+    "more. At the time of 8 bits for all layers the plan has little to choose.",
+)
+
+
+def latencies_page(records: Sequence[Record]) -> str:
+    """The whole page."""
+    columns = ("network", "form", "bits", "ms", "divergence")
+    plan = ("plan: bits", "plan: ms", "plan: divergence", "lower by")
+    rows = [(record, *pair) for record in records for pair in best_forms(record)]
+    lines = [*_HEADER, "", *_BEST_HEADER, ""]
+    lines += table((*columns, *plan), (_best_row(*row) for row in rows))
+    for record in records:
+        lines += ["", f"## {record['network']}", "", *_files(record)]
+    return "\n".join([*lines, "", *machines(records), ""])
+
+
+def _best_row(record: Record, form: Record, plan: Record | None) -> list[str]:
+    cells = [record["network"], form["name"], *_figures(form)]
+    if plan is None:
+        return [*cells, "none so fast", "", "", ""]
+    lower = 100 * (1 - plan["divergence"] / form["divergence"])
+    return [*cells, *_figures(plan), f"{lower:.0f} %"]
+
+
+def _figures(row: Record) -> list[str]:
+    return [f"{row['bits']:.2f}", f"{row['latency_ms']:.3f}", f"{row['divergence']:.4f}"]
+
+
+def _files(record: Record) -> list[str]:
+    samples = record["samples"]
+    said = (
+        f"Coded from {samples['calibration']} samples; divergence on {samples['judged']} test "
+        "samples. All files, the fastest first; *asked*: the latency that a plan was made for."
+    )
+    columns = ("file", "asked", "ms", "quartiles", "bits", "kB", "divergence", "agreement")
+    rows = sorted([*record["forms"], *record["plans"]], key=lambda row: float(row["latency_ms"]))
+    return [said, "", *table(columns, map(_file_row, rows))]
+
+
+def _file_row(row: Record) -> list[str]:
+    low, high = row["quartiles_ms"]
+    return [
+        row["name"],
+        f"{row['limit_ms']:.3f}" if "limit_ms" in row else "",
+        f"{row['latency_ms']:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        f"{row['bits']:.2f}",
+        f"{row['file_bytes'] / 1e3:,.0f}",
+        f"{row['divergence']:.4f}",
+        "" if row["agreement"] is None else f"{row['agreement']:.1f} %",
+    ]

@@ -1,0 +1,139 @@
+"""A network, its samples, and the folder in which all files that are made of it are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+import subbyte
+from benchmarks.networks.__main__ import DATA, network_parser, parse
+from benchmarks.networks.catalog import NETWORKS, NetworkRow
+from benchmarks.networks.datasets import Split, halves
+from benchmarks.networks.record import preprocessing_options
+from benchmarks.records import Record
+from subbyte.compress.defaults import default_plan
+from subbyte.compress.encode import LayerOptions
+from subbyte.compress.held import Judge
+from subbyte.compress.options import CompressOptions
+from subbyte.compress.pipeline import read_source
+from subbyte.compress.plan import Planned
+from subbyte.compress.plan_file import Plan, planned_layers
+from subbyte.compress.plan_text import plan_text
+from subbyte.data import Samples, as_samples
+from subbyte.graph.inputs import read_input_specs
+from subbyte.methods.product.form import ProductOptions
+
+SAMPLES = 250
+TEST = 250
+
+
+class NetworkFolder:
+    """``folder`` is made, and has the calibration samples; of these ``count`` are used."""
+
+    def __init__(self, row: NetworkRow, folder: Path, samples: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.row, self.folder, self.source = row, folder, DATA / row.model
+        self.split: Split = row.load(DATA, halves)
+        self.calibration = folder / "calibration.npz"
+        np.savez(self.calibration, inputs=self.split.calibration)
+        self.count = min(samples, row.samples or len(self.split.calibration))
+        self.network = read_source(self.source)
+
+    @property
+    def fit(self) -> Samples:
+        """The calibration samples that are used."""
+        return self.samples(self.split.calibration).take(self.count, 0)
+
+    def command(self, verb: str, target: Path, *options: str) -> list[str]:
+        """A command line of ``subbyte`` on the network and its calibration samples."""
+        return [
+            *("subbyte", verb, str(self.source), "-o", str(target)),
+            *("--calib", f"{self.calibration}:inputs", "--samples", str(self.count)),
+            *preprocessing_options(self.row.preprocessing),
+            *options,
+        ]
+
+    def form_plan(self, name: str, form: LayerOptions) -> Path:
+        """A plan file: one form for all layers but those that are kept at 8 bits by default."""
+        path = self.folder / f"{name}.toml"
+        layers = planned_layers(self.network)
+        by_hand = default_plan(self.network, layers, CompressOptions())
+        one: Plan = {weight: _formed(found, form) for weight, found in by_hand.items()}
+        path.write_text(plan_text(Planned(one), layers))
+        return path
+
+    def samples(self, arrays: Any) -> Samples:
+        """``arrays`` as the network takes them."""
+        return as_samples(arrays, read_input_specs(self.source), self.row.preprocessing)
+
+    def judge(self) -> Judge:
+        """Compares files with the float network on at most `TEST` test samples."""
+        test = self.samples(self.split.test)
+        device = torch.device("cpu")
+        return Judge(self.network, test.take(min(TEST, len(test)), 1), device)
+
+
+def _formed(found: LayerOptions, form: LayerOptions) -> LayerOptions:
+    """``form`` where by default there is a product form; not more words than the layer fills."""
+    if not isinstance(found, ProductOptions):
+        return found
+    if isinstance(form, ProductOptions):
+        return replace(form, words=min(form.words, found.words))
+    return form
+
+
+def judged(judge: Judge, path: Path, name: str) -> Record:
+    """Size, divergence and agreement of a compressed file."""
+    score = judge.score(path)
+    return {
+        "name": name,
+        "bits": subbyte.inspect(path)["bits_per_weight"],
+        "file_bytes": path.stat().st_size,
+        "divergence": score.divergence,
+        "agreement": score.agreement,
+    }
+
+
+def silent(stage: str, done: int, total: int, detail: str) -> None:
+    """No progress."""
+
+
+class Measured(Protocol):
+    """What `command_line` runs."""
+
+    def record(self) -> Record:
+        """Make whatever is not there yet, and measure it."""
+
+    def timed(self, path: Path) -> Record:
+        """The record in ``path`` with the kept files timed again."""
+
+
+def command_line(
+    module: str,
+    description: str | None,
+    results: Path,
+    measure: Callable[[NetworkRow, Path, int], Measured],
+    short: Callable[[Record], str],
+    networks: Collection[str] = tuple(NETWORKS),
+) -> int:
+    """Measure what the command line asks for, a JSON file a network in ``results``."""
+    parser = network_parser(module, description, networks)
+    parser.add_argument("--keep", type=Path, required=True, help="folder of all files")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration samples at most")
+    parser.add_argument("--time", action="store_true", help="only time the kept files again")
+    arguments = parse(parser)
+    results.mkdir(parents=True, exist_ok=True)
+    for name in arguments.networks or networks:
+        path = results / f"{name}.json"
+        if arguments.networks or arguments.time or not path.exists():
+            measured = measure(NETWORKS[name], arguments.keep / name, arguments.samples)
+            record = measured.timed(path) if arguments.time else measured.record()
+            path.write_text(json.dumps(record, indent=2) + "\n")
+            print(f"{name}: {short(record)}", flush=True)
+    return 0
