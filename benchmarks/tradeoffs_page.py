@@ -20,6 +20,8 @@ _FORMS_HEADER = (
     "",
     "The form one would choose by hand (d: channels a code, g: gain bits), coded from the same",
     "samples by the same encoder, and the point of `subbyte explore` at just its bits.",
+    "Where a form at more bits is hardly closer than another (codebooks of their own for narrow",
+    "layers), it is easy to beat.",
 )
 
 
