@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -201,6 +203,20 @@ def test_an_address_without_a_cluster(
     with pytest.raises(OptionError, match=said):
         run(source, tmp_path, executor="ray")
     assert [path.name for path in tmp_path.iterdir()] == ["explore.json"]
+
+
+def test_a_port_of_something_else() -> None:
+    """Such as the dashboard's; Ray would try it for a quarter of an hour."""
+    pytest.importorskip("ray", reason="no ray: pip install 'subbyte[ray]'")
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        with (
+            pytest.raises(OptionError, match=f"what answers is no Ray cluster .{address}.*head"),
+            ray_cluster.connected(address, None),
+        ):
+            pass
+        server.shutdown()
 
 
 def test_options(source: Path, tmp_path: Path) -> None:

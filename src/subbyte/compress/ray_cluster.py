@@ -31,6 +31,10 @@ from subbyte.graph.inputs import model_files
 
 RETRIES = 5
 SECONDS_TO_ANSWER = 10.0
+# How a client of HTTP/2, which gRPC is made on, begins: with an empty frame of settings. The
+# server begins with such a frame too; the type is its byte 3.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_SETTINGS = b"\x04"
 # No usage reports; and Ray is not to hide GPUs from tasks that ask for none with a warning.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -90,11 +94,22 @@ def _check_answers(where: str) -> None:
             "not the address of a Ray cluster", expected="HOST:PORT of its head", got=where
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
+        with (
+            socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER) as stream,
+            stream.makefile("rb") as answers,
+        ):
+            stream.sendall(_HELLO)
+            speaks = os.environ.get("RAY_USE_TLS", "0") != "0" or answers.read(4)[3:] == _SETTINGS
     except (OSError, ValueError, OverflowError) as error:
         raise OptionError(
             "no Ray cluster answers", where=where, expected="HOST:PORT of its head", got=error
         ) from error
+    if not speaks:
+        raise OptionError(
+            "what answers is no Ray cluster",
+            where=where,
+            expected="the port of the head, not that of its dashboard",
+        )
 
 
 def run(jobs: int | None, task: Task, names: Sequence[str], progress: Progress) -> Iterator[Point]:

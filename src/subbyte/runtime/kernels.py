@@ -147,25 +147,24 @@ class Kernels:
         output = Output(type=_UINT8, scale=scale.ctypes.data, bias=bias.ctypes.data, high=255)
         weights = (ctypes.byref(layer), _pointer(packed))
         out, into, work = ctypes.byref(output), _pointer(y), _pointer(scratch)
-        run = getattr(self._library, f"subbyte_{kind}_run")
         kept = (layer, packed, x, output, scale, bias, y, scratch)
+        if not _by_outputs(kind, size):
+            run = getattr(self._library, f"subbyte_{kind}_run")
 
-        def whole(keep: object = kept) -> None:
-            ends = (ctypes.c_int64(0), ctypes.c_int64(rows))
-            self._check(run(*weights, _pointer(x), out, into, *ends, work))
+            def by_rows(keep: object = kept) -> None:
+                ends = (ctypes.c_int64(0), ctypes.c_int64(rows))
+                self._check(run(*weights, _pointer(x), out, into, *ends, work))
 
-        def streamed(keep: object = kept) -> None:
+            return by_rows
+        fill = getattr(self._library, f"subbyte_{kind}_prepare")
+        part = getattr(self._library, f"subbyte_{kind}_run" + "_outputs" * (kind == "words"))
+
+        def by_outputs(keep: object = kept) -> None:
             ends = (ctypes.c_int64(0), ctypes.c_int64(size.outputs))
             self._check(fill(*weights, _pointer(x), work))
-            self._check(run(*weights, work, out, into, *ends))
+            self._check(part(*weights, work, out, into, *ends))
 
-        by_outputs = kind == "words" and size.linear and size.height <= _WORDS_ROWS
-        if not kind.startswith("gemv") and not by_outputs:
-            return whole
-        fill = getattr(self._library, f"subbyte_{kind}_prepare")
-        if by_outputs:
-            run = self._library.subbyte_words_run_outputs
-        return streamed
+        return by_outputs
 
     def _pack(
         self,
@@ -248,6 +247,12 @@ def _structure(size: LayerSize, form: Form) -> tuple[str, ctypes.Structure]:
         kind, layer = "int8", Int8()
     _place(layer, size)
     return kind, layer
+
+
+def _by_outputs(kind: str, size: LayerSize) -> bool:
+    """Whether the operators divide a layer by its outputs, not by rows of y."""
+    few = size.linear and size.height <= _WORDS_ROWS
+    return kind.startswith("gemv") or (kind == "words" and few)
 
 
 def _place(layer: ctypes.Structure, size: LayerSize) -> None:
