@@ -15,8 +15,8 @@ _HEADER = (
     "`python -m benchmarks.latencies` writes: one form for all layers (d: channels a code, g: gain",
     "bits; or weights of so many bits) against plans of `--latency` for its time, coded from the",
     "same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on",
-    "test samples; for what is no classifier, squared error over variance. *ms*: one sample on the",
-    f"native kernels, one thread, median of {TURNS} turns of all files.",
+    "test samples; for what is no classifier, squared error over variance. *ms*: CPU time of one",
+    f"sample on the native kernels, one thread, median of {TURNS} turns of all files.",
 )
 _BEST_HEADER = (
     "## The plan against the best single form",
