@@ -104,7 +104,7 @@ class Latencies(NetworkFolder):
         if not path.exists():
             limits: dict[str, float] = {}
             for name, latency in self._latencies(forms).items():
-                limit = latency["latency_ms"]
+                limit = round((1 + SPREAD / 2) * latency["latency_ms"], 4)
                 if all(abs(limit / other - 1) > SPREAD / 2 for other in limits.values()):
                     limits[f"plan-{name}"] = limit
             path.write_text(json.dumps(limits, indent=1) + "\n")
