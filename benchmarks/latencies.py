@@ -8,8 +8,8 @@ python -m benchmarks.latencies --keep DIR --time            only time the kept f
 For every network each of `FORMS` codes all layers but those that are kept at 8 bits by default,
 and is timed on the native kernels; then the network is planned and coded as `subbyte compress
 --latency` does, for the time of each. All files are timed in turn and judged on test samples:
-KL against the float network (for what is no classifier squared error over variance). DIR is
-needed to go on with a run that was stopped.
+KL against the float network (for what is no classifier squared error over variance), the mean
+over files of `SEEDS`. DIR is needed to go on with a run that was stopped.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Collection
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from benchmarks.network_folder import NetworkFolder, command_line, judged, silent
-from benchmarks.records import Record
+from benchmarks.network_folder import NetworkFolder, Record, command_line, judged, silent
 from subbyte.budgets import Budget
 from subbyte.compress.device import repeatable
 from subbyte.compress.encode import LayerOptions
+from subbyte.compress.held import Judge
 from subbyte.compress.latency import LatencyModel, latency_model, measure_file
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network
@@ -51,6 +52,8 @@ FORMS: dict[str, LayerOptions] = {
     **{f"{bits}-bit": ScalarOptions(bits) for bits in (2, 4, 8)},
 }
 METHODS = ("product", "scalar")
+# Files of one plan differ by a fifth from seed to seed: divergences are means.
+SEEDS = (0, 1, 2)
 TURNS = 7
 # Files whose times differ by no more than this part count as equally fast.
 SPREAD = 0.02
@@ -66,18 +69,18 @@ class Latencies(NetworkFolder):
 
     def record(self) -> Record:
         """Code, time and judge the single forms and the plans."""
-        forms = {name: self._form(name, form) for name, form in FORMS.items()}
-        limits = self._limits(forms)
-        found = {name: self._plan(name, limit) for name, limit in limits.items()}
-        plans = {name: plan for name, plan in found.items() if plan is not None}
+        for name, form in FORMS.items():
+            self._code(name, self.form_plan(name, form))
+        limits = self._limits()
+        plans = {name: said for name in limits if (said := self._plan(name, limits[name]))}
         judge = self.judge()
         record: Record = {
             "network": self.row.name,
             "samples": {"calibration": self.count, "judged": len(judge.samples)},
-            "forms": [judged(judge, path, name) for name, path in forms.items()],
+            "forms": [self._judged(judge, name) for name in FORMS],
             "plans": [
-                judged(judge, path, name) | {"limit_ms": limits[name], "said": said}
-                for name, (path, said) in plans.items()
+                self._judged(judge, name) | {"limit_ms": limits[name], "said": said}
+                for name, said in plans.items()
             ],
             "system": system(),
             "packages": {name: metadata.version(name) for name in ("torch", "onnx", "onnx-ir")},
@@ -88,33 +91,45 @@ class Latencies(NetworkFolder):
         """The record in ``path`` with all files timed again."""
         return self._with_times(json.loads(path.read_text()) | {"system": system()})
 
-    def _form(self, name: str, form: LayerOptions) -> Path:
-        return self._coded(name, self.form_plan(name, form))
+    def _code(self, name: str, plan: Path) -> None:
+        """Code the network as ``plan`` says, once a seed."""
+        for seed in SEEDS:
+            path = self._file(name, seed)
+            if not path.exists():
+                options = CompressOptions(plan=plan, seed=seed)
+                compress_network(str(self.source), path, self.fit, options, silent)
 
-    def _coded(self, name: str, plan: Path) -> Path:
-        path = self.folder / f"{name}.onnx"
-        if not path.exists():
-            options = CompressOptions(plan=plan)
-            compress_network(str(self.source), path, self.fit, options, silent)
-        return path
+    def _file(self, name: str, seed: int = 0) -> Path:
+        return self.folder / (f"{name}-seed{seed}.onnx" if seed else f"{name}.onnx")
 
-    def _limits(self, forms: dict[str, Path]) -> dict[str, float]:
-        """Milliseconds to plan for, by the name of the plan: the times of ``forms``, of equal
+    def _judged(self, judge: Judge, name: str) -> Record:
+        """Means over the seeds, and the divergence of each."""
+        rows = [judged(judge, self._file(name, seed), name) for seed in SEEDS]
+        found = [row["divergence"] for row in rows]
+        classes = [row["agreement"] for row in rows if row["agreement"] is not None]
+        return rows[0] | {
+            "divergence": statistics.fmean(found),
+            "divergences": found,
+            "agreement": statistics.fmean(classes) if classes else None,
+        }
+
+    def _limits(self) -> dict[str, float]:
+        """Milliseconds to plan for, by the name of the plan: the times of the forms, of equal
         ones the first. Kept, so that a run that goes on has the same."""
         path = self.folder / "limits.json"
         if not path.exists():
             limits: dict[str, float] = {}
-            for name, latency in self._latencies(forms).items():
-                limit = latency["latency_ms"]
+            for name, latency in self._latencies(FORMS).items():
+                limit = round((1 + SPREAD / 2) * latency["latency_ms"], 4)
                 if all(abs(limit / other - 1) > SPREAD / 2 for other in limits.values()):
                     limits[f"plan-{name}"] = limit
             path.write_text(json.dumps(limits, indent=1) + "\n")
         found: dict[str, float] = json.loads(path.read_text())
         return found
 
-    def _plan(self, name: str, limit: float) -> tuple[Path, str] | None:
-        """The network coded by the plan for ``limit``, and what the plan says of its time; None
-        if it is out of reach: what is as fast as the fastest form may be so by chance."""
+    def _plan(self, name: str, limit: float) -> str | None:
+        """Code the network by the plan for ``limit``: what the plan says of its time, None if
+        that is out of reach, as what the fastest form takes may be by chance."""
         plan = self.folder / f"{name}.toml"
         if not plan.exists():
             options, budget = CompressOptions(methods=METHODS), Budget("latency", limit)
@@ -126,7 +141,8 @@ class Latencies(NetworkFolder):
                 return None
             plan.write_text(plan_text(planned, prices.layers))
         said = next(line for line in plan.read_text().splitlines() if "ms predicted" in line)
-        return self._coded(name, plan), said.removeprefix("# ")
+        self._code(name, plan)
+        return said.removeprefix("# ")
 
     @cached_property
     def _prices(self) -> tuple[Prices, LatencyModel]:
@@ -139,18 +155,18 @@ class Latencies(NetworkFolder):
 
     def _with_times(self, record: Record) -> Record:
         rows = [*record["forms"], *record["plans"]]
-        times = self._latencies({row["name"]: self.folder / f"{row['name']}.onnx" for row in rows})
+        times = self._latencies([row["name"] for row in rows])
         for row in rows:
             row |= times[row["name"]]
         return record
 
-    def _latencies(self, files: dict[str, Path]) -> dict[str, Record]:
+    def _latencies(self, names: Collection[str]) -> dict[str, Record]:
         """Median and quartiles of each file over `TURNS` turns of all, milliseconds."""
         samples = self.samples(self.split.calibration)
-        taken: dict[str, list[float]] = {name: [] for name in files}
+        taken: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(TURNS):
-            for name, path in files.items():
-                taken[name].append(1e3 * measure_file(path, samples))
+            for name in names:
+                taken[name].append(1e3 * measure_file(self._file(name), samples))
         found = {}
         for name, times in taken.items():
             low, middle, high = (round(t, 4) for t in statistics.quantiles(times, n=4))

@@ -15,8 +15,8 @@ _HEADER = (
     "`python -m benchmarks.latencies` writes: one form for all layers (d: channels a code, g: gain",
     "bits; or weights of so many bits) against plans of `--latency` for its time, coded from the",
     "same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on",
-    "test samples; for what is no classifier, squared error over variance. *ms*: one sample on the",
-    f"native kernels, one thread, median of {TURNS} turns of all files.",
+    "test samples; for what is no classifier, squared error over variance. *ms*: CPU time of one",
+    f"sample on the native kernels, one thread, median of {TURNS} turns of all files.",
 )
 _BEST_HEADER = (
     "## The plan against the best single form",
@@ -58,6 +58,9 @@ def _files(record: Record) -> list[str]:
         f"Coded from {samples['calibration']} samples; divergence on {samples['judged']} test "
         "samples. All files, the fastest first; *asked*: the latency that a plan was made for."
     )
+    seeds = max(len(row["divergences"]) for row in record["forms"])
+    if seeds > 1:
+        said += f" Divergence is the mean of {seeds} seeds, and its range."
     columns = ("file", "asked", "ms", "quartiles", "bits", "kB", "divergence", "agreement")
     rows = sorted([*record["forms"], *record["plans"]], key=lambda row: float(row["latency_ms"]))
     return [said, "", *table(columns, map(_file_row, rows))]
@@ -72,6 +75,11 @@ def _file_row(row: Record) -> list[str]:
         f"{low:.3f} to {high:.3f}",
         f"{row['bits']:.2f}",
         f"{row['file_bytes'] / 1e3:,.0f}",
-        f"{row['divergence']:.4f}",
+        _divergence(row),
         "" if row["agreement"] is None else f"{row['agreement']:.1f} %",
     ]
+
+
+def _divergence(row: Record) -> str:
+    mean, found = f"{row['divergence']:.4f}", row["divergences"]
+    return mean if len(found) == 1 else f"{mean} ({min(found):.4f} to {max(found):.4f})"

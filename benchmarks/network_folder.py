@@ -131,7 +131,9 @@ def command_line(
     results.mkdir(parents=True, exist_ok=True)
     for name in arguments.networks or networks:
         path = results / f"{name}.json"
-        if arguments.networks or arguments.time or not path.exists():
+        if arguments.time and not path.exists():
+            print(f"{name}: no record whose files could be timed", file=sys.stderr)
+        elif arguments.networks or arguments.time or not path.exists():
             measured = measure(NETWORKS[name], arguments.keep / name, arguments.samples)
             record = measured.timed(path) if arguments.time else measured.record()
             path.write_text(json.dumps(record, indent=2) + "\n")

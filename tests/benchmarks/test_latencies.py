@@ -17,6 +17,7 @@ def _file(name: str, latency: float, divergence: float, **more: Any) -> dict[str
         "bits": 2.25,
         "file_bytes": 150_000,
         "divergence": divergence,
+        "divergences": [divergence],
         "agreement": 97.5,
         "latency_ms": latency,
         "quartiles_ms": [latency - 0.001, latency + 0.002],
@@ -84,6 +85,15 @@ def test_the_page_has_all_files_the_fastest_first(record: dict[str, Any]) -> Non
     assert [row[0] for row in rows[:3]] == ["| d8-g4", "| d4-g0", "| d4-g4"]
     assert "| plan-d4-g4 | 0.300 | 0.302 | 0.301 to 0.304 | 2.25 | 150 | 0.0400 | 97.5 % |" in lines
     assert "| 8-bit |  | 0.500 | 0.499 to 0.502 | 2.25 | 150 | 0.0010 |  |" in lines
+
+
+def test_seeds_are_said(record: dict[str, Any]) -> None:
+    assert "seeds" not in latencies_page([record])
+    for row in (*record["forms"], *record["plans"]):
+        row["divergences"] = [0.9 * row["divergence"], 1.1 * row["divergence"]]
+    page = latencies_page([record])
+    assert "the mean of 2 seeds" in page
+    assert "| 0.0400 (0.0360 to 0.0440) | 97.5 % |" in page
 
 
 def test_every_group_is_a_form_with_the_finest_gain() -> None:

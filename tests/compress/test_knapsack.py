@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subbyte.compress.candidates import Candidate
-from subbyte.compress.knapsack import choose, least
+from subbyte.compress.knapsack import choose, choose_finely, least
 from subbyte.compress.plan_file import EIGHT_BITS
 from subbyte.methods.scalar.form import ScalarOptions
 
@@ -69,6 +69,39 @@ def test_choice_is_near_the_best(seed: int, part: float, layers: int, count: int
     assert best <= found.harm * (1 + 1e-9)
     assert found.harm <= best + gap + 1e-12
     assert found.gap >= (found.harm - best) / found.harm - 1e-9
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.floats(0, 1), st.integers(1, 4), st.integers(1, 6))
+def test_fine_choice_is_the_best(seed: int, part: float, layers: int, count: int) -> None:
+    """The best within a budget that is smaller by a step a layer, or better."""
+    choices = instance(seed, layers, count)
+    smallest, most = extent(choices)
+    budget = smallest + part * (most - smallest)
+    found = choose_finely(choices, budget)
+    assert sum(c.bytes for c in found.chosen.values()) <= budget
+    assert list(found.chosen) == list(choices)
+    assert found.harm == pytest.approx(sum(c.harm for c in found.chosen.values()))
+    assert found.harm <= choose(choices, budget).harm
+    best = min(
+        sum(c.harm for c in chosen)
+        for chosen in itertools.product(*choices.values())
+        if sum(c.bytes for c in chosen) <= budget - 1e-4 * layers * (budget - smallest)
+    )
+    assert found.bound <= found.harm <= best * (1 + 1e-9)
+
+
+def test_fine_choice_finds_what_the_relaxation_misses() -> None:
+    """One layer has the best gain per cost, and leaves too little for the two others."""
+    sizes = {"a": (10, 0.0), "b": (9, 0.15), "c": (9, 0.15)}
+    choices = {
+        name: [Candidate(EIGHT_BITS, 0, 1.0), Candidate(EIGHT_BITS, size, harm)]
+        for name, (size, harm) in sizes.items()
+    }
+    assert choose(choices, 18.5).harm == pytest.approx(2.0)
+    found = choose_finely(choices, 18.5)
+    assert [candidate.bytes for candidate in found.chosen.values()] == [0, 9, 9]
+    assert found.harm == pytest.approx(1.3)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -16,7 +16,7 @@ from subbyte.compress.defaults import (
     check_trained,
     default_plan,
 )
-from subbyte.compress.knapsack import Choice, Choices, choose, least
+from subbyte.compress.knapsack import Choice, Choices, choose, choose_finely, least
 from subbyte.compress.latency import LatencyModel, latency_model, measure_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
@@ -159,9 +159,7 @@ def plan_latency(
     Raises:
         BudgetError: the fastest plan takes longer.
     """
-    # Under a limit of time alone nothing is gained by fewer bits in a layer that is not
-    # looked up: it is kept at 8, where its error is least.
-    choices = prices.precise()
+    choices = {weight: _faster(found) for weight, found in prices.precise().items()}
 
     def measured(plan: Plan) -> float:
         blank = blank_model(network, plan, options, model.looked_up(plan))
@@ -179,6 +177,13 @@ def plan_latency(
     return planned_from(budget, choice, said)
 
 
+def _faster(found: Sequence[Candidate]) -> list[Candidate]:
+    """8 bits, where it is a candidate, and what takes less time: under a limit of time alone
+    nothing is gained by fewer bits in a layer that is not looked up."""
+    eight = next((_time(c) for c in found if c.options == EIGHT_BITS), None)
+    return [c for c in found if eight is None or c.options == EIGHT_BITS or _time(c) < eight]
+
+
 def _fitted(
     choices: Choices, budget: float, beside: float, measured: Callable[[Plan], float]
 ) -> tuple[Choice, float]:
@@ -190,7 +195,7 @@ def _fitted(
     limit = max(fastest, _microseconds(budget - beside))
     tried: list[tuple[Choice, float]] = []
     for _ in range(_LATENCY_ROUNDS):
-        choice = choose(choices, limit, _time)
+        choice = choose_finely(choices, limit, _time)
         taken = next((time for other, time in tried if other.chosen == choice.chosen), None)
         if taken is None:
             taken = measured(_options(choice))
