@@ -138,9 +138,11 @@ def soft_hard_section(record: Record) -> list[str]:
 
 def horq_section(record: Record) -> list[str]:
     """Residual binary networks, a table for each, by order."""
-    nets: dict[tuple[Any, ...], list[Record]] = {}
+    nets: dict[tuple[str, ...], list[Record]] = {}
     for run in record["runs"]:
-        nets.setdefault((run["dataset"], run["net"], run["layers"]), []).append(run)
+        options = run.get("options")
+        layers = run["layers"] + (f"; {options} in every block" if options else "")
+        nets.setdefault((run["dataset"], run["net"], layers), []).append(run)
     lines = [
         "## HORQ (`binary`)",
         "",
@@ -161,7 +163,7 @@ def _orders(runs: list[Record]) -> list[str]:
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for run in runs:
         key = ("dataset", "images", "epochs", "order", "backward", "batch")
-        groups.setdefault(tuple(run[name] for name in key), []).append(run)
+        groups.setdefault((*(run[name] for name in key), _training(run)), []).append(run)
     rows = [
         [
             dataset,
@@ -170,14 +172,27 @@ def _orders(runs: list[Record]) -> list[str]:
             backward if order else "",
             f"{len(seeds)}",
             *(_spread([run["accuracy"].get(name) for run in seeds]) for name in names),
+            training,
             f"{batch}",
             f"{statistics.mean(run['training_cpu_seconds'] for run in seeds):.0f}",
         ]
-        for (dataset, images, epochs, order, backward, batch), seeds in groups.items()
+        for (dataset, images, epochs, order, backward, batch, training), seeds in groups.items()
     ]
-    budget = ("batch", "training CPU s")
+    budget = ("training", "batch", "training CPU s")
     columns = ("data", "images x epochs", "order", "backward", "seeds", *names, *budget)
     return table(columns, rows)
+
+
+def _training(run: Record) -> str:
+    """What the epochs of a binary net are, in words."""
+    if not run.get("float_epochs"):
+        return "from scratch"
+    parts = [f"{run['float_epochs']} epochs in float"]
+    if run["real_epochs"]:
+        parts.append(f"{run['real_epochs']} with real weights")
+    if run["distil"]:
+        parts.append(f"distilled ({run['distil']:g})")
+    return ", ".join(parts)
 
 
 def _spread(values: Sequence[float | None]) -> str:
