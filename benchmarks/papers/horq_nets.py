@@ -10,9 +10,6 @@ from subbyte.nn import ResidualBinaryBlock, ResidualBinaryConv2d
 from subbyte.nn.binarize import Backward
 from subbyte.nn.block import Activation
 
-MOMENTUM = 0.02
-"""Of the statistics in the blocks of later work: 50 batches, which are small here."""
-
 
 @dataclass(frozen=True)
 class Net:
@@ -50,9 +47,10 @@ NETS = {
         "narrow": Net((32, 32, 64, 128), (1, 2)),
         "wide": Net((32, 128, 256), (0, 1)),
         "wider": Net((48, 128, 256), (0, 1)),
-        "prelu": Net((16, 128, 192), (0, 1), True, "prelu"),
-        "shortcut": Net((16, 128, 192), (0, 1), True, "prelu", True),
-        "few": Net((16, 128, 192), (0, 1)),
+        # Few values into the first binary layer, many outputs of each: order counts most.
+        "bottleneck": Net((16, 128, 192), (0, 1)),
+        "prelu": Net((16, 128, 192), (0, 1), shift=True, activation="prelu"),
+        "shortcut": Net((16, 128, 192), (0, 1), shift=True, activation="prelu", shortcut=True),
     },
 }
 
@@ -87,7 +85,6 @@ def _block(net: Net, index: int, order: int, backward: Backward) -> ResidualBina
         activation=net.activation,
         shortcut=net.shortcut,
     )
-    block.norm.momentum = MOMENTUM
     block.register_module("conv", _convolution(below, above, order, backward))
     return block
 

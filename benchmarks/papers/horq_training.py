@@ -23,9 +23,9 @@ TEMPERATURE = 2.0
 class Run:
     """What makes one trained net; ``order`` 0 is float, ``images`` the training images used.
 
-    Of the ``epochs`` of a binary net, the first ``float_epochs`` train the same net in float
-    and the next ``real_epochs`` binary inputs with real weights. ``distil``: how much of the
-    loss is the divergence from that float net, and not the labels'.
+    Of the ``epochs`` the first ``float_epochs`` train the same net in float, once for all
+    orders, and the next ``real_epochs`` binary inputs with real weights. ``distil``: how much
+    of the loss after that is the divergence from that float net, and not the labels'.
     """
 
     dataset: str
