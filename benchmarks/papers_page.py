@@ -169,36 +169,40 @@ def horq_section(record: Record) -> list[str]:
 
 
 def _gains(runs: list[Record]) -> list[str]:
-    """What order 2 gains over order 1 and loses to float, where a budget has all three."""
-    budgets: dict[tuple[Any, ...], dict[int, list[Record]]] = {}
-    for run in runs:
-        key = (run["images"], run["epochs"], run["batch"], run["backward"], _training(run))
-        budgets.setdefault(key, {}).setdefault(run["order"], []).append(run["accuracy"])
+    """What order 2 gains over order 1 trained alike, and loses to every float net as long."""
+    means: dict[tuple[Any, ...], dict[str, float]] = {}
+    for key, group in _grouped(runs, "order", "images", "epochs", "backward").items():
+        names = group[0]["accuracy"]
+        means[key] = {n: statistics.mean(run["accuracy"][n] for run in group) for n in names}
     lines = []
-    for (images, epochs, *_), orders in budgets.items():
-        if not {0, 1, 2} <= orders.keys():
+    for (order, *budget, training), second in means.items():
+        first = means.get((1, *budget, training))
+        if order != 2 or first is None:
             continue
-        mean = {
-            order: {name: statistics.mean(one[name] for one in found) for name in found[0]}
-            for order, found in orders.items()
-        }
-        over = [
-            ", ".join(f"{mean[2][name] - mean[order][name]:+.2f}" for name in mean[2])
-            for order in (1, 0)
-        ]
-        lines += [
-            "",
-            f"{images:,} x {epochs}: order 2 over order 1 {over[0]}; over float {over[1]}.",
-        ]
+        parts = [f"order 2 over order 1 {_over(second, first)}"]
+        for (other, images, epochs, _, how), mean in means.items():
+            if other == 0 and [images, epochs] == budget[:2]:
+                parts.append(f"over float {how} {_over(second, mean)}")
+        lines += ["", f"{budget[0]:,} x {budget[1]}: {'; '.join(parts)}."]
     return lines
+
+
+def _over(ours: dict[str, float], theirs: dict[str, float]) -> str:
+    return " / ".join(f"{ours[name] - theirs[name]:+.2f}" for name in ours)
+
+
+def _grouped(runs: list[Record], *names: str) -> dict[tuple[Any, ...], list[Record]]:
+    """Runs that share ``names`` and their way of training, which ends the key."""
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for run in runs:
+        groups.setdefault((*(run[name] for name in names), _training(run)), []).append(run)
+    return groups
 
 
 def _orders(runs: list[Record]) -> list[str]:
     names = list(dict.fromkeys(name for run in runs for name in run["accuracy"]))
-    groups: dict[tuple[Any, ...], list[Record]] = {}
-    for run in runs:
-        key = ("dataset", "images", "epochs", "order", "backward", "batch")
-        groups.setdefault((*(run[name] for name in key), _training(run)), []).append(run)
+    key = ("dataset", "images", "epochs", "order", "backward", "batch")
+    groups = _grouped(runs, *key)
     rows = [
         [
             dataset,

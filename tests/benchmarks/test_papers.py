@@ -131,9 +131,10 @@ def test_what_order_2_gains_at_one_budget() -> None:
     page = "\n".join(horq_section({"runs": runs}))
     assert "Network `narrow` (5x5/2 32; shift, prelu in every block" in page
     words = "from the float net of 16 epochs, 2 epochs with real weights, distilled (0.9)"
-    assert page.count(words) == 3
+    assert page.count(f"| {words} |") == 3
     assert page.count("order 2 over order 1") == 1
-    assert "5,000 x 26: order 2 over order 1 +3.00, +0.00; over float -3.00, +0.00." in page
+    gain = "5,000 x 26: order 2 over order 1 +3.00 / +0.00"
+    assert f"{gain}; over float {words} -3.00 / +0.00; over float from scratch -8.50" in page
 
 
 def test_rates_as_the_paper_counts() -> None:
