@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+HELD_OUT = 45_000
+"""The first training image of CIFAR-10 that settings are chosen by."""
+
 
 @dataclass(frozen=True)
 class EvaluationSet:
@@ -106,6 +109,16 @@ def cifar10(data: Path, images: int) -> Task:
         "jpeg_10000": (jpeg, jpeg_labels, False),
     }
     return _task(train, labels, tests, shift=3, flip=True)
+
+
+def held_out(data: Path, images: int) -> Task:
+    """As `cifar10`, to choose settings by: measured on training images `HELD_OUT` to 49,999."""
+    with np.load(data / "cifar10" / "cifar10_jpeg.npz") as z:
+        train = _decode(z["train_jpeg"], z["train_off"][: images + 1])
+        others = _decode(z["train_jpeg"], z["train_off"][HELD_OUT:])
+        labels = _labels(z["y_train"])
+    tests = {"held_out": (others, labels[HELD_OUT:], False)}
+    return _task(train, labels[: len(train)], tests, shift=3, flip=True)
 
 
 TASKS = {"mnist": mnist, "cifar10": cifar10}

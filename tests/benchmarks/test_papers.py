@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks.papers import ffn, qcnn
-from benchmarks.papers_page import papers_page
+from benchmarks.papers_page import horq_section, papers_page
 from subbyte.compress.export import export_module
 from subbyte.compress.plan_file import parse_plan, planned_layers
 from subbyte.graph.read import read_network
@@ -116,6 +116,26 @@ def test_page_shows_what_is_recorded(present: list[str], tmp_path: Path) -> None
     page = papers_page(tmp_path)
     assert [name for name, row in ROWS.items() if row in page] == [n for n in ROWS if n in present]
     assert page.count("\n## ") == len(present)
+
+
+def test_what_order_2_gains_at_one_budget() -> None:
+    budget = {"dataset": "cifar10", "net": "narrow", "layers": "5x5/2 32", "images": 5000}
+    budget |= {"epochs": 26, "batch": 16, "backward": "chain", "training_cpu_seconds": 40.0}
+    budget |= {"options": "shift, prelu"}
+    taught = {"float_epochs": 16, "real_epochs": 2, "distil": 0.9}
+    runs = [
+        budget | taught | {"order": order, "accuracy": {"a": top1 + seed, "b": 50.0}}
+        for order, top1 in ((0, 64.0), (1, 58.0), (2, 61.0))
+        for seed in (0, 1)
+    ]
+    runs.append(budget | {"order": 0, "accuracy": {"a": 70.0, "b": 70.0}})
+    page = "\n".join(horq_section({"runs": runs}))
+    assert "Network `narrow` (5x5/2 32; shift, prelu in every block" in page
+    words = "from the float net of 16 epochs, 2 epochs with real weights, distilled (0.9)"
+    assert page.count(f"| {words} |") == 3
+    assert page.count("order 2 over order 1") == 1
+    gain = "5,000 x 26: order 2 over order 1 +3.00 / +0.00"
+    assert f"{gain}; over float {words} -3.00 / +0.00; over float from scratch -8.50" in page
 
 
 def test_rates_as_the_paper_counts() -> None:
