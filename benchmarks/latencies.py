@@ -24,7 +24,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.network_folder import NetworkFolder, Record, command_line, judged, silent
+from benchmarks.network_folder import NetworkFolder, command_line, judged, silent
+from benchmarks.records import Record
 from subbyte.budgets import Budget
 from subbyte.compress.device import repeatable
 from subbyte.compress.encode import LayerOptions
