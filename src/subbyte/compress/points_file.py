@@ -52,8 +52,8 @@ def _point(line: str, where: str, finite: bool) -> Point:
         ) from error
     if not isinstance(point, dict) or not isinstance(point.get("name"), str):
         raise OptionError("point without a name", where=where, expected="an object with a name")
-    if not isinstance(point.get("file"), str):
-        raise OptionError("point's file", where=where, expected="a name", got=point.get("file"))
+    if not isinstance(point.setdefault("file", ""), str):
+        raise OptionError("point's file", where=where, expected="a name", got=point["file"])
     for key in (*_NUMBERS, *_MAY_BE_THERE):
         value = point.get(key)
         if value is None and key in _MAY_BE_THERE:
