@@ -9,11 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from benchmarks.networks.__main__ import DATA
 from benchmarks.papers import horq, horq_nets, horq_training
-from benchmarks.papers.horq_data import EvaluationSet, Task, translate
+from benchmarks.papers.horq_data import EvaluationSet, Task, held_out, translate
 from benchmarks.papers.horq_nets import NETS
 from benchmarks.papers.horq_training import Run, Training
 from subbyte.nn import binary_layers
@@ -140,6 +142,17 @@ def test_a_balanced_set_counts_classes_alike() -> None:
     images = torch.zeros(4, 1, 1, 1)
     assert EvaluationSet(images, labels).accuracy(predicted) == 75
     assert EvaluationSet(images, labels, balanced=True).accuracy(predicted) == 50
+
+
+@pytest.mark.skipif(not (DATA / "cifar10").is_dir(), reason="no CIFAR-10 in the data folder")
+def test_settings_are_chosen_by_the_last_training_images() -> None:
+    chosen = held_out(DATA, 8)
+    (images,) = chosen.tests.values()
+    assert list(chosen.tests) == ["held_out"]
+    assert len(images.images) == len(images.labels) == 5000
+    assert len(chosen.images) == len(chosen.labels) == 8
+    with np.load(DATA / "cifar10" / "cifar10_jpeg.npz") as z:
+        assert images.labels.tolist() == z["y_train"][45_000:].tolist()
 
 
 def test_what_is_recorded_is_not_trained_again(
