@@ -59,8 +59,9 @@ def _files(record: Record) -> list[str]:
         "samples. All files, the fastest first; *asked*: the latency that a plan was made for."
     )
     seeds = max(len(row["divergences"]) for row in record["forms"])
-    if seeds > 1:
-        said += f" Divergence is the mean of {seeds} seeds, and its range."
+    said += (
+        f" Divergence is the mean of {seeds} seeds, and its range." if seeds > 1 else " One seed."
+    )
     columns = ("file", "asked", "ms", "quartiles", "bits", "kB", "divergence", "agreement")
     rows = sorted([*record["forms"], *record["plans"]], key=lambda row: float(row["latency_ms"]))
     return [said, "", *table(columns, map(_file_row, rows))]
