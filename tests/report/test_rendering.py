@@ -131,3 +131,17 @@ def test_markdown_tables_are_whole(document: dict[str, Any], tmp_path: Path) -> 
     assert "## Layers" in text
     assert "## Activations" in text
     assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize(("agreement", "said"), [(97.0, "KL, nats"), (None, "error")])
+def test_only_classifiers_have_a_divergence_in_nats(
+    document: dict[str, Any], agreement: float | None, said: str
+) -> None:
+    point = {"file": "a.onnx", "bits": 2.0, "bytes": 1000, "kl": 0.1, "agreement": agreement}
+    point |= {"metric": None, "latency_ms": 1.0}
+    points = [point | {"name": "a"}, point | {"name": "b", "kl": 0.2}]
+    changed = document | {"points": points, "scores": None}
+    assert f"| size | {said} | agreement |" in render(changed, "md")
+    page = render(changed, "html")
+    assert f'class="n">{said}</th>' in page
+    assert ("KL from float" in page) == (agreement is not None)

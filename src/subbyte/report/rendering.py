@@ -52,6 +52,7 @@ def render(document: Mapping[str, Any], form: Format) -> str:
         version=subbyte.__version__,
         tiles=tiles(document),
         rows=trade_off(document),
+        distance=distance(document),
         charts=_charts(document) if form == "html" else [],
         pictures=_pictures(document) if form == "html" else [],
         css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
@@ -118,14 +119,23 @@ def trade_off(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def distance(document: Mapping[str, Any]) -> str:
+    """What a row's ``kl`` is: for networks that are no classifiers the squared error of the
+    outputs over their variance."""
+    classes = any(row["agreement"] is not None for row in trade_off(document))
+    return "KL, nats" if classes else "error"
+
+
 def _charts(document: Mapping[str, Any]) -> list[str]:
     rows = trade_off(document)
+    far = "KL" if distance(document).startswith("KL") else "Error"
+    unit = "KL from float, nats" if far == "KL" else "squared error over variance"
     size = Axis("size of the file (logarithmic)", "log", lambda v: byte_size(round(v)))
     time = Axis("latency", "linear", lambda v: f"{v:.3g} ms", least=0)
-    kl = Axis("KL from float, nats (root scale)", "root", lambda v: f"{v:.3g}")
+    kl = Axis(f"{unit} (root scale)", "root", lambda v: f"{v:.3g}")
     top1 = Axis("accuracy", "linear", lambda v: f"{v:.4g}%", 100)
     found = []
-    for y, key, name in ((top1, "metric", "Accuracy"), (kl, "kl", "KL")):
+    for y, key, name in ((top1, "metric", "Accuracy"), (kl, "kl", far)):
         for x, across, what in ((size, "bytes", "size"), (time, "ms", "latency")):
             marks = _marks(rows, across, key)
             if len(marks) > 1:
