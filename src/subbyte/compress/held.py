@@ -49,7 +49,7 @@ def hold_back(samples: Samples, share: float, seed: int) -> tuple[Samples, Sampl
     if count < LEAST_SAMPLES:
         raise CalibrationError(
             "some samples are held back to judge by",
-            expected=f"at least {LEAST_SAMPLES}",
+            expected=LEAST_SAMPLES,
             got=count,
         )
     order = np.random.default_rng(seed).permutation(count)
