@@ -30,6 +30,8 @@ _BEST_HEADER = (
 
 def latencies_page(records: Sequence[Record]) -> str:
     """The whole page."""
+    if not records:
+        return "\n".join([*_HEADER, "", "No network has a record yet.", ""])
     columns = ("network", "form", "bits", "ms", "divergence")
     plan = ("plan: bits", "plan: ms", "plan: divergence", "lower by")
     rows = [(record, *pair) for record in records for pair in best_forms(record)]

@@ -99,3 +99,9 @@ def test_seeds_are_said(record: dict[str, Any]) -> None:
 def test_every_group_is_a_form_with_the_finest_gain() -> None:
     finest = {form for form in FORMS.values() if isinstance(form, ProductOptions) and form.gain}
     assert finest == {ProductOptions(group, 16, 4) for group in GROUPS}
+
+
+def test_a_page_without_records_has_no_tables() -> None:
+    page = latencies_page([])
+    assert "No network has a record yet." in page
+    assert "|" not in page.replace("KL(float || compressed)", "")
