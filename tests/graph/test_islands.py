@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from subbyte.graph.groups import Group
 from subbyte.graph.islands import IslandPlan, float_plan, plan_islands
@@ -30,7 +32,7 @@ def test_relu_after_a_layer_is_absorbed() -> None:
     assert not group(plan, "a").signed
     assert group(plan, "b").signed
     assert group(plan, "a").params(-3, 5.1).zero_point == 0
-    assert group(plan, "b").params(-3, 5.1).zero_point == 128
+    assert group(plan, "b").params(-3, 5.1).zero_point == 95
 
 
 def test_relu_of_a_value_that_is_also_read_signed_is_a_node() -> None:
@@ -126,6 +128,40 @@ def test_pointwise_nodes_inside_an_island_round_only_their_last_value() -> None:
     assert "m" in plan.group_of
 
 
+@pytest.mark.parametrize("kind", ["Add", "Mul"])
+def test_sum_or_product_before_pointwise_nodes_is_not_rounded(kind: str) -> None:
+    """Both operands are read elsewhere: no convolution could take the sum in."""
+    b = Builder()
+    x = b.conv("a", "x", 8, 8)
+    z = b.conv("b", x, 8, 8)
+    y = b.op("LeakyRelu", "l", b.op(kind, "s", x, z), alpha=0.1)
+    y = b.op("Concat", "c", b.conv("d", y, 8, 8), z, axis=1)
+    plan = plan_islands(b.network(**{b.head(b.conv("e", y, 16, 8), 8): 2}))
+    assert plan.fused == {}
+    assert {"s", "l"} <= plan.nodes
+    assert "s" not in plan.group_of
+    assert {"a", "b", "l"} <= plan.group_of.keys()
+
+
+def test_sum_taken_into_a_convolution_is_rounded() -> None:
+    b = Builder()
+    x = b.conv("a", "x", 8, 8)
+    y = b.op("LeakyRelu", "l", b.op("Add", "s", x, b.conv("b", x, 8, 8)), alpha=0.1)
+    plan = plan_islands(b.network(**{b.head(b.conv("d", y, 8, 8), 8): 2}))
+    assert plan.fused == {"s": "b"}
+    assert "s" in plan.group_of
+
+
+def test_sum_that_something_else_reads_is_rounded() -> None:
+    b = Builder()
+    x = b.conv("a", "x", 8, 8)
+    z = b.conv("b", x, 8, 8)
+    s = b.op("Add", "s", x, z)
+    y = b.op("Concat", "c", b.op("LeakyRelu", "l", s, alpha=0.1), s, z, axis=1)
+    plan = plan_islands(b.network(**{b.head(b.conv("d", y, 24, 8), 8): 2}))
+    assert "s" in plan.group_of
+
+
 def test_scores_stay_float() -> None:
     b = Builder()
     plan = plan_islands(b.network(**{b.head(b.conv("a", "x", 8, 8), 8): 2}))
@@ -204,6 +240,32 @@ def test_params_of_a_value_that_was_always_zero() -> None:
     b = Builder()
     plan = plan_islands(b.network(**{b.head(b.conv("a", "x", 8, 8), 8): 2}))
     assert plan.groups[0].params(0.0, 0.0).scale > 0
+
+
+LOWS = st.floats(-1e4, -1e-4)
+HIGHS = st.just(0.0) | st.floats(1e-4, 1e4)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(LOWS, HIGHS)
+def test_signed_params_carry_the_range_and_hardly_more(low: float, high: float) -> None:
+    params = Group("x", (), Interval(-math.inf, math.inf)).params(low, high)
+    slack = 1 + 1e-6
+    assert 1 <= params.zero_point <= 254
+    assert params.low <= low / slack
+    assert params.high >= high / slack
+    assert 255 * params.scale <= (high - low) * 255 / 253 * slack
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(LOWS, st.floats(1e-4, 1e4))
+def test_signed_params_stay_within_their_limits(low: float, high: float) -> None:
+    """Where both ends are limits the zero point may lie between two codes: half of one is lost."""
+    params = Group("x", (), Interval(low, high)).params(2 * low, 2 * high)
+    slack = 1 + 1e-6
+    kept = 1 - 1 / min(params.zero_point, 255 - params.zero_point)
+    assert slack * low <= params.low <= kept * low
+    assert kept * high <= params.high <= slack * high
 
 
 def test_signed_group_whose_values_are_not_negative_uses_all_codes() -> None:

@@ -230,6 +230,21 @@ def test_channel_slopes_and_norms_work_with_the_channels_last(
     assert operators["Transpose"] == 1
 
 
+@pytest.mark.parametrize("kind", ["Add", "Mul"])
+def test_sum_or_product_before_pointwise_nodes_is_float(kind: str, tmp_path: Path) -> None:
+    b = Builder()
+    x = b.conv("a", "x", 8, 8)
+    z = b.conv("b", x, 8, 8)
+    y = b.op("LeakyRelu", "l", b.op(kind, "s", x, z), alpha=0.1)
+    y = b.op("Concat", "c", b.conv("d", y, 8, 8), z, axis=1)
+    case = built(b, **{b.head(b.conv("e", y, 16, 8), 8): 2})
+    assert_computes_the_plan(case)
+    operators = optimized(case.model, tmp_path)
+    assert operators[kind] == 1
+    assert operators["QLinearAdd"] == operators["QLinearMul"] == 0
+    assert operators["Transpose"] == 1
+
+
 def test_mean_over_the_map_in_both_forms() -> None:
     b = Builder()
     axes = b.constant("axes", [2, 3], np.int64)

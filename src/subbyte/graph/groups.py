@@ -46,17 +46,30 @@ class Group:
     def params(self, low: float, high: float) -> QuantParams:
         """Parameters that carry [low, high], never more than ``limit``.
 
-        Zero point 0 where nothing lies below zero, else 128. Staying within the limit is
-        what lets the saturation of a quantization do the work of a ReLU or a Clip.
+        Zero point 0 where nothing lies below zero. Staying within the limit is what lets the
+        saturation of a quantization do the work of a ReLU or a Clip.
         """
         if self.signed and low < 0:
-            scale = max(-low / 128, high / 127)
-            scale, zero_point = min(scale, -self.limit.low / 128, self.limit.high / 127), 128
+            zero_point = _zero_point(low, high)
+            scale = _scale(low, high, zero_point)
+            above = 255 - zero_point
+            scale = min(scale, -self.limit.low / zero_point, self.limit.high / above)
         else:
             scale, zero_point = min(high, self.limit.high) / 255, 0
         if not scale > 0:
             scale = _SCALE_OF_ZEROS
         return QuantParams(float(np.float32(scale)), zero_point)
+
+
+def _zero_point(low: float, high: float) -> int:
+    """The one with the least scale that carries all of [low, high], 1 to 254."""
+    exact = int(255 * -low / (high - low))
+    nearest = (min(max(zero_point, 1), 254) for zero_point in (exact, exact + 1))
+    return min(nearest, key=lambda zero_point: _scale(low, high, zero_point))
+
+
+def _scale(low: float, high: float, zero_point: int) -> float:
+    return max(-low / zero_point, high / (255 - zero_point))
 
 
 def group_values(nodes: Sequence[ir.Node], limits: Mapping[str, Interval]) -> tuple[Group, ...]:

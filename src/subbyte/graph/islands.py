@@ -236,7 +236,8 @@ class _Planner:
     def _carried(self) -> list[str]:
         """Values that exist as uint8, in the order of the graph.
 
-        Between two pointwise nodes a value stays float: nothing is gained by rounding it.
+        Between two pointwise nodes, or a sum or product and such a node, a value stays float:
+        nothing is gained by rounding it.
         """
         names: dict[str, None] = {}
         for node in self.nodes:
@@ -250,15 +251,13 @@ class _Planner:
         return [name for name in names if name not in inner]
 
     def _inner(self) -> set[str]:
-        pointwise = {
-            self._output(node)
-            for node in self.nodes
-            if self._output(node) in self.joined and is_pointwise(node)
-        }
+        inside = [node for node in self.nodes if self._output(node) in self.joined]
+        pointwise = {self._output(node) for node in inside if is_pointwise(node)}
+        fused = self._fused()
         return {
             value.name or ""
-            for node in self.nodes
-            if self._output(node) in pointwise
+            for node in inside
+            if self._output(node) not in fused and is_arithmetic(node)
             for value in node.outputs
             if not value.is_graph_output()
             and all(self._output(use) in pointwise for use in value.consumers())

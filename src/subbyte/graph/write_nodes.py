@@ -127,6 +127,9 @@ class NodeWriter:
         return [self.emitter.get(value, form), *self.emitter.quantization(value)]
 
     def _binary(self, node: ir.Node) -> None:
+        if not self.emitter.is_carried(node.outputs[0]):
+            self._pointwise(node)
+            return
         build = island_ops.sum_function if node.op_type == "Add" else island_ops.product_function
         form = self._form(node)
         inputs = [name for value in node.inputs for name in self._quantized(value, form)]
