@@ -81,6 +81,17 @@ def test_later_layers_count_more() -> None:
     assert (plan["w0"], plan["w4"]) == (ScalarOptions(2), ScalarOptions(4))
 
 
+def test_gains_count_more() -> None:
+    """Harms hold the fourth root of the gains; with the root w4 loses what w0 gets."""
+    alike = replace(prices(20, 20, 20, 20, 20), gains={"w0": 256.0, "w4": 1 / 256})
+    found = dict(contenders(plan_bits(alike, Budget("bits", 3.0)), alike, ()))
+    assert list(found)[1] == "gains count more"
+    plan = found["gains count more"].plan
+    assert (plan["w0"], plan["w4"]) == (ScalarOptions(4), ScalarOptions(2))
+    # Without gains that plan is the first one, and is not tried twice.
+    assert "gains count more" not in dict(contenders(PLANNED, PRICES, ()))
+
+
 @pytest.mark.parametrize("best", range(3))
 def test_the_best_by_trial_is_taken(best: int) -> None:
     tried: list[Planned] = []

@@ -1,10 +1,11 @@
 """Other plans for the same budget, and the best of them by trial.
 
 The plan of least predicted harm is tried against one form for all layers (what one would
-choose by hand), and against plans for which errors of later layers, behind which less makes
-them good, count more, or those of the output layers more or less. What is kept is the plan
-whose file is closest to the float network on held-back samples: with the first two tried,
-never one that is worse there than a single form for all. (Ours.)
+choose by hand), and against plans for which what readers see of an error counts more
+(docs/decisions/0018), errors of later layers, behind which less makes them good, or those of
+the output layers more or less. What is kept is the plan whose file is closest to the float
+network on held-back samples: with the first two tried, never one that is worse there than a
+single form for all. (Ours.)
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from itertools import islice
 
 from subbyte.compress.candidates import Candidate
 from subbyte.compress.held import Score
-from subbyte.compress.knapsack import Choice, choose, stored
+from subbyte.compress.knapsack import Choice, choose_finely, stored
 from subbyte.compress.plan import Planned, planned_from
-from subbyte.compress.prices import Prices
+from subbyte.compress.prices import GAIN_POWER, Prices
 
 HELD = 0.25
 OUTPUT_WEIGHTS = (4.0, 0.25)
 # How much more an error of the last layer counts than one of the first, geometric between.
 LATER_WEIGHT = 4.0
+# In place of `GAIN_POWER`.
+OTHER_POWER = 0.5
 
 Trial = Callable[[Planned], Score]
 
@@ -52,7 +55,8 @@ def contenders(
     limit = sum(map(stored, planned.choice.chosen.values()))
     seen = [planned.plan]
     yield "least harm", planned
-    weights = {"later layers count more": _later(prices)}
+    more = {weight: gain ** (OTHER_POWER - GAIN_POWER) for weight, gain in prices.gains.items()}
+    weights = {"gains count more": more, "later layers count more": _later(prices)}
     weights |= {f"output layers {w:g}-fold": dict.fromkeys(outputs, w) for w in OUTPUT_WEIGHTS}
     found = [("one form for all layers", uniform(prices, limit))]
     found += [(name, _weighted(prices, limit, counted)) for name, counted in weights.items()]
@@ -95,7 +99,7 @@ def _weighted(prices: Prices, limit: float, weights: Mapping[str, float]) -> Cho
         name: [replace(c, harm=c.harm * weights.get(name, 1.0)) for c in found]
         for name, found in prices.within(limit).items()
     }
-    choice = choose(choices, limit)
+    choice = choose_finely(choices, limit)
     plain = {name: prices.candidate(name, c.options) for name, c in choice.chosen.items()}
     return Choice(plain, _harm(plain), 0.0)
 

@@ -107,7 +107,7 @@ def plan_bits(prices: Prices, budget: Budget) -> Planned:
             expected=f"at least {bits:.3f} bits per weight",
             got=budget.value,
         )
-    return planned_from(budget, choose(prices.within(limit), limit))
+    return planned_from(budget, choose_finely(prices.within(limit), limit))
 
 
 def plan_size(
@@ -129,7 +129,7 @@ def plan_size(
                 expected=f"at least {needed:.0f} bytes",
                 got=f"{budget.value:.0f}",
             )
-        choice = choose(prices.within(limit), limit)
+        choice = choose_finely(prices.within(limit), limit)
         now = _beside(network, _options(choice), options)
         if now <= beside:
             break

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -33,11 +34,13 @@ GAIN_POWER = 0.25
 @dataclass(frozen=True)
 class Prices:
     """``choices``: the candidates of every layer, by weight name; ``kept``: the layers that
-    are kept at 8 bits by default."""
+    are kept at 8 bits by default; ``gains`` (`noise_gains`): by which, to the power
+    `GAIN_POWER`, the harms count."""
 
     layers: tuple[Layer, ...]
     choices: dict[str, list[Candidate]]
     kept: frozenset[str]
+    gains: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -64,7 +67,7 @@ class Prices:
             weight: [replace(c, seconds=model.seconds(weight, c.options)) for c in found]
             for weight, found in self.choices.items()
         }
-        return Prices(self.layers, choices, self.kept)
+        return replace(self, choices=choices)
 
     def candidate(self, weight: str, options: LayerOptions) -> Candidate:
         """The candidate that codes a layer so."""
@@ -101,4 +104,4 @@ def price(
         counted = gains[layer.weight] ** GAIN_POWER
         choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
     progress("plan", len(layers), len(layers), "")
-    return Prices(tuple(layers), choices, kept_at_eight_bits(network, layers, options))
+    return Prices(tuple(layers), choices, kept_at_eight_bits(network, layers, options), gains)
