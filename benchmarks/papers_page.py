@@ -261,7 +261,7 @@ def cbdnet_section(record: Record) -> list[str]:
                     f"{row['bits_per_weight']:.2f}",
                     network["metric"],
                     f"{network['float']:.2f}",
-                    f"{row['metric']:.2f} ({row['metric'] - network['float']:+.2f})",
+                    f"{row['metric']:.2f} ({_change(row, network['float'])})",
                     f"{row['metric_int8']:.2f}",
                     "minor",
                 ]
@@ -276,11 +276,16 @@ def cbdnet_section(record: Record) -> list[str]:
         "`python -m benchmarks.papers.cbdnet`: no training; the paper's procedure at the setting",
         "nearest its bits from below, ours within its bits with all that is stored counted. For",
         "lack of its networks, those of the data folder nearest in kind, and a small VGG trained",
-        "here. The paper's drops are known as minor only. The YOLOs are tested on 64 images: a few",
-        "points either way are chance.",
+        "here. The paper's drops are known as minor only. The YOLOs are tested on 64 images: ± is",
+        "the standard error of the change, over images drawn with replacement.",
         "",
         *table(columns, rows),
     ]
+
+
+def _change(row: Record, before: float) -> str:
+    error = row.get("change_error")
+    return f"{row['metric'] - before:+.2f}" + ("" if error is None else f" ± {error:.1f}")
 
 
 _SECTIONS: Mapping[str, Callable[[Record], list[str]]] = {

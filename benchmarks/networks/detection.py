@@ -5,7 +5,7 @@ Boxes are [left, top, right, bottom], relative to the image (0 to 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ Floats = NDArray[np.float32]
 SCORE_FLOOR = 0.005
 SUPPRESSION_IOU = 0.45
 MATCH_IOU = 0.5
+RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -123,28 +124,67 @@ def average_precision(correct: NDArray[np.bool_], positives: int) -> float:
     return float(envelope[correct].sum() / positives)
 
 
+@dataclass(frozen=True)
+class Matched:
+    """One class in one image: scores of its detections, best first, which of them are right,
+    and how many boxes are labelled."""
+
+    scores: Floats
+    correct: NDArray[np.bool_]
+    positives: int
+
+
 def mean_average_precision(detected: Sequence[Boxes], labelled: Sequence[Boxes]) -> float:
     """Mean over the labelled classes of the average precision at IoU 0.5, in percent."""
+    return _mean_precision(_matches(detected, labelled))
+
+
+def error_of_change(
+    before: Sequence[Boxes], after: Sequence[Boxes], labelled: Sequence[Boxes]
+) -> float:
+    """Standard error of the change in mean average precision, in points: its standard deviation
+    over `RESAMPLES` sets of as many images, drawn with replacement (bootstrap)."""
+    pairs = list(zip(_matches(before, labelled), _matches(after, labelled), strict=True))
+    rng = np.random.default_rng(0)
+    changes = []
+    for _ in range(RESAMPLES):
+        drawn = [pairs[i] for i in rng.integers(len(pairs), size=len(pairs))]
+        changes.append(
+            _mean_precision([a for _, a in drawn]) - _mean_precision([b for b, _ in drawn])
+        )
+    return float(np.std(changes, ddof=1))
+
+
+def _matches(detected: Sequence[Boxes], labelled: Sequence[Boxes]) -> list[dict[int, Matched]]:
+    """By class, for every image."""
     classes = np.unique(np.concatenate([image.classes for image in labelled]))
-    return 100 * float(np.mean([_class_precision(detected, labelled, int(c)) for c in classes]))
+    return [
+        {int(c): _matched(found, truth, int(c)) for c in classes}
+        for found, truth in zip(detected, labelled, strict=True)
+    ]
 
 
-def _class_precision(detected: Sequence[Boxes], labelled: Sequence[Boxes], c: int) -> float:
-    scores: list[float] = []
-    correct: list[bool] = []
-    positives = 0
-    for found, truth in zip(detected, labelled, strict=True):
-        wanted = truth.corners[truth.classes == c]
-        mine = found.classes == c
-        positives += len(wanted)
-        order = np.argsort(-found.scores[mine], kind="stable")
-        scores.extend(found.scores[mine][order].tolist())
-        correct.extend(_match(found.corners[mine][order], wanted))
-    ranked = np.argsort(-np.array(scores), kind="stable")
-    return average_precision(np.array(correct, bool)[ranked], positives)
+def _matched(found: Boxes, truth: Boxes, c: int) -> Matched:
+    wanted, mine = truth.corners[truth.classes == c], found.classes == c
+    order = np.argsort(-found.scores[mine], kind="stable")
+    correct = np.array(_match(found.corners[mine][order], wanted), bool)
+    return Matched(found.scores[mine][order], correct, len(wanted))
 
 
-def _match(found: Floats, wanted: Floats) -> Iterable[bool]:
+def _mean_precision(images: Sequence[dict[int, Matched]]) -> float:
+    """In percent, over the classes that are labelled in one of the images."""
+    precisions = []
+    for c in images[0]:
+        matched = [image[c] for image in images]
+        positives = sum(each.positives for each in matched)
+        if positives:
+            ranked = np.argsort(-np.concatenate([m.scores for m in matched]), kind="stable")
+            correct = np.concatenate([m.correct for m in matched])[ranked]
+            precisions.append(average_precision(correct, positives))
+    return 100 * float(np.mean(precisions))
+
+
+def _match(found: Floats, wanted: Floats) -> list[bool]:
     """For each detection, best first: does it find a labelled box not found before?"""
     if len(wanted) == 0:
         return [False] * len(found)

@@ -21,9 +21,9 @@ _YOLO_SIZE = 320
 
 def metric(row: NetworkRow, model: Path, split: Split, engine: Engine | None = "portable") -> float:
     """The metric of the row's task on the test samples, in percent."""
-    batches = _outputs(row, model, split.test, engine)
     if row.task == "detection":
-        return mean_average_precision(list(_detections(row, batches)), split.targets)
+        return mean_average_precision(detections(row, model, split, engine), split.targets)
+    batches = _outputs(row, model, split.test, engine)
     labels = (split.targets[at : at + _BATCH] for at in range(0, len(split.targets), _BATCH))
     if row.task == "segmentation":
         counts = [
@@ -48,7 +48,12 @@ def _outputs(
         yield result if isinstance(result, tuple) else (result,)
 
 
-def _detections(row: NetworkRow, batches: Iterator[tuple[Array, ...]]) -> Iterator[Boxes]:
-    for maps in batches:
-        for image in range(len(maps[0])):
-            yield detect([raw[image] for raw in maps], row.heads, _YOLO_SIZE)
+def detections(
+    row: NetworkRow, model: Path, split: Split, engine: Engine | None = "portable"
+) -> list[Boxes]:
+    """What a detector finds on each of the test samples."""
+    return [
+        detect([raw[image] for raw in maps], row.heads, _YOLO_SIZE)
+        for maps in _outputs(row, model, split.test, engine)
+        for image in range(len(maps[0]))
+    ]

@@ -27,7 +27,8 @@ import numpy as np
 from benchmarks.networks.__main__ import DATA
 from benchmarks.networks.catalog import METRICS, NETWORKS, NetworkRow
 from benchmarks.networks.datasets import Split, halves
-from benchmarks.networks.measure import metric
+from benchmarks.networks.detection import error_of_change
+from benchmarks.networks.measure import detections, metric
 from benchmarks.networks.record import preprocessing_options, run
 from benchmarks.papers import vgg
 from subbyte.compress.candidates import keeps_eight_bits
@@ -126,11 +127,14 @@ def compressed(
         *preprocessing_options(network.preprocessing),
         *("--method", "composite", *options, "--work", str(work)),
     ]
-    metrics = {}
+    metrics: dict[str, float] = {}
+    error = None
     for activations in ("float", "int8"):
         # The second time all weights are found in the work folder.
         run([*command, "--activations", activations])
         metrics[activations] = metric(network, target, split)
+        if network.task == "detection" and activations == "float":
+            error = change_error(network, target, split)
     run(["subbyte", "inspect", str(target), "--json", str(report)])
     found = json.loads(report.read_text())
     return {
@@ -140,8 +144,15 @@ def compressed(
         "file_bytes": found["file_bytes"],
         "planes": found["planes"] and found["planes"]["total"],
         "metric": metrics["float"],
+        "change_error": error,
         "metric_int8": metrics["int8"],
     }
+
+
+def change_error(network: NetworkRow, target: Path, split: Split) -> float:
+    """Standard error of a detector's change from float."""
+    before, after = (detections(network, path, split) for path in (DATA / network.model, target))
+    return error_of_change(before, after, split.targets)
 
 
 def main() -> int:
