@@ -31,6 +31,7 @@ from subbyte.compress.device import repeatable
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.held import Judge
 from subbyte.compress.latency import LatencyModel, latency_model, measure_file
+from subbyte.compress.latency_fit import fitted_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network
 from subbyte.compress.plan import plan_latency
@@ -152,6 +153,7 @@ class Latencies(NetworkFolder):
         model = latency_model(self.network, self.fit, cpu, load_timings())
         with repeatable():
             prices = price(self.network, self.fit, options, cpu, silent)
+        model = fitted_model(self.network, model, prices, self.fit, options, silent)
         return prices.timed(model), model
 
     def _with_times(self, record: Record) -> Record:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 import pytest
 
-from subbyte.compress import latency, plan
+from subbyte.compress import latency, latency_fit, plan
 from subbyte.compress.latency import kernel_form, latency_model, measure_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import Planned, make_plan
 from subbyte.compress.plan_file import EIGHT_BITS, planned_layers
 from subbyte.compress.plan_text import plan_text
+from subbyte.compress.prices import price
 from subbyte.errors import BudgetError, OptionError, TimingsError
 from subbyte.graph.read import prepare
 from subbyte.methods.binary.form import BinaryOptions
@@ -45,8 +47,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch)
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, apart: float = 1.0) -> None:
-    """A `machine` on which layers that are looked up take ``apart`` times what is predicted."""
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, apart: float = 1.0, groups: Mapping[int, float] | None = None
+) -> None:
+    """A `machine` on which layers that are looked up take ``apart`` times what is predicted,
+    those with words of the length of one of ``groups`` so many times that."""
     monkeypatch.setattr(plan, "load_timings", lambda path: timings())
     monkeypatch.setattr(latency, "LEAST_WORK", 1)
     model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
@@ -66,11 +71,14 @@ def pretend(monkeypatch: pytest.MonkeyPatch, apart: float = 1.0) -> None:
                     None,
                 )
                 looked_up = length is not None and book is not None
-                options = ProductOptions(book.dims[2]) if looked_up and book else EIGHT_BITS
-                total += (apart if looked_up else 1) * model.seconds(layer.weight, options)
+                options = ProductOptions(book.dims[2] if looked_up and book else 1)
+                coded = options if looked_up else EIGHT_BITS
+                factor = apart * (groups or {}).get(options.group, 1.0) if looked_up else 1
+                total += factor * model.seconds(layer.weight, coded)
         return total
 
     monkeypatch.setattr(plan, "measure_model", measured)
+    monkeypatch.setattr(latency_fit, "measure_model", measured)
 
 
 def planned(**wishes: object) -> Planned:
@@ -178,6 +186,34 @@ def test_the_time_that_is_measured_counts(apart: float, monkeypatch: pytest.Monk
         planned(latency=taken(ProductOptions(8)) - 1e-3)
     named = float(str(error.value).partition("at least ")[2].partition(" ms")[0])
     assert named == pytest.approx(taken(ProductOptions(8)), abs=1e-3)
+
+
+def test_every_form_is_measured_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 1.1, {4: 1.2, 8: 0.8})
+    network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
+    prices = price(network, SAMPLES, options, CPU, silent)
+    model = latency_model(network, SAMPLES, CPU, timings())
+    found = latency_fit.fitted_model(network, model, prices, SAMPLES, options, silent)
+    assert found.ratios["look-up 4 gain"] == pytest.approx(1.1 * 1.2)
+    assert found.ratios["look-up 6 gain"] == pytest.approx(1.1)
+    assert found.ratios["look-up 8 gain"] == pytest.approx(1.1 * 0.8)
+    assert "int8" not in found.ratios
+    coded = ProductOptions(8, gain=2)
+    assert found.seconds("conv2.weight", coded) == pytest.approx(
+        1.1 * 0.8 * model.seconds("conv2.weight", coded)
+    )
+    assert found.seconds("conv2.weight", EIGHT_BITS) == model.seconds("conv2.weight", EIGHT_BITS)
+
+
+def test_a_form_that_is_measured_beyond_belief_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, 1.0, {4: 90.0, 8: 0.01})
+    network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
+    prices = price(network, SAMPLES, options, CPU, silent)
+    model = latency_model(network, SAMPLES, CPU, timings())
+    ratios = latency_fit.fitted_model(network, model, prices, SAMPLES, options, silent).ratios
+    assert (ratios["look-up 4 gain"], ratios["look-up 8 gain"]) == (2.0, 0.5)
 
 
 def test_a_blank_file_is_looked_up_where_the_file_will_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -41,11 +41,14 @@ _WARM_UP = 3
 @dataclass(frozen=True)
 class LatencyModel:
     """``sizes``: of every layer that the kernels compute, by layer name. Layers that are left
-    to ONNX Runtime cost the same however they are coded, and count as the network's own."""
+    to ONNX Runtime cost the same however they are coded, and count as the network's own.
+    ``ratios``: what layers take in the network to what they take alone, by the name of their
+    form; 1 where missing."""
 
     layers: tuple[Layer, ...]
     sizes: Mapping[str, LayerSize]
     timings: Timings
+    ratios: Mapping[str, float] = field(default_factory=dict)
 
     def seconds(self, weight: str, options: LayerOptions) -> float:
         """Predicted time of all layers that read ``weight``.
@@ -53,12 +56,16 @@ class LatencyModel:
         Raises:
             TimingsError: a form of weights that is not timed.
         """
-        total = 0.0
-        for layer in self.layers:
-            if layer.weight == weight and layer.name in self.sizes:
-                size = self.sizes[layer.name]
-                total += self.timings.seconds(size, kernel_form(layer, size, options))
-        return total
+        return sum(
+            self.ratios.get(form.name, 1.0) * self.timings.seconds(size, form)
+            for size, form in self.forms(weight, options)
+        )
+
+    def forms(self, weight: str, options: LayerOptions) -> list[tuple[LayerSize, Form]]:
+        """Size and form of all layers that read ``weight``."""
+        layers = [layer for layer in self.layers if layer.weight == weight]
+        found = [(layer, self.sizes[layer.name]) for layer in layers if layer.name in self.sizes]
+        return [(size, kernel_form(layer, size, options)) for layer, size in found]
 
     def looked_up(self, plan: Mapping[str, LayerOptions]) -> set[str]:
         """The names of the layers that the kernels look up when coded so."""

@@ -18,6 +18,7 @@ from subbyte.compress.defaults import (
 )
 from subbyte.compress.knapsack import Choice, Choices, choose, choose_finely, least
 from subbyte.compress.latency import LatencyModel, latency_model, measure_model
+from subbyte.compress.latency_fit import fitted_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
 from subbyte.compress.prices import Prices, price
@@ -81,8 +82,9 @@ def make_plan(
     if budget.kind == "latency":
         timings = load_timings(options.timings)
         model = latency_model(network, samples, device, timings)
-        prices = price(network, samples, options, device, progress).timed(model)
-        return plan_latency(network, prices, model, samples, options, budget)
+        prices = price(network, samples, options, device, progress)
+        model = fitted_model(network, model, prices, samples, options, progress)
+        return plan_latency(network, prices.timed(model), model, samples, options, budget)
     return plan_budget(network, price(network, samples, options, device, progress), options, budget)
 
 
