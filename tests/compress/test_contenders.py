@@ -65,6 +65,7 @@ def test_contenders_keep_to_the_budget_and_differ() -> None:
         assert contender.choice is not None
         assert sum(c.bytes for c in contender.choice.chosen.values()) <= 5 * 200 * 3.2
         assert contender.choice.harm >= PLANNED.choice.harm
+        assert contender.choice.bound == PLANNED.choice.bound > 0
         assert contender.budget == BUDGET
 
 

@@ -62,7 +62,9 @@ def contenders(
     found += [(name, _weighted(prices, limit, counted)) for name, counted in weights.items()]
     for name, choice in found:
         if choice is not None:
-            contender = planned_from(planned.budget, choice, planned.facts)
+            # What no plan within the budget can be below, is known from the first.
+            bounded = replace(choice, bound=min(choice.harm, planned.choice.bound))
+            contender = planned_from(planned.budget, bounded, planned.facts)
             if contender.plan not in seen:
                 seen.append(contender.plan)
                 yield name, contender
