@@ -54,6 +54,19 @@ def test_one_form_for_all_is_the_best_that_fits() -> None:
     assert uniform(PRICES, 5 * 200 * 1.9) is None
 
 
+def test_a_plan_for_bits_finds_what_the_relaxation_misses() -> None:
+    """w0 has the best gain per byte, and leaves too little for the two others."""
+    sizes = {"w0": (1000, 0.0), "w1": (900, 0.15), "w2": (900, 0.15)}
+    found = {
+        name: [Candidate(FORMS[0], 0, 1.0), Candidate(FORMS[1], size, harm)]
+        for name, (size, harm) in sizes.items()
+    }
+    few = replace(prices(1, 1, 1), choices=found)
+    planned = plan_bits(few, Budget("bits", 8 * 1850 / few.count))
+    assert planned.choice is not None
+    assert planned.choice.harm == pytest.approx(1.3)
+
+
 def test_contenders_keep_to_the_budget_and_differ() -> None:
     found = dict(contenders(PLANNED, PRICES, ("w1",)))
     assert names()[:2] == ["least harm", "one form for all layers"]

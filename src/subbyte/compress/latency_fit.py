@@ -49,8 +49,9 @@ def fitted_model(
         progress("time", number, len(plans), name)
         others = whole - sum(model.seconds(weight, EIGHT_BITS) for weight in coded)
         predicted = sum(model.seconds(weight, found) for weight, found in coded.items())
-        ratio = (measured(eight | coded) - others) / predicted
-        ratios[name] = min(max(ratio, LEAST_RATIO), MOST_RATIO)
+        if predicted > 0:
+            ratio = (measured(eight | coded) - others) / predicted
+            ratios[name] = min(max(ratio, LEAST_RATIO), MOST_RATIO)
     progress("time", len(plans), len(plans), "")
     return replace(model, ratios=ratios)
 
