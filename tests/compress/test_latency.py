@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from subbyte.compress import latency, latency_fit, plan
+from subbyte.compress.blank import blank_model
 from subbyte.compress.latency import kernel_form, latency_model, measure_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import Planned, make_plan
@@ -77,7 +78,6 @@ def pretend(
                 total += factor * model.seconds(layer.weight, coded)
         return total
 
-    monkeypatch.setattr(plan, "measure_model", measured)
     monkeypatch.setattr(latency_fit, "measure_model", measured)
 
 
@@ -198,6 +198,7 @@ def test_every_form_is_measured_in_the_network(monkeypatch: pytest.MonkeyPatch) 
     assert found.ratios["look-up 6 gain"] == pytest.approx(1.1)
     assert found.ratios["look-up 8 gain"] == pytest.approx(1.1 * 0.8)
     assert "int8" not in found.ratios
+    assert found.beside == pytest.approx(BESIDE)
     coded = ProductOptions(8, gain=2)
     assert found.seconds("conv2.weight", coded) == pytest.approx(
         1.1 * 0.8 * model.seconds("conv2.weight", coded)
@@ -216,6 +217,17 @@ def test_a_form_that_is_measured_beyond_belief_is_not_believed(
     assert (ratios["look-up 4 gain"], ratios["look-up 8 gain"]) == (2.0, 0.5)
 
 
+def test_a_form_that_is_predicted_to_take_no_time_has_no_ratio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch)
+    network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
+    prices = price(network, SAMPLES, options, CPU, silent)
+    model = latency_model(network, SAMPLES, CPU, timings(lookups=0.0))
+    found = latency_fit.fitted_model(network, model, prices, SAMPLES, options, silent)
+    assert found.ratios == {}
+
+
 def test_a_blank_file_is_looked_up_where_the_file_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
     network = prepare(MODEL, "net")
     model = latency_model(network, SAMPLES, CPU, timings())
@@ -226,7 +238,7 @@ def test_a_blank_file_is_looked_up_where_the_file_will_be(monkeypatch: pytest.Mo
     monkeypatch.setattr(latency, "LEAST_WORK", 1)
     assert model.looked_up(form) == {"conv1", "conv2"}
     for names in (set(), {"conv2"}):
-        written = plan.blank_model(network, form, CompressOptions(), names)
+        written = blank_model(network, form, CompressOptions(), names)
         marked = {
             n.name for n in written.graph.node for a in n.attribute if a.name == "table_shift"
         }
@@ -244,5 +256,5 @@ def test_latency_needs_timings(tmp_path: Path) -> None:
 def test_a_file_is_measured() -> None:
     network = prepare(MODEL, "net")
     eight = {layer.weight: EIGHT_BITS for layer in network.layers}
-    written = plan.blank_model(network, eight, CompressOptions())
+    written = blank_model(network, eight, CompressOptions())
     assert 0 < measure_model(written, SAMPLES) < 1

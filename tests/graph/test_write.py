@@ -245,6 +245,18 @@ def test_sum_or_product_before_pointwise_nodes_is_float(kind: str, tmp_path: Pat
     assert operators["Transpose"] == 1
 
 
+def test_product_with_one_factor_a_channel_is_float_before_a_pointwise_node() -> None:
+    """As in squeeze and excitation: the factors have a height and a width of one."""
+    b = Builder()
+    x = b.conv("a", "x", 8, 8)
+    factors = b.conv("f", b.op("GlobalAveragePool", "p", x), 8, 8, kernel=1)
+    y = b.op("LeakyRelu", "l", b.op("Mul", "s", x, factors), alpha=0.1)
+    case = built(b, **{b.head(b.conv("d", y, 8, 8), 8): 2})
+    assert "s" in case.plan.nodes
+    assert "s" not in case.plan.group_of
+    assert_computes_the_plan(case)
+
+
 def test_mean_over_the_map_in_both_forms() -> None:
     b = Builder()
     axes = b.constant("axes", [2, 3], np.int64)

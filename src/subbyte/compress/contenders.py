@@ -63,7 +63,7 @@ def contenders(
     for name, choice in found:
         if choice is not None:
             # What no plan within the budget can be below, is known from the first.
-            bounded = replace(choice, bound=min(choice.harm, planned.choice.bound))
+            bounded = replace(choice, bound=planned.choice.bound)
             contender = planned_from(planned.budget, bounded, planned.facts)
             if contender.plan not in seen:
                 seen.append(contender.plan)

@@ -43,12 +43,14 @@ class LatencyModel:
     """``sizes``: of every layer that the kernels compute, by layer name. Layers that are left
     to ONNX Runtime cost the same however they are coded, and count as the network's own.
     ``ratios``: what layers take in the network to what they take alone, by the name of their
-    form; 1 where missing."""
+    form; 1 where missing. ``beside``: seconds of what is not layers. Both are of
+    `latency_fit.fitted_model`."""
 
     layers: tuple[Layer, ...]
     sizes: Mapping[str, LayerSize]
     timings: Timings
     ratios: Mapping[str, float] = field(default_factory=dict)
+    beside: float = 0.0
 
     def seconds(self, weight: str, options: LayerOptions) -> float:
         """Predicted time of all layers that read ``weight``.

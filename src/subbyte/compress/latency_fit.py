@@ -32,28 +32,36 @@ def fitted_model(
     options: CompressOptions,
     progress: Progress,
 ) -> LatencyModel:
-    """``model`` with the ratio of what every form in ``prices`` takes to what is predicted.
+    """``model`` with what every form in ``prices`` takes in the network to what is predicted, and
+    with what the network takes beside its layers.
 
     Int8 layers are taken to be predicted well: what they are off counts as the network's own.
     """
     choices = prices.precise()
     eight: Plan = dict.fromkeys(choices, EIGHT_BITS)
-
-    def measured(plan: Plan) -> float:
-        return measure_model(blank_model(network, plan, options, model.looked_up(plan)), samples)
-
     plans = _by_form(choices, model)
-    whole = measured(eight)
+    whole = measure_plan(network, eight, model, samples, options)
     ratios = {}
     for number, (name, coded) in enumerate(plans.items()):
         progress("time", number, len(plans), name)
-        others = whole - sum(model.seconds(weight, EIGHT_BITS) for weight in coded)
-        predicted = sum(model.seconds(weight, found) for weight, found in coded.items())
+        others = whole - _predicted(model, dict.fromkeys(coded, EIGHT_BITS))
+        predicted = _predicted(model, coded)
         if predicted > 0:
-            ratio = (measured(eight | coded) - others) / predicted
-            ratios[name] = min(max(ratio, LEAST_RATIO), MOST_RATIO)
+            taken = measure_plan(network, eight | coded, model, samples, options) - others
+            ratios[name] = min(max(taken / predicted, LEAST_RATIO), MOST_RATIO)
     progress("time", len(plans), len(plans), "")
-    return replace(model, ratios=ratios)
+    return replace(model, ratios=ratios, beside=whole - _predicted(model, eight))
+
+
+def measure_plan(
+    network: Network, plan: Plan, model: LatencyModel, samples: Samples, options: CompressOptions
+) -> float:
+    """Seconds of one sample through a blank file of ``plan``."""
+    return measure_model(blank_model(network, plan, options, model.looked_up(plan)), samples)
+
+
+def _predicted(model: LatencyModel, plan: Plan) -> float:
+    return sum(model.seconds(weight, options) for weight, options in plan.items())
 
 
 def _by_form(choices: Choices, model: LatencyModel) -> dict[str, Plan]:

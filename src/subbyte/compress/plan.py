@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from subbyte.budgets import Budget
-from subbyte.compress.blank import blank_model, overhead
+from subbyte.compress.blank import overhead
 from subbyte.compress.candidates import Candidate
 from subbyte.compress.defaults import (
     check_plan_words,
@@ -17,8 +17,8 @@ from subbyte.compress.defaults import (
     default_plan,
 )
 from subbyte.compress.knapsack import Choice, Choices, choose, choose_finely, least
-from subbyte.compress.latency import LatencyModel, latency_model, measure_model
-from subbyte.compress.latency_fit import fitted_model
+from subbyte.compress.latency import LatencyModel, latency_model
+from subbyte.compress.latency_fit import fitted_model, measure_plan
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
 from subbyte.compress.prices import Prices, price
@@ -154,9 +154,9 @@ def plan_latency(
 ) -> Planned:
     """The least total relative error within so many milliseconds a sample.
 
-    The layers' times are predicted. What the network takes beside them is measured on a blank
-    file of all layers at 8 bits; then blank files of plans are measured, and the layers get
-    less or more until one takes just the budget.
+    The layers' times, and what the network takes beside them, are those of ``model``, which is
+    fitted. Then blank files of plans are measured, and the layers get less or more until one
+    takes just the budget.
 
     Raises:
         BudgetError: the fastest plan takes longer.
@@ -164,11 +164,9 @@ def plan_latency(
     choices = {weight: _faster(found) for weight, found in prices.precise().items()}
 
     def measured(plan: Plan) -> float:
-        blank = blank_model(network, plan, options, model.looked_up(plan))
-        return measure_model(blank, samples)
+        return measure_plan(network, plan, model, samples, options)
 
-    eight: Plan = dict.fromkeys(choices, EIGHT_BITS)
-    beside = measured(eight) - sum(model.seconds(weight, EIGHT_BITS) for weight in choices)
+    beside = model.beside
     choice, taken = _fitted(choices, budget.value / 1e3, beside, measured)
     predicted = beside + sum(c.seconds or 0.0 for c in choice.chosen.values())
     said = [
