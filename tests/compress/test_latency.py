@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -155,6 +156,24 @@ def test_out_of_reach_names_the_least_that_works() -> None:
         planned(latency=0.03)
     named = float(str(error.value).partition("at least ")[2].partition(" ms")[0])
     assert planned(latency=named + 0.001).plan["conv2.weight"] == ProductOptions(8, gain=4)
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_time_that_is_within_reach_when_measured_again_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Something else runs while plans are measured, and has ended when nothing seems to do."""
+    fitted, calls = plan.measure_plan, []
+
+    def busy(*arguments: Any) -> float:
+        calls.append(fitted(*arguments))
+        return 1.0 if len(calls) <= plan._LATENCY_ROUNDS else calls[-1]
+
+    monkeypatch.setattr(plan, "measure_plan", busy)
+    monkeypatch.setattr(plan, "_LATENCY_ROUNDS", 1)
+    found = planned(latency=1e3 * (BESIDE + 1e-3))
+    assert len(calls) == 2
+    assert found.plan["conv2.weight"] == ProductOptions(8, gain=4)
 
 
 @pytest.mark.usefixtures("machine")

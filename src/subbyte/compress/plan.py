@@ -205,12 +205,16 @@ def _fitted(
         limit = max(fastest, limit + _microseconds(budget - taken))
     found = [pair for pair in tried if pair[1] <= budget]
     if not found:
-        taken = measured(_options(choose(choices, fastest, _time)))
-        raise BudgetError(
-            "--latency out of reach for this network on this machine",
-            expected=f"at least {-(-taken * 1e6 // 1) / 1e3:.3f} ms",
-            got=f"{budget * 1e3:g} ms",
-        )
+        # What is measured while something else runs may be too long: not what is refused for it.
+        choice = choose(choices, fastest, _time)
+        taken = measured(_options(choice))
+        if taken > budget:
+            raise BudgetError(
+                "--latency out of reach for this network on this machine",
+                expected=f"at least {-(-taken * 1e6 // 1) / 1e3:.3f} ms",
+                got=f"{budget * 1e3:g} ms",
+            )
+        found = [(choice, taken)]
     return min(found, key=lambda pair: pair[0].harm)
 
 
