@@ -99,12 +99,19 @@ CASES = [
     (256, 1, 14 * 14, 14 * 14, 128, 8, False, False),
     (256, 9, 14 * 14, 14 * 14, 256, 8, True, False),
     (512, 9, 7 * 7, 7 * 7, 64, 2, False, False),
-    (16, 1, 9, 9, 16, 4, False, True),
+    (64, 1, 28 * 28, 28 * 28, 16, 4, True, True),
+    (64, 1, 28 * 28, 28 * 28, 16, 3, False, False),
+    (128, 1, 28 * 28, 28 * 28, 16, 3, False, True),
+    (128, 1, 28 * 28, 28 * 28, 16, 2, False, False),
+    (576, 1, 14 * 14, 14 * 14, 16, 2, True, True),
+    (64, 9, 28 * 28, 28 * 28, 16, 2, False, True),
+    (96, 1, 14 * 14, 14 * 14, 16, 2, False, False),
+    (32, 9, 56 * 56, 56 * 56, 4, 2, False, True),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_many_words_are_looked_up_where_that_is_faster(case: tuple[int, ...]) -> None:
+def test_words_are_looked_up_where_that_is_faster(case: tuple[int, ...]) -> None:
     outputs, taps, read, written, words, length, gain, expected = case
     work = tables.Work(10**9, read, written, linear=False)
     shape = WeightShape(outputs, taps, 128)
@@ -175,6 +182,9 @@ def test_layers_worth_it_get_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (network, module, coded, plan, params, samples, CPU)
     assert table_shifts(*arguments) == {}
     monkeypatch.setattr(tables, "LEAST_WORK", 0)
+    # Worth more than ten microseconds, but slower.
+    assert table_shifts(*arguments) == {}
+    monkeypatch.setattr(tables, "LEAST_GAIN", 0)
     expected = {x.name for x in network.layers if x.shape.inputs >= 4}
     found = table_shifts(*arguments)
     assert set(found) == expected

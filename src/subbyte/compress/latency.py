@@ -110,8 +110,8 @@ def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form:
 def _looked_up(layer: Layer, size: LayerSize, form: Form, outputs: int) -> bool:
     if size.work < LEAST_WORK:
         return False
-    if form.words == FEWEST_WORDS:
-        return outputs * form.group >= LEAST_LOOKUP
+    if form.words == FEWEST_WORDS and outputs * form.group < LEAST_LOOKUP:
+        return False
     pixels = math.prod(size.out)
     read = pixels if size.taps == 1 else size.height * size.width
     work = Work(size.work, read, pixels, size.linear)

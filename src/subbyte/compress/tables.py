@@ -7,8 +7,8 @@ saturated entries times `SATURATION`) over products as the calibration samples g
 each word weighed by how often the weight's codes choose it. (Ours: the published method
 keeps float tables.)
 
-With more than 16 words the tables themselves are work, and a layer is looked up only where
-`lookup_gains` expects that to be faster than multiplying.
+The tables themselves are work, and their rounding is an error that multiplying does not have:
+a layer is looked up only where `lookup_gains` expects that to be faster.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.quant import QuantParams
 from subbyte.methods import METHODS, CodedWeight, LookupTables, WeightShape
+from subbyte.runtime.kernels import FEWEST_WORDS
 
 MOST_SHIFT = 8
 # Multiply-adds of a layer on one sample, below which looking up saves less than ten
@@ -39,23 +40,33 @@ PIXELS = 256  # of one batch
 PRODUCTS = 1 << 24  # inner products held at a time
 
 # Work in multiply-adds of the int8 kernel, measured on AVX-512 (Zen 4): one look-up by words,
-# without and with a gain; a table's entry, and each four channels of it.
+# without and with a gain; each four channels of a table's entry.
 LOOKUP_WORK: Mapping[int, tuple[float, float]] = {
+    16: (1.4, 1.4),
     32: (2.0, 2.0),
     64: (2.0, 3.1),
     128: (2.7, 4.2),
     256: (4.6, 6.6),
 }
-ENTRY_WORK = 5.8
 CHANNEL_WORK = 3.9
-# The kernels look up for this many outputs at a time.
-LANES = 64
-# A linear layer of so many weights and one row waits for memory: a byte, be it a weight or a
-# code, then costs this much.
+# A linear layer of so many weights and one row waits for memory: a byte then costs this much.
 STREAMED = 1 << 20
 BYTE_WORK = 4.0
 # Look-ups round and multiplying does not: they must be faster by this factor.
 LEAST_GAIN = 1.1
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """``lanes``: the outputs it looks up for at a time; ``entry``: work of a table's entry beside
+    its channels; ``code``: bytes of one code in memory."""
+
+    lanes: int
+    entry: float
+    code: float
+
+
+FEW_WORDS, MANY_WORDS = Kernel(16, 3.0, 0.5), Kernel(64, 5.8, 1.0)
 
 
 @torch.no_grad()
@@ -112,20 +123,21 @@ class Work:
 
 
 def lookup_gains(shape: WeightShape, words: int, length: int, gain: bool, work: Work) -> bool:
-    """Whether looking up is expected to be faster than the int8 kernel; always with 16 words.
+    """Whether looking up is expected to be faster than the int8 kernel.
 
     With u = taps * outputs of a group * output pixels / input pixels, the look-ups that one
-    table serves, compares u * length with what the table and its look-ups cost.
+    table serves, compares u * length with what the table and its look-ups cost. Fewer than 16
+    words are looked up as 16.
     """
-    if words not in LOOKUP_WORK:
-        return True
+    words = max(words, FEWEST_WORDS)
+    kernel = FEW_WORDS if words == FEWEST_WORDS else MANY_WORDS
     outputs = shape.outputs // shape.groups
-    lanes = -(-outputs // LANES) * LANES
+    lanes = -(-outputs // kernel.lanes) * kernel.lanes
     uses = shape.taps * work.outputs / work.inputs
-    entries = words * (ENTRY_WORK + CHANNEL_WORK * -(-length // 4))
+    entries = words * (kernel.entry + CHANNEL_WORK * -(-length // 4))
     lookup, product = LOOKUP_WORK[words][gain], 1.0
     if work.linear and work.outputs == 1 and shape.count >= STREAMED:
-        lookup, product = max(lookup, BYTE_WORK), BYTE_WORK
+        lookup, product = max(lookup, kernel.code * BYTE_WORK), BYTE_WORK
     return uses * outputs * length * product >= LEAST_GAIN * (uses * lanes * lookup + entries)
 
 
