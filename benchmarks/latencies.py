@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.network_folder import NetworkFolder, command_line, judged, silent
+from benchmarks.network_folder import Change, NetworkFolder, command_line, judged, silent
 from benchmarks.records import Record
 from subbyte.budgets import Budget
 from subbyte.compress.device import repeatable
@@ -63,7 +63,8 @@ SPREAD = 0.02
 
 def main() -> int:
     """Measure what the command line asks for."""
-    return command_line("latencies", __doc__, RESULTS, Latencies, _short, LOOKED_UP)
+    again = Change("--time", "only time the kept files again", Latencies.timed)
+    return command_line("latencies", __doc__, RESULTS, Latencies, _short, [again], LOOKED_UP)
 
 
 class Latencies(NetworkFolder):
@@ -89,9 +90,9 @@ class Latencies(NetworkFolder):
         }
         return self._with_times(record)
 
-    def timed(self, path: Path) -> Record:
-        """The record in ``path`` with all files timed again."""
-        return self._with_times(json.loads(path.read_text()) | {"system": system()})
+    def timed(self, record: Record) -> Record:
+        """``record`` with all files timed again."""
+        return self._with_times(record | {"system": system()})
 
     def _code(self, name: str, plan: Path) -> None:
         """Code the network as ``plan`` says, once a seed."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -111,32 +111,47 @@ class Measured(Protocol):
     def record(self) -> Record:
         """Make whatever is not there yet, and measure it."""
 
-    def timed(self, path: Path) -> Record:
-        """The record in ``path`` with the kept files timed again."""
+
+Measure = TypeVar("Measure", bound=Measured)
+
+
+@dataclass(frozen=True)
+class Change(Generic[Measure]):
+    """An option that changes records: ``apply`` gives the new one."""
+
+    option: str
+    help: str
+    apply: Callable[[Measure, Record], Record]
 
 
 def command_line(
     module: str,
     description: str | None,
     results: Path,
-    measure: Callable[[NetworkRow, Path, int], Measured],
+    measure: Callable[[NetworkRow, Path, int], Measure],
     short: Callable[[Record], str],
+    changes: Sequence[Change[Measure]],
     networks: Collection[str] = tuple(NETWORKS),
 ) -> int:
     """Measure what the command line asks for, a JSON file a network in ``results``."""
     parser = network_parser(module, description, networks)
     parser.add_argument("--keep", type=Path, required=True, help="folder of all files")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="calibration samples at most")
-    parser.add_argument("--time", action="store_true", help="only time the kept files again")
+    group = parser.add_mutually_exclusive_group()
+    for each in changes:
+        group.add_argument(
+            each.option, dest="change", action="store_const", const=each.apply, help=each.help
+        )
     arguments = parse(parser)
+    change: Callable[[Measure, Record], Record] | None = arguments.change
     results.mkdir(parents=True, exist_ok=True)
     for name in arguments.networks or networks:
         path = results / f"{name}.json"
-        if arguments.time and not path.exists():
-            print(f"{name}: no record whose files could be timed", file=sys.stderr)
-        elif arguments.networks or arguments.time or not path.exists():
+        if change is not None and not path.exists():
+            print(f"{name}: no record yet", file=sys.stderr)
+        elif arguments.networks or change is not None or not path.exists():
             measured = measure(NETWORKS[name], arguments.keep / name, arguments.samples)
-            record = measured.timed(path) if arguments.time else measured.record()
+            record = change(measured, json.loads(path.read_text())) if change else measured.record()
             path.write_text(json.dumps(record, indent=2) + "\n")
             print(f"{name}: {short(record)}", flush=True)
     return 0

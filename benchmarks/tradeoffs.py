@@ -3,23 +3,24 @@
 python -m benchmarks.tradeoffs --keep DIR                   networks that have no record yet
 python -m benchmarks.tradeoffs kwt1 --keep DIR              some, again
 python -m benchmarks.tradeoffs --keep DIR --time            only time the kept files again
+python -m benchmarks.tradeoffs espnet --keep DIR --trials   only add plans chosen by trial
 
 For every network `subbyte explore` makes its own 12 points, and one more at just the bits of
 each of `FORMS`: one product form for all layers but those that are kept at 8 bits by default,
 coded from the same samples. All files are judged on test samples: KL against the float network
-(for what is no classifier squared error over variance), and the network's own metric. DIR is
-needed to go on with a run that was stopped.
+(for what is no classifier squared error over variance), and the network's own metric. With
+``--trials`` the network is compressed to those bits by `subbyte compress --bits B --trials 4`
+too, from the same samples. DIR is needed to go on with a run that was stopped.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib import metadata
 from pathlib import Path
 
 import subbyte
-from benchmarks.network_folder import NetworkFolder, command_line, judged, silent
+from benchmarks.network_folder import Change, NetworkFolder, command_line, judged, silent
 from benchmarks.networks.catalog import METRICS
 from benchmarks.networks.measure import metric
 from benchmarks.networks.record import run, without_folders
@@ -29,10 +30,12 @@ from subbyte.compress.explore import HELD, read_points
 from subbyte.compress.held import Judge, hold_back
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network
+from subbyte.data import Samples
 from subbyte.methods.product.form import ProductOptions
 from subbyte.report.system import system
 
 RESULTS = Path(__file__).parent / "results" / "tradeoffs"
+TRIALS = 4
 # What one would choose by hand, at about 1.5, 2 and 2.5 bits; group, words, gain, shared.
 FORMS = {
     "d4-g1": ProductOptions(4, 16, 1),
@@ -44,7 +47,11 @@ FORMS = {
 
 def main() -> int:
     """Measure what the command line asks for."""
-    return command_line("tradeoffs", __doc__, RESULTS, Tradeoff, _short)
+    changes = [
+        Change("--time", "only time the kept files again", Tradeoff.timed),
+        Change("--trials", "only add plans chosen by trial", Tradeoff.tried),
+    ]
+    return command_line("tradeoffs", __doc__, RESULTS, Tradeoff, _short, changes)
 
 
 class Tradeoff(NetworkFolder):
@@ -78,14 +85,30 @@ class Tradeoff(NetworkFolder):
             "packages": {name: metadata.version(name) for name in ("torch", "onnx", "onnx-ir")},
         }
 
-    def timed(self, path: Path) -> Record:
-        """The record in ``path`` with latencies of all points."""
-        record: Record = json.loads(path.read_text())
+    def timed(self, record: Record) -> Record:
+        """``record`` with latencies of all points."""
         self._explore()
         times = {p["name"]: p.get("latency_ms") for p in read_points(self.folder / "points")}
         for point in record["points"]:
             point["latency_ms"] = times[point["name"]]
         return record
+
+    def tried(self, record: Record) -> Record:
+        """``record`` with a plan chosen by trial for the bits of every form."""
+        judge = self.judge()
+        found = []
+        for form in record["forms"]:
+            path = self.folder / f"{form['name']}-tried.onnx"
+            if not path.exists():
+                options = CompressOptions(bits=round(form["bits"], 4), trials=TRIALS)
+                compress_network(str(self.source), path, self._coded_from, options, silent)
+            found.append(self._judged(judge, path, form["name"]))
+        return record | {"trials": TRIALS, "tried": found}
+
+    @property
+    def _coded_from(self) -> Samples:
+        """The samples that the points are coded from."""
+        return hold_back(self.fit, HELD, 0)[0]
 
     def _explore(self, *options: str) -> str:
         command = self.command("explore", self.folder / "points", *options)
@@ -93,13 +116,13 @@ class Tradeoff(NetworkFolder):
         return without_folders(command)
 
     def _form(self, name: str, form: ProductOptions) -> Path:
-        """One form for all layers, from the samples that the points are coded from."""
+        """One form for all layers, coded from what the points are."""
         path = self.folder / f"{name}.onnx"
         if path.exists():
             return path
         plan = self.form_plan(name, form)
-        fit, _ = hold_back(self.fit, HELD, 0)
-        compress_network(str(self.source), path, fit, CompressOptions(plan=plan), silent)
+        options = CompressOptions(plan=plan)
+        compress_network(str(self.source), path, self._coded_from, options, silent)
         return path
 
     def _judged(self, judge: Judge, path: Path, name: str) -> Record:

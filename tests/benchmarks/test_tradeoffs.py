@@ -43,9 +43,15 @@ def test_a_form_is_compared_with_the_point_of_its_bits(record: dict[str, Any]) -
 
 def test_the_page_says_how_much_lower_the_plan_is(record: dict[str, Any]) -> None:
     page = tradeoffs_page([record])
-    assert "| resnet20 | d4-g3 | 2.12 | 0.0500 | 0.0400 | 20 % |" in page
+    assert "| resnet20 | d4-g3 | 2.12 | 0.0500 | 0.0400 | 20 % |  |  |" in page
     assert "| 1.50 | 2 | 21.3x | 90.00 | 0.1200 | 97.5 % | 0.25 |" in page
     assert "| 2.50 | 2 | 12.8x | 90.00 | 0.0200 | 97.5 % |  |" in page
+
+
+def test_the_page_has_plans_by_trial(record: dict[str, Any]) -> None:
+    record |= {"trials": 4, "tried": [_point(2.118, 0.03, name="d4-g3")]}
+    page = tradeoffs_page([record])
+    assert "| resnet20 | d4-g3 | 2.12 | 0.0500 | 0.0400 | 20 % | 0.0300 | 40 % |" in page
 
 
 def test_what_is_no_classifier_has_no_agreement(record: dict[str, Any]) -> None:
