@@ -12,10 +12,6 @@ namespace subbyte::ort {
 namespace {
 
 constexpr char kTableShift[] = "table_shift";
-// With 16 words, outputs of a group times word length: below this, building the tables costs
-// what looking up saves, and the int8 kernel is exact (measured on 16 to 64 channels of
-// ResNet-20). With more words, compress knows where (subbyte/compress/tables.py).
-constexpr int64_t kLookupWork = 128;
 // Terms of one sum that the look-up kernel takes (subbyte_lookup_packed_size).
 constexpr int64_t kLookupTerms = 1 << 16;
 // Of methods whose weights the size of a file does not bound: zeros after the last one of a plane
@@ -43,13 +39,10 @@ int32_t table_shift(const KernelInfo &info) {
   return static_cast<int32_t>(info.integer(kTableShift, 0, 8));
 }
 
-// Whether the file says so, and this kernel gains by it.
+// Whether the file says so, and there is a kernel for it.
 bool looked_up(const KernelInfo &info, const Shape &shape, const Lookup &lookup) {
   const int64_t padded = (shape.code_groups + 3) / 4 * 4;
-  const int64_t outputs = shape.outputs / shape.groups;
-  const bool gains = lookup.words > kLookupWords ||
-                     (lookup.words == kLookupWords && outputs * lookup.length >= kLookupWork);
-  return info.has(kTableShift) && gains && lookup.length <= 16 &&
+  return info.has(kTableShift) && lookup.words >= kLookupWords && lookup.length <= 16 &&
          shape.taps <= kLookupTerms / padded;
 }
 

@@ -94,10 +94,11 @@ def test_which_kernel_computes_a_layer() -> None:
     assert kernel_form(layer, size, ProductOptions(8, gain=2)) == Form(8, gain=True)
     assert kernel_form(layer, size, ProductOptions(4, words=32)) == Form()
     assert kernel_form(layer, size, ScalarOptions(4)) == kernel_form(layer, size, EIGHT_BITS)
-    # 32 outputs are too few for words of two and three.
-    assert kernel_form(layer, size, ProductOptions(3)) == Form()
-    assert kernel_form(layer, size, ScalarOptions(2)) == Form()
-    small = LayerSize(8, 8, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, size, ScalarOptions(2)) == Form(2)
+    # With a stride, a table serves too few look-ups.
+    strided = LayerSize(64, 64, 32, 32, kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, strided, ScalarOptions(2)) == Form()
+    small = LayerSize(4, 4, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
     assert kernel_form(layer, small, ProductOptions(4)) == Form()
     assert kernel_form(layer, size, TernaryOptions(8)) == Form()
     assert kernel_form(layer, size, CompositeOptions(4)) == Form()
@@ -116,7 +117,7 @@ def test_many_words_are_looked_up_where_the_file_will_say_so() -> None:
         assert form == Form(8, gain=True, words=words)
         assert form.name == f"look-up 8 of {words} gain"
     assert kernel_form(layer, size, ProductOptions(2, words=256)) == Form()
-    small = LayerSize(4, 4, 128, 128, kernel=(3, 3), pads=(1, 1, 1, 1))
+    small = LayerSize(1, 1, 128, 128, kernel=(3, 3), pads=(1, 1, 1, 1))
     assert kernel_form(layer, small, ProductOptions(8, words=64)) == Form()
 
 

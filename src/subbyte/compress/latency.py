@@ -28,11 +28,9 @@ from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.runtime import load
-from subbyte.runtime.kernels import FEWEST_WORDS, Form, LayerSize
+from subbyte.runtime.kernels import Form, LayerSize
 from subbyte.runtime.timings import Timings
 
-# Outputs of a group times word length from which on the operators look up.
-LEAST_LOOKUP = 128
 EIGHT = 8
 _LEAST_RUNS, _MOST_RUNS, _SECONDS = 10, 200, 1.0
 _WARM_UP = 3
@@ -91,26 +89,23 @@ def latency_model(
 
 
 def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form:
-    """Which kernel computes a layer: the rule of `table_shifts` and of the operators."""
+    """Which kernel computes a layer: by the rule of `table_shifts`."""
     if isinstance(options, BinaryOptions):
         return Form(order=options.order, scales=options.scales)
-    outputs = layer.shape.outputs // layer.shape.groups
     if isinstance(options, ProductOptions):
         form = Form(options.group, options.gain > 0, words=options.words)
-        if _looked_up(layer, size, form, outputs):
+        if _looked_up(layer, size, form):
             return form
     elif isinstance(options, ScalarOptions) and options.bits < EIGHT:
-        if options.bits == 2 and _looked_up(layer, size, Form(2), outputs):
+        if options.bits == 2 and _looked_up(layer, size, Form(2)):
             return Form(2)
         if size.streamed:
             return Form(bits=options.bits)
     return Form()
 
 
-def _looked_up(layer: Layer, size: LayerSize, form: Form, outputs: int) -> bool:
+def _looked_up(layer: Layer, size: LayerSize, form: Form) -> bool:
     if size.work < LEAST_WORK:
-        return False
-    if form.words == FEWEST_WORDS and outputs * form.group < LEAST_LOOKUP:
         return False
     pixels = math.prod(size.out)
     read = pixels if size.taps == 1 else size.height * size.width

@@ -29,9 +29,9 @@ from subbyte.methods import METHODS, CodedWeight, LookupTables, WeightShape
 from subbyte.runtime.kernels import FEWEST_WORDS
 
 MOST_SHIFT = 8
-# Multiply-adds of a layer on one sample, below which looking up saves less than ten
-# microseconds: such layers are multiplied, which is exact.
-LEAST_WORK = 3_000_000
+# Multiply-adds of a layer on one sample, below which looking up saves less than a microsecond:
+# such layers are multiplied, which is exact.
+LEAST_WORK = 500_000
 # What neighbouring pixels and taps lose by saturation, they lose together; what they lose by
 # rounding averages out. (Of 1, 4 and 16, this kept the most decisions of ResNet-20.)
 SATURATION = 16.0
@@ -126,10 +126,8 @@ def lookup_gains(shape: WeightShape, words: int, length: int, gain: bool, work: 
     """Whether looking up is expected to be faster than the int8 kernel.
 
     With u = taps * outputs of a group * output pixels / input pixels, the look-ups that one
-    table serves, compares u * length with what the table and its look-ups cost. Fewer than 16
-    words are looked up as 16.
+    table serves, compares u * length with what the table and its look-ups cost.
     """
-    words = max(words, FEWEST_WORDS)
     kernel = FEW_WORDS if words == FEWEST_WORDS else MANY_WORDS
     outputs = shape.outputs // shape.groups
     lanes = -(-outputs // kernel.lanes) * kernel.lanes
