@@ -139,7 +139,7 @@ def test_layers_are_coded_only_as_far_as_time_asks() -> None:
     assert set(loose.plan.values()) == {EIGHT_BITS}
     assert loose.choice is not None
     eight = sum(c.seconds or 0.0 for c in loose.choice.chosen.values())
-    found = planned(latency=1e3 * (BESIDE + 0.6 * eight))
+    found = planned(latency=1e3 * (BESIDE + 0.35 * eight))
     coded = found.plan["conv2.weight"]
     assert isinstance(coded, ProductOptions)
     assert coded.group >= 4
