@@ -143,6 +143,19 @@ def test_rounded_tables_stay_close() -> None:
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("shift", [None, 8])
+def test_the_file_says_what_is_looked_up(shift: int | None) -> None:
+    """However few the outputs: tables round, and multiplying does not."""
+    coded = code("few-outputs", WeightShape(10, 1, 19))
+    feeds = {"x": random_codes((3, 19), 0, 255, 2)}
+    node = layer(coded, "Linear", "Dequant", feeds, {}, Q, shift=0)
+    del node.attributes["table_shift"]
+    if shift is not None:
+        node.attributes["table_shift"] = shift
+    apart = np.abs(node.run(native=True) - node.run(native=False)).max()
+    assert (apart > 0.1) == (shift is not None)
+
+
 def test_threads_do_not_change_the_result() -> None:
     node = conv("product", batch=40)
     node.feeds["x"] = random_codes((40, 24, 25, 9), 0, 255, 6)
