@@ -331,7 +331,10 @@ def test_a_file_holds_the_hard_weights(levels: Any, scale: Any, tmp_path: Path) 
     rows = subbyte.inspect(tmp_path / "a.onnx")["layers"]
     codes = 8 * (rows[1]["bytes"] - 2 * 32 - 4) / (32 * 32 * 9)
     assert 1 - codes / 32 == 0.9375
-    assert relative(run(tmp_path / "a.onnx", x.numpy()), net(x).detach()) < 2e-3
+    # Multiplied with just these weights; look-ups round their tables.
+    multiplied = subbyte.load(tmp_path / "a.onnx", engine="portable").run(x.numpy())
+    assert relative(multiplied, net(x).detach()) < 2e-3
+    assert relative(run(tmp_path / "a.onnx", x.numpy()), net(x).detach()) < 1e-2
 
 
 def test_a_plan_says_exact() -> None:
