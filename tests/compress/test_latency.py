@@ -94,6 +94,7 @@ def test_which_kernel_computes_a_layer() -> None:
     assert kernel_form(layer, size, ProductOptions(8, gain=2)) == Form(8, gain=True)
     assert kernel_form(layer, size, ProductOptions(4, words=32)) == Form()
     assert kernel_form(layer, size, ScalarOptions(4)) == kernel_form(layer, size, EIGHT_BITS)
+    assert kernel_form(layer, size, ProductOptions(3)) == Form(3)
     assert kernel_form(layer, size, ScalarOptions(2)) == Form(2)
     # With a stride, a table serves too few look-ups.
     strided = LayerSize(64, 64, 32, 32, kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))

@@ -99,6 +99,7 @@ CASES = [
     (256, 1, 14 * 14, 14 * 14, 128, 8, False, False),
     (256, 9, 14 * 14, 14 * 14, 256, 8, True, False),
     (512, 9, 7 * 7, 7 * 7, 64, 2, False, False),
+    (16, 1, 9, 9, 16, 4, False, False),
     (64, 1, 28 * 28, 28 * 28, 16, 4, True, True),
     (64, 1, 28 * 28, 28 * 28, 16, 3, False, False),
     (128, 1, 28 * 28, 28 * 28, 16, 3, False, True),
@@ -127,6 +128,9 @@ def test_a_linear_layer_that_waits_for_memory_is_looked_up_by_short_words() -> N
     assert tables.lookup_gains(shape, 32, 2, False, row)
     assert not tables.lookup_gains(shape, 32, 2, False, rows)
     assert not tables.lookup_gains(shape, 32, 1, False, row)
+    # Two codes of 16 words are a byte.
+    assert tables.lookup_gains(shape, 16, 1, False, row)
+    assert not tables.lookup_gains(shape, 16, 1, False, rows)
     assert not tables.lookup_gains(WeightShape(64, 1, 64), 32, 2, False, row)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import subbyte
-from subbyte.compress import CompressOptions
+from subbyte.compress import CompressOptions, tables
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, parse_plan, planned_layers, write_plan
 from subbyte.errors import OptionError, WeightError
 from subbyte.graph.coded import read_coded
@@ -302,8 +302,12 @@ def test_hard_only_once_and_state_of_another_model() -> None:
 
 @every_grid
 @pytest.mark.parametrize("scale", ["layer", "output"])
-def test_a_file_holds_the_hard_weights(levels: Any, scale: Any, tmp_path: Path) -> None:
+def test_a_file_holds_the_hard_weights(
+    levels: Any, scale: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Folded with their normalizations, whose factors may be negative."""
+    # All layers are multiplied: look-ups would round their tables.
+    monkeypatch.setattr(tables, "LEAST_WORK", 10**9)
     net = network()
     penalty = SoftHard(net, steps=20, levels=levels, scale=scale, skip=["0"])
     soft_stage(net, penalty, 20)
@@ -331,10 +335,7 @@ def test_a_file_holds_the_hard_weights(levels: Any, scale: Any, tmp_path: Path) 
     rows = subbyte.inspect(tmp_path / "a.onnx")["layers"]
     codes = 8 * (rows[1]["bytes"] - 2 * 32 - 4) / (32 * 32 * 9)
     assert 1 - codes / 32 == 0.9375
-    # Multiplied with just these weights; look-ups round their tables.
-    multiplied = subbyte.load(tmp_path / "a.onnx", engine="portable").run(x.numpy())
-    assert relative(multiplied, net(x).detach()) < 2e-3
-    assert relative(run(tmp_path / "a.onnx", x.numpy()), net(x).detach()) < 1e-2
+    assert relative(run(tmp_path / "a.onnx", x.numpy()), net(x).detach()) < 2e-3
 
 
 def test_a_plan_says_exact() -> None:

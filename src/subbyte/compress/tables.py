@@ -57,7 +57,7 @@ LEAST_GAIN = 1.1
 
 
 @dataclass(frozen=True)
-class Kernel:
+class LookupKernel:
     """``lanes``: the outputs it looks up for at a time; ``entry``: work of a table's entry beside
     its channels; ``code``: bytes of one code in memory."""
 
@@ -66,7 +66,7 @@ class Kernel:
     code: float
 
 
-FEW_WORDS, MANY_WORDS = Kernel(16, 3.0, 0.5), Kernel(64, 5.8, 1.0)
+FEW_WORDS, MANY_WORDS = LookupKernel(16, 3.0, 0.5), LookupKernel(64, 5.8, 1.0)
 
 
 @torch.no_grad()
