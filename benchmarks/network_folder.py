@@ -31,7 +31,7 @@ from subbyte.graph.inputs import read_input_specs
 from subbyte.methods.product.form import ProductOptions
 
 SAMPLES = 250
-TEST = 250
+TEST = 1000
 
 
 class NetworkFolder:

@@ -4,13 +4,16 @@ python -m benchmarks.tradeoffs --keep DIR                   networks that have n
 python -m benchmarks.tradeoffs kwt1 --keep DIR              some, again
 python -m benchmarks.tradeoffs --keep DIR --time            only time the kept files again
 python -m benchmarks.tradeoffs espnet --keep DIR --trials   only add plans chosen by trial
+python -m benchmarks.tradeoffs kwt1 --keep DIR --seeds      only add files of other seeds
 
 For every network `subbyte explore` makes its own 12 points, and one more at just the bits of
 each of `FORMS`: one product form for all layers but those that are kept at 8 bits by default,
 coded from the same samples. All files are judged on test samples: KL against the float network
 (for what is no classifier squared error over variance), and the network's own metric. With
 ``--trials`` the network is compressed to those bits by `subbyte compress --bits B --trials 4`
-too, from the same samples. DIR is needed to go on with a run that was stopped.
+too, from the same samples; with ``--seeds`` every form and `subbyte compress --bits B` for its
+bits are run with each of `SEEDS`, as single files differ by a fifth from seed to seed. DIR is
+needed to go on with a run that was stopped.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from subbyte.report.system import system
 
 RESULTS = Path(__file__).parent / "results" / "tradeoffs"
 TRIALS = 4
+SEEDS = (0, 1, 2)
 # What one would choose by hand, at about 1.5, 2 and 2.5 bits; group, words, gain, shared.
 FORMS = {
     "d4-g1": ProductOptions(4, 16, 1),
@@ -50,6 +54,7 @@ def main() -> int:
     changes = [
         Change("--time", "only time the kept files again", Tradeoff.timed),
         Change("--trials", "only add plans chosen by trial", Tradeoff.tried),
+        Change("--seeds", "only add files of other seeds", Tradeoff.seeded),
     ]
     return command_line("tradeoffs", __doc__, RESULTS, Tradeoff, _short, changes)
 
@@ -98,12 +103,27 @@ class Tradeoff(NetworkFolder):
         judge = self.judge()
         found = []
         for form in record["forms"]:
-            path = self.folder / f"{form['name']}-tried.onnx"
-            if not path.exists():
-                options = CompressOptions(bits=round(form["bits"], 4), trials=TRIALS)
-                compress_network(str(self.source), path, self._coded_from, options, silent)
+            options = CompressOptions(bits=round(form["bits"], 4), trials=TRIALS)
+            path = self._coded(f"{form['name']}-tried", options)
             found.append(self._judged(judge, path, form["name"]))
         return record | {"trials": TRIALS, "tried": found}
+
+    def seeded(self, record: Record) -> Record:
+        """``record`` with the divergences of forms and of plans for their bits, seed by seed."""
+        judge = self.judge()
+        found = []
+        for form in record["forms"]:
+            name, bits = form["name"], round(form["bits"], 4)
+            plan = self.form_plan(name, FORMS[name])
+            forms, plans = [], []
+            for seed in SEEDS:
+                options = CompressOptions(plan=plan, seed=seed)
+                forms.append(judge.score(self._coded(f"{name}-seed{seed}", options)).divergence)
+                options = CompressOptions(bits=bits, seed=seed)
+                path = self._coded(f"{name}-plan-seed{seed}", options)
+                plans.append(judge.score(path).divergence)
+            found.append({"name": name, "bits": bits, "forms": forms, "plans": plans})
+        return record | {"seeds": {"judged": len(judge.samples), "rows": found}}
 
     @property
     def _coded_from(self) -> Samples:
@@ -117,12 +137,12 @@ class Tradeoff(NetworkFolder):
 
     def _form(self, name: str, form: ProductOptions) -> Path:
         """One form for all layers, coded from what the points are."""
+        return self._coded(name, CompressOptions(plan=self.form_plan(name, form)))
+
+    def _coded(self, name: str, options: CompressOptions) -> Path:
         path = self.folder / f"{name}.onnx"
-        if path.exists():
-            return path
-        plan = self.form_plan(name, form)
-        options = CompressOptions(plan=plan)
-        compress_network(str(self.source), path, self._coded_from, options, silent)
+        if not path.exists():
+            compress_network(str(self.source), path, self._coded_from, options, silent)
         return path
 
     def _judged(self, judge: Judge, path: Path, name: str) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from benchmarks.markdown import table
@@ -24,6 +25,12 @@ _FORMS_HEADER = (
     "layers), it is easy to beat. *by trial*: by `subbyte compress --bits B --trials 4`, from the",
     "same samples.",
 )
+_SEEDS_HEADER = (
+    "## The same, with several seeds",
+    "",
+    "Files of one plan differ from seed to seed: means of forms and of `subbyte compress --bits B`",
+    "for their bits, and the ranges.",
+)
 
 
 def tradeoffs_page(records: Sequence[Record]) -> str:
@@ -41,6 +48,10 @@ def tradeoffs_page(records: Sequence[Record]) -> str:
     )
     pairs = [(record, *pair) for record in records for pair in equal_bits(record)]
     lines += table(columns, (_form_row(*pair) for pair in pairs))
+    rows = [_seeds_row(record, row) for record in records for row in _seeds(record)]
+    if rows:
+        columns = ("network", "form", "bits", "judged", "divergence, form", "plan", "lower by")
+        lines += ["", *_SEEDS_HEADER, "", *table(columns, rows)]
     for record in records:
         lines += ["", f"## {record['network']}", "", *_points(record)]
     return "\n".join([*lines, "", *machines(records), ""])
@@ -62,6 +73,21 @@ def _form_row(record: Record, form: Record, point: Record) -> list[str]:
         (t["divergence"] for t in record.get("tried", ()) if t["name"] == form["name"]), None
     )
     return [*cells, *(("", "") if tried is None else (f"{tried:.4f}", _lower(tried, theirs)))]
+
+
+def _seeds(record: Record) -> list[Record]:
+    rows: list[Record] = record["seeds"]["rows"] if "seeds" in record else []
+    return rows
+
+
+def _seeds_row(record: Record, row: Record) -> list[str]:
+    cells = [record["network"], row["name"], f"{row['bits']:.2f}", f"{record['seeds']['judged']}"]
+    cells += [_range(row["forms"]), _range(row["plans"])]
+    return [*cells, _lower(statistics.fmean(row["plans"]), statistics.fmean(row["forms"]))]
+
+
+def _range(found: Sequence[float]) -> str:
+    return f"{statistics.fmean(found):.4f} ({min(found):.4f} to {max(found):.4f})"
 
 
 def _lower(ours: float, theirs: float) -> str:

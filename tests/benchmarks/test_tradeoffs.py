@@ -54,6 +54,19 @@ def test_the_page_has_plans_by_trial(record: dict[str, Any]) -> None:
     assert "| resnet20 | d4-g3 | 2.12 | 0.0500 | 0.0400 | 20 % | 0.0300 | 40 % |" in page
 
 
+def test_the_page_has_means_over_seeds(record: dict[str, Any]) -> None:
+    row = {"name": "d4-g3", "bits": 2.12, "forms": [0.05, 0.07], "plans": [0.04, 0.05]}
+    record |= {"seeds": {"judged": 2880, "rows": [row]}}
+    page = tradeoffs_page([record, record | {"network": "kwt1", "seeds": {**record["seeds"]}}])
+    means = "2880 | 0.0600 (0.0500 to 0.0700) | 0.0450 (0.0400 to 0.0500) | 25 % |"
+    assert f"| resnet20 | d4-g3 | 2.12 | {means}" in page
+    assert f"| kwt1 | d4-g3 | 2.12 | {means}" in page
+
+
+def test_a_page_without_seeds_has_no_table_of_them(record: dict[str, Any]) -> None:
+    assert "several seeds" not in tradeoffs_page([record])
+
+
 def test_what_is_no_classifier_has_no_agreement(record: dict[str, Any]) -> None:
     record["points"][2]["agreement"] = None
     assert "| 2.50 | 2 | 12.8x | 90.00 | 0.0200 |  |  |" in tradeoffs_page([record])
