@@ -50,8 +50,8 @@ def tradeoffs_page(records: Sequence[Record]) -> str:
     lines += table(columns, (_form_row(*pair) for pair in pairs))
     rows = [_seeds_row(record, row) for record in records for row in _seeds(record)]
     if rows:
-        columns = ("network", "form", "bits", "judged", "divergence, form", "plan", "lower by")
-        lines += ["", *_SEEDS_HEADER, "", *table(columns, rows)]
+        judged = ("network", "form", "bits", "judged", "divergence, form", "plan", "lower by")
+        lines += ["", *_SEEDS_HEADER, "", *table(judged, rows)]
     for record in records:
         lines += ["", f"## {record['network']}", "", *_points(record)]
     return "\n".join([*lines, "", *machines(records), ""])
