@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -17,6 +19,7 @@ from subbyte.compress.plan import Planned, make_plan
 from subbyte.compress.plan_file import EIGHT_BITS, planned_layers
 from subbyte.compress.plan_text import plan_text
 from subbyte.compress.prices import price
+from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, TimingsError
 from subbyte.graph.read import prepare
 from subbyte.methods.binary.form import BinaryOptions
@@ -56,6 +59,7 @@ def pretend(
     those with words of the length of one of ``groups`` so many times that."""
     monkeypatch.setattr(plan, "load_timings", lambda path: timings())
     monkeypatch.setattr(latency, "LEAST_WORK", 1)
+    monkeypatch.setattr(latency, "_REST_SECONDS", 0.0)
     model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
 
     def measured(written: onnx.ModelProto, samples: object) -> float:
@@ -271,6 +275,42 @@ def test_latency_needs_timings(tmp_path: Path) -> None:
         planned(latency=1.0, timings=tmp_path / "none.json")
     with pytest.raises(OptionError, match="--timings belongs to --latency"):
         CompressOptions(timings=tmp_path / "none.json")
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What blocks of runs take, in seconds; those that are measured are taken out of it."""
+    taken: list[float] = []
+    network = SimpleNamespace(session=SimpleNamespace(run=lambda *_: None))
+    monkeypatch.setattr(latency, "load", lambda *_, **__: network)
+    monkeypatch.setattr(latency, "_block", lambda *_: taken.pop(0))
+    return taken
+
+
+def test_a_measurement_ends_when_it_gets_no_faster(blocks: list[float]) -> None:
+    blocks += [3.0, 3.0, 3.0, 3.0, 2.0, 2.5, 2.0, 1.99, 2.5, 2.5, 1.0]
+    assert latency.measure_file(Path("net.onnx"), SAMPLES) == 1.99
+    assert blocks == [1.0]
+
+
+def test_a_measurement_ends_though_it_gets_faster_and_faster(blocks: list[float]) -> None:
+    blocks += [0.9**turn for turn in range(60)]
+    assert latency.measure_file(Path("net.onnx"), SAMPLES) == 0.9**49
+
+
+def test_heavy_work_is_followed_by_a_rest(machine: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    pretended = latency_fit.measure_model
+
+    def measured(written: onnx.ModelProto, samples: Samples) -> float:
+        events.append("measured")
+        return pretended(written, samples)
+
+    monkeypatch.setattr(latency_fit, "measure_model", measured)
+    monkeypatch.setattr(time, "sleep", lambda seconds: events.append("rest"))
+    planned(latency=1.0)
+    assert events[:2] == ["rest", "measured"]
+    assert events.count("rest") == 2
 
 
 @pytest.mark.skipif(find_library() is None, reason="no native library")

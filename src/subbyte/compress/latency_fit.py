@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from subbyte.compress.blank import blank_model
 from subbyte.compress.knapsack import Choices
-from subbyte.compress.latency import LatencyModel, measure_model
+from subbyte.compress.latency import LatencyModel, measure_model, rest
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan
 from subbyte.compress.prices import Prices
@@ -40,6 +40,7 @@ def fitted_model(
     choices = prices.precise()
     eight: Plan = dict.fromkeys(choices, EIGHT_BITS)
     plans = _by_form(choices, model)
+    rest()
     whole = measure_plan(network, eight, model, samples, options)
     ratios = {}
     for number, (name, coded) in enumerate(plans.items()):
