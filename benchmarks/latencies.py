@@ -30,7 +30,7 @@ from subbyte.budgets import Budget
 from subbyte.compress.device import repeatable
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.held import Judge
-from subbyte.compress.latency import LatencyModel, latency_model, measure_file
+from subbyte.compress.latency import LatencyModel, latency_model, measure_file, rest
 from subbyte.compress.latency_fit import fitted_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network
@@ -145,6 +145,7 @@ class Latencies(NetworkFolder):
         if not plan.exists():
             options, budget = CompressOptions(methods=METHODS), Budget("latency", limit)
             prices, model = self._prices
+            rest()
             try:
                 planned = plan_latency(self.network, prices, model, self.fit, options, budget)
             except BudgetError as error:
@@ -176,6 +177,7 @@ class Latencies(NetworkFolder):
         """Median and quartiles of each file over `TURNS` turns of all, milliseconds."""
         samples = self.samples(self.split.calibration)
         taken: dict[str, list[float]] = {name: [] for name in names}
+        rest()
         for _ in range(TURNS):
             for name in names:
                 taken[name].append(1e3 * measure_file(self._file(name), samples))

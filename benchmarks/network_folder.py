@@ -73,11 +73,11 @@ class NetworkFolder:
         """``arrays`` as the network takes them."""
         return as_samples(arrays, read_input_specs(self.source), self.row.preprocessing)
 
-    def judge(self) -> Judge:
-        """Compares files with the float network on at most `TEST` test samples."""
+    def judge(self, most: int = TEST) -> Judge:
+        """Compares files with the float network on at most so many test samples."""
         test = self.samples(self.split.test)
         device = torch.device("cpu")
-        return Judge(self.network, test.take(min(TEST, len(test)), 1), device)
+        return Judge(self.network, test.take(min(most, len(test)), 1), device)
 
 
 def _formed(found: LayerOptions, form: LayerOptions) -> LayerOptions:

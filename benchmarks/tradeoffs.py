@@ -100,7 +100,7 @@ class Tradeoff(NetworkFolder):
 
     def tried(self, record: Record) -> Record:
         """``record`` with a plan chosen by trial for the bits of every form."""
-        judge = self.judge()
+        judge = self.judge(record["samples"]["judged"])
         found = []
         for form in record["forms"]:
             options = CompressOptions(bits=round(form["bits"], 4), trials=TRIALS)

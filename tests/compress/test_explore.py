@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from subbyte.compress import explore as module
 from subbyte.compress import points as points_module
 from subbyte.compress.explore import Exploration, Point, explore, read_points
 from subbyte.compress.options import CompressOptions
+from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
 from subbyte.report import inspect
 from tests import tiny
@@ -227,3 +229,23 @@ def test_what_others_did_to_the_plans(source: Path, tmp_path: Path) -> None:
         (tmp_path / "plans.json").write_text(damage)
         with pytest.raises(OptionError, match=r"not the names of points.*plans.json.*bits-2\.000"):
             explore(*given)
+
+
+def test_points_are_timed_after_a_rest(
+    source: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def measured(path: Path, samples: Samples) -> float:
+        events.append(path.name)
+        return 0.002
+
+    monkeypatch.setattr(module, "rest", lambda: events.append("rest"))
+    monkeypatch.setattr(module, "measure_file", measured)
+    shutil.copytree(folder, tmp_path / "points")
+    samples, timed = samples_for(MODEL, IMAGES), Exploration(BITS, 1, latency=True)
+    for _ in range(2):
+        points = explore(source, tmp_path / "points", samples, CompressOptions(), timed, silent)
+        assert [point["latency_ms"] for point in points] == [2.0, 2.0]
+    # Nothing is left to be timed in the second run.
+    assert events == ["rest", "bits-2.500.onnx", "bits-4.000.onnx"]

@@ -25,7 +25,7 @@ from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.executors import EXECUTORS, Executor, open_executor
 from subbyte.compress.held import hold_back
 from subbyte.compress.knapsack import least
-from subbyte.compress.latency import measure_file
+from subbyte.compress.latency import measure_file, rest
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import fingerprint, read_source
 from subbyte.compress.plan import plan_bits
@@ -220,6 +220,8 @@ def _is_name(value: object) -> bool:
 def _measure(folder: Path, points: dict[str, Point], samples: Samples, progress: Progress) -> None:
     """Time the files that have not been, one after another, when nothing else runs."""
     missing = [name for name, point in points.items() if "latency_ms" not in point]
+    if missing:
+        rest()
     for number, name in enumerate(missing):
         progress("latency", number, len(missing), name)
         seconds = measure_file(folder / points[name]["file"], samples)

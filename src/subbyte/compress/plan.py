@@ -17,7 +17,7 @@ from subbyte.compress.defaults import (
     default_plan,
 )
 from subbyte.compress.knapsack import Choice, Choices, choose, choose_finely, least
-from subbyte.compress.latency import LatencyModel, latency_model, rest
+from subbyte.compress.latency import LatencyModel, latency_model
 from subbyte.compress.latency_fit import fitted_model, measure_plan
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
@@ -167,7 +167,6 @@ def plan_latency(
         return measure_plan(network, plan, model, samples, options)
 
     beside = model.beside
-    rest()
     choice, taken = _fitted(choices, budget.value / 1e3, beside, measured)
     predicted = beside + sum(c.seconds or 0.0 for c in choice.chosen.values())
     said = [
