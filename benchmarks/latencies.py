@@ -7,9 +7,11 @@ python -m benchmarks.latencies --keep DIR --time            only time the kept f
 
 For every network each of `FORMS` codes all layers but those that are kept at 8 bits by default,
 and is timed on the native kernels; then the network is planned and coded as `subbyte compress
---latency` does, for the time of each. All files are timed in turn and judged on test samples:
-KL against the float network (for what is no classifier squared error over variance), the mean
-over the network's seeds (`LOOKED_UP`). DIR is needed to go on with a run that was stopped.
+--latency` does, for the time of each. Times count beside that of 8 bits for all layers, as a
+machine is not equally fast from minute to minute. All files are timed in turn and judged on test
+samples: KL against the float network (for what is no classifier squared error over variance),
+the mean over the network's seeds (`LOOKED_UP`). DIR is needed to go on with a run that was
+stopped.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from subbyte.budgets import Budget
 from subbyte.compress.device import repeatable
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.held import Judge
-from subbyte.compress.latency import LatencyModel, latency_model, measure_file, rest
-from subbyte.compress.latency_fit import fitted_model
+from subbyte.compress.latency import LatencyModel, latency_model, measure_files, rest
+from subbyte.compress.latency_fit import fitted_model, seconds_of_eight
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network
 from subbyte.compress.plan import plan_latency
@@ -59,6 +61,7 @@ FORMS: dict[str, LayerOptions] = {
     **{f"d{group}-g0": ProductOptions(group, 16, 0) for group in (4, 8)},
     **{f"{bits}-bit": ScalarOptions(bits) for bits in (2, 4, 8)},
 }
+EIGHT = "8-bit"
 METHODS = ("product", "scalar")
 TURNS = 7
 # Files whose times differ by no more than this part count as equally fast.
@@ -86,7 +89,7 @@ class Latencies(NetworkFolder):
             "samples": {"calibration": self.count, "judged": len(judge.samples)},
             "forms": [self._judged(judge, name) for name in FORMS],
             "plans": [
-                self._judged(judge, name) | {"limit_ms": limits[name], "said": said}
+                self._judged(judge, name) | {"limit": limits[name], "said": said}
                 for name, said in plans.items()
             ],
             "system": system(),
@@ -125,13 +128,15 @@ class Latencies(NetworkFolder):
         }
 
     def _limits(self) -> dict[str, float]:
-        """Milliseconds to plan for, by the name of the plan: the times of the forms, of equal
-        ones the first. Kept, so that a run that goes on has the same."""
+        """What to plan for, by the name of the plan: the times of the forms to that of 8 bits, of
+        equal ones the first. Kept, so that a run that goes on has the same."""
         path = self.folder / "limits.json"
         if not path.exists():
             limits: dict[str, float] = {}
-            for name, latency in self._latencies(FORMS).items():
-                limit = round((1 + SPREAD / 2) * latency["latency_ms"], 4)
+            times = self._latencies(FORMS)
+            for name, latency in times.items():
+                part = latency["latency_ms"] / times[EIGHT]["latency_ms"]
+                limit = round((1 + SPREAD / 2) * part, 4)
                 if all(abs(limit / other - 1) > SPREAD / 2 for other in limits.values()):
                     limits[f"plan-{name}"] = limit
             path.write_text(json.dumps(limits, indent=1) + "\n")
@@ -139,12 +144,14 @@ class Latencies(NetworkFolder):
         return found
 
     def _plan(self, name: str, limit: float) -> str | None:
-        """Code the network by the plan for ``limit``: what the plan says of its time, None if
-        that is out of reach, as what the fastest form takes may be by chance."""
+        """Code the network by the plan for ``limit`` times what 8 bits take: what the plan says of
+        its time, None if that is out of reach, as what the fastest form takes may be by chance."""
         plan = self.folder / f"{name}.toml"
         if not plan.exists():
-            options, budget = CompressOptions(methods=METHODS), Budget("latency", limit)
+            options = CompressOptions(methods=METHODS)
             prices, model = self._prices
+            eight = 1e3 * seconds_of_eight(model, prices.precise())
+            budget = Budget("latency", limit * eight)
             rest()
             try:
                 planned = plan_latency(self.network, prices, model, self.fit, options, budget)
@@ -171,6 +178,8 @@ class Latencies(NetworkFolder):
         times = self._latencies([row["name"] for row in rows])
         for row in rows:
             row |= times[row["name"]]
+        for plan in record["plans"]:
+            plan["limit_ms"] = round(plan["limit"] * times[EIGHT]["latency_ms"], 4)
         return record
 
     def _latencies(self, names: Collection[str]) -> dict[str, Record]:
@@ -179,8 +188,9 @@ class Latencies(NetworkFolder):
         taken: dict[str, list[float]] = {name: [] for name in names}
         rest()
         for _ in range(TURNS):
-            for name in names:
-                taken[name].append(1e3 * measure_file(self._file(name), samples))
+            turn = measure_files([self._file(name) for name in names], samples)
+            for name, seconds in zip(names, turn, strict=True):
+                taken[name].append(1e3 * seconds)
         found = {}
         for name, times in taken.items():
             low, middle, high = (round(t, 4) for t in statistics.quantiles(times, n=4))

@@ -58,7 +58,8 @@ def _files(record: Record) -> list[str]:
     samples = record["samples"]
     said = (
         f"Coded from {samples['calibration']} samples; divergence on {samples['judged']} test "
-        "samples. All files, the fastest first; *asked*: the latency that a plan was made for."
+        "samples. All files, the fastest first; *asked*: the latency that a plan was made for, if "
+        "8 bits for all layers take what they do here."
     )
     seeds = max(len(row["divergences"]) for row in record["forms"])
     said += (

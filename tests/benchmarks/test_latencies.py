@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.latencies import FORMS, SPREAD, best_forms
+from benchmarks.latencies import FORMS, SPREAD, Latencies, best_forms
 from benchmarks.latencies_page import latencies_page
 from subbyte.methods.product.form import GROUPS, ProductOptions
 
@@ -105,3 +106,18 @@ def test_a_page_without_records_has_no_tables() -> None:
     page = latencies_page([])
     assert "No network has a record yet." in page
     assert "|" not in page.replace("KL(float || compressed)", "")
+
+
+def test_limits_are_parts_of_what_8_bits_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of forms that are equally fast, one; and a run that goes on has those of the first."""
+    measured = object.__new__(Latencies)
+    measured.folder = tmp_path
+    times = {"d8-g4": 0.2, "d4-g4": 0.3, "d4-g0": 0.301, "8-bit": 0.5}
+    for slower in (1.0, 1.3):
+        found = {name: {"latency_ms": slower * time} for name, time in times.items()}
+        monkeypatch.setattr(measured, "_latencies", lambda names, found=found: found)
+        limits = measured._limits()
+        assert limits == {"plan-d8-g4": 0.404, "plan-d4-g4": 0.606, "plan-8-bit": 1.01}
+        times["d8-g4"] = 0.1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,10 @@ import pytest
 
 from subbyte.compress import latency, latency_fit, plan
 from subbyte.compress.blank import blank_model
-from subbyte.compress.latency import kernel_form, latency_model, measure_model
+from subbyte.compress.latency import kernel_form, latency_model, measure_models
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import Planned, make_plan
-from subbyte.compress.plan_file import EIGHT_BITS, planned_layers
+from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers
 from subbyte.compress.plan_text import plan_text
 from subbyte.compress.prices import price
 from subbyte.data import Samples
@@ -48,7 +49,8 @@ def timings(lookups: float = 1e-9) -> Timings:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with `timings`, on which every file takes what is predicted and `BESIDE`."""
+    """A machine with `timings`, on which every file takes what is predicted and `BESIDE`, and
+    longer for a while now and then."""
     pretend(monkeypatch)
 
 
@@ -62,7 +64,7 @@ def pretend(
     monkeypatch.setattr(latency, "_REST_SECONDS", 0.0)
     model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
 
-    def measured(written: onnx.ModelProto, samples: object) -> float:
+    def taken(written: onnx.ModelProto) -> float:
         total = BESIDE
         for node in written.graph.node:
             found = [layer for layer in model.layers if layer.name == node.name]
@@ -83,7 +85,13 @@ def pretend(
                 total += factor * model.seconds(layer.weight, coded)
         return total
 
-    monkeypatch.setattr(latency_fit, "measure_model", measured)
+    speeds = itertools.cycle([1.0, 1.3, 2.0])
+
+    def measured(files: Sequence[onnx.ModelProto], samples: object) -> list[float]:
+        slower = next(speeds)
+        return [slower * taken(written) for written in files]
+
+    monkeypatch.setattr(latency_fit, "measure_models", measured)
 
 
 def planned(**wishes: object) -> Planned:
@@ -169,13 +177,19 @@ def test_a_time_that_is_within_reach_when_measured_again_is_not_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Something else runs while plans are measured, and has ended when nothing seems to do."""
-    fitted, calls = plan.measure_plan, []
+    fitted, calls = plan.fitted_model, []
+    relative = latency_fit.BlankFiles.relative
 
-    def busy(*arguments: Any) -> float:
-        calls.append(fitted(*arguments))
-        return 1.0 if len(calls) <= plan._LATENCY_ROUNDS else calls[-1]
+    def busy(self: latency_fit.BlankFiles, coded: Plan) -> float:
+        calls.append(relative(self, coded))
+        return 1e3 if len(calls) == 1 else calls[-1]
 
-    monkeypatch.setattr(plan, "measure_plan", busy)
+    def model(*arguments: Any) -> Any:
+        found = fitted(*arguments)
+        monkeypatch.setattr(latency_fit.BlankFiles, "relative", busy)
+        return found
+
+    monkeypatch.setattr(plan, "fitted_model", model)
     monkeypatch.setattr(plan, "_LATENCY_ROUNDS", 1)
     found = planned(latency=1e3 * (BESIDE + 1e-3))
     assert len(calls) == 2
@@ -298,15 +312,22 @@ def test_a_measurement_ends_though_it_gets_faster_and_faster(blocks: list[float]
     assert latency.measure_file(Path("net.onnx"), SAMPLES) == 0.9**49
 
 
+def test_blocks_of_files_are_measured_in_turn(blocks: list[float]) -> None:
+    """Until none gets faster."""
+    blocks += [3.0, 5.0, 2.0, 4.0, 2.0, 4.0, 2.0, 4.0, 2.0, 3.0, *([2.5, 3.5] * 5), 1.0]
+    assert latency.measure_files([Path("a.onnx"), Path("b.onnx")], SAMPLES) == [2.0, 3.0]
+    assert blocks == [1.0]
+
+
 def test_heavy_work_is_followed_by_a_rest(machine: None, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
-    pretended = latency_fit.measure_model
+    pretended = latency_fit.measure_models
 
-    def measured(written: onnx.ModelProto, samples: Samples) -> float:
+    def measured(files: Sequence[onnx.ModelProto], samples: Samples) -> list[float]:
         events.append("measured")
-        return pretended(written, samples)
+        return pretended(files, samples)
 
-    monkeypatch.setattr(latency_fit, "measure_model", measured)
+    monkeypatch.setattr(latency_fit, "measure_models", measured)
     monkeypatch.setattr(time, "sleep", lambda seconds: events.append("rest"))
     planned(latency=1.0)
     assert events[:2] == ["rest", "measured"]
@@ -318,4 +339,6 @@ def test_a_file_is_measured() -> None:
     network = prepare(MODEL, "net")
     eight = {layer.weight: EIGHT_BITS for layer in network.layers}
     written = blank_model(network, eight, CompressOptions())
-    assert 0 < measure_model(written, SAMPLES) < 1
+    found = measure_models([written, written], SAMPLES)
+    assert len(found) == 2
+    assert all(0 < seconds < 1 for seconds in found)

@@ -10,7 +10,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -154,30 +154,39 @@ def rest() -> None:
     time.sleep(_REST_SECONDS)
 
 
-def measure_model(model: onnx.ModelProto, samples: Samples) -> float:
-    """Seconds of one sample through ``model`` on the native kernels, one thread."""
+def measure_models(models: Sequence[onnx.ModelProto], samples: Samples) -> list[float]:
+    """`measure_files` of ``models``."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "blank.onnx"
-        path.write_bytes(model.SerializeToString())
-        return measure_file(path, samples)
+        paths = [Path(folder) / f"blank-{number}.onnx" for number in range(len(models))]
+        for path, model in zip(paths, models, strict=True):
+            path.write_bytes(model.SerializeToString())
+        return measure_files(paths, samples)
 
 
 def measure_file(path: Path, samples: Samples) -> float:
-    """Seconds of one sample through a file on the native kernels, one thread: the median of
-    the runs of a block, the least of blocks until they get no faster.
+    """`measure_files` of one."""
+    return measure_files([path], samples)[0]
 
+
+def measure_files(paths: Sequence[Path], samples: Samples) -> list[float]:
+    """Seconds of one sample through each file on the native kernels, one thread: the median of
+    the runs of a block, the least of blocks until none gets faster.
+
+    Blocks of all files in turn, so that what slows the machine for a while slows all of them.
     CPU time: on a machine that does nothing else it is what a clock shows, and what others do
     there does not count, but for what they do to caches and clock rates.
     """
-    network = load(path, engine="native", threads=1)
     batch: Batch = next(iter(samples.first(1).batches(1)))
-    for _ in range(_WARM_UP):
-        network.session.run(None, batch)
-    least, settled = math.inf, 0
+    sessions = [load(path, engine="native", threads=1).session for path in paths]
+    for session in sessions:
+        for _ in range(_WARM_UP):
+            session.run(None, batch)
+    least, settled = [math.inf] * len(sessions), 0
     for _ in range(_MOST_BLOCKS):
-        taken = _block(network.session, batch)
-        settled = 0 if taken < (1 - _FASTER) * least else settled + 1
-        least = min(least, taken)
+        taken = [_block(session, batch) for session in sessions]
+        faster = any(now < (1 - _FASTER) * old for now, old in zip(taken, least, strict=True))
+        settled = 0 if faster else settled + 1
+        least = [min(now, old) for now, old in zip(taken, least, strict=True)]
         if settled == _SETTLED_BLOCKS:
             break
     return least

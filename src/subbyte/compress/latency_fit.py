@@ -3,16 +3,21 @@
 A kernel does not take as long in a network as alone: what it reads has just been written, and its
 codes have long been out of the cache. So of every form of weights one blank file is measured in
 which all layers that can have it do, and the form's predictions are scaled by one factor to add
-up to what the file takes. (Ours.)
+up to what the file takes. Files are measured beside one of 8 bits in all layers, and only what
+they take to what that takes is used: it stays the same when the machine gets slower. (Ours.)
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import replace
+
+import onnx
 
 from subbyte.compress.blank import blank_model
 from subbyte.compress.knapsack import Choices
-from subbyte.compress.latency import LatencyModel, measure_model, rest
+from subbyte.compress.latency import LatencyModel, measure_models, rest
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan
 from subbyte.compress.prices import Prices
@@ -38,27 +43,62 @@ def fitted_model(
     Int8 layers are taken to be predicted well: what they are off counts as the network's own.
     """
     choices = prices.precise()
-    eight: Plan = dict.fromkeys(choices, EIGHT_BITS)
+    files = BlankFiles(network, choices, model, samples, options)
     plans = _by_form(choices, model)
     rest()
-    whole = measure_plan(network, eight, model, samples, options)
-    ratios = {}
+    relative = {}
     for number, (name, coded) in enumerate(plans.items()):
         progress("time", number, len(plans), name)
+        relative[name] = files.relative(files.eight | coded)
+    progress("time", len(plans), len(plans), "")
+    whole = files.seconds_of_eight()
+    ratios = {}
+    for name, coded in plans.items():
         others = whole - _predicted(model, dict.fromkeys(coded, EIGHT_BITS))
         predicted = _predicted(model, coded)
         if predicted > 0:
-            taken = measure_plan(network, eight | coded, model, samples, options) - others
+            taken = relative[name] * whole - others
             ratios[name] = min(max(taken / predicted, LEAST_RATIO), MOST_RATIO)
-    progress("time", len(plans), len(plans), "")
-    return replace(model, ratios=ratios, beside=whole - _predicted(model, eight))
+    return replace(model, ratios=ratios, beside=whole - _predicted(model, files.eight))
 
 
-def measure_plan(
-    network: Network, plan: Plan, model: LatencyModel, samples: Samples, options: CompressOptions
-) -> float:
-    """Seconds of one sample through a blank file of ``plan``."""
-    return measure_model(blank_model(network, plan, options, model.looked_up(plan)), samples)
+class BlankFiles:
+    """Measures blank files of plans for ``weights``, beside ``eight``: 8 bits for all."""
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Iterable[str],
+        model: LatencyModel,
+        samples: Samples,
+        options: CompressOptions,
+    ) -> None:
+        self.eight: Plan = dict.fromkeys(weights, EIGHT_BITS)
+        self._network, self._model = network, model
+        self._samples, self._options = samples, options
+        self._of_eight = self._blank(self.eight)
+        self._least = math.inf
+
+    def relative(self, plan: Plan) -> float:
+        """What the file of ``plan`` takes to what that of ``eight`` takes."""
+        if plan == self.eight:
+            return 1.0
+        eight, taken = measure_models([self._of_eight, self._blank(plan)], self._samples)
+        self._least = min(self._least, eight)
+        return taken / eight
+
+    def seconds_of_eight(self) -> float:
+        """What the file of ``eight`` takes, the least that it has been measured at."""
+        self._least = min(self._least, *measure_models([self._of_eight], self._samples))
+        return self._least
+
+    def _blank(self, plan: Plan) -> onnx.ModelProto:
+        return blank_model(self._network, plan, self._options, self._model.looked_up(plan))
+
+
+def seconds_of_eight(model: LatencyModel, weights: Iterable[str]) -> float:
+    """What a fitted ``model`` has for 8 bits in all layers: as it was measured."""
+    return model.beside + _predicted(model, dict.fromkeys(weights, EIGHT_BITS))
 
 
 def _predicted(model: LatencyModel, plan: Plan) -> float:

@@ -18,7 +18,7 @@ from subbyte.compress.defaults import (
 )
 from subbyte.compress.knapsack import Choice, Choices, choose, choose_finely, least
 from subbyte.compress.latency import LatencyModel, latency_model
-from subbyte.compress.latency_fit import fitted_model, measure_plan
+from subbyte.compress.latency_fit import BlankFiles, fitted_model, seconds_of_eight
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
 from subbyte.compress.prices import Prices, price
@@ -155,18 +155,19 @@ def plan_latency(
     """The least total relative error within so many milliseconds a sample.
 
     The layers' times, and what the network takes beside them, are those of ``model``, which is
-    fitted. Then blank files of plans are measured, and the layers get less or more until one
-    takes just the budget.
+    fitted. Then blank files of plans are measured, beside one of 8 bits, and the layers get less
+    or more until one takes just the budget on a machine as fast as when ``model`` was fitted.
 
     Raises:
         BudgetError: the fastest plan takes longer.
     """
     choices = {weight: _faster(found) for weight, found in prices.precise().items()}
+    files = BlankFiles(network, choices, model, samples, options)
+    eight, beside = seconds_of_eight(model, choices), model.beside
 
     def measured(plan: Plan) -> float:
-        return measure_plan(network, plan, model, samples, options)
+        return files.relative(plan) * eight
 
-    beside = model.beside
     choice, taken = _fitted(choices, budget.value / 1e3, beside, measured)
     predicted = beside + sum(c.seconds or 0.0 for c in choice.chosen.values())
     said = [
