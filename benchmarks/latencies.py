@@ -4,14 +4,15 @@ subbyte calibrate-cpu                                       once, while nothing 
 python -m benchmarks.latencies --keep DIR                   networks that have no record yet
 python -m benchmarks.latencies resnet_mid --keep DIR        some, again
 python -m benchmarks.latencies --keep DIR --time            only time the kept files again
+python -m benchmarks.latencies resnet_mid --keep DIR --trials    only add plans chosen by trial
 
 For every network each of `FORMS` codes all layers but those that are kept at 8 bits by default,
 and is timed on the native kernels; then the network is planned and coded as `subbyte compress
---latency` does, for the time of each. Times count beside that of 8 bits for all layers, as a
-machine is not equally fast from minute to minute. All files are timed in turn and judged on test
-samples: KL against the float network (for what is no classifier squared error over variance),
-the mean over the network's seeds (`LOOKED_UP`). DIR is needed to go on with a run that was
-stopped.
+--latency` does, for the time of each; with ``--trials`` also as it does with `--trials 4`. Times
+count beside that of 8 bits for all layers, as a machine is not equally fast from minute to
+minute. All files are timed in turn and judged on test samples: KL against the float network (for
+what is no classifier squared error over variance), the mean over the network's seeds
+(`LOOKED_UP`). DIR is needed to go on with a run that was stopped.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -29,17 +30,23 @@ import torch
 from benchmarks.network_folder import Change, NetworkFolder, command_line, judged, silent
 from benchmarks.records import Record
 from subbyte.budgets import Budget
+from subbyte.compress.contenders import HELD, best_by_trial
 from subbyte.compress.device import repeatable
 from subbyte.compress.encode import LayerOptions
-from subbyte.compress.held import Judge
+from subbyte.compress.held import Judge, hold_back
 from subbyte.compress.latency import LatencyModel, latency_model, measure_files, rest
 from subbyte.compress.latency_fit import fitted_model, seconds_of_eight
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network
-from subbyte.compress.plan import plan_latency
+from subbyte.compress.plan_file import planned_layers
+from subbyte.compress.plan_latency import LatencyPlans
 from subbyte.compress.plan_text import plan_text
+from subbyte.compress.planned import Planned
 from subbyte.compress.prices import Prices, price
+from subbyte.compress.trials import Trials
+from subbyte.data import Samples
 from subbyte.errors import BudgetError
+from subbyte.graph.layers import output_layers
 from subbyte.methods.product.form import GROUPS, ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.report.system import system
@@ -62,7 +69,8 @@ FORMS: dict[str, LayerOptions] = {
     **{f"{bits}-bit": ScalarOptions(bits) for bits in (2, 4, 8)},
 }
 EIGHT = "8-bit"
-METHODS = ("product", "scalar")
+_ALLOWED, _CPU = CompressOptions(methods=("product", "scalar")), torch.device("cpu")
+TRIALS = 4
 TURNS = 7
 # Files whose times differ by no more than this part count as equally fast.
 SPREAD = 0.02
@@ -70,8 +78,11 @@ SPREAD = 0.02
 
 def main() -> int:
     """Measure what the command line asks for."""
-    again = Change("--time", "only time the kept files again", Latencies.timed)
-    return command_line("latencies", __doc__, RESULTS, Latencies, _short, [again], LOOKED_UP)
+    changes = [
+        Change("--time", "only time the kept files again", Latencies.timed),
+        Change("--trials", "only add plans chosen by trial", Latencies.tried),
+    ]
+    return command_line("latencies", __doc__, RESULTS, Latencies, _short, changes, LOOKED_UP)
 
 
 class Latencies(NetworkFolder):
@@ -81,17 +92,13 @@ class Latencies(NetworkFolder):
         """Code, time and judge the single forms and the plans."""
         for name, form in FORMS.items():
             self._code(name, self.form_plan(name, form))
-        limits = self._limits()
-        plans = {name: said for name in limits if (said := self._plan(name, limits[name]))}
+        plans = self._plans("plan", self._least_harm)
         judge = self.judge()
         record: Record = {
             "network": self.row.name,
             "samples": {"calibration": self.count, "judged": len(judge.samples)},
             "forms": [self._judged(judge, name) for name in FORMS],
-            "plans": [
-                self._judged(judge, name) | {"limit": limits[name], "said": said}
-                for name, said in plans.items()
-            ],
+            "plans": [self._judged(judge, name) | said for name, said in plans.items()],
             "system": system(),
             "packages": {name: metadata.version(name) for name in ("torch", "onnx", "onnx-ir")},
         }
@@ -100,6 +107,13 @@ class Latencies(NetworkFolder):
     def timed(self, record: Record) -> Record:
         """``record`` with all files timed again."""
         return self._with_times(record | {"system": system()})
+
+    def tried(self, record: Record) -> Record:
+        """``record`` with plans chosen by trial."""
+        plans = self._plans("tried", self._best_tried)
+        judge = self.judge(record["samples"]["judged"])
+        found = [self._judged(judge, name) | said for name, said in plans.items()]
+        return self.timed(record | {"trials": TRIALS, "tried": found})
 
     def _code(self, name: str, plan: Path) -> None:
         """Code the network as ``plan`` says, once a seed."""
@@ -128,7 +142,7 @@ class Latencies(NetworkFolder):
         }
 
     def _limits(self) -> dict[str, float]:
-        """What to plan for, by the name of the plan: the times of the forms to that of 8 bits, of
+        """What to plan for, by the name of the form: the times of the forms to that of 8 bits, of
         equal ones the first. Kept, so that a run that goes on has the same."""
         path = self.folder / "limits.json"
         if not path.exists():
@@ -138,47 +152,76 @@ class Latencies(NetworkFolder):
                 part = latency["latency_ms"] / times[EIGHT]["latency_ms"]
                 limit = round((1 + SPREAD / 2) * part, 4)
                 if all(abs(limit / other - 1) > SPREAD / 2 for other in limits.values()):
-                    limits[f"plan-{name}"] = limit
+                    limits[name] = limit
             path.write_text(json.dumps(limits, indent=1) + "\n")
         found: dict[str, float] = json.loads(path.read_text())
         return found
 
-    def _plan(self, name: str, limit: float) -> str | None:
-        """Code the network by the plan for ``limit`` times what 8 bits take: what the plan says of
-        its time, None if that is out of reach, as what the fastest form takes may be by chance."""
-        plan = self.folder / f"{name}.toml"
-        if not plan.exists():
-            options = CompressOptions(methods=METHODS)
-            prices, model = self._prices
-            eight = 1e3 * seconds_of_eight(model, prices.precise())
-            budget = Budget("latency", limit * eight)
-            rest()
-            try:
-                planned = plan_latency(self.network, prices, model, self.fit, options, budget)
-            except BudgetError as error:
-                print(f"{name}: {error}", flush=True)
-                return None
-            plan.write_text(plan_text(planned, prices.layers))
-        said = next(line for line in plan.read_text().splitlines() if "ms predicted" in line)
-        self._code(name, plan)
-        return said.removeprefix("# ")
+    def _plans(self, kind: str, make: Callable[[float], Planned]) -> dict[str, Record]:
+        """Code the network by a plan that ``make`` gives for each limit: what is known of it, by
+        its name. None for limits out of reach, as what the fastest form takes may be by chance."""
+        made = {}
+        for form, limit in self._limits().items():
+            name = f"{kind}-{form}"
+            plan = self.folder / f"{name}.toml"
+            if not plan.exists():
+                try:
+                    planned = make(limit)
+                except BudgetError as error:
+                    print(f"{name}: {error}", flush=True)
+                    continue
+                plan.write_text(plan_text(planned, planned_layers(self.network)))
+            said = next(line for line in plan.read_text().splitlines() if "ms predicted" in line)
+            self._code(name, plan)
+            made[name] = {"limit": limit, "said": said.removeprefix("# ")}
+        return made
+
+    def _least_harm(self, limit: float) -> Planned:
+        """The plan for ``limit`` times what 8 bits take."""
+        return self._others(limit, self.fit, self._priced).least_harm()
+
+    def _best_tried(self, limit: float) -> Planned:
+        """The same with trials."""
+        fit, held = hold_back(self.fit, HELD, 0)
+        others = self._others(limit, fit, self._priced_part)
+        judge = Judge(self.network, held, _CPU)
+        trials = Trials(self.network, fit, judge, CompressOptions(), _CPU, silent)
+        planned, outputs = others.least_harm(), output_layers(self.network)
+        with repeatable():
+            return best_by_trial(planned, others, others.prices, outputs, TRIALS, trials.run)
+
+    def _others(
+        self, limit: float, samples: Samples, priced: tuple[Prices, LatencyModel]
+    ) -> LatencyPlans:
+        prices, model = priced
+        budget = Budget("latency", limit * 1e3 * seconds_of_eight(model, prices.precise()))
+        rest()
+        return LatencyPlans(self.network, prices, model, samples, _ALLOWED, budget)
 
     @cached_property
-    def _prices(self) -> tuple[Prices, LatencyModel]:
+    def _priced(self) -> tuple[Prices, LatencyModel]:
         """What every layer may be, and takes: the same for all limits."""
-        cpu, options = torch.device("cpu"), CompressOptions(methods=METHODS)
-        model = latency_model(self.network, self.fit, cpu, load_timings())
+        return self._price(self.fit)
+
+    @cached_property
+    def _priced_part(self) -> tuple[Prices, LatencyModel]:
+        """The same by the samples that trials code from."""
+        return self._price(hold_back(self.fit, HELD, 0)[0])
+
+    def _price(self, samples: Samples) -> tuple[Prices, LatencyModel]:
+        model = latency_model(self.network, samples, _CPU, load_timings())
         with repeatable():
-            prices = price(self.network, self.fit, options, cpu, silent)
-        model = fitted_model(self.network, model, prices, self.fit, options, silent)
+            prices = price(self.network, samples, _ALLOWED, _CPU, silent)
+        model = fitted_model(self.network, model, prices, samples, _ALLOWED, silent)
         return prices.timed(model), model
 
     def _with_times(self, record: Record) -> Record:
-        rows = [*record["forms"], *record["plans"]]
+        plans = [*record["plans"], *record.get("tried", [])]
+        rows = [*record["forms"], *plans]
         times = self._latencies([row["name"] for row in rows])
         for row in rows:
             row |= times[row["name"]]
-        for plan in record["plans"]:
+        for plan in plans:
             plan["limit_ms"] = round(plan["limit"] * times[EIGHT]["latency_ms"], 4)
         return record
 
@@ -198,12 +241,14 @@ class Latencies(NetworkFolder):
         return found
 
 
-def best_forms(record: Record) -> list[tuple[Record, Record | None]]:
+def best_forms(record: Record) -> list[tuple[Record, Record | None, Record | None]]:
     """The forms that no other form beats in as much time, the fastest first; of each the plan
-    that is closest to the float network in as much time, None if there is none so fast."""
+    that is closest to the float network in as much time, and the one by trial; None if there is
+    none so fast."""
     forms: list[Record] = sorted(record["forms"], key=lambda row: float(row["latency_ms"]))
     best = [form for form in forms if _closest(forms, form) is form]
-    return [(form, _closest(record["plans"], form)) for form in best]
+    plans, tried = record["plans"], record.get("tried", [])
+    return [(form, _closest(plans, form), _closest(tried, form)) for form in best]
 
 
 def _closest(rows: list[Record], form: Record) -> Record | None:
@@ -214,12 +259,14 @@ def _closest(rows: list[Record], form: Record) -> Record | None:
 
 
 def _short(record: Record) -> str:
-    lower = (
-        f"{form['name']} {form['latency_ms']:.3f} ms {form['divergence']:.4f}, plan "
-        + ("none" if plan is None else f"{plan['latency_ms']:.3f} ms {plan['divergence']:.4f}")
-        for form, plan in best_forms(record)
+    return "; ".join(
+        f"{_figures(form)}, plan {_figures(plan)}, by trial {_figures(tried)}"
+        for form, plan, tried in best_forms(record)
     )
-    return "; ".join(lower)
+
+
+def _figures(row: Record | None) -> str:
+    return f"{row['latency_ms']:.3f} ms {row['divergence']:.4f}" if row else "none"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.latencies import SPREAD, TURNS, best_forms
+from benchmarks.latencies import SPREAD, TRIALS, TURNS, best_forms
 from benchmarks.markdown import table
 from benchmarks.records import Record, machines
 
@@ -26,6 +26,7 @@ _BEST_HEADER = (
     "as single files do from turn to turn, counts as equally fast. Below zero: the plan diverges",
     "more. At the time of 8 bits for all layers the plan has little to choose.",
 )
+_TRIED_HEADER = (f"*By trial*: what `--trials {TRIALS}` chooses, where it has been run.",)
 
 
 def latencies_page(records: Sequence[Record]) -> str:
@@ -34,20 +35,26 @@ def latencies_page(records: Sequence[Record]) -> str:
         return "\n".join([*_HEADER, "", "No network has a record yet.", ""])
     columns = ("network", "form", "bits", "ms", "divergence")
     plan = ("plan: bits", "plan: ms", "plan: divergence", "lower by")
-    rows = [(record, *pair) for record in records for pair in best_forms(record)]
-    lines = [*_HEADER, "", *_BEST_HEADER, ""]
-    lines += table((*columns, *plan), (_best_row(*row) for row in rows))
+    tried = ("by trial: bits", "by trial: ms", "by trial: divergence", "by trial: lower by")
+    rows = [_best_row(record, *row) for record in records for row in best_forms(record)]
+    by_trial = any("tried" in record for record in records)
+    lines = [*_HEADER, "", *_BEST_HEADER, *(_TRIED_HEADER if by_trial else ()), ""]
+    headings = (*columns, *plan, *(tried if by_trial else ()))
+    lines += table(headings, (row[: len(headings)] for row in rows))
     for record in records:
         lines += ["", f"## {record['network']}", "", *_files(record)]
     return "\n".join([*lines, "", *machines(records), ""])
 
 
-def _best_row(record: Record, form: Record, plan: Record | None) -> list[str]:
-    cells = [record["network"], form["name"], *_figures(form)]
+def _best_row(record: Record, form: Record, plan: Record | None, tried: Record | None) -> list[str]:
+    by_trial = _against(form, tried) if "tried" in record else [""] * 4
+    return [record["network"], form["name"], *_figures(form), *_against(form, plan), *by_trial]
+
+
+def _against(form: Record, plan: Record | None) -> list[str]:
     if plan is None:
-        return [*cells, "none so fast", "", "", ""]
-    lower = 100 * (1 - plan["divergence"] / form["divergence"])
-    return [*cells, *_figures(plan), f"{lower:.0f} %"]
+        return ["none so fast", "", "", ""]
+    return [*_figures(plan), f"{100 * (1 - plan['divergence'] / form['divergence']):.0f} %"]
 
 
 def _figures(row: Record) -> list[str]:
@@ -66,8 +73,12 @@ def _files(record: Record) -> list[str]:
         f" Divergence is the mean of {seeds} seeds, and its range." if seeds > 1 else " One seed."
     )
     columns = ("file", "asked", "ms", "quartiles", "bits", "kB", "divergence", "agreement")
-    rows = sorted([*record["forms"], *record["plans"]], key=lambda row: float(row["latency_ms"]))
+    rows = sorted(_all_files(record), key=lambda row: float(row["latency_ms"]))
     return [said, "", *table(columns, map(_file_row, rows))]
+
+
+def _all_files(record: Record) -> list[Record]:
+    return [*record["forms"], *record["plans"], *record.get("tried", [])]
 
 
 def _file_row(row: Record) -> list[str]:

@@ -23,9 +23,9 @@ from subbyte.compress.encode import LayerOptions
 from subbyte.compress.held import Judge
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import read_source
-from subbyte.compress.plan import Planned
 from subbyte.compress.plan_file import Plan, planned_layers
 from subbyte.compress.plan_text import plan_text
+from subbyte.compress.planned import Planned
 from subbyte.data import Samples, as_samples
 from subbyte.graph.inputs import read_input_specs
 from subbyte.methods.product.form import ProductOptions

@@ -11,12 +11,13 @@ import pytest
 import subbyte
 from subbyte.budgets import Budget
 from subbyte.compress.candidates import Candidate
-from subbyte.compress.contenders import best_by_trial, contenders, uniform
+from subbyte.compress.contenders import WithinBytes, best_by_trial, contenders, uniform
 from subbyte.compress.held import Score
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import plan_network
-from subbyte.compress.plan import Planned, plan_bits
+from subbyte.compress.plan import plan_bits
 from subbyte.compress.plan_file import EIGHT_BITS
+from subbyte.compress.planned import Planned
 from subbyte.compress.prices import Prices
 from subbyte.errors import OptionError
 from subbyte.methods.scalar.form import ScalarOptions
@@ -40,10 +41,15 @@ def prices(*harms: float) -> Prices:
 
 PRICES = prices(100, 6, 5, 4, 20)
 PLANNED = plan_bits(PRICES, BUDGET)
+OTHERS = WithinBytes(PLANNED, PRICES)
 
 
-def names(outputs: tuple[str, ...] = ("w1",)) -> list[str]:
-    return [name for name, _ in contenders(PLANNED, PRICES, outputs)]
+def names() -> list[str]:
+    return list(within(PRICES, PLANNED, ("w1",)))
+
+
+def within(prices: Prices, planned: Planned, outputs: tuple[str, ...] = ()) -> dict[str, Planned]:
+    return dict(contenders(planned, WithinBytes(planned, prices), prices, outputs))
 
 
 def test_one_form_for_all_is_the_best_that_fits() -> None:
@@ -68,7 +74,7 @@ def test_a_plan_for_bits_finds_what_the_relaxation_misses() -> None:
 
 
 def test_contenders_keep_to_the_budget_and_differ() -> None:
-    found = dict(contenders(PLANNED, PRICES, ("w1",)))
+    found = within(PRICES, PLANNED, ("w1",))
     assert names()[:2] == ["least harm", "one form for all layers"]
     assert found["least harm"] is PLANNED
     assert PLANNED.choice is not None
@@ -83,14 +89,14 @@ def test_contenders_keep_to_the_budget_and_differ() -> None:
 
 
 def test_output_layers_get_more() -> None:
-    found = dict(contenders(PLANNED, PRICES, ("w1",)))
+    found = within(PRICES, PLANNED, ("w1",))
     more = found["output layers 4-fold"].plan["w1"]
     assert more.bits > PLANNED.plan["w1"].bits  # type: ignore[union-attr]
 
 
 def test_later_layers_count_more() -> None:
     alike = prices(10, 20, 20, 20, 20)
-    found = dict(contenders(plan_bits(alike, Budget("bits", 3.0)), alike, ()))
+    found = within(alike, plan_bits(alike, Budget("bits", 3.0)))
     plan = found["later layers count more"].plan
     assert (plan["w0"], plan["w4"]) == (ScalarOptions(2), ScalarOptions(4))
 
@@ -98,12 +104,12 @@ def test_later_layers_count_more() -> None:
 def test_gains_count_more() -> None:
     """Harms hold the fourth root of the gains; with the root w4 loses what w0 gets."""
     alike = replace(prices(20, 20, 20, 20, 20), gains={"w0": 256.0, "w4": 1 / 256})
-    found = dict(contenders(plan_bits(alike, Budget("bits", 3.0)), alike, ()))
+    found = within(alike, plan_bits(alike, Budget("bits", 3.0)))
     assert list(found)[1] == "gains count more"
     plan = found["gains count more"].plan
     assert (plan["w0"], plan["w4"]) == (ScalarOptions(4), ScalarOptions(2))
     # Without gains that plan is the first one, and is not tried twice.
-    assert "gains count more" not in dict(contenders(PLANNED, PRICES, ()))
+    assert "gains count more" not in within(PRICES, PLANNED)
 
 
 @pytest.mark.parametrize("best", range(3))
@@ -114,14 +120,15 @@ def test_the_best_by_trial_is_taken(best: int) -> None:
         tried.append(planned)
         return Score(0.1 if len(tried) == best + 1 else 0.2)
 
-    found = best_by_trial(PLANNED, PRICES, ("w1",), 3, trial)
+    found = best_by_trial(PLANNED, OTHERS, PRICES, ("w1",), 3, trial)
     assert len(tried) == len(names()[:3])
     assert found.plan == tried[min(best, len(tried) - 1)].plan
     assert f"taken: {names()[best]}" in found.facts[-1]
 
 
 def test_of_equals_the_least_harm_is_taken() -> None:
-    assert best_by_trial(PLANNED, PRICES, (), 4, lambda planned: Score(0.1)).plan == PLANNED.plan
+    found = best_by_trial(PLANNED, OTHERS, PRICES, (), 4, lambda planned: Score(0.1))
+    assert found.plan == PLANNED.plan
 
 
 def test_trials_of_a_network(tmp_path: Path) -> None:
@@ -134,7 +141,7 @@ def test_trials_of_a_network(tmp_path: Path) -> None:
     assert found.plan == planned.plan
 
 
-def test_trials_are_for_bits_and_size() -> None:
+def test_trials_are_for_what_is_predicted() -> None:
     for wrong in ({"trials": 2}, {"trials": 2, "keep": 1.0}, {"trials": -1, "bits": 2.0}):
         with pytest.raises(OptionError, match="--trials"):
             CompressOptions(**wrong)  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ from subbyte.compress.candidates import Candidate
 from subbyte.compress.held import LEAST_SAMPLES, ONE_FLIP, Judge, Score, hold_back
 from subbyte.compress.keep import plan_keep
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import Planned
 from subbyte.compress.plan_file import EIGHT_BITS
+from subbyte.compress.planned import Planned
 from subbyte.compress.prices import Prices
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, CalibrationError, OptionError

@@ -11,13 +11,14 @@ single form for all. (Ours.)
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Protocol
 
 from subbyte.compress.candidates import Candidate
 from subbyte.compress.held import Score
 from subbyte.compress.knapsack import Choice, choose_finely, stored
-from subbyte.compress.plan import Planned, planned_from
+from subbyte.compress.planned import Planned, planned_from
 from subbyte.compress.prices import GAIN_POWER, Prices
 
 HELD = 0.25
@@ -30,15 +31,58 @@ OTHER_POWER = 0.5
 Trial = Callable[[Planned], Score]
 
 
+class Others(Protocol):
+    """Makes plans for a budget."""
+
+    def least_harm(self, weights: Mapping[str, float]) -> Planned:
+        """The least total harm where that of a layer counts as much as ``weights`` says, 1 if it
+        says nothing."""
+
+    def one_form(self) -> Planned | None:
+        """The best of one form for all layers; None if there is none."""
+
+
+@dataclass(frozen=True)
+class WithinBytes:
+    """`Others` that store no more than ``planned``."""
+
+    planned: Planned
+    prices: Prices
+
+    def least_harm(self, weights: Mapping[str, float]) -> Planned:
+        """`Others.least_harm`."""
+        return self._planned(_weighted(self.prices, self._limit, weights))
+
+    def one_form(self) -> Planned | None:
+        """`uniform`."""
+        choice = uniform(self.prices, self._limit)
+        return None if choice is None else self._planned(choice)
+
+    @property
+    def _limit(self) -> float:
+        assert self.planned.choice is not None  # noqa: S101 - plans for a budget have one
+        return sum(map(stored, self.planned.choice.chosen.values()))
+
+    def _planned(self, choice: Choice) -> Planned:
+        assert self.planned.budget is not None  # noqa: S101 - as above
+        return planned_from(self.planned.budget, choice, self.planned.facts)
+
+
 def best_by_trial(
-    planned: Planned, prices: Prices, outputs: Collection[str], count: int, trial: Trial
+    planned: Planned,
+    others: Others,
+    prices: Prices,
+    outputs: Collection[str],
+    count: int,
+    trial: Trial,
 ) -> Planned:
     """The plan with the least divergence of the first ``count`` contenders.
 
     ``planned``: that of least predicted harm. ``outputs``: weights of the output layers.
     """
     tried: list[tuple[float, int, str, Planned]] = []
-    for name, contender in islice(contenders(planned, prices, outputs), count):
+    # All plans first: for a latency they are measured, which is not done between heavy work.
+    for name, contender in list(islice(contenders(planned, others, prices, outputs), count)):
         score = trial(contender)
         tried.append((score.divergence, len(tried), name, contender))
     _, _, chosen, best = min(tried, key=lambda t: t[:2])
@@ -48,26 +92,32 @@ def best_by_trial(
 
 
 def contenders(
-    planned: Planned, prices: Prices, outputs: Collection[str]
+    planned: Planned, others: Others, prices: Prices, outputs: Collection[str]
 ) -> Iterator[tuple[str, Planned]]:
     """Different plans for the budget of ``planned``, each with its name."""
-    assert planned.choice is not None and planned.budget is not None  # noqa: S101, PT018
-    limit = sum(map(stored, planned.choice.chosen.values()))
     seen = [planned.plan]
     yield "least harm", planned
+    for name, contender in _all(others, prices, outputs):
+        if contender is not None and contender.plan not in seen:
+            seen.append(contender.plan)
+            yield name, _bounded(contender, planned)
+
+
+def _all(
+    others: Others, prices: Prices, outputs: Collection[str]
+) -> Iterator[tuple[str, Planned | None]]:
+    yield "one form for all layers", others.one_form()
     more = {weight: gain ** (OTHER_POWER - GAIN_POWER) for weight, gain in prices.gains.items()}
-    weights = {"gains count more": more, "later layers count more": _later(prices)}
-    weights |= {f"output layers {w:g}-fold": dict.fromkeys(outputs, w) for w in OUTPUT_WEIGHTS}
-    found = [("one form for all layers", uniform(prices, limit))]
-    found += [(name, _weighted(prices, limit, counted)) for name, counted in weights.items()]
-    for name, choice in found:
-        if choice is not None:
-            # What no plan within the budget can be below, is known from the first.
-            bounded = replace(choice, bound=planned.choice.bound)
-            contender = planned_from(planned.budget, bounded, planned.facts)
-            if contender.plan not in seen:
-                seen.append(contender.plan)
-                yield name, contender
+    yield "gains count more", others.least_harm(more)
+    yield "later layers count more", others.least_harm(_later(prices))
+    for weight in OUTPUT_WEIGHTS:
+        yield f"output layers {weight:g}-fold", others.least_harm(dict.fromkeys(outputs, weight))
+
+
+def _bounded(contender: Planned, planned: Planned) -> Planned:
+    """What no plan within the budget can be below, is known from the first."""
+    assert contender.choice is not None and planned.choice is not None  # noqa: S101, PT018
+    return replace(contender, choice=replace(contender.choice, bound=planned.choice.bound))
 
 
 def uniform(prices: Prices, limit: float) -> Choice | None:

@@ -15,7 +15,8 @@ from dataclasses import replace
 from subbyte.budgets import LEAST_BITS, MOST_BITS, Budget
 from subbyte.compress.held import Score
 from subbyte.compress.knapsack import least
-from subbyte.compress.plan import Planned, plan_bits
+from subbyte.compress.plan import plan_bits
+from subbyte.compress.planned import Planned
 from subbyte.compress.prices import Prices
 from subbyte.errors import BudgetError, OptionError
 

@@ -36,9 +36,9 @@ class CompressOptions:
     The budget, one of four or none: ``bits``, at most so many bits per weight over all conv
     and linear layers; ``size`` of the file in bytes; ``latency`` of a sample in
     milliseconds, by the kernel timings of the file ``timings`` (None: this machine's own);
-    ``keep``, percentage points of accuracy that may be lost. ``trials``: for ``bits`` or
-    ``size``, carry out so many plans on a part of the samples, and keep the one that does
-    best on the rest.
+    ``keep``, percentage points of accuracy that may be lost. ``trials``: for ``bits``,
+    ``size`` or ``latency``, carry out so many plans on a part of the samples, and keep the one
+    that does best on the rest.
 
     ``group``: channels a code; with a budget the smallest group size that may be chosen.
     ``words``: most words a codebook, 16 if not given. ``gain``: bits of gain a code (0 none, 1
@@ -130,8 +130,8 @@ class CompressOptions:
             CompositeOptions(**self.composite())
         if self.method == "binary":
             BinaryOptions(**self.binary())
-        if self.trials and self.bits is None and self.size is None:
-            raise OptionError("--trials belongs to --bits and --size")
+        if self.trials and (self.budget is None or self.budget.kind == "keep"):
+            raise OptionError("--trials belongs to --bits, --size and --latency")
         for name, value in (
             ("--tune", self.tune),
             ("--tune-linear", self.tune_linear or 0),

@@ -18,9 +18,11 @@ from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.finish import write_coded
 from subbyte.compress.held import Judge, hold_back
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import Planned, make_plan, plan_budget
+from subbyte.compress.plan import make_plan, plan_budget
 from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text
+from subbyte.compress.plan_latency import latency_plans
 from subbyte.compress.plan_text import plan_text
+from subbyte.compress.planned import Planned
 from subbyte.compress.prices import price
 from subbyte.compress.sequence import Encoded, Progress
 from subbyte.compress.stages import encode_network
@@ -233,9 +235,15 @@ def _make_plan(
     share = keep.HELD if budget.kind == "keep" else contenders.HELD
     fit, held = hold_back(samples, share, options.seed)
     trials = Trials(network, fit, Judge(network, held, device), options, device, progress)
-    prices = price(network, fit, options, device, progress)
-    if budget.kind == "keep":
-        return keep.plan_keep(prices, trials.run, budget)
-    planned = plan_budget(network, prices, options, budget)
+    others: contenders.Others
+    if budget.kind == "latency":
+        others = latency_plans(network, fit, options, device, progress, budget)
+        prices, planned = others.prices, others.least_harm()
+    else:
+        prices = price(network, fit, options, device, progress)
+        if budget.kind == "keep":
+            return keep.plan_keep(prices, trials.run, budget)
+        planned = plan_budget(network, prices, options, budget)
+        others = contenders.WithinBytes(planned, prices)
     outputs = output_layers(network)
-    return contenders.best_by_trial(planned, prices, outputs, options.trials, trials.run)
+    return contenders.best_by_trial(planned, others, prices, outputs, options.trials, trials.run)

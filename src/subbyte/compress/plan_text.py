@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from subbyte.compress.encode import LayerOptions
-from subbyte.compress.plan import Planned
 from subbyte.compress.plan_file import write_plan
+from subbyte.compress.planned import Planned
 from subbyte.graph.network import Layer
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions

@@ -11,7 +11,7 @@ from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.finish import write_coded
 from subbyte.compress.held import Judge, Score
 from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan import Planned
+from subbyte.compress.planned import Planned
 from subbyte.compress.sequence import Progress, Sequence
 from subbyte.data import Samples
 from subbyte.graph.network import Network
