@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 import subbyte
+from subbyte.compress import similarity
 from subbyte.data import as_samples
 from subbyte.errors import OptionError
 from subbyte.graph.inputs import read_input_specs
@@ -16,7 +18,13 @@ from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.read import read_network
 from subbyte.methods import decode_weight
 from subbyte.report.coded import coded_layers
-from subbyte.report.sensitivity import Sensitivity, coded_network, file_distance, measure_layers
+from subbyte.report.sensitivity import (
+    Distance,
+    Sensitivity,
+    coded_network,
+    file_distance,
+    measure_layers,
+)
 from subbyte.report.stored import read_stored
 from tests import tiny
 from tests.report.reported import Pair, make_pair
@@ -99,9 +107,27 @@ def test_other_outputs_than_scores_count_relative_error(tmp_path: Path) -> None:
         for name, path in (("exact", reference), ("small", small))
     }
     exact, lossy = (np.asarray(values[name], np.float64) for name in ("exact", "small"))
-    expected = np.square(lossy - exact).sum() / np.square(exact).sum()
+    expected = np.square(lossy - exact).mean() / exact.var()
     distance = file_distance(network, subbyte.load(small), data)
     assert distance == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_distance_is_that_of_the_points_of_a_trade_off() -> None:
+    """Over batches what `divergence` is of all samples at once; of several outputs the sum."""
+    generator = torch.Generator().manual_seed(0)
+    scores = [torch.randn(12, 5, generator=generator) for _ in range(2)]
+    maps = [5 + 3 * torch.randn(12, 2, 4, 4, generator=generator) for _ in range(2)]
+    labels = [torch.arange(12), torch.zeros(12, dtype=torch.int64)]
+    pairs = list(zip(scores, maps, labels, strict=True))
+    for outputs in ((0,), (1,), (0, 1), (1, 2)):
+        exact, other = (tuple(pair[i] for i in outputs) for pair in pairs)
+        distance, sums = Distance(), np.zeros((1, 1))
+        for first in (0, 4, 8):
+            batch = [[a[first : first + 4] for a in side] for side in (exact, other)]
+            sums = sums + distance.sums(*batch)
+        wanted = float(similarity.divergence(exact, other))
+        assert distance.of(sums) == pytest.approx(wanted, rel=1e-5)
+        assert distance.measure == ("kl" if outputs == (0,) else "error")
 
 
 def test_file_of_another_network(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def tiles(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         found.append(("KL from float", divergence(own["kl"]), f"nats, {own['n']:,} samples"))
     elif document["sensitivity"]:
         lost = document["sensitivity"]
-        found.append(("Output error", f"{100 * lost['file']:.2f}%", f"{lost['samples']} samples"))
+        what = f"squared error over variance, {lost['samples']} samples"
+        found.append(("Output error", divergence(lost["file"]), what))
     for row in document["latency"] or ():
         if row["compressed"]:
             what = "Latency, " + row["label"].removeprefix("this file, ")

@@ -3,14 +3,15 @@
 With f the float network's outputs and s_l those of the same network with the compressed
 weight and bias in layer l alone, the harm of layer l is D(f, s_l): the mean
 KL(softmax f || softmax s) in nats where the network gives one row of scores a sample, else
-sum |s - f|^2 / sum |f|^2 over all outputs. Activations stay float. It is the usual one-at-a-
+the squared error of each output over its variance, added up, as of the points of `subbyte explore`
+(`compress.similarity`). Activations stay float. It is the usual one-at-a-
 time sensitivity: parts do not add up to the whole, as layers are encoded to repair what
 earlier ones lost, so what counts is their shares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,13 +92,13 @@ def measure_layers(
     `coded_network`. Memory holds one batch of both networks."""
     exact = GraphModule(network).eval()
     layers = {layer.name: layer for layer in network.layers if layer.name in coded}
-    distance, total, done = Distance(), np.zeros(2), 0
-    harms = {name: np.zeros(2) for name in layers}
+    distance, total, done = Distance(), np.zeros((1, 1)), 0
+    harms = {name: np.zeros((1, 1)) for name in layers}
     errors = {name: np.zeros(2) for name in layers}
     for batch in samples.batches(chunk_size(exact, samples, open_device("cpu"))):
         values = {name: torch.from_numpy(array) for name, array in batch.items()}
         outputs = _outputs(exact, dict(values), 0)
-        total += distance.sums(outputs, _outputs(compressed, dict(values), 0))
+        total = total + distance.sums(outputs, _outputs(compressed, dict(values), 0))
         for number, step in enumerate(exact.steps):
             layer, before = layers.get(step.name), dict(values)
             exact.run(values, number, number + 1, keep=step.outputs)
@@ -105,35 +106,55 @@ def measure_layers(
                 compressed.run(before, number, number + 1, keep=step.outputs)
                 errors[layer.name] += _error(layer, values, before)
                 after = _outputs(exact, before, number + 1)
-                harms[layer.name] += distance.sums(outputs, after)
+                harms[layer.name] = harms[layer.name] + distance.sums(outputs, after)
         done += len(next(iter(batch.values())))
         if progress is not None:
             progress(done, len(samples))
     return Sensitivity(
         distance.measure,
-        ratio(total),
-        {name: ratio(sums) for name, sums in harms.items()},
+        distance.of(total),
+        {name: distance.of(sums) for name, sums in harms.items()},
         {name: ratio(sums) for name, sums in errors.items()},
     )
 
 
 class Distance:
-    """D(f, s) over batches: KL for one output [N, classes], else relative squared error."""
+    """D(f, s) over batches: KL for one output [N, classes], else squared error over variance."""
 
     measure = "kl"
+    _scores: Sequence[bool] = ()
 
     def sums(self, exact: Outputs, other: Outputs) -> NDArray[np.float64]:
-        """Two sums of a batch whose ratio, over all batches, is D."""
-        if len(exact) == 1 and exact[0].ndim == 2:
-            p, q = (values[0].double().log_softmax(1) for values in (exact, other))
-            return np.array([float((p.exp() * (p - q)).sum()), float(len(p))])
-        self.measure = "error"
-        error = sum(_energy(b - a) for a, b in zip(exact, other, strict=True))
-        return np.array([error, sum(_energy(a) for a in exact)])
+        """Of every output what `of` takes, of a batch; over all batches it adds up [outputs, 4]:
+        of scores KL and count, else squared error, count, sum and sum of squares."""
+        pairs = [(a, b) for a, b in zip(exact, other, strict=True) if a.is_floating_point()]
+        self._scores = [a.ndim == 2 for a, _ in pairs]
+        self.measure = "kl" if self._scores == [True] else "error"
+        return np.array([_kl(a, b) if a.ndim == 2 else _squares(a, b) for a, b in pairs])
+
+    def of(self, sums: NDArray[np.float64]) -> float:
+        """D of sums: that of `compress.similarity.divergence`."""
+        rows = zip(sums, self._scores, strict=True)
+        return sum(ratio(row) if scores else _relative(row) for row, scores in rows)
+
+
+def _kl(exact: Tensor, other: Tensor) -> list[float]:
+    p, q = (values.double().log_softmax(1) for values in (exact, other))
+    return [float((p.exp() * (p - q)).sum()), float(len(p)), 0.0, 0.0]
+
+
+def _squares(exact: Tensor, other: Tensor) -> list[float]:
+    total = float(exact.double().sum())
+    return [_energy(other - exact), float(exact.numel()), total, _energy(exact)]
+
+
+def _relative(sums: NDArray[np.float64]) -> float:
+    error, count, total, squares = sums
+    return float(error / count / max(squares / count - (total / count) ** 2, 1e-12))
 
 
 def ratio(sums: NDArray[np.float64]) -> float:
-    """D of summed pairs."""
+    """The quotient of a summed pair."""
     return float(sums[0] / max(sums[1], 1e-30))
 
 
@@ -163,7 +184,7 @@ def _size(coded: CodedLayer) -> str:
 
 def file_distance(network: Network, model: Model, samples: Samples) -> float:
     """D(f, outputs of the file as ``model`` computes them)."""
-    exact, distance, sums = GraphModule(network).eval(), Distance(), np.zeros(2)
+    exact, distance, sums = GraphModule(network).eval(), Distance(), np.zeros((1, 1))
     size = _batch_size(model)
     with torch.no_grad():
         for batch in samples.batches(size):
@@ -171,8 +192,8 @@ def file_distance(network: Network, model: Model, samples: Samples) -> float:
             result = model.run(batch)
             arrays = result if isinstance(result, tuple) else (result,)
             outputs = [torch.from_numpy(array) for array in arrays]
-            sums += distance.sums(_outputs(exact, values, 0), outputs)
-    return ratio(sums)
+            sums = sums + distance.sums(_outputs(exact, values, 0), outputs)
+    return distance.of(sums)
 
 
 def _batch_size(model: Model) -> int:
