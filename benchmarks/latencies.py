@@ -260,7 +260,8 @@ def _closest(rows: list[Record], form: Record) -> Record | None:
 
 def _short(record: Record) -> str:
     return "; ".join(
-        f"{_figures(form)}, plan {_figures(plan)}, by trial {_figures(tried)}"
+        f"{_figures(form)}, plan {_figures(plan)}"
+        + (f", by trial {_figures(tried)}" if "tried" in record else "")
         for form, plan, tried in best_forms(record)
     )
 
