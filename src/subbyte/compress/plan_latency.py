@@ -10,7 +10,6 @@ import torch
 
 from subbyte.budgets import Budget
 from subbyte.compress.candidates import Candidate
-from subbyte.compress.encode import LayerOptions
 from subbyte.compress.knapsack import Choice, Choices, choose, choose_finely, least
 from subbyte.compress.latency import LatencyModel, latency_model
 from subbyte.compress.latency_fit import BlankFiles, fitted_model, seconds_of_eight
@@ -100,28 +99,28 @@ class LatencyPlans:
         return None if found is None else self._planned(found)
 
     def _fitted(self, choices: Choices) -> Choice:
-        """The choice of least harm whose blank file keeps to the budget: the layers get less or
-        more until one takes just that."""
+        """The choice of least harm of those whose blank files are measured to keep to the budget:
+        the layers get less or more until one takes just that."""
         budget = self._seconds
         fastest = least(choices, _time)
         limit = max(fastest, _microseconds(budget - self._model.beside))
-        found: list[Choice] = []
+        bound = 0.0
         for _ in range(_ROUNDS):
             choice = choose_finely(choices, limit, _time)
-            taken = self._taken(choice)
-            if taken <= budget:
-                found.append(choice)
+            taken, bound = self._taken(options_of(choice)), choice.bound
             if (1 - _SLACK) * budget < taken <= budget:
                 break
             limit = max(fastest, limit + _microseconds(budget - taken))
-        return min(found or [self._fastest(choices)], key=lambda choice: choice.harm)
+        kept = [_chosen(choices, plan) for plan, taken in self._measured if taken <= budget]
+        best = min(kept or [self._fastest(choices)], key=lambda choice: choice.harm)
+        return replace(best, bound=bound)
 
     def _fastest(self, choices: Choices) -> Choice:
         """Measured again: what is measured while something else runs may be too long, and is not
         what a budget is refused for."""
         choice = choose(choices, least(choices, _time), _time)
         self._measured.clear()
-        taken = self._taken(choice)
+        taken = self._taken(options_of(choice))
         if taken > self._seconds:
             raise BudgetError(
                 "--latency out of reach for this network on this machine",
@@ -133,16 +132,17 @@ class LatencyPlans:
     def _single_forms(self, choices: Choices, below: float = math.inf) -> Iterator[Choice]:
         """Those that keep to the budget with less harm than ``below``, the least harm first."""
         limit = (1 + _MARGIN) * _microseconds(self._seconds - self._model.beside)
-        forms = {candidate.options for found in choices.values() for candidate in found}
-        singles = [_of_form(choices, form) for form in forms]
+        forms = dict.fromkeys(
+            candidate.options for found in choices.values() for candidate in found
+        )
+        singles = [_chosen(choices, dict.fromkeys(choices, form)) for form in forms]
         for single in sorted(singles, key=lambda single: single.harm):
-            predicted = sum(map(_time, single.chosen.values()))
-            if single.harm < below and predicted <= limit and self._taken(single) <= self._seconds:
+            predicted, plan = sum(map(_time, single.chosen.values())), options_of(single)
+            if single.harm < below and predicted <= limit and self._taken(plan) <= self._seconds:
                 yield single
 
-    def _taken(self, choice: Choice) -> float:
+    def _taken(self, plan: Plan) -> float:
         """Seconds of the blank file, measured once."""
-        plan = options_of(choice)
         for known, taken in self._measured:
             if known == plan:
                 return taken
@@ -151,25 +151,25 @@ class LatencyPlans:
 
     def _planned(self, choice: Choice) -> Planned:
         """The plan, with the harms as they are."""
-        chosen = {
-            weight: next(c for c in self._choices[weight] if c.options == found.options)
-            for weight, found in choice.chosen.items()
-        }
-        harm, beside = sum(c.harm for c in chosen.values()), self._model.beside
-        predicted = beside + sum(c.seconds or 0.0 for c in chosen.values())
+        plan, beside = options_of(choice), self._model.beside
+        plain = _chosen(self._choices, plan)
+        predicted = beside + sum(c.seconds or 0.0 for c in plain.chosen.values())
         timings = self._model.timings
         said = (
-            f"{timings.cpu}, {timings.isa}, one thread: {self._taken(choice) * 1e3:.3f} ms a "
-            f"sample measured, {predicted * 1e3:.3f} ms predicted, of which {beside * 1e3:.3f} ms "
-            "are not layers"
+            f"{timings.cpu}, {timings.isa}, one thread: {self._taken(plan) * 1e3:.3f} ms a sample "
+            f"measured, {predicted * 1e3:.3f} ms predicted, of which {beside * 1e3:.3f} ms are not "
+            "layers"
         )
-        return planned_from(self._budget, Choice(chosen, harm, min(choice.bound, harm)), [said])
+        bounded = replace(plain, bound=min(choice.bound, plain.harm))
+        return planned_from(self._budget, bounded, [said])
 
 
-def _of_form(choices: Choices, form: LayerOptions) -> Choice:
-    """``form`` where it is a candidate, elsewhere what harms least."""
+def _chosen(choices: Choices, plan: Plan) -> Choice:
+    """What ``plan`` says where it is a candidate, elsewhere what harms least."""
     chosen = {
-        weight: next((c for c in found if c.options == form), min(found, key=lambda c: c.harm))
+        weight: next(
+            (c for c in found if c.options == plan[weight]), min(found, key=lambda c: c.harm)
+        )
         for weight, found in choices.items()
     }
     return Choice(chosen, sum(c.harm for c in chosen.values()), 0.0)
