@@ -2,6 +2,7 @@
 
 python -m benchmarks.keep                    classifiers that have no record yet
 python -m benchmarks.keep resnet8 dscnn      some, again
+python -m benchmarks.keep densenet40 --samples 250    from fewer samples, where coding takes long
 
 A network that cannot be vouched for is an error of the command; the record has its message.
 """
@@ -35,23 +36,25 @@ STATUS, REFUSAL = 2, "error: --keep out of reach"
 def main() -> int:
     """Measure what the command line asks for."""
     classifiers = [name for name, row in NETWORKS.items() if row.task == "classification"]
-    arguments = parse(network_parser("keep", __doc__, classifiers), classifiers)
+    parser = network_parser("keep", __doc__, classifiers)
+    parser.add_argument("--samples", type=int, default=1000, help="calibration samples at most")
+    arguments = parse(parser, classifiers)
     held = {r["network"]: r for r in json.loads(RESULT.read_text())} if RESULT.exists() else {}
     for name in arguments.networks or [name for name in classifiers if name not in held]:
         with tempfile.TemporaryDirectory() as folder:
-            held[name] = measure(NETWORKS[name], Path(folder))
+            held[name] = measure(NETWORKS[name], Path(folder), arguments.samples)
         records = [held[known] for known in classifiers if known in held]
         RESULT.write_text(json.dumps(records, indent=2) + "\n")
         print(f"{name}: {held[name]['said'] or held[name]['compressed']}", flush=True)
     return 0
 
 
-def measure(row: NetworkRow, folder: Path) -> Record:
+def measure(row: NetworkRow, folder: Path, most: int) -> Record:
     """One run of the command, and what its file does on the test samples."""
     split = row.load(DATA, halves)
     source, target = DATA / row.model, folder / "small.onnx"
     np.savez(folder / "calibration.npz", inputs=split.calibration)
-    samples = row.samples or len(split.calibration)
+    samples = min(most, row.samples or len(split.calibration))
     command = [
         *("subbyte", "compress", str(source), "-o", str(target)),
         *("--calib", f"{folder / 'calibration.npz'}:inputs", "--samples", str(samples)),
