@@ -196,7 +196,7 @@ class Latencies(NetworkFolder):
         prices, model = priced
         budget = Budget("latency", limit * 1e3 * seconds_of_eight(model, prices.precise()))
         rest()
-        return LatencyPlans(self.network, prices, model, samples, _ALLOWED, budget)
+        return LatencyPlans(self.network, prices, model, samples, _ALLOWED, budget, silent)
 
     @cached_property
     def _priced(self) -> tuple[Prices, LatencyModel]:

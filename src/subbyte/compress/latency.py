@@ -10,7 +10,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -154,12 +154,13 @@ def rest() -> None:
     time.sleep(_REST_SECONDS)
 
 
-def measure_models(models: Sequence[onnx.ModelProto], samples: Samples) -> list[float]:
-    """`measure_files` of ``models``."""
+def measure_models(models: Iterable[onnx.ModelProto], samples: Samples) -> list[float]:
+    """`measure_files` of ``models``, which are taken one at a time, as they may be large."""
+    paths: list[Path] = []
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"blank-{number}.onnx" for number in range(len(models))]
-        for path, model in zip(paths, models, strict=True):
-            path.write_bytes(model.SerializeToString())
+        for model in models:
+            paths.append(Path(folder) / f"blank-{len(paths)}.onnx")
+            paths[-1].write_bytes(model.SerializeToString())
         return measure_files(paths, samples)
 
 

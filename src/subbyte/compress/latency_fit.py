@@ -13,8 +13,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-import onnx
-
 from subbyte.compress.blank import blank_model
 from subbyte.compress.knapsack import Choices
 from subbyte.compress.latency import LatencyModel, measure_models, rest
@@ -76,24 +74,27 @@ class BlankFiles:
         self.eight: Plan = dict.fromkeys(weights, EIGHT_BITS)
         self._network, self._model = network, model
         self._samples, self._options = samples, options
-        self._of_eight = self._blank(self.eight)
         self._least = math.inf
 
     def relative(self, plan: Plan) -> float:
         """What the file of ``plan`` takes to what that of ``eight`` takes."""
         if plan == self.eight:
             return 1.0
-        eight, taken = measure_models([self._of_eight, self._blank(plan)], self._samples)
+        eight, taken = self._measured(self.eight, plan)
         self._least = min(self._least, eight)
         return taken / eight
 
     def seconds_of_eight(self) -> float:
         """What the file of ``eight`` takes, the least that it has been measured at."""
-        self._least = min(self._least, *measure_models([self._of_eight], self._samples))
+        self._least = min(self._least, *self._measured(self.eight))
         return self._least
 
-    def _blank(self, plan: Plan) -> onnx.ModelProto:
-        return blank_model(self._network, plan, self._options, self._model.looked_up(plan))
+    def _measured(self, *plans: Plan) -> list[float]:
+        models = (
+            blank_model(self._network, plan, self._options, self._model.looked_up(plan))
+            for plan in plans
+        )
+        return measure_models(models, self._samples)
 
 
 def seconds_of_eight(model: LatencyModel, weights: Iterable[str]) -> float:

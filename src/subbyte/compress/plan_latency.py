@@ -47,7 +47,7 @@ def latency_plans(
     model = latency_model(network, samples, device, timings)
     prices = price(network, samples, options, device, progress)
     model = fitted_model(network, model, prices, samples, options, progress)
-    return LatencyPlans(network, prices.timed(model), model, samples, options, budget)
+    return LatencyPlans(network, prices.timed(model), model, samples, options, budget, progress)
 
 
 class LatencyPlans:
@@ -66,8 +66,10 @@ class LatencyPlans:
         samples: Samples,
         options: CompressOptions,
         budget: Budget,
+        progress: Progress,
     ) -> None:
         self.prices, self._model, self._budget = prices, model, budget
+        self._progress = progress
         self._choices = {weight: _faster(found) for weight, found in prices.precise().items()}
         self._files = BlankFiles(network, self._choices, model, samples, options)
         self._eight = seconds_of_eight(model, self._choices)
@@ -105,12 +107,14 @@ class LatencyPlans:
         fastest = least(choices, _time)
         limit = max(fastest, _microseconds(budget - self._model.beside))
         bound = 0.0
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
+            self._progress("try", number, _ROUNDS, "")
             choice = choose_finely(choices, limit, _time)
             taken, bound = self._taken(options_of(choice)), choice.bound
             if (1 - _SLACK) * budget < taken <= budget:
                 break
             limit = max(fastest, limit + _microseconds(budget - taken))
+        self._progress("try", _ROUNDS, _ROUNDS, "")
         kept = [_chosen(choices, plan) for plan, taken in self._measured if taken <= budget]
         best = min(kept or [self._fastest(choices)], key=lambda choice: choice.harm)
         return replace(best, bound=bound)
