@@ -16,7 +16,8 @@ _HEADER = (
     "bits; or weights of so many bits) against plans of `--latency` for its time, coded from the",
     "same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on",
     "test samples; for what is no classifier, squared error over variance. *ms*: CPU time of one",
-    f"sample on the native kernels, one thread, median of {TURNS} turns of all files.",
+    f"sample on the native kernels, one thread, median of {TURNS} turns of all files, each to that",
+    "of 8 bits in the same turn.",
 )
 _BEST_HEADER = (
     "## The plan against the best single form",

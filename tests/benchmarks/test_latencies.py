@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from benchmarks import latencies as module
 from benchmarks.latencies import FORMS, SPREAD, Latencies, best_forms
 from benchmarks.latencies_page import latencies_page
+from benchmarks.networks.catalog import NETWORKS
 from subbyte.methods.product.form import GROUPS, ProductOptions
 
 
@@ -121,3 +124,27 @@ def test_limits_are_parts_of_what_8_bits_take(
         limits = measured._limits()
         assert limits == {"d8-g4": 0.404, "d4-g4": 0.606, "8-bit": 1.01}
         times["d8-g4"] = 0.1
+
+
+def test_files_are_timed_to_8_bits_in_the_same_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that gets slower changes no median but that of 8 bits."""
+    measured = object.__new__(Latencies)
+    measured.folder = tmp_path
+    measured.row = NETWORKS["resnet_mid"]
+    measured.split = SimpleNamespace(calibration=None)  # type: ignore[assignment]
+    speeds = iter((1.0, 1.5, 2.0, 1.25, 1.75, 1.1, 1.2))
+    parts = {"8-bit.onnx": 1e-3, "d4-g4.onnx": 6e-4}
+
+    def measure_files(paths: list[Path], samples: object) -> list[float]:
+        slower = next(speeds)
+        return [slower * parts[path.name] for path in paths]
+
+    monkeypatch.setattr(module, "measure_files", measure_files)
+    monkeypatch.setattr(module, "rest", lambda: None)
+    monkeypatch.setattr(measured, "samples", lambda arrays: None)
+    assert measured._latencies(["8-bit", "d4-g4"]) == {
+        "8-bit": {"latency_ms": 1.25, "quartiles_ms": [1.25, 1.25]},
+        "d4-g4": {"latency_ms": 0.75, "quartiles_ms": [0.75, 0.75]},
+    }
