@@ -236,9 +236,8 @@ class Latencies(NetworkFolder):
         found = {}
         for name in names:
             parts = [turn[name] / turn[EIGHT] for turn in turns]
-            low, middle, high = (
-                round(eight * part, 4) for part in statistics.quantiles(parts, n=4)
-            )
+            quartiles = statistics.quantiles(parts, n=4)
+            low, middle, high = (round(eight * part, 4) for part in quartiles)
             found[name] = {"latency_ms": middle, "quartiles_ms": [low, high]}
         return found
 
