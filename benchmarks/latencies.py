@@ -223,7 +223,7 @@ class Latencies(NetworkFolder):
             row |= times[row["name"]]
         for plan in plans:
             plan["limit_ms"] = round(plan["limit"] * times[EIGHT]["latency_ms"], 4)
-        return record
+        return record | {"to_eight": True}
 
     def _latencies(self, names: Collection[str]) -> dict[str, Record]:
         """Median and quartiles of each file over `TURNS` turns of all, milliseconds: of what it

@@ -16,8 +16,7 @@ _HEADER = (
     "bits; or weights of so many bits) against plans of `--latency` for its time, coded from the",
     "same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on",
     "test samples; for what is no classifier, squared error over variance. *ms*: CPU time of one",
-    f"sample on the native kernels, one thread, median of {TURNS} turns of all files, each to that",
-    "of 8 bits in the same turn.",
+    f"sample on the native kernels, one thread, median of {TURNS} turns of all files.",
 )
 _BEST_HEADER = (
     "## The plan against the best single form",
@@ -73,6 +72,8 @@ def _files(record: Record) -> list[str]:
     said += (
         f" Divergence is the mean of {seeds} seeds, and its range." if seeds > 1 else " One seed."
     )
+    if record.get("to_eight"):
+        said += " Times are to that of 8 bits in the same turn, times the median of those."
     columns = ("file", "asked", "ms", "quartiles", "bits", "kB", "divergence", "agreement")
     rows = sorted(_all_files(record), key=lambda row: float(row["latency_ms"]))
     return [said, "", *table(columns, map(_file_row, rows))]
