@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
 
-from subbyte.compress import latency_fit, plan_latency
+from subbyte.compress import latency, latency_fit, plan_latency
+from subbyte.compress.knapsack import Choice, choose_finely
 from subbyte.compress.latency import latency_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import plan_network
@@ -148,6 +150,28 @@ def test_no_plan_harms_more_than_a_single_form_that_keeps_to_the_budget(
     assert enough.plan["conv2.weight"] == ProductOptions(3, gain=4)
     busy(monkeypatch)
     assert planned(latency=0.2).plan == enough.plan
+
+
+@pytest.mark.usefixtures("machine")
+def test_the_gap_is_not_that_to_a_smaller_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All plans seem to take half as long again, so that they are made for less and less."""
+    pretend(monkeypatch, 1.5)
+    bounds: list[float] = []
+
+    def chosen(*arguments: Any) -> Choice:
+        choice = choose_finely(*arguments)
+        bounds.append(choice.bound)
+        return choice
+
+    def as_predicted(network: object, model: latency.LatencyModel, *_: object) -> Any:
+        return replace(model, beside=BESIDE)
+
+    monkeypatch.setattr(plan_latency, "choose_finely", chosen)
+    monkeypatch.setattr(plan_latency, "fitted_model", as_predicted)
+    found = planned(latency=0.2).choice
+    assert found is not None
+    assert bounds[0] < bounds[-1]
+    assert found.bound <= bounds[0]
 
 
 @pytest.mark.usefixtures("machine")

@@ -130,6 +130,15 @@ def test_the_distance_is_that_of_the_points_of_a_trade_off() -> None:
         assert distance.measure == ("kl" if outputs == (0,) else "error")
 
 
+def test_outputs_of_integers_count_where_there_are_no_others() -> None:
+    """As of a network that ends in the index of the best class."""
+    labels, other = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 1])
+    distance = Distance()
+    assert distance.of(distance.sums([labels], [other])) == pytest.approx(1 / 1.25)
+    masks = [[torch.tensor([True, False])], [torch.tensor([True, True])]]
+    assert distance.of(distance.sums(*masks)) == pytest.approx(0.5 / 0.25)
+
+
 def test_file_of_another_network(tmp_path: Path) -> None:
     pair = make_pair(tmp_path)
     coded = coded_layers(read_stored(pair.model), pair.model)

@@ -106,18 +106,20 @@ class LatencyPlans:
         budget = self._seconds
         fastest = least(choices, _time)
         limit = max(fastest, _microseconds(budget - self._model.beside))
-        bound = 0.0
+        bounds = []
         for number in range(_ROUNDS):
             self._progress("try", number, _ROUNDS, "")
             choice = choose_finely(choices, limit, _time)
-            taken, bound = self._taken(options_of(choice)), choice.bound
+            bounds.append(choice.bound)
+            taken = self._taken(options_of(choice))
             if (1 - _SLACK) * budget < taken <= budget:
                 break
             limit = max(fastest, limit + _microseconds(budget - taken))
         self._progress("try", _ROUNDS, _ROUNDS, "")
         kept = [_chosen(choices, plan) for plan, taken in self._measured if taken <= budget]
         best = min(kept or [self._fastest(choices)], key=lambda choice: choice.harm)
-        return replace(best, bound=bound)
+        # Of rounds with less than the budget the bounds are too high.
+        return replace(best, bound=min(bounds))
 
     def _fastest(self, choices: Choices) -> Choice:
         """Measured again: what is measured while something else runs may be too long, and is not

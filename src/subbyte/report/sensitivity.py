@@ -119,7 +119,10 @@ def measure_layers(
 
 
 class Distance:
-    """D(f, s) over batches: KL for one output [N, classes], else squared error over variance."""
+    """D(f, s) over batches: KL for one output [N, classes], else squared error over variance.
+
+    Outputs of integers count only where there are no others.
+    """
 
     measure = "kl"
     _scores: Sequence[bool] = ()
@@ -127,7 +130,8 @@ class Distance:
     def sums(self, exact: Outputs, other: Outputs) -> NDArray[np.float64]:
         """Of every output what `of` takes, of a batch; over all batches it adds up [outputs, 4]:
         of scores KL and count, else squared error, count, sum and sum of squares."""
-        pairs = [(a, b) for a, b in zip(exact, other, strict=True) if a.is_floating_point()]
+        every = list(zip(exact, other, strict=True))
+        pairs = [(a, b) for a, b in every if a.is_floating_point()] or every
         self._scores = [a.ndim == 2 for a, _ in pairs]
         self.measure = "kl" if self._scores == [True] else "error"
         return np.array([_kl(a, b) if a.ndim == 2 else _squares(a, b) for a, b in pairs])
@@ -144,8 +148,8 @@ def _kl(exact: Tensor, other: Tensor) -> list[float]:
 
 
 def _squares(exact: Tensor, other: Tensor) -> list[float]:
-    total = float(exact.double().sum())
-    return [_energy(other - exact), float(exact.numel()), total, _energy(exact)]
+    exact, other = exact.double(), other.double()
+    return [_energy(other - exact), float(exact.numel()), float(exact.sum()), _energy(exact)]
 
 
 def _relative(sums: NDArray[np.float64]) -> float:
