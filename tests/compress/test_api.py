@@ -110,6 +110,22 @@ def test_model_path_and_bytes_of_it_are_the_same_job(tmp_path: Path) -> None:
     onnx.checker.check_model(onnx.load(tmp_path / "a.onnx"), full_check=True)
 
 
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"size": "2MB"}, r"cannot read --size: expected a number of bytes, got '2MB'"),
+        ({"keep": "0.5%"}, "a number of percentage points"),
+        ({"latency": "3ms"}, "a number of milliseconds"),
+        ({"bits": [2]}, r"cannot read --bits: expected a number, got \[2\]"),
+        ({"tune_linear": "9"}, "--tune-linear"),
+        ({"samples": "9"}, "--samples"),
+    ],
+)
+def test_what_is_no_number(wish: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        CompressOptions(**wish)
+
+
 def test_options_as_an_object_or_as_keywords(tmp_path: Path) -> None:
     images = smooth_images(20, size=6)
     options = CompressOptions(method="scalar", bits=4.0)

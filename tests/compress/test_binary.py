@@ -233,8 +233,11 @@ def test_a_pixelwise_output_layer(tmp_path: Path) -> None:
 
 
 def test_other_methods_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"trained binary .*expected --method binary"):
-        subbyte.compress(exported(), tmp_path / "small.onnx", normal(1, 8, 3, 8, 8))
+    network, images = exported(), normal(1, 8, 3, 8, 8)
+    budgets: tuple[dict[str, Any], ...] = ({}, {"bits": 4, "trials": 2}, {"keep": 1})
+    for options in budgets:
+        with pytest.raises(OptionError, match=r"trained binary .*expected --method binary"):
+            subbyte.compress(network, tmp_path / "small.onnx", images, **options)
 
 
 def test_plans_keep_what_was_trained() -> None:

@@ -161,6 +161,12 @@ def test_a_wrong_device_does_not_take_the_folder(source: Path, tmp_path: Path) -
     assert not (tmp_path / "points").exists()
 
 
+def test_words_that_no_layer_fills_do_not_take_the_folder(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--words: no layer has more than"):
+        run(source, tmp_path / "points", words=256)
+    assert not (tmp_path / "points").exists()
+
+
 def test_another_exploration_is_refused(source: Path, folder: Path) -> None:
     with pytest.raises(OptionError, match="holds another exploration"):
         run(source, folder, seed=1)
@@ -231,21 +237,40 @@ def test_what_others_did_to_the_plans(source: Path, tmp_path: Path) -> None:
             explore(*given)
 
 
-def test_points_are_timed_after_a_rest(
+def test_points_are_timed_beside_the_first_after_a_rest(
     source: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """However much slower the machine has become by then."""
     events: list[str] = []
+    parts = {"bits-2.500.onnx": 0.001, "bits-4.000.onnx": 0.0015}
+    speeds = iter((2.0, 7.0))
 
-    def measured(path: Path, samples: Samples) -> float:
-        events.append(path.name)
-        return 0.002
+    def measured(paths: list[Path], samples: Samples) -> list[float]:
+        names = [path.name for path in paths]
+        events.append(" ".join(names))
+        speed = next(speeds)
+        return [parts[name] * speed for name in names]
 
     monkeypatch.setattr(module, "rest", lambda: events.append("rest"))
-    monkeypatch.setattr(module, "measure_file", measured)
+    monkeypatch.setattr(module, "measure_files", measured)
     shutil.copytree(folder, tmp_path / "points")
     samples, timed = samples_for(MODEL, IMAGES), Exploration(BITS, 1, latency=True)
     for _ in range(2):
         points = explore(source, tmp_path / "points", samples, CompressOptions(), timed, silent)
-        assert [point["latency_ms"] for point in points] == [2.0, 2.0]
+        assert [point["latency_ms"] for point in points] == [2.0, 3.0]
     # Nothing is left to be timed in the second run.
-    assert events == ["rest", "bits-2.500.onnx", "bits-4.000.onnx"]
+    assert events == ["rest", "bits-2.500.onnx", "bits-2.500.onnx bits-4.000.onnx"]
+
+
+def test_a_point_is_timed_beside_one_of_an_earlier_run(
+    source: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path / "points")
+    path = tmp_path / "points" / "points.jsonl"
+    first, last = map(json.loads, path.read_text().splitlines())
+    path.write_text(json.dumps(first) + "\n" + json.dumps(last | {"latency_ms": 4.0}) + "\n")
+    monkeypatch.setattr(module, "rest", lambda: None)
+    monkeypatch.setattr(module, "measure_files", lambda *_: [0.012, 0.009])
+    samples, timed = samples_for(MODEL, IMAGES), Exploration(BITS, 1, latency=True)
+    points = explore(source, tmp_path / "points", samples, CompressOptions(), timed, silent)
+    assert [point["latency_ms"] for point in points] == [3.0, 4.0]

@@ -102,13 +102,13 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_a_measurement_ends_when_it_gets_no_faster(blocks: list[float]) -> None:
     blocks += [3.0, 3.0, 3.0, 3.0, 2.0, 2.5, 2.0, 1.99, 2.5, 2.5, 1.0]
-    assert latency.measure_file(Path("net.onnx"), SAMPLES) == 1.99
+    assert latency.measure_files([Path("net.onnx")], SAMPLES) == [1.99]
     assert blocks == [1.0]
 
 
 def test_a_measurement_ends_though_it_gets_faster_and_faster(blocks: list[float]) -> None:
     blocks += [0.9**turn for turn in range(60)]
-    assert latency.measure_file(Path("net.onnx"), SAMPLES) == 0.9**49
+    assert latency.measure_files([Path("net.onnx")], SAMPLES) == [0.9**49]
 
 
 def test_blocks_of_files_are_measured_in_turn(blocks: list[float]) -> None:

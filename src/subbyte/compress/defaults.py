@@ -64,8 +64,15 @@ def kept_at_eight_bits(
     return frozenset(kept - {layer.weight for layer in layers if layer.binarization})
 
 
-def check_trained(layers: list[Layer], options: CompressOptions) -> None:
-    """Raise `OptionError` where another method is asked for than the network was trained for."""
+def check_possible(layers: list[Layer], options: CompressOptions) -> None:
+    """Raise `OptionError` where the network cannot be coded as the options say: another method
+    than it was trained for, or more words than any layer fills."""
+    _check_trained(layers, options)
+    if options.words is not None:
+        _check_some_words(layers, options.words)
+
+
+def _check_trained(layers: list[Layer], options: CompressOptions) -> None:
     trained = next((layer for layer in layers if layer.binarization), None)
     if trained is not None and "binary" not in options.allowed:
         raise OptionError(
@@ -73,6 +80,17 @@ def check_trained(layers: list[Layer], options: CompressOptions) -> None:
             where=trained.name,
             expected="--method binary",
             got=", ".join(options.allowed),
+        )
+
+
+def _check_some_words(layers: list[Layer], words: int) -> None:
+    coded = [layer for layer in layers if not too_small(layer)]
+    columns = max((sub_columns(layer.shape) for layer in coded), default=0)
+    if words > most_words(columns):
+        raise OptionError(
+            f"--words: no layer has more than {columns} sub-columns",
+            expected=f"at most {most_words(columns)}",
+            got=words,
         )
 
 
@@ -87,18 +105,6 @@ def check_plan_words(plan: Plan, layers: list[Layer]) -> None:
                 raise OptionError(
                     f"plan: {error.what}", where=layer.name, expected=error.expected, got=error.got
                 ) from error
-
-
-def check_some_words(layers: list[Layer], words: int) -> None:
-    """`OptionError` where no layer that may be coded fills so many words."""
-    coded = [layer for layer in layers if not too_small(layer)]
-    columns = max((sub_columns(layer.shape) for layer in coded), default=0)
-    if words > most_words(columns):
-        raise OptionError(
-            f"--words: no layer has more than {columns} sub-columns",
-            expected=f"at most {most_words(columns)}",
-            got=words,
-        )
 
 
 def plan_of_grids(network: Network, layers: list[Layer]) -> Plan:

@@ -21,14 +21,16 @@ import numpy as np
 from subbyte.budgets import MOST_BITS, Budget
 from subbyte.compress import points_file
 from subbyte.compress.checkpoint import Checkpoints, work_folder
+from subbyte.compress.defaults import check_possible
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.executors import EXECUTORS, Executor, open_executor
 from subbyte.compress.held import hold_back
 from subbyte.compress.knapsack import least
-from subbyte.compress.latency import measure_file, rest
+from subbyte.compress.latency import measure_files, rest
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import fingerprint, read_source
 from subbyte.compress.plan import plan_bits
+from subbyte.compress.plan_file import planned_layers
 from subbyte.compress.plan_text import plan_text
 from subbyte.compress.points import Task
 from subbyte.compress.points_file import POINTS_FILE, Point
@@ -96,6 +98,7 @@ def explore(
     fit, held = hold_back(samples, HELD, options.seed)
     # Before the folder is taken: the same one serves when the option is right.
     open_device(options.device)
+    check_possible(planned_layers(network), options)
     _claim(folder, network, samples, options)
     # Opened first: what is wrong with it costs seconds then.
     with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as run:
@@ -218,13 +221,18 @@ def _is_name(value: object) -> bool:
 
 
 def _measure(folder: Path, points: dict[str, Point], samples: Samples, progress: Progress) -> None:
-    """Time the files that have not been, one after another, when nothing else runs."""
+    """Time the files that have not been, when nothing else runs: all but the first beside one
+    that has been, of which only the part they take counts (docs/decisions/0022)."""
     missing = [name for name, point in points.items() if "latency_ms" not in point]
     if missing:
         rest()
+    timed = next((name for name, point in points.items() if "latency_ms" in point), None)
     for number, name in enumerate(missing):
         progress("latency", number, len(missing), name)
-        seconds = measure_file(folder / points[name]["file"], samples)
-        points[name]["latency_ms"] = round(1e3 * seconds, 4)
+        names = [name] if timed is None else [timed, name]
+        taken = measure_files([folder / points[n]["file"] for n in names], samples)
+        whole = 1e3 * taken[0] if timed is None else points[timed]["latency_ms"]
+        points[name]["latency_ms"] = round(whole * taken[-1] / taken[0], 4)
+        timed = timed or name
         _write_points(folder, points.values())
     progress("latency", len(missing), len(missing), "")

@@ -164,11 +164,6 @@ def measure_models(models: Iterable[onnx.ModelProto], samples: Samples) -> list[
         return measure_files(paths, samples)
 
 
-def measure_file(path: Path, samples: Samples) -> float:
-    """`measure_files` of one."""
-    return measure_files([path], samples)[0]
-
-
 def measure_files(paths: Sequence[Path], samples: Samples) -> list[float]:
     """Seconds of one sample through each file on the native kernels, one thread: the median of
     the runs of a block, the least of blocks until none gets faster.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,9 @@ PROCEDURES: Mapping[str, tuple[str, ...]] = {
     "scalar": ("corrected", "exact"),
 }
 _BUDGETS: tuple[Kind, ...] = ("bits", "size", "latency", "keep")
+_UNITS = {"size": "bytes", "latency": "milliseconds", "keep": "percentage points"}
+_NUMBERS = (*_BUDGETS, "trials", "group", "words", "gain", "rank", "rank_ratio", "planes")
+_NUMBERS += ("bottleneck", "order", "tune", "tune_linear", "seed", "samples")
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,19 @@ class CompressOptions:
                 object.__setattr__(self, name, Path(value))
         if self.methods is not None:
             object.__setattr__(self, "methods", tuple(self.methods))
+        self._check_numbers()
         self._check_choices()
         self._check_ranges()
         self._check_combinations()
+
+    def _check_numbers(self) -> None:
+        """The command line has read them; from Python ``size="2MB"`` may come."""
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Real):
+                option, unit = name.replace("_", "-"), _UNITS.get(name)
+                expected = f"a number of {unit}" if unit else "a number"
+                raise OptionError(f"cannot read --{option}", expected=expected, got=repr(value))
 
     def _check_choices(self) -> None:
         if self.method not in METHOD_NAMES:

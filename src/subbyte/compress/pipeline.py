@@ -14,6 +14,7 @@ import torch
 
 from subbyte.compress import contenders, keep
 from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints, work_folder
+from subbyte.compress.defaults import check_possible
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.finish import write_coded
 from subbyte.compress.held import Judge, hold_back
@@ -232,6 +233,7 @@ def _make_plan(
     budget = options.budget
     if budget is None or (budget.kind != "keep" and options.trials == 0):
         return make_plan(network, samples, options, device, progress)
+    check_possible(planned_layers(network), options)
     share = keep.HELD if budget.kind == "keep" else contenders.HELD
     fit, held = hold_back(samples, share, options.seed)
     trials = Trials(network, fit, Judge(network, held, device), options, device, progress)

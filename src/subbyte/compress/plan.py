@@ -6,12 +6,7 @@ import torch
 
 from subbyte.budgets import Budget
 from subbyte.compress.blank import overhead
-from subbyte.compress.defaults import (
-    check_plan_words,
-    check_some_words,
-    check_trained,
-    default_plan,
-)
+from subbyte.compress.defaults import check_plan_words, check_possible, default_plan
 from subbyte.compress.knapsack import choose_finely, least
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import Plan, planned_layers, read_plan
@@ -50,9 +45,7 @@ def make_plan(
         given = read_plan(options.plan, layers)
         check_plan_words(given, layers)
         return Planned(given)
-    check_trained(layers, options)
-    if options.words is not None:
-        check_some_words(layers, options.words)
+    check_possible(layers, options)
     budget = options.budget
     if budget is None:
         if options.methods is not None:
