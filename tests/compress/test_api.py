@@ -110,6 +110,18 @@ def test_model_path_and_bytes_of_it_are_the_same_job(tmp_path: Path) -> None:
     onnx.checker.check_model(onnx.load(tmp_path / "a.onnx"), full_check=True)
 
 
+def test_networks_that_end_in_integers(tmp_path: Path) -> None:
+    model, images = tiny.classifier(), smooth_images(20, size=6)
+    scores = model.graph.output.pop()
+    model.graph.node.append(helper.make_node("ArgMax", [scores.name], ["best"], axis=1))
+    model.graph.output.append(helper.make_tensor_value_info("best", onnx.TensorProto.INT64, None))
+    subbyte.compress(model, tmp_path / "a.onnx", images, bits=4.0)
+    assert run(tmp_path / "a.onnx", images).shape == (20, 1)
+    with pytest.raises(OptionError, match=r"--tune needs an output that is no integer.*best"):
+        subbyte.compress(model, tmp_path / "b.onnx", images, bits=4.0, tune=2)
+    assert not (tmp_path / "b.onnx").exists()
+
+
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
@@ -119,6 +131,9 @@ def test_model_path_and_bytes_of_it_are_the_same_job(tmp_path: Path) -> None:
         ({"bits": [2]}, r"cannot read --bits: expected a number, got \[2\]"),
         ({"tune_linear": "9"}, "--tune-linear"),
         ({"samples": "9"}, "--samples"),
+        ({"bits": 3, "trials": 1.5}, r"--trials: expected a whole number, got 1\.5"),
+        ({"seed": None}, "--seed: expected a whole number, got None"),
+        ({"size": float("nan")}, "--size out of range"),
     ],
 )
 def test_what_is_no_number(wish: dict[str, Any], message: str) -> None:

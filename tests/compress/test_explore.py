@@ -262,15 +262,23 @@ def test_points_are_timed_beside_the_first_after_a_rest(
     assert events == ["rest", "bits-2.500.onnx", "bits-2.500.onnx bits-4.000.onnx"]
 
 
+@pytest.mark.parametrize("gone", [False, True])
 def test_a_point_is_timed_beside_one_of_an_earlier_run(
-    source: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    gone: bool, source: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(folder, tmp_path / "points")
-    path = tmp_path / "points" / "points.jsonl"
-    first, last = map(json.loads, path.read_text().splitlines())
-    path.write_text(json.dumps(first) + "\n" + json.dumps(last | {"latency_ms": 4.0}) + "\n")
+    """Alone where the file of that is gone."""
+    points = tmp_path / "points"
+    shutil.copytree(folder, points)
+    first, last = map(json.loads, (points / "points.jsonl").read_text().splitlines())
+    lines = (first | {"latency_ms": None}, last | {"latency_ms": 4.0})
+    (points / "points.jsonl").write_text("".join(json.dumps(point) + "\n" for point in lines))
+    if gone:
+        (points / last["file"]).unlink()
+    times = {first["file"]: 0.009, last["file"]: 0.012}
     monkeypatch.setattr(module, "rest", lambda: None)
-    monkeypatch.setattr(module, "measure_files", lambda *_: [0.012, 0.009])
+    monkeypatch.setattr(
+        module, "measure_files", lambda paths, _: [times[path.name] for path in paths]
+    )
     samples, timed = samples_for(MODEL, IMAGES), Exploration(BITS, 1, latency=True)
-    points = explore(source, tmp_path / "points", samples, CompressOptions(), timed, silent)
-    assert [point["latency_ms"] for point in points] == [3.0, 4.0]
+    found = explore(source, points, samples, CompressOptions(), timed, silent)
+    assert [point["latency_ms"] for point in found] == [9.0 if gone else 3.0, 4.0]

@@ -160,6 +160,11 @@ def test_outputs_that_are_no_class_scores(tmp_path: Path) -> None:
         subbyte.evaluate(
             tiny.save(volume, tmp_path / "map.onnx"), np.ones((3, 5, 2)), np.zeros(3, int)
         )
+    first = helper.make_node("ReduceMax", ["x", "axes"], ["a"])
+    one = tiny.build([first], {"axes": np.array([1])}, {"x": ["N", 5]}, {"a": ["N", 1]})
+    path = tiny.save(one, tmp_path / "one.onnx")
+    with pytest.raises(OptionError, match=r"need class scores.*got a \['N', 1\]"):
+        subbyte.evaluate(path, SAMPLES, reference=path)
 
 
 def test_references_that_do_not_fit(tmp_path: Path, model: Path) -> None:

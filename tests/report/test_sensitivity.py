@@ -131,12 +131,25 @@ def test_the_distance_is_that_of_the_points_of_a_trade_off() -> None:
 
 
 def test_outputs_of_integers_count_where_there_are_no_others() -> None:
-    """As of a network that ends in the index of the best class."""
+    """As of a network that ends in the index of the best class; they are no scores, nor is what
+    has a single column."""
     labels, other = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 1])
-    distance = Distance()
-    assert distance.of(distance.sums([labels], [other])) == pytest.approx(1 / 1.25)
-    masks = [[torch.tensor([True, False])], [torch.tensor([True, True])]]
-    assert distance.of(distance.sums(*masks)) == pytest.approx(0.5 / 0.25)
+    masks = torch.tensor([True, False]), torch.tensor([True, True])
+    pairs = {
+        "labels": ([labels], [other], 1 / 1.25),
+        "column": ([labels[:, None]], [other[:, None]], 1 / 1.25),
+        "indices": ([labels.reshape(2, 2)], [other.reshape(2, 2)], 1 / 1.25),
+        "numbers": ([labels[:, None].float()], [other[:, None].float()], 1 / 1.25),
+        "masks": ([masks[0]], [masks[1]], 0.5 / 0.25),
+        "both": ([labels.float(), labels], [other.float(), labels], 1 / 1.25),
+    }
+    for name, (wanted, got, expected) in pairs.items():
+        distance = Distance()
+        assert distance.of(distance.sums(wanted, got)) == pytest.approx(expected), name
+        assert distance.measure == "error"
+        assert float(similarity.divergence(tuple(wanted), tuple(got))) == pytest.approx(expected), (
+            name
+        )
 
 
 def test_file_of_another_network(tmp_path: Path) -> None:

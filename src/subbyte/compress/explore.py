@@ -223,16 +223,18 @@ def _is_name(value: object) -> bool:
 def _measure(folder: Path, points: dict[str, Point], samples: Samples, progress: Progress) -> None:
     """Time the files that have not been, when nothing else runs: all but the first beside one
     that has been, of which only the part they take counts (docs/decisions/0022)."""
-    missing = [name for name, point in points.items() if "latency_ms" not in point]
+    missing = [name for name, point in points.items() if not point.get("latency_ms")]
     if missing:
         rest()
-    timed = next((name for name, point in points.items() if "latency_ms" in point), None)
+    files = {name: folder / point["file"] for name, point in points.items()}
+    timed = (name for name in points if name not in missing and files[name].is_file())
+    first = next(timed, None)
     for number, name in enumerate(missing):
         progress("latency", number, len(missing), name)
-        names = [name] if timed is None else [timed, name]
-        taken = measure_files([folder / points[n]["file"] for n in names], samples)
-        whole = 1e3 * taken[0] if timed is None else points[timed]["latency_ms"]
+        names = [name] if first is None else [first, name]
+        taken = measure_files([files[n] for n in names], samples)
+        whole = 1e3 * taken[0] if first is None else points[first]["latency_ms"]
         points[name]["latency_ms"] = round(whole * taken[-1] / taken[0], 4)
-        timed = timed or name
+        first = first or name
         _write_points(folder, points.values())
     progress("latency", len(missing), len(missing), "")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from subbyte.compress.sequence import chunk_size
-from subbyte.compress.similarity import divergence
+from subbyte.compress.similarity import are_scores, divergence
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
 from subbyte.graph.module import GraphModule
@@ -86,8 +86,7 @@ class Judge:
 
 def is_classifier(outputs: tuple[Tensor, ...]) -> bool:
     """One output of class scores [N, C]."""
-    only = outputs[0]
-    return len(outputs) == 1 and only.ndim == 2 and only.is_floating_point() and only.shape[1] > 1
+    return len(outputs) == 1 and are_scores(outputs[0])
 
 
 def _drops(wanted: Tensor, got: Tensor) -> Tensor:

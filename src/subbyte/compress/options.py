@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +28,10 @@ PROCEDURES: Mapping[str, tuple[str, ...]] = {
 }
 _BUDGETS: tuple[Kind, ...] = ("bits", "size", "latency", "keep")
 _UNITS = {"size": "bytes", "latency": "milliseconds", "keep": "percentage points"}
-_NUMBERS = (*_BUDGETS, "trials", "group", "words", "gain", "rank", "rank_ratio", "planes")
-_NUMBERS += ("bottleneck", "order", "tune", "tune_linear", "seed", "samples")
+_REAL = (*_BUDGETS, "rank_ratio", "bottleneck")
+_COUNTS = ("group", "words", "gain", "rank", "planes", "order", "tune_linear", "samples")
+_NEVER_NONE = ("trials", "tune", "seed")
+_WHOLE = (*_COUNTS, *_NEVER_NONE)
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,12 @@ class CompressOptions:
 
     def _check_numbers(self) -> None:
         """The command line has read them; from Python ``size="2MB"`` may come."""
-        for name in _NUMBERS:
+        for name in (*_REAL, *_WHOLE):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, Real):
-                option, unit = name.replace("_", "-"), _UNITS.get(name)
-                expected = f"a number of {unit}" if unit else "a number"
+            kind, said = (Integral, "a whole number") if name in _WHOLE else (Real, "a number")
+            if not isinstance(value, kind) and (value is not None or name in _NEVER_NONE):
+                expected = f"{said} of {_UNITS[name]}" if name in _UNITS else said
+                option = name.replace("_", "-")
                 raise OptionError(f"cannot read --{option}", expected=expected, got=repr(value))
 
     def _check_choices(self) -> None:

@@ -28,7 +28,7 @@ from subbyte.compress.prices import price
 from subbyte.compress.sequence import Encoded, Progress
 from subbyte.compress.stages import encode_network
 from subbyte.compress.trials import Trials
-from subbyte.compress.tune import Tuner
+from subbyte.compress.tune import Tuner, check_tunable
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, CalibrationError, ModelFileError, WeightError
 from subbyte.files import check_writable, write_atomic
@@ -69,6 +69,8 @@ def compress_network(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
     network = read_source(source)
+    if options.tune:
+        check_tunable(network)
     checkpoints = _open_checkpoints(target, network, samples, options)
     try:
         with repeatable():

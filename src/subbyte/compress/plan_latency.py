@@ -27,9 +27,9 @@ from subbyte.runtime.timings import load_timings
 # Plans tried for a latency, and how much of it may be left.
 _ROUNDS = 10
 _SLACK = 0.005
-# A plan keeps to the budget if the median of so many measurements does: times differ by a few
-# percent each time a file is opened, and of many plans some seem to be fast enough by chance.
-_MEASUREMENTS = 3
+# A plan keeps to the budget if so many of three measurements do: times differ by a few percent each
+# time a file is opened, and of many plans some seem to be fast enough by chance.
+_MAJORITY = 2
 # Single forms are measured that are predicted to take so much more than the budget at most.
 _MARGIN = 0.02
 
@@ -88,7 +88,8 @@ class LatencyPlans:
         the plans that are measured on the way.
 
         Raises:
-            BudgetError: the fastest plan takes longer.
+            BudgetError: the plan that is predicted to be the fastest takes longer, and so do the
+                single forms that might keep to it.
         """
         counted = {
             name: [replace(c, harm=c.harm * (weights or {}).get(name, 1.0)) for c in found]
@@ -122,22 +123,21 @@ class LatencyPlans:
         self._progress("try", _ROUNDS, _ROUNDS, "")
         plans = [plan for plan, _ in self._measured if self._taken(plan) <= budget]
         kept = [_chosen(choices, plan) for plan in plans]
-        best = min(kept, key=lambda choice: choice.harm, default=None) or self._fast(choices)
+        best = min(kept, key=lambda choice: choice.harm, default=None) or self._last_resort(choices)
         # Of rounds with less than the budget the bounds are too high.
         return replace(best, bound=min(bounds))
 
-    def _fast(self, choices: Choices) -> Choice:
-        """The plan that is predicted to be the fastest; or a single form that is faster than
-        predicted. All are measured again: what is measured while something else runs may be too
-        long, and is not what a budget is refused for."""
-        suspect = list(self._measured)
+    def _last_resort(self, choices: Choices) -> Choice:
+        """The plan that is predicted to be the fastest, measured again, as what is measured while
+        something else runs may be too long, and is not what a budget is refused for; or else a
+        single form that is faster than predicted."""
         self._measured.clear()
         choice = choose(choices, least(choices, _time), _time)
         if self._taken(options_of(choice)) <= self._seconds:
             return choice
         single = next(self._single_forms(choices), None)
         if single is None:
-            taken = min(statistics.median(times) for _, times in [*suspect, *self._measured])
+            taken = min(statistics.median(times) for _, times in self._measured)
             raise BudgetError(
                 "--latency out of reach for this network on this machine",
                 expected=f"at least {-(-taken * 1e6 // 1) / 1e3:.3f} ms",
@@ -158,15 +158,13 @@ class LatencyPlans:
                 yield single
 
     def _taken(self, plan: Plan) -> float:
-        """Seconds of the blank file: the median of `_MEASUREMENTS`, or of fewer if already that
-        is more than the budget. Those that are known are not measured again."""
+        """Seconds of the blank file: the median of two measurements that both keep to the budget
+        or both do not, or of three. Those that are known are not measured again."""
         times = next((times for known, times in self._measured if known == plan), None)
         if times is None:
             times = []
             self._measured.append((plan, times))
-        for _ in range(len(times), _MEASUREMENTS):
-            if times and statistics.median(times) > self._seconds:
-                break
+        while max(_votes(times, self._seconds)) < _MAJORITY:
             times.append(self._files.relative(plan) * self._eight)
         return statistics.median(times)
 
@@ -194,6 +192,12 @@ def _chosen(choices: Choices, plan: Plan) -> Choice:
         for weight, found in choices.items()
     }
     return Choice(chosen, sum(c.harm for c in chosen.values()), 0.0)
+
+
+def _votes(times: Sequence[float], budget: float) -> tuple[int, int]:
+    """How many of ``times`` keep to ``budget``, and how many do not."""
+    within = sum(taken <= budget for taken in times)
+    return within, len(times) - within
 
 
 def _faster(found: Sequence[Candidate]) -> list[Candidate]:

@@ -21,6 +21,7 @@ from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.sequence import Encoded, Progress, chunk_size
 from subbyte.compress.similarity import divergence
 from subbyte.data import Samples
+from subbyte.errors import OptionError
 from subbyte.graph.layers import canonical, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
@@ -50,6 +51,17 @@ class Source(nn.Module):
     def forward(self) -> Tensor:
         """The weight as its node reads it."""
         return to_onnx_layout(self.layer, self.weight())
+
+
+def check_tunable(network: Network) -> None:
+    """Raise `OptionError` where no output has a gradient, as all are integers."""
+    outputs = network.model.graph.outputs
+    if not any(x.dtype is None or x.dtype.is_floating_point() for x in outputs):
+        raise OptionError(
+            "--tune needs an output that is no integer",
+            where=network.name,
+            got=", ".join(f"{x.name} ({x.dtype})" for x in outputs),
+        )
 
 
 @dataclass

@@ -158,7 +158,7 @@ def _scores(model: Model, batch: Batch) -> Scores:
     for start in range(0, count, size):
         rows = np.minimum(np.arange(start, start + size), count - 1)
         output = model.run({name: array[rows] for name, array in batch.items()})
-        if isinstance(output, tuple) or output.ndim != 2:
+        if isinstance(output, tuple) or output.ndim != 2 or output.shape[1] == 1:
             raise _not_scores(model)
         pieces.append(output[: count - start])
     scores = np.concatenate(pieces).astype(np.float64)

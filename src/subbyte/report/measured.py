@@ -123,7 +123,7 @@ def scores(
 ) -> list[Document] | None:
     """`evaluate` of the file, the float network and stock int8, each against the float one."""
     outputs = subject.model.outputs
-    if len(outputs) != 1 or len(outputs[0].shape) != 2:
+    if len(outputs) != 1 or len(outputs[0].shape) != 2 or outputs[0].shape[1] == 1:
         subject.left_out.append("Accuracy, agreement, KL: the network has no single row of scores.")
         return None
     files = [("this file", subject.path), ("float", subject.reference)]

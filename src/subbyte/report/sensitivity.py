@@ -23,6 +23,7 @@ from subbyte.compress.device import open_device
 from subbyte.compress.finish import coded_module
 from subbyte.compress.patches import output_rows
 from subbyte.compress.sequence import Encoded, chunk_size
+from subbyte.compress.similarity import are_scores, compared
 from subbyte.data import Samples
 from subbyte.errors import OptionError
 from subbyte.graph.module import GraphModule
@@ -119,10 +120,7 @@ def measure_layers(
 
 
 class Distance:
-    """D(f, s) over batches: KL for one output [N, classes], else squared error over variance.
-
-    Outputs of integers count only where there are no others.
-    """
+    """D(f, s) over batches: KL for one output [N, classes], else squared error over variance."""
 
     measure = "kl"
     _scores: Sequence[bool] = ()
@@ -130,11 +128,10 @@ class Distance:
     def sums(self, exact: Outputs, other: Outputs) -> NDArray[np.float64]:
         """Of every output what `of` takes, of a batch; over all batches it adds up [outputs, 4]:
         of scores KL and count, else squared error, count, sum and sum of squares."""
-        every = list(zip(exact, other, strict=True))
-        pairs = [(a, b) for a, b in every if a.is_floating_point()] or every
-        self._scores = [a.ndim == 2 for a, _ in pairs]
+        pairs = compared(exact, other)
+        self._scores = [are_scores(a) for a, _ in pairs]
         self.measure = "kl" if self._scores == [True] else "error"
-        return np.array([_kl(a, b) if a.ndim == 2 else _squares(a, b) for a, b in pairs])
+        return np.array([_kl(a, b) if are_scores(a) else _squares(a, b) for a, b in pairs])
 
     def of(self, sums: NDArray[np.float64]) -> float:
         """D of sums: that of `compress.similarity.divergence`."""
