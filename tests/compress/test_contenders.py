@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import subbyte
@@ -118,7 +119,7 @@ def test_the_best_by_trial_is_taken(best: int) -> None:
 
     def trial(planned: Planned) -> Score:
         tried.append(planned)
-        return Score(0.1 if len(tried) == best + 1 else 0.2)
+        return score(*[0.1 if len(tried) == best + 1 else 0.2] * 8)
 
     found = best_by_trial(PLANNED, OTHERS, PRICES, ("w1",), 3, trial)
     assert len(tried) == len(names()[:3])
@@ -127,8 +128,42 @@ def test_the_best_by_trial_is_taken(best: int) -> None:
 
 
 def test_of_equals_the_least_harm_is_taken() -> None:
-    found = best_by_trial(PLANNED, OTHERS, PRICES, (), 4, lambda planned: Score(0.1))
+    found = best_by_trial(PLANNED, OTHERS, PRICES, (), 4, lambda planned: score(0.1, 0.1))
     assert found.plan == PLANNED.plan
+
+
+def score(*each: float) -> Score:
+    """Of a file that has these divergences."""
+    return Score(sum(each) / len(each), each=each)
+
+
+def test_what_may_be_chance_is_not_taken() -> None:
+    """One sample of eight is much better, the others are a little worse."""
+    scores = iter([score(*[0.1] * 7, 0.9), score(*[0.12] * 7, 0.1)])
+    found = best_by_trial(PLANNED, OTHERS, PRICES, ("w1",), 2, lambda planned: next(scores))
+    assert found.plan == PLANNED.plan
+    said = f"{names()[0]} 0.2000, {names()[1]} 0.1175; taken: {names()[0]}, as less may be chance"
+    assert found.facts[-1].endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "below"),
+    [
+        ((0.1, 0.2), (0.2, 0.3), True),
+        ((0.2, 0.3), (0.1, 0.2), False),
+        ((0.1, 0.1), (0.1, 0.1), False),
+        ((0.1,), (0.9,), False),
+        ((0.1, 0.2), (np.inf, 0.1), True),
+        ((0.1, 0.2), (np.nan, 0.1), True),
+        ((np.inf, 0.1), (0.2, 0.3), False),
+        ((np.inf, 0.1), (np.inf, 0.1), False),
+        # Less by 0.2, and a standard error of 0.1; by 0.1, and 0.2.
+        ((0.1, 0.1), (0.2, 0.4), True),
+        ((0.1, 0.1), (0.0, 0.4), False),
+    ],
+)
+def test_clearly_below(one: tuple[float, ...], other: tuple[float, ...], below: bool) -> None:
+    assert score(*one).clearly_below(score(*other)) is below
 
 
 def test_trials_of_a_network(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_what_a_flip_costs(tmp_path: Path) -> None:
     assert found.lost == pytest.approx(100 * 0.3 / 3, rel=1e-5)
     assert found.uncertainty == pytest.approx(100 * math.hypot(0.3, ONE_FLIP) / 3, rel=1e-5)
     assert found.divergence == pytest.approx(0.3 * math.log(2) / 3, rel=1e-5)
+    assert found.each == pytest.approx([0.3 * math.log(2), 0, 0], abs=1e-6)
 
 
 def test_other_outputs_have_a_divergence_only(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 The plan of least predicted harm is tried against one form for all layers (what one would
 choose by hand), and against plans for which what readers see of an error counts more
 (docs/decisions/0018), errors of later layers, behind which less makes them good, or those of
-the output layers more or less. What is kept is the plan whose file is closest to the float
-network on held-back samples: with the first two tried, never one that is worse there than a
-single form for all. (Ours.)
+the output layers more or less. Of those whose files are closer to the float network on held-back
+samples, by more than may be chance, the closest is kept; the plan of least harm where there is
+none (docs/decisions/0023). (Ours.)
 """
 
 from __future__ import annotations
@@ -76,18 +76,22 @@ def best_by_trial(
     count: int,
     trial: Trial,
 ) -> Planned:
-    """The plan with the least divergence of the first ``count`` contenders.
+    """The plan with the least divergence of the first ``count`` contenders; ``planned``, that of
+    least predicted harm, where none is `Score.clearly_below` it.
 
-    ``planned``: that of least predicted harm. ``outputs``: weights of the output layers.
+    ``outputs``: weights of the output layers.
     """
-    tried: list[tuple[float, int, str, Planned]] = []
     # All plans first: for a latency they are measured, which is not done between heavy work.
-    for name, contender in list(islice(contenders(planned, others, prices, outputs), count)):
-        score = trial(contender)
-        tried.append((score.divergence, len(tried), name, contender))
-    _, _, chosen, best = min(tried, key=lambda t: t[:2])
-    results = ", ".join(f"{name} {divergence:.4f}" for divergence, _, name, _ in tried)
+    found = list(islice(contenders(planned, others, prices, outputs), count))
+    scores = {name: trial(contender) for name, contender in found}
+    first = next(iter(scores))
+    closer = [name for name in scores if scores[name].clearly_below(scores[first])]
+    chosen = min(closer, key=lambda name: scores[name].divergence, default=first)
+    results = ", ".join(f"{name} {score.divergence:.4f}" for name, score in scores.items())
     said = f"by trial, divergence on held-back samples: {results}; taken: {chosen}"
+    if chosen == first and any(s.divergence < scores[first].divergence for s in scores.values()):
+        said += ", as less may be chance"
+    best = dict(found)[chosen]
     return replace(best, facts=[*best.facts, said])
 
 

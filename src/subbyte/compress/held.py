@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,24 @@ class Score:
     (`similarity`). For one output of class scores [N, C] also ``agreement``, the percent of
     samples with the same best class; ``lost``, the percentage points of accuracy that the
     float network's own probabilities p expect of it, mean of p[float's best class] - p[its
-    best class]; and ``uncertainty``, the standard error of ``lost``."""
+    best class]; and ``uncertainty``, the standard error of ``lost``. ``each``: the divergence of
+    every sample by itself."""
 
     divergence: float
     agreement: float | None = None
     lost: float | None = None
     uncertainty: float | None = None
+    each: tuple[float, ...] = field(default=(), compare=False, repr=False)
+
+    def clearly_below(self, other: Score) -> bool:
+        """Whether the divergence is less than ``other``'s on the same samples, by more than the
+        standard error of the difference."""
+        if not math.isfinite(other.divergence):
+            return math.isfinite(self.divergence)
+        gained = np.subtract(other.each, self.each)
+        if len(gained) < 2 or not math.isfinite(self.divergence):
+            return False
+        return bool(gained.mean() > gained.std(ddof=1) / math.sqrt(len(gained)))
 
 
 def hold_back(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
@@ -70,7 +82,7 @@ class Judge:
     def score(self, path: Path) -> Score:
         """Run the file (on the native kernels where there are any) and compare."""
         model = load(path)
-        total, drops = 0.0, []
+        total, drops, each = 0.0, [], []
         for batch in self.samples.batches(self._chunk):
             inputs = [torch.from_numpy(v).to(self._device) for v in batch.values()]
             wanted = tuple(x.cpu() for x in _tuple(self._module(*inputs)))
@@ -78,10 +90,18 @@ class Judge:
             found = results if isinstance(results, tuple) else (results,)
             got = tuple(torch.from_numpy(np.asarray(x)) for x in found)
             total += float(divergence(wanted, got)) * len(inputs[0])
+            each += [_of_one(wanted, got, i) for i in range(len(inputs[0]))]
             if is_classifier(wanted):
                 drops.append(_drops(wanted[0], got[0]))
         mean = total / len(self.samples)
-        return _score(mean, torch.cat(drops)) if drops else Score(mean)
+        score = _score(mean, torch.cat(drops)) if drops else Score(mean)
+        return replace(score, each=tuple(each))
+
+
+def _of_one(wanted: tuple[Tensor, ...], got: tuple[Tensor, ...], i: int) -> float:
+    """The divergence of sample ``i`` of a batch."""
+    mine, others = (tuple(x[i : i + 1] for x in outputs) for outputs in (wanted, got))
+    return float(divergence(mine, others))
 
 
 def is_classifier(outputs: tuple[Tensor, ...]) -> bool:
