@@ -117,7 +117,14 @@ def test_networks_that_end_in_integers(tmp_path: Path) -> None:
     model.graph.output.append(helper.make_tensor_value_info("best", onnx.TensorProto.INT64, None))
     subbyte.compress(model, tmp_path / "a.onnx", images, bits=4.0)
     assert run(tmp_path / "a.onnx", images).shape == (20, 1)
-    with pytest.raises(OptionError, match=r"--tune needs an output that is no integer.*best"):
+    with pytest.raises(OptionError, match=r"--tune and --tune-linear need an output.*best"):
+        subbyte.compress(model, tmp_path / "b.onnx", images, bits=4.0, tune=2)
+    number = helper.make_node("Cast", ["best"], ["number"], to=onnx.TensorProto.FLOAT)
+    model.graph.node.append(number)
+    model.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("number", onnx.TensorProto.FLOAT, None)
+    )
+    with pytest.raises(OptionError, match="outputs have no gradient to train by"):
         subbyte.compress(model, tmp_path / "b.onnx", images, bits=4.0, tune=2)
     assert not (tmp_path / "b.onnx").exists()
 

@@ -146,6 +146,12 @@ def test_what_may_be_chance_is_not_taken() -> None:
     assert found.facts[-1].endswith(said)
 
 
+def test_what_may_be_chance_is_said_of_another_plan_too() -> None:
+    scores = iter([score(0.2, 0.2), score(0.15, 0.15), score(0.0, 0.22)])
+    found = best_by_trial(PLANNED, OTHERS, PRICES, ("w1",), 3, lambda planned: next(scores))
+    assert found.facts[-1].endswith(f"; taken: {names()[1]}, as less may be chance")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "below"),
     [

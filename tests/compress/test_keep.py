@@ -14,6 +14,7 @@ from onnx import helper
 
 import subbyte
 from subbyte.budgets import Budget
+from subbyte.compress import held as module
 from subbyte.compress.candidates import Candidate
 from subbyte.compress.held import LEAST_SAMPLES, ONE_FLIP, Judge, Score, hold_back
 from subbyte.compress.keep import plan_keep
@@ -97,6 +98,38 @@ def test_other_outputs_have_a_divergence_only(tmp_path: Path) -> None:
     samples = samples_for(model, normal(1, 8, 3, 4, 4))
     found = Judge(prepare(model, "net"), samples, CPU).score(tiny.save(model, tmp_path / "a.onnx"))
     assert found == Score(pytest.approx(0, abs=1e-9))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+def test_samples_add_up_to_the_divergence_of_all(
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a map, of which one sample is constant, and of one number a sample."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["map"], "layer"),
+        helper.make_node("ReduceMean", ["map", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Flatten", ["mean"], ["number"]),
+    ]
+    weight, axes = normal(0, 1, 3, 1, 1), np.array([2, 3])
+    x = normal(1, 8, 3, 4, 4)
+    x[3] = 0
+    paths = []
+    for name, factor in (("net", 1.0), ("changed", 1.1)):
+        model = tiny.build(
+            nodes,
+            {"w": factor * weight, "axes": axes},
+            {"x": ["N", 3, 4, 4]},
+            {"map": ["N", 1, 4, 4], "number": ["N", 1]},
+        )
+        paths.append(tiny.save(model, tmp_path / f"{name}.onnx"))
+    model = onnx.load(paths[0])
+    monkeypatch.setattr(module, "chunk_size", lambda *_: chunk)
+    found = Judge(prepare(model, "net"), samples_for(model, x), CPU).score(paths[1])
+    maps = np.einsum("nchw,oc->nohw", x, weight[:, :, 0, 0])
+    parts = [0.01 * np.square(y) / y.var() for y in (maps, maps.mean(axis=(2, 3)))]
+    expected = sum(part.reshape(8, -1).mean(axis=1) for part in parts)
+    assert found.each == pytest.approx(expected, rel=1e-3, abs=1e-9)
+    assert found.divergence == pytest.approx(expected.mean(), rel=1e-3)
 
 
 # The search

@@ -76,8 +76,8 @@ def best_by_trial(
     count: int,
     trial: Trial,
 ) -> Planned:
-    """The plan with the least divergence of the first ``count`` contenders; ``planned``, that of
-    least predicted harm, where none is `Score.clearly_below` it.
+    """Of the first ``count`` contenders that are `Score.clearly_below` ``planned``, that of least
+    predicted harm, the one with the least divergence; ``planned`` where there is none.
 
     ``outputs``: weights of the output layers.
     """
@@ -89,7 +89,7 @@ def best_by_trial(
     chosen = min(closer, key=lambda name: scores[name].divergence, default=first)
     results = ", ".join(f"{name} {score.divergence:.4f}" for name, score in scores.items())
     said = f"by trial, divergence on held-back samples: {results}; taken: {chosen}"
-    if chosen == first and any(s.divergence < scores[first].divergence for s in scores.values()):
+    if any(score.divergence < scores[chosen].divergence for score in scores.values()):
         said += ", as less may be chance"
     best = dict(found)[chosen]
     return replace(best, facts=[*best.facts, said])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from subbyte.compress.sequence import chunk_size
-from subbyte.compress.similarity import are_scores, divergence
+from subbyte.compress.similarity import Distance, are_scores, of_one
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
 from subbyte.graph.module import GraphModule
@@ -42,7 +42,7 @@ class Score:
 
     def clearly_below(self, other: Score) -> bool:
         """Whether the divergence is less than ``other``'s on the same samples, by more than the
-        standard error of the difference."""
+        standard error of the difference. (`Distance`: the mean of ``each`` is ``divergence``.)"""
         if not math.isfinite(other.divergence):
             return math.isfinite(self.divergence)
         gained = np.subtract(other.each, self.each)
@@ -82,26 +82,23 @@ class Judge:
     def score(self, path: Path) -> Score:
         """Run the file (on the native kernels where there are any) and compare."""
         model = load(path)
-        total, drops, each = 0.0, [], []
+        distance, sums, drops = Distance(), [], []
         for batch in self.samples.batches(self._chunk):
             inputs = [torch.from_numpy(v).to(self._device) for v in batch.values()]
             wanted = tuple(x.cpu() for x in _tuple(self._module(*inputs)))
             results = model.run(batch)
             found = results if isinstance(results, tuple) else (results,)
             got = tuple(torch.from_numpy(np.asarray(x)) for x in found)
-            total += float(divergence(wanted, got)) * len(inputs[0])
-            each += [_of_one(wanted, got, i) for i in range(len(inputs[0]))]
+            count = len(inputs[0])
+            for number in range(count):
+                one = (of_one(outputs, number, count) for outputs in (wanted, got))
+                sums.append(distance.sums(*one))
             if is_classifier(wanted):
                 drops.append(_drops(wanted[0], got[0]))
-        mean = total / len(self.samples)
+        each = distance.of_each(np.array(sums))
+        mean = float(each.mean())
         score = _score(mean, torch.cat(drops)) if drops else Score(mean)
-        return replace(score, each=tuple(each))
-
-
-def _of_one(wanted: tuple[Tensor, ...], got: tuple[Tensor, ...], i: int) -> float:
-    """The divergence of sample ``i`` of a batch."""
-    mine, others = (tuple(x[i : i + 1] for x in outputs) for outputs in (wanted, got))
-    return float(divergence(mine, others))
+        return replace(score, each=tuple(map(float, each)))
 
 
 def is_classifier(outputs: tuple[Tensor, ...]) -> bool:

@@ -44,7 +44,7 @@ class CompressOptions:
     milliseconds, by the kernel timings of the file ``timings`` (None: this machine's own);
     ``keep``, percentage points of accuracy that may be lost. ``trials``: for ``bits``,
     ``size`` or ``latency``, carry out so many plans on a part of the samples, and keep the one
-    that does best on the rest.
+    that does clearly best on the rest (`contenders`).
 
     ``group``: channels a code; with a budget the smallest group size that may be chosen.
     ``words``: most words a codebook, 16 if not given. ``gain``: bits of gain a code (0 none, 1

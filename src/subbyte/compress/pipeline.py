@@ -69,7 +69,7 @@ def compress_network(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
     network = read_source(source)
-    if options.tune:
+    if options.tune or options.tune_linear:
         check_tunable(network)
     checkpoints = _open_checkpoints(target, network, samples, options)
     try:

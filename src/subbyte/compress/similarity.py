@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
 def divergence(wanted: tuple[Tensor, ...], got: tuple[Tensor, ...]) -> Tensor:
-    """The harm as a scalar tensor, differentiable in ``got`` where that is not integers."""
+    """The harm of a batch as a scalar tensor, differentiable in ``got`` where that is not
+    integers. The variance is that of the batch; of a single number its square takes its place."""
     total = torch.zeros((), device=wanted[0].device)
     for ours, theirs in compared(wanted, got):
         total = total + (_kl(ours, theirs) if are_scores(ours) else _relative(ours, theirs))
@@ -41,5 +44,72 @@ def _kl(wanted: Tensor, got: Tensor) -> Tensor:
 def _relative(wanted: Tensor, got: Tensor) -> Tensor:
     if not wanted.is_floating_point():
         wanted, got = wanted.double(), got.double()
+    if wanted.numel() == 1:
+        return (got - wanted).square().mean() / wanted.square().mean().clamp_min(1e-12)
     variance = wanted.var(correction=0).clamp_min(1e-12)
     return (got - wanted).square().mean() / variance
+
+
+class Distance:
+    """D(f, s) over batches: `divergence` with the variance over all samples."""
+
+    measure = "kl"
+    _scores: Sequence[bool] = ()
+
+    def sums(self, exact: Sequence[Tensor], other: Sequence[Tensor]) -> NDArray[np.float64]:
+        """Of every output what `of` takes, of a batch; over all batches it adds up [outputs, 4]:
+        of scores KL and count, else squared error, count, sum and sum of squares."""
+        pairs = compared(exact, other)
+        self._scores = [are_scores(a) for a, _ in pairs]
+        self.measure = "kl" if self._scores == [True] else "error"
+        return np.array([_kl_sums(a, b) if are_scores(a) else _squares(a, b) for a, b in pairs])
+
+    def of(self, sums: NDArray[np.float64]) -> float:
+        """D of sums [outputs, 4]."""
+        return float(self.of_each(sums[None])[0])
+
+    def of_each(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What every sample has of D, from sums of samples [N, outputs, 4]: D is the mean."""
+        found = np.zeros(len(sums))
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = sums.sum(axis=0)
+            for number, scores in enumerate(self._scores):
+                mean = sums[:, number, 0] / np.maximum(sums[:, number, 1], 1e-30)
+                found += mean if scores else mean / _variance(total[number])
+        return found
+
+
+def of_one(outputs: Sequence[Tensor], number: int, count: int) -> list[Tensor]:
+    """The part of ``outputs``, of a batch of ``count`` samples, that is of sample ``number``;
+    what is not of samples is of each."""
+    found = []
+    for output in outputs:
+        rows, left = divmod(output.shape[0], count) if output.ndim else (0, 1)
+        whole = left or not rows
+        found.append(output if whole else output[number * rows : (number + 1) * rows])
+    return found
+
+
+def _kl_sums(exact: Tensor, other: Tensor) -> list[float]:
+    p, q = (values.double().log_softmax(1) for values in (exact, other))
+    return [float((p.exp() * (p - q)).sum()), float(len(p)), 0.0, 0.0]
+
+
+def _squares(exact: Tensor, other: Tensor) -> list[float]:
+    exact, other = exact.double(), other.double()
+    return [energy(other - exact), float(exact.numel()), float(exact.sum()), energy(exact)]
+
+
+def _variance(sums: NDArray[np.float64]) -> float:
+    _, count, total, squares = sums
+    return float(max(squares / count - (total / count) ** 2, 1e-12))
+
+
+def ratio(sums: NDArray[np.float64]) -> float:
+    """The quotient of a summed pair."""
+    return float(sums[0] / max(sums[1], 1e-30))
+
+
+def energy(values: Tensor) -> float:
+    """The sum of squares."""
+    return float(values.double().square().sum())

@@ -58,7 +58,7 @@ def check_tunable(network: Network) -> None:
     outputs = network.model.graph.outputs
     if not any(x.dtype is None or x.dtype.is_floating_point() for x in outputs):
         raise OptionError(
-            "--tune needs an output that is no integer",
+            "--tune and --tune-linear need an output that is no integer",
             where=network.name,
             got=", ".join(f"{x.name} ({x.dtype})" for x in outputs),
         )
@@ -87,7 +87,8 @@ class Tuner:
         checkpoints: Checkpoints,
         progress: Progress,
     ) -> None:
-        self._module, self._encoded, self._steps = compressed, encoded, steps
+        self._name, self._steps = network.name, steps
+        self._module, self._encoded = compressed, encoded
         self._device, self._checkpoints, self._progress = device, checkpoints, progress
         self._teacher = GraphModule(network).to(device).eval()
         self._rng = np.random.default_rng(seed)
@@ -170,6 +171,8 @@ class Tuner:
             with torch.no_grad():
                 wanted = _tuple(self._teacher(*inputs))
             loss = divergence(wanted, _tuple(self._module(*inputs)))
+            if not loss.requires_grad:
+                raise OptionError("outputs have no gradient to train by", where=self._name)
             (loss * (len(inputs[0]) / len(batch))).backward()
         optimizer.step()
         for source in self._sources.values():

@@ -11,7 +11,7 @@ earlier ones lost, so what counts is their shares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from subbyte.compress.device import open_device
 from subbyte.compress.finish import coded_module
 from subbyte.compress.patches import output_rows
 from subbyte.compress.sequence import Encoded, chunk_size
-from subbyte.compress.similarity import are_scores, compared
+from subbyte.compress.similarity import Distance, energy, ratio
 from subbyte.data import Samples
 from subbyte.errors import OptionError
 from subbyte.graph.module import GraphModule
@@ -119,52 +119,12 @@ def measure_layers(
     )
 
 
-class Distance:
-    """D(f, s) over batches: KL for one output [N, classes], else squared error over variance."""
-
-    measure = "kl"
-    _scores: Sequence[bool] = ()
-
-    def sums(self, exact: Outputs, other: Outputs) -> NDArray[np.float64]:
-        """Of every output what `of` takes, of a batch; over all batches it adds up [outputs, 4]:
-        of scores KL and count, else squared error, count, sum and sum of squares."""
-        pairs = compared(exact, other)
-        self._scores = [are_scores(a) for a, _ in pairs]
-        self.measure = "kl" if self._scores == [True] else "error"
-        return np.array([_kl(a, b) if are_scores(a) else _squares(a, b) for a, b in pairs])
-
-    def of(self, sums: NDArray[np.float64]) -> float:
-        """D of sums: that of `compress.similarity.divergence`."""
-        rows = zip(sums, self._scores, strict=True)
-        return sum(ratio(row) if scores else _relative(row) for row, scores in rows)
-
-
-def _kl(exact: Tensor, other: Tensor) -> list[float]:
-    p, q = (values.double().log_softmax(1) for values in (exact, other))
-    return [float((p.exp() * (p - q)).sum()), float(len(p)), 0.0, 0.0]
-
-
-def _squares(exact: Tensor, other: Tensor) -> list[float]:
-    exact, other = exact.double(), other.double()
-    return [_energy(other - exact), float(exact.numel()), float(exact.sum()), _energy(exact)]
-
-
-def _relative(sums: NDArray[np.float64]) -> float:
-    error, count, total, squares = sums
-    return float(error / count / max(squares / count - (total / count) ** 2, 1e-12))
-
-
-def ratio(sums: NDArray[np.float64]) -> float:
-    """The quotient of a summed pair."""
-    return float(sums[0] / max(sums[1], 1e-30))
-
-
 def _error(
     layer: Layer, exact: Mapping[str, Tensor], lossy: Mapping[str, Tensor]
 ) -> NDArray[np.float64]:
     """Squared error of a layer's output, and its energy about the mean of each channel."""
     y, own = (output_rows(layer, values[layer.output]).flatten(0, 1) for values in (exact, lossy))
-    return np.array([_energy(own - y), _energy(y - y.mean(0))])
+    return np.array([energy(own - y), energy(y - y.mean(0))])
 
 
 def _outputs(module: GraphModule, values: dict[str, Tensor], first: int) -> Outputs:
@@ -172,10 +132,6 @@ def _outputs(module: GraphModule, values: dict[str, Tensor], first: int) -> Outp
     return [
         values[name] if name in values else module.constant(name) for name in module.output_names
     ]
-
-
-def _energy(values: Tensor) -> float:
-    return float(values.double().square().sum())
 
 
 def _size(coded: CodedLayer) -> str:
