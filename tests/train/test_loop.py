@@ -267,6 +267,8 @@ def test_bad_loaders_and_losses(small: Path, tmp_path: Path) -> None:
             checkpoint=tmp_path / "a.pt",
             every=1,
         )
+    with pytest.raises(OptionError, match="outputs have no gradient to train by"):
+        fit(load(small), loader(), 2, loss=lambda got, wanted: got.argmax(1).float().mean())
     assert not list(tmp_path.iterdir())
 
 

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from subbyte.errors import OptionError
+
 
 def divergence(wanted: tuple[Tensor, ...], got: tuple[Tensor, ...]) -> Tensor:
     """The harm of a batch as a scalar tensor, differentiable in ``got`` where that is not
@@ -48,6 +50,13 @@ def _relative(wanted: Tensor, got: Tensor) -> Tensor:
         return (got - wanted).square().mean() / wanted.square().mean().clamp_min(1e-12)
     variance = wanted.var(correction=0).clamp_min(1e-12)
     return (got - wanted).square().mean() / variance
+
+
+def check_gradient(loss: Tensor, where: str | None = None) -> None:
+    """Raise `OptionError` where nothing can be trained by ``loss``, as of outputs that are
+    rounded to integers."""
+    if not loss.requires_grad:
+        raise OptionError("outputs have no gradient to train by", where=where)
 
 
 class Distance:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.sequence import Encoded, Progress, chunk_size
-from subbyte.compress.similarity import divergence
+from subbyte.compress.similarity import check_gradient, divergence
 from subbyte.data import Samples
 from subbyte.errors import OptionError
 from subbyte.graph.layers import canonical, to_onnx_layout
@@ -171,8 +171,7 @@ class Tuner:
             with torch.no_grad():
                 wanted = _tuple(self._teacher(*inputs))
             loss = divergence(wanted, _tuple(self._module(*inputs)))
-            if not loss.requires_grad:
-                raise OptionError("outputs have no gradient to train by", where=self._name)
+            check_gradient(loss, self._name)
             (loss * (len(inputs[0]) / len(batch))).backward()
         optimizer.step()
         for source in self._sources.values():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from subbyte.compress.sequence import Progress
-from subbyte.compress.similarity import divergence
+from subbyte.compress.similarity import check_gradient, divergence
 from subbyte.errors import CalibrationError, OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.module import GraphModule
@@ -161,6 +161,7 @@ class _Runner:
 
     def step(self, loss: Tensor) -> None:
         """One step of the optimizer; the checkpoint when it is due."""
+        check_gradient(loss)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
