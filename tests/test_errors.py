@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from subbyte import errors
-from subbyte.errors import SubbyteError
+from subbyte.errors import SubbyteError, reason
 from subbyte.extras import compress_extra
 
 
@@ -11,6 +11,19 @@ def test_message_says_what_where_expected_got() -> None:
     error = SubbyteError("wrong shape", where="a.npz:x", expected=[1, 2], got="3\n 4")
     assert str(error) == "wrong shape [a.npz:x]: expected [1, 2], got 3 4"
     assert str(SubbyteError("empty")) == "empty"
+
+
+def test_reason_is_the_whole_message_of_other_software() -> None:
+    said = "[ONNXRuntimeError] : 1 : FAIL : Invalid perm {0,2}, input shape = {\n}\n\n"
+    assert reason(RuntimeError(said)) == "1 : FAIL : Invalid perm {0,2}, input shape = { }"
+    assert reason(ValueError("first\n  second")) == "first second"
+    assert reason(KeyError()) == "KeyError"
+    assert reason(UnicodeDecodeError("utf-8", b"name \xff", 5, 6, "no")) == "name \ufffd"
+
+
+def test_a_very_long_reason_says_what_is_missing() -> None:
+    assert reason(RuntimeError("x" * 12), longest=10) == "x" * 10 + " ... (2 more characters)"
+    assert reason(RuntimeError("x" * 10), longest=10) == "x" * 10
 
 
 def test_every_error_is_a_subbyte_error() -> None:

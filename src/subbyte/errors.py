@@ -6,6 +6,26 @@ anything else.
 
 from __future__ import annotations
 
+_LONGEST = 4000  # characters of a message of other software; one of a broken graph can be a page
+_PREFIX = "[ONNXRuntimeError] : "
+
+
+def reason(error: BaseException, longest: int = _LONGEST) -> str:
+    """What ``error``, raised by other software, says: whole, on one line.
+
+    A message of more than ``longest`` characters is cut there, and says how many are missing.
+    An error without a message is the name of its type.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        # What a message becomes that quotes a damaged name.
+        text = bytes(error.object).decode(errors="replace")
+    else:
+        text = str(error)
+    text = " ".join(text.split()).removeprefix(_PREFIX) or type(error).__name__
+    if len(text) <= longest:
+        return text
+    return f"{text[:longest]} ... ({len(text) - longest} more characters)"
+
 
 class SubbyteError(Exception):
     """Base of every error that a user's input can cause.

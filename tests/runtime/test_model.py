@@ -102,6 +102,18 @@ def test_unknown_operator(tmp_path: Path) -> None:
         subbyte.load(tiny.save(model, tmp_path / "a.onnx"))
 
 
+def test_long_messages_are_shown_whole(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Transpose", ["x"], ["y"], "n" * 400, perm=[0, 2, 3, 1])
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", ["N", 3]), ("y", None))
+    ]
+    graph = onnx.helper.make_graph([node], "g", values[:1], values[1:])
+    path = tiny.save(onnx.helper.make_model(graph, ir_version=8), tmp_path / "a.onnx")
+    with pytest.raises(ModelFileError, match=r"n{400}.*perm.*input shape = \{0, 3\}"):
+        subbyte.load(path)
+
+
 def test_engines_and_threads(path: Path) -> None:
     assert subbyte.load(path).engine == "native"
     assert subbyte.load(path, engine="portable").engine == "portable"

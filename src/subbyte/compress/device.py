@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from subbyte.errors import OptionError
+from subbyte.errors import OptionError, reason
 
 SMALL = 1024
 
@@ -19,11 +19,10 @@ def open_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
         raise OptionError(
             "--device is not available",
             expected="cpu, or a device torch can use",
-            got=f"{name} ({reason})",
+            got=f"{name} ({reason(error)})",
         ) from error
     return device
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from subbyte.compress.residual_binary import add_residual_binary_functions
-from subbyte.errors import OptionError, UnsupportedOperatorError
+from subbyte.errors import OptionError, UnsupportedOperatorError, reason
 from subbyte.nn import binary_layers
 
 
@@ -68,11 +68,10 @@ def _try(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what was at the bottom of ``error``."""
+    """What was at the bottom of ``error``."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return reason(error)
 
 
 def _as_tuple(example_inputs: Any) -> tuple[torch.Tensor, ...]:

@@ -24,7 +24,7 @@ from subbyte.compress.points import Task, make_point, silent
 from subbyte.compress.points_file import Point
 from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
-from subbyte.errors import OptionError, OutputError, SubbyteError
+from subbyte.errors import OptionError, OutputError, SubbyteError, reason
 from subbyte.extras import ray_extra
 from subbyte.files import write_atomic
 from subbyte.graph.inputs import model_files
@@ -150,7 +150,7 @@ def _result(reference: Any) -> tuple[Point, bytes]:
         raise OutputError(
             "workers of the Ray cluster were lost; the same command goes on with what is left",
             expected=f"a point whose worker is lost at most {RETRIES} times",
-            got=str(error).strip().splitlines()[0],
+            got=reason(error),
         ) from error
 
 

@@ -17,6 +17,7 @@ from subbyte.errors import (
     AlreadyCompressedError,
     ModelFileError,
     UnsupportedOperatorError,
+    reason,
 )
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.inputs import parse_model
@@ -69,7 +70,7 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 def _unreadable_data(where: str, error: Exception) -> ModelFileError:
     return ModelFileError(
-        "external data of the model cannot be read", where=where, got=_first_line(error)
+        "external data of the model cannot be read", where=where, got=reason(error)
     )
 
 
@@ -110,11 +111,6 @@ def _without_trained_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     return copied
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
 def _check_header(model: onnx.ModelProto, where: str) -> int:
     """Raise for a compressed model and for operator sets out of range; return the standard one."""
     coded = {node.domain for node in model.graph.node if node.op_type not in TRAINED}
@@ -141,7 +137,7 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         return onnx.inliner.inline_local_functions(model, convert_version=True)
     except (RuntimeError, ValueError) as error:
         raise ModelFileError(
-            "functions of the model cannot be expanded", where=where, got=_first_line(error)
+            "functions of the model cannot be expanded", where=where, got=reason(error)
         ) from error
 
 
@@ -149,7 +145,7 @@ def _to_ir(model: onnx.ModelProto, where: str) -> ir.Model:
     try:
         graph_model = ir.from_proto(model)
     except (ValueError, KeyError, TypeError, ir.serde.SerdeError) as error:
-        raise ModelFileError("not a valid model", where=where, got=_first_line(error)) from error
+        raise ModelFileError("not a valid model", where=where, got=reason(error)) from error
     for node in graph_model.graph:
         if node.domain == "ai.onnx":
             node.domain = ""
@@ -196,9 +192,9 @@ def _check_valid(model: onnx.ModelProto, where: str) -> None:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelFileError("not a valid model", where=where, got=_first_line(error)) from error
+        raise ModelFileError("not a valid model", where=where, got=reason(error)) from error
     except ValueError as error:
-        raise ModelFileError("model too large", where=where, got=_first_line(error)) from error
+        raise ModelFileError("model too large", where=where, got=reason(error)) from error
 
 
 def _check_tensors(model: ir.Model, where: str) -> None:
@@ -217,7 +213,7 @@ def _check_tensors(model: ir.Model, where: str) -> None:
             raise ModelFileError(
                 "constant of the model is broken",
                 where=f"{where}, {tensor.name if tensor is not None else ''}",
-                got=_first_line(error),
+                got=reason(error),
             ) from error
 
 
@@ -228,5 +224,5 @@ def _convert(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProto:
         raise UnsupportedOperatorError(
             f"model cannot be converted to operator set {PREPARED_OPSET}",
             where=where,
-            got=f"operator set {opset}, {_first_line(error)}",
+            got=f"operator set {opset}, {reason(error)}",
         ) from error

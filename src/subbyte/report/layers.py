@@ -16,13 +16,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from subbyte.errors import ModelFileError
+from subbyte.errors import ModelFileError, reason
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.inline import LAYER_KEY
 from subbyte.graph.write_layers import FLOAT_REASON
 from subbyte.methods import METHODS
 from subbyte.report.stored import StoredModel, constant_sources
-from subbyte.runtime.ort import ERRORS, first_line, open_session, ort
+from subbyte.runtime.ort import ERRORS, open_session, ort
 
 _CODED_TYPE = re.compile(r"(ConvTranspose|Conv|LinearLeft|Linear)(?:Same)?(Float|Dequant|Add|)$")
 _FORMS = {"Float": "float", "Dequant": "int8 in, float out", "Add": "int8", "": "int8"}
@@ -224,6 +224,6 @@ def _compute(
         values: list[NDArray[Any]] = session.run(names, {})
     except ERRORS as error:
         raise ModelFileError(
-            "the model's weights cannot be computed", where=where, got=first_line(error)
+            "the model's weights cannot be computed", where=where, got=reason(error)
         ) from error
     return values

@@ -11,9 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from subbyte.data import InputSpec
-from subbyte.errors import CalibrationError, MissingDependencyError, ModelFileError, OptionError
+from subbyte.errors import (
+    CalibrationError,
+    MissingDependencyError,
+    ModelFileError,
+    OptionError,
+    reason,
+)
 from subbyte.runtime.library import find_library, library_path
-from subbyte.runtime.ort import ERRORS, first_line, open_session, ort
+from subbyte.runtime.ort import ERRORS, open_session, ort
 
 Engine = Literal["portable", "native"]
 
@@ -77,7 +83,7 @@ class Model:
             results = self.session.run(None, feeds)
         except ERRORS as error:
             raise ModelFileError(
-                "ONNX Runtime cannot run the model", where=str(self.path), got=first_line(error)
+                "ONNX Runtime cannot run the model", where=str(self.path), got=reason(error)
             ) from error
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -158,7 +164,7 @@ def load(
             "cannot load the model",
             where=str(file),
             expected="an ONNX file",
-            got=first_line(error),
+            got=reason(error),
         ) from error
 
 
@@ -181,7 +187,7 @@ def _register(options: ort.SessionOptions) -> None:
         raise MissingDependencyError(
             "ONNX Runtime cannot use the native library (engine portable does without)",
             where=str(path),
-            got=first_line(error),
+            got=reason(error),
         ) from error
 
 

@@ -46,14 +46,4 @@ def open_session(model: str | bytes, options: ort.SessionOptions) -> ort.Inferen
     )
 
 
-def first_line(error: Exception) -> str:
-    """ONNX Runtime's message without status code and source lines, at most 300 characters."""
-    if isinstance(error, UnicodeDecodeError):
-        text = bytes(error.object).decode(errors="replace")
-    else:
-        text = str(error)
-    lines = text.strip().splitlines() or [type(error).__name__]
-    return lines[0].removeprefix("[ONNXRuntimeError] : ").strip()[:300]
-
-
-__all__ = ["ERRORS", "first_line", "open_session", "ort"]
+__all__ = ["ERRORS", "open_session", "ort"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from subbyte.errors import PeerError
+from subbyte.errors import PeerError, reason
 from subbyte.report.peers.source import Bind, Feeds, Source
 from subbyte.runtime import load
-from subbyte.runtime.ort import ERRORS, first_line
+from subbyte.runtime.ort import ERRORS
 
 _ERRORS: tuple[type[Exception], ...] = (*ERRORS, RuntimeError, ValueError)
 
@@ -41,7 +41,7 @@ def quantized(source: Source) -> Path:
         raise PeerError(
             "onnxruntime cannot quantize the network",
             where=str(source.path),
-            got=first_line(error),
+            got=reason(error),
         ) from error
     return target
 

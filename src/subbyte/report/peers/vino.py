@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from subbyte.errors import PeerError
+from subbyte.errors import PeerError, reason
 from subbyte.report.peers.source import Bind, Source
 
 
@@ -74,4 +74,4 @@ def _compiled(model: Any, source: Source) -> Bind:
 
 
 def _refused(what: str, source: Source, error: Exception) -> PeerError:
-    return PeerError(what, where=str(source.path), got=str(error).strip()[:300])
+    return PeerError(what, where=str(source.path), got=reason(error))
