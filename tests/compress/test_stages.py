@@ -16,12 +16,14 @@ from subbyte.compress import stages
 from subbyte.compress import tune as tune_module
 from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.encode import LayerOptions
+from subbyte.compress.finish import coded_module
 from subbyte.compress.sequence import Encoded
 from subbyte.compress.similarity import divergence
 from subbyte.compress.stages import encode_network, linear_tail
 from subbyte.errors import CalibrationError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.read import prepare
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from tests import tiny
@@ -106,6 +108,15 @@ def test_training_in_between_makes_good_what_convolutions_lost(tmp_path: Path) -
     assert set(tuned.biases) == {"conv1", "conv2", "hidden", "head"}
     assert not same(alone, tuned)
     assert not torch.equal(alone.biases["head"], tuned.biases["head"])
+
+
+def test_linear_layers_are_coded_behind_convolutions_as_the_file_has_them(tmp_path: Path) -> None:
+    """Binarized ones too: what the linear layers follow is what the file will compute."""
+    plan = PLAN | {"conv2.weight": BinaryOptions(2)}
+    found, module = encoded(tmp_path, 5, plan)
+    network, x = prepare(MODEL, "net"), torch.from_numpy(IMAGES)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x), coded_module(network, found, CPU)(x))
 
 
 def test_the_paper_keeps_biases_without_training(tmp_path: Path) -> None:

@@ -7,18 +7,17 @@ import onnx
 import torch
 
 from subbyte.compress.activations import quantize_activations
+from subbyte.compress.apply import apply_coded
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.sequence import Encoded, Progress
 from subbyte.compress.tables import table_shifts
 from subbyte.data import Samples
 from subbyte.graph.inline import inline
 from subbyte.graph.islands import IslandPlan
-from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.quant import QuantParams
 from subbyte.graph.write import write_network
-from subbyte.methods import binarization_of, decode_weight
 
 
 def write_coded(
@@ -60,12 +59,9 @@ def coded_module(network: Network, encoded: Encoded, device: torch.device) -> Gr
     """The network with the weights and biases that the file will hold."""
     module = GraphModule(network).to(device).eval()
     for layer in network.layers:
+        bias = encoded.biases.get(layer.name)
         if layer.weight in encoded.weights:
-            weight = torch.from_numpy(decode_weight(encoded.weights[layer.weight])).to(device)
-            module.set_constant(layer.weight, to_onnx_layout(layer, weight))
-            binarization = binarization_of(encoded.weights[layer.weight])
-            if binarization is not None:
-                module.binarize(layer, binarization)
-        if layer.name in encoded.biases:
-            module.set_bias(layer.name, encoded.biases[layer.name].to(device))
+            apply_coded(module, layer, encoded.weights[layer.weight], bias)
+        elif bias is not None:
+            module.set_bias(layer.name, bias.to(device))
     return module

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subbyte.compress.apply import apply_coded
 from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.encode import Fit, LayerOptions, encode_weight, fit_of, names_procedure
 from subbyte.compress.moments import PAPER_DAMPING, Moments, Target, damping_of
 from subbyte.compress.patches import input_rows, output_rows, position_count
 from subbyte.compress.store import ActivationStore, Environment
 from subbyte.data import Samples
-from subbyte.graph.layers import canonical, output_layers, to_onnx_layout
+from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import Binarization, CodedWeight, binarization_of, decode_weight
+from subbyte.methods import Binarization, CodedWeight, decode_weight
 from subbyte.methods.binary.residual import binarize_fields, scales_of
 
 POSITIONS = 128
@@ -217,12 +218,7 @@ class Sequence:
         return fit_of(self._plan[layer.weight], self._published)
 
     def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:
-        decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
-        self.compressed.set_constant(layer.weight, to_onnx_layout(layer, decoded))
-        self.compressed.set_bias(layer.name, bias.to(self._device))
-        binarization = binarization_of(coded)
-        if binarization is not None:
-            self.compressed.binarize(layer, binarization)
+        apply_coded(self.compressed, layer, coded, bias)
         self._done.weights[layer.weight] = coded
         self._done.biases[layer.name] = bias.cpu()
         self._done.losses[layer.weight] = float(np.asarray(loss))

@@ -12,16 +12,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from subbyte.compress.apply import apply_coded
 from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.sequence import Encoded, Progress, Sequence
 from subbyte.compress.tune import Source, Tuner
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
-from subbyte.graph.layers import canonical, to_onnx_layout
+from subbyte.graph.layers import canonical
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods import decode_weight
 from subbyte.methods.product.form import ProductOptions
 
 TUNE_STEPS = 200
@@ -147,9 +147,8 @@ def _copy(
     module = GraphModule(network).to(device).eval()
     for layer in network.layers:
         if layer.weight in convolutions.weights:
-            weight = torch.from_numpy(decode_weight(convolutions.weights[layer.weight]))
-            module.set_constant(layer.weight, to_onnx_layout(layer, weight.to(device)))
-            module.set_bias(layer.name, convolutions.biases[layer.name].to(device))
+            coded = convolutions.weights[layer.weight]
+            apply_coded(module, layer, coded, convolutions.biases[layer.name])
     for layer in tail:
         module.set_constant(layer.weight, trained.constant(layer.weight))
         module.set_bias(layer.name, trained.bias(layer.name, layer.shape.outputs))

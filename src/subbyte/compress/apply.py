@@ -1,0 +1,27 @@
+"""A coded weight put into a module, in the one way for every stage of the work."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from subbyte.graph.layers import to_onnx_layout
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Layer
+from subbyte.methods import CodedWeight, binarization_of, decode_weight
+
+
+def apply_coded(module: GraphModule, layer: Layer, coded: CodedWeight, bias: Tensor | None) -> None:
+    """From now on ``layer`` of ``module`` computes with what ``coded`` decodes to.
+
+    The weight is put in the layout that the node reads; the layer binarizes its input where
+    ``coded`` is for that; ``bias``: float [O], None: as it is.
+    """
+    device = module.constant(layer.weight).device
+    weight = torch.from_numpy(decode_weight(coded)).to(device)
+    module.set_constant(layer.weight, to_onnx_layout(layer, weight))
+    if bias is not None:
+        module.set_bias(layer.name, bias.to(device))
+    binarization = binarization_of(coded)
+    if binarization is not None:
+        module.binarize(layer, binarization)
