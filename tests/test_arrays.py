@@ -26,6 +26,28 @@ def test_split_reference(tmp_path: Path) -> None:
     assert split_reference(odd) == (odd, None)
 
 
+@pytest.mark.parametrize("name", ["onnx::Flatten_0", "serving_default_x:0", "a/b:c", ":", "x"])
+def test_names_of_arrays_may_hold_colons(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a:b.npz"
+    np.savez(path, **{name: np.arange(3), "other": np.zeros(2)})
+    assert split_reference(f"{path}:{name}") == (path, name)
+    assert read_array(*split_reference(f"{path}:{name}")).tolist() == [0, 1, 2]
+
+
+def test_of_several_files_that_which_holds_the_array_is_meant(tmp_path: Path) -> None:
+    short, long = tmp_path / "a.npz", tmp_path / "a.npz:b"
+    np.savez(short, **{"b:c": np.zeros(2)})
+    with long.open("wb") as stream:
+        np.savez(stream, d=np.zeros(2))
+    assert split_reference(f"{short}:b:c") == (short, "b:c")
+    assert split_reference(f"{long}:d") == (long, "d")
+
+
+def test_a_missing_file_is_named_without_the_array(tmp_path: Path) -> None:
+    missing = tmp_path / "no.npz"
+    assert split_reference(f"{missing}:onnx::Flatten_0") == (missing, "onnx::Flatten_0")
+
+
 def test_reads_headers_and_arrays(npz: Path) -> None:
     headers = read_headers(npz)
     assert {name: str(header) for name, header in headers.items()} == {

@@ -20,6 +20,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from subbyte.errors import CalibrationError
+from subbyte.foreign import ARRAYS, KERAS, PYTORCH, foreign
 
 # An npy header is a Python literal: a damaged one may fail in the tokenizer or the parser.
 _BROKEN_FILE = (
@@ -49,13 +50,32 @@ class ArrayHeader:
 def split_reference(reference: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """Split ``FILE.npz[:array]`` into the path and the array's name (None if not given).
 
-    A name that exists as a file, colon and all, is that file.
+    Both may hold colons themselves (``x.npz:serving_default_x:0``): what exists as a file,
+    and which arrays it holds, decides. A reference that exists as a file, colon and all, is
+    that file.
     """
     text = os.fspath(reference)
-    head, colon, name = text.rpartition(":")
-    if colon and name and head.lower().endswith(".npz") and not Path(text).exists():
-        return Path(head), name
-    return Path(text), None
+    whole = Path(text)
+    if whole.exists():
+        return whole, None
+    parts = text.split(":")
+    cuts = [(":".join(parts[:i]), ":".join(parts[i:])) for i in range(1, len(parts))]
+    splits = [(Path(head), name) for head, name in cuts if head and name]
+    files = [split for split in splits if split[0].is_file()]
+    if len(files) > 1:
+        files = [split for split in files if _holds(*split)] or files
+    if files:
+        return files[0]
+    # No such file: the error names the one that was meant.
+    named = [split for split in splits if split[0].suffix.lower() == ".npz"]
+    return named[0] if named else (whole, None)
+
+
+def _holds(path: Path, name: str) -> bool:
+    try:
+        return name in read_headers(path)
+    except CalibrationError:
+        return False
 
 
 def read_headers(path: Path) -> dict[str, ArrayHeader]:
@@ -75,6 +95,8 @@ def read_headers(path: Path) -> dict[str, ArrayHeader]:
                 if info.filename.endswith(".npy"):
                     with archive.open(info) as stream:
                         headers[info.filename[:-4]] = _read_header(stream, info.file_size)
+            if not headers and foreign(path) in (PYTORCH, KERAS):
+                raise ValueError("no arrays")
             return headers
     except _BROKEN_FILE as error:
         raise _not_readable(path, error) from error
@@ -116,6 +138,10 @@ def _check_is_file(path: Path) -> None:
         raise CalibrationError("data file is a folder", where=str(path), expected=".npz or .npy")
     if not path.exists():
         raise CalibrationError("no such data file", where=str(path))
+    if not path.is_file():
+        raise CalibrationError(
+            "data file is no regular file", where=str(path), expected=".npz or .npy"
+        )
 
 
 def _check_numeric(header: ArrayHeader, where: str) -> None:
@@ -173,9 +199,11 @@ def _read_header(stream: IO[bytes], size: int) -> ArrayHeader:
 
 
 def _not_readable(path: Path, error: Exception) -> CalibrationError:
+    known = foreign(path)
+    other = known is not None and known is not ARRAYS
     return CalibrationError(
         "cannot read arrays",
         where=str(path),
-        expected="an .npz or .npy file",
-        got=str(error) or type(error).__name__,
+        expected=known.samples if known and other else "an .npz or .npy file",
+        got=known.name if known and other else str(error) or type(error).__name__,
     )

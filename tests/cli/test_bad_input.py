@@ -90,7 +90,7 @@ def test_models_that_are_none(compress_fails: Fails, tmp_path: Path, data: Path)
     assert "text.onnx" in compress_fails(source=text)
     assert "data.npz" in compress_fails(source=data)
     assert "none.onnx" in compress_fails(source=tmp_path / "none.onnx")
-    assert "Is a directory" in compress_fails(source=tmp_path)
+    assert "is a folder" in compress_fails(source=tmp_path)
 
 
 @pytest.mark.parametrize("command", ["eval", "inspect", "inline", "bench"])

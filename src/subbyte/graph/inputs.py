@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from subbyte.data import InputSpec
 from subbyte.errors import ModelFileError
+from subbyte.foreign import check_network_file
 
 
 def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
@@ -35,6 +36,7 @@ def parse_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
         ModelFileError: no such file, not ONNX, truncated.
     """
     where = str(path)
+    check_network_file(Path(path))
     try:
         model = onnx.ModelProto.FromString(Path(path).read_bytes())
     except OSError as error:

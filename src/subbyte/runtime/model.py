@@ -18,6 +18,7 @@ from subbyte.errors import (
     OptionError,
     reason,
 )
+from subbyte.foreign import ORT, check_network_file
 from subbyte.runtime.library import find_library, library_path
 from subbyte.runtime.ort import ERRORS, open_session, ort
 
@@ -199,8 +200,7 @@ def _check_options(engine: str | None, threads: int | None) -> None:
 
 
 def _check_file(file: Path) -> None:
-    if file.is_dir():
-        raise ModelFileError("model is a folder", where=str(file), expected="an ONNX file")
+    check_network_file(file, also=(ORT,))
     try:
         size = file.stat().st_size
         with file.open("rb"):
