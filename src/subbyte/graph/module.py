@@ -46,8 +46,9 @@ class GraphModule(nn.Module):
         self._layer_constants = {
             name for layer in network.layers for name in (layer.weight, layer.bias) if name
         }
-        self.steps = [make_step(node, network.opset) for node in graph]
-        self._register(graph, _tensors(graph) if share is None else share._tensors())
+        self.steps = [make_step(node, network.model.opset_imports) for node in graph]
+        read = {name for step in self.steps for name in step.arguments} | {*self.output_names}
+        self._register(graph, _tensors(graph, read) if share is None else share._tensors())
         self._lifetimes = Lifetimes(self.input_names, self.output_names, self.steps)
         for layer in network.layers:
             if layer.binarization is not None:
@@ -171,7 +172,7 @@ class GraphModule(nn.Module):
                 step.follow(arguments)
             result = step.kernel(*arguments)
             if isinstance(result, (tuple, list)):
-                env.update(zip(step.outputs, result, strict=False))
+                env.update((n, v) for n, v in zip(step.outputs, result, strict=False) if n)
             else:
                 env[step.outputs[0]] = result
             for name in self._lifetimes.dropped[place]:
@@ -212,7 +213,7 @@ class GraphModule(nn.Module):
         """Decide what runs on the CPU, then register every constant that a kernel reads."""
         names = {str(value.name) for value in graph.initializers.values()}
         trained = {name for name, tensor in tensors.items() if self._is_trained(name, tensor)}
-        trained -= statistics(self.steps)
+        trained -= statistics(self.steps) - self._layer_constants
         self.steps = place_lengths(self.steps, names, trained)
         used = {name for step in self.steps if not step.on_cpu for name in step.arguments if name}
         on_cpu = {name for step in self.steps if step.on_cpu for name in step.arguments if name}
@@ -237,10 +238,10 @@ class GraphModule(nn.Module):
             self.values.register_buffer(key, tensor)
 
 
-def _tensors(graph: ir.Graph) -> dict[str, Tensor]:
-    """Every constant of ``graph``, copied."""
+def _tensors(graph: ir.Graph, names: Collection[str | None]) -> dict[str, Tensor]:
+    """Every constant of ``graph`` among ``names``, copied."""
     return {
         str(value.name): to_torch(value.const_value, str(value.name))
         for value in graph.initializers.values()
-        if value.const_value is not None
+        if value.const_value is not None and value.name in names
     }

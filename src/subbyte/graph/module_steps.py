@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 from torch import Tensor
 
-from subbyte.graph.ops import OPERATORS, Kernel, build_kernel
-from subbyte.graph.ops.node import node_form
+from subbyte.graph.kernels import node_kernel
+from subbyte.graph.ops import Kernel
+from subbyte.graph.ops.registry import Operator
 
 
 @dataclass(frozen=True)
 class Step:
     """One node in execution order.
 
-    ``arguments`` are the values that the kernel is called with: ``inputs``, with None for
-    constants that the kernel already holds. Sizes (what ``Shape`` gives, and what is worked
-    out from it) stay on the CPU: ``on_cpu`` steps compute with nothing else, and the values
-    at positions ``moved`` have to go to the device of the one at position ``anchor``.
+    ``inputs`` are the values that the node reads, those that its own graphs read from outside
+    included. ``arguments`` are the values that the kernel is called with: ``inputs``, with None
+    for constants that the kernel already holds. ``row``: the operator's, None where ONNX
+    Runtime runs the node, through which no gradient flows. Sizes (what ``Shape`` gives, and
+    what is worked out from it) stay on the CPU: ``on_cpu`` steps compute with nothing else, and
+    the values at positions ``moved`` have to go to the device of the one at position ``anchor``.
     ``plain``: of a layer whose ``kernel`` binarizes its input, the kernel that does not.
     """
 
@@ -30,6 +33,7 @@ class Step:
     outputs: tuple[str, ...]
     kernel: Kernel
     arguments: tuple[str | None, ...]
+    row: Operator | None = None
     on_cpu: bool = False
     moved: tuple[int, ...] = ()
     anchor: int = 0
@@ -44,28 +48,30 @@ class Step:
                 arguments[place] = value.to(anchor.device)
 
 
-def make_step(node: ir.Node, opset: int) -> Step:
+def make_step(node: ir.Node, imports: Mapping[str, int]) -> Step:
     """Build the kernel of a node; raises `UnsupportedOperatorError`."""
-    form = node_form(node, opset)
-    kernel = build_kernel(form)
-    inputs = tuple(None if value is None else value.name for value in node.inputs)
+    kernel = node_kernel(node, imports)
+    inputs = tuple(None if value is None else value.name for value in kernel.inputs)
     return Step(
         name=str(node.name),
         op_type=node.op_type,
         domain=node.domain,
         inputs=inputs,
         outputs=tuple(value.name or "" for value in node.outputs),
-        kernel=kernel,
-        arguments=tuple(None if place in form.baked else name for place, name in enumerate(inputs)),
+        kernel=kernel.run,
+        arguments=tuple(
+            None if place in kernel.baked else name for place, name in enumerate(inputs)
+        ),
+        row=kernel.row,
     )
 
 
 def statistics(steps: Sequence[Step]) -> set[str]:
-    """The constants that operators read as statistics, not as parameters."""
+    """The constants that operators read as statistics, or through which no gradient flows."""
     return {
         name
         for step in steps
-        for place in OPERATORS[step.domain, step.op_type].statistics
+        for place in (range(len(step.arguments)) if step.row is None else step.row.statistics)
         if (name := step.arguments[place])
     }
 
@@ -77,9 +83,8 @@ def place_lengths(
     lengths: set[str] = set()
     placed = []
     for step in steps:
-        row = OPERATORS[step.domain, step.op_type]
         read = {name for name in step.arguments if name}
-        if row.makes_lengths:
+        if step.row is not None and step.row.makes_lengths:
             lengths.update(step.outputs)
         elif (
             read - set(constants) <= lengths
@@ -88,8 +93,8 @@ def place_lengths(
         ):
             step = replace(step, on_cpu=True)
             lengths.update(step.outputs)
-        elif read & lengths:
-            step = _with_moves(step, row.lengths, lengths)
+        elif read & lengths and step.row is not None:
+            step = _with_moves(step, step.row.lengths, lengths)
         placed.append(step)
     return placed
 

@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from subbyte.graph import topology
+from subbyte.graph.nested import nested_nodes
 
 LEAST = 18
 PREFERRED = 21
@@ -21,7 +22,8 @@ def output_opset(nodes: Iterable[ir.Node], opset: int) -> int:
     """``opset``, or 21 if it is above and every standard node is unchanged since."""
     if opset <= PREFERRED:
         return max(opset, LEAST)
-    standard = (node for node in nodes if topology.is_standard(node))
+    every = (each for node in nodes for each in (node, *nested_nodes(node)))
+    standard = (node for node in every if topology.is_standard(node))
     return PREFERRED if all(_unchanged(node, opset) for node in standard) else opset
 
 

@@ -1,9 +1,9 @@
 """Preparation: a checked model of operator set 18 or later becomes a `Network`.
 
-In order: constants lifted to initializers, Identity and Dropout removed, layers trained binary
-replaced by standard nodes, shapes inferred, constants folded, a baked batch freed, known sizes
-folded, Gemm and MatMul normalised to Linear, BatchNorm and per-channel arithmetic folded into
-layers, pads made explicit.
+In order: constants lifted to initializers, subgraphs put in order, Identity and Dropout
+removed, layers trained binary replaced by standard nodes, shapes inferred, constants and decided
+Ifs folded, a baked batch freed, known sizes folded, Gemm and MatMul normalised to Linear,
+BatchNorm and per-channel arithmetic folded into layers, pads made explicit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from subbyte.graph.network import Network
 from subbyte.graph.prepare_affine import fold_affine
 from subbyte.graph.prepare_batch import baked_batch, free_batch
 from subbyte.graph.prepare_binary import lower_binary
+from subbyte.graph.prepare_control import (
+    fold_ifs,
+    own_outputs,
+    remove_unused_control,
+    settle_subgraphs,
+)
 from subbyte.graph.prepare_fold import fold_constants, fold_sizes
 from subbyte.graph.prepare_layers import find_layers
 from subbyte.graph.prepare_linear import normalize_linear
@@ -33,28 +39,44 @@ logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 def prepare_graph(model: ir.Model, name: str) -> Network:
     """Prepare ``model`` in place."""
     passes.RemoveInitializersFromInputsPass()(model)
+    own_outputs(model)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     passes.TopologicalSortPass()(model)
+    settle_subgraphs(model)
     _drop_identities(model)
     lower_binary(model)
     _infer_shapes(model)
     fold_constants(model)
+    for _ in range(FOLD_ROUNDS):
+        if not _fold_ifs(model):
+            break
     _infer_shapes(model)
     fixed_batch = baked_batch(model)
     if free_batch(model):
         fixed_batch = None
         _infer_shapes(model)
     for _ in range(FOLD_ROUNDS):
-        if not fold_sizes(model):
+        if not (fold_sizes(model) | _fold_ifs(model)):
             break
         fold_constants(model)
         _infer_shapes(model)
     normalize_linear(model)
     fold_affine(model)
     resolve_pads(model)
+    remove_unused_control(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.NameFixPass()(model)
     return Network(model=model, layers=find_layers(model), name=name, fixed_batch=fixed_batch)
+
+
+def _fold_ifs(model: ir.Model) -> bool:
+    """Fold every If that is decided, and the constants behind it; whether there was one."""
+    if not fold_ifs(model):
+        return False
+    _drop_identities(model)
+    _infer_shapes(model)
+    fold_constants(model)
+    return True
 
 
 def _infer_shapes(model: ir.Model) -> None:

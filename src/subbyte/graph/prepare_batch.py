@@ -24,9 +24,10 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from subbyte.graph.ops import build_kernel
+from subbyte.graph.kernels import NodeKernel, node_kernel
+from subbyte.graph.nested import all_nodes, captured, nested_graphs
 from subbyte.graph.ops.logic import TORCH_DTYPES
-from subbyte.graph.ops.node import constant_array, node_form, to_torch
+from subbyte.graph.ops.node import constant_array, to_torch
 from subbyte.graph.prepare_edit import Editor, static_sizes
 
 BATCH = "N"
@@ -58,14 +59,24 @@ def free_batch(model: ir.Model) -> bool:
     if not trial.run():
         trial.undo()
         return False
-    for node in model.graph:
-        for value in node.outputs:
-            if not value.is_graph_output():
-                value.shape = None
+    _forget_shapes(model.graph)
     for value in (*model.graph.inputs, *model.graph.outputs):
         if value.shape is not None and len(value.shape) and value.shape[0] == batch:
             value.shape = ir.Shape([BATCH, *list(value.shape)[1:]])
     return True
+
+
+def _forget_shapes(graph: ir.Graph) -> None:
+    made = [value for node in all_nodes(graph) for value in node.outputs]
+    made += [value for inner in nested_graphs(graph) for value in inner.inputs]
+    outputs = set(graph.outputs)
+    for value in made:
+        if value not in outputs:
+            value.shape = None
+
+
+def _read(node: ir.Node) -> tuple[ir.Value | None, ...]:
+    return (*node.inputs, *captured(node))
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class _Trial:
 
     def __init__(self, model: ir.Model, batch: int) -> None:
         self.graph, self.batch = model.graph, batch
-        self.opset = model.opset_imports[""]
+        self.imports = model.opset_imports
         self.editor = Editor(model.graph)
         self.values: dict[ir.Value, _Batched] = {}
         self.outer: dict[ir.Value, int] = {}
@@ -101,12 +112,12 @@ class _Trial:
         for value in self.graph.inputs:
             first, second = (_sample(value, generator) for _ in range(2))
             self.values[value] = _Batched(first, second, torch.cat([first, second]))
-        last = {value: node for node in self.graph for value in node.inputs}
+        last = {value: node for node in self.graph for value in _read(node)}
         try:
             with torch.no_grad():
                 for node in list(self.graph):
                     self._visit(node)
-                    for read in node.inputs:
+                    for read in _read(node):
                         if read and last.get(read) is node and not read.is_graph_output():
                             self.values.pop(read, None)
         except (RuntimeError, IndexError, ValueError):
@@ -130,19 +141,19 @@ class _Trial:
             self._free_resize(node)
         elif node.op_type == "Concat":
             self._free_concat(node)
-        results = [self._evaluate(node, part) for part in ("first", "second", "both")]
+        kernel = node_kernel(node, self.imports)
+        results = [self._evaluate(kernel, part) for part in ("first", "second", "both")]
         for value, *parts in zip(node.outputs, *results, strict=False):
-            self.values[value] = _Batched(*parts)
-            self._inherit_outer(node, value)
+            if all(part is not None for part in parts):
+                self.values[value] = _Batched(*parts)
+                self._inherit_outer(node, value)
 
-    def _evaluate(self, node: ir.Node, part: str) -> Sequence[Tensor]:
-        form = node_form(node, self.opset)
-        kernel = build_kernel(form)
+    def _evaluate(self, kernel: NodeKernel, part: str) -> Sequence[Tensor]:
         arguments = [
-            None if value is None or place in form.baked else self._tensor(value, part)
-            for place, value in enumerate(node.inputs)
+            None if value is None or place in kernel.baked else self._tensor(value, part)
+            for place, value in enumerate(kernel.inputs)
         ]
-        result = kernel(*arguments)
+        result = kernel.run(*arguments)
         return result if isinstance(result, (tuple, list)) else [result]
 
     def _tensor(self, value: ir.Value, part: str) -> Tensor:

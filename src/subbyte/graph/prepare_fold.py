@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
-from subbyte.graph.ops import build_kernel
-from subbyte.graph.ops.node import constant_array, node_form, to_torch
+from subbyte.errors import UnsupportedOperatorError
+from subbyte.graph.kernels import node_kernel
+from subbyte.graph.nested import captured, discard
+from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.node import constant_array, to_torch
 from subbyte.graph.prepare_edit import Editor, has_single_use, static_sizes
 
 REARRANGING = frozenset(
     {"Cast", "DequantizeLinear", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
 """Operators whose result is the same weight in another form: it keeps the weight's name."""
+
+RANDOM = frozenset(
+    {
+        *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
+        *("RandomUniform", "RandomUniformLike"),
+    }
+)
+"""Operators that give something else at each run."""
 
 LARGE = 1 << 24
 """Bytes above which a constant is not made out of smaller ones (an Expand, for example)."""
@@ -24,23 +36,27 @@ LARGE = 1 << 24
 def fold_constants(model: ir.Model) -> None:
     """Evaluate every node whose inputs are all constants and put its results in its place."""
     editor = Editor(model.graph)
-    opset = model.opset_imports[""]
     for node in list(model.graph):
-        constants = [value is None or constant_array(value) is not None for value in node.inputs]
+        read = (*node.inputs, *captured(node))
+        constants = [value is None or constant_array(value) is not None for value in read]
         if not all(constants) or any(value.is_graph_output() for value in node.outputs):
             continue
-        if _grows(node):
+        if node.op_type in RANDOM or _grows(node):
             continue
-        results = _evaluate(node, opset)
+        results = _evaluate(node, model.opset_imports)
+        if results is None:
+            continue
         source = node.inputs[0] if node.inputs else None
         for value, result in zip(node.outputs, results, strict=False):
+            if result is None:
+                continue
             array = result.numpy()
             if source is not None and node.op_type in REARRANGING and has_single_use(source):
                 constant = editor.derive(source, node.op_type.lower(), array)
             else:
                 constant = editor.constant(value.name or node.op_type, array)
             value.replace_all_uses_with(constant)
-        model.graph.remove(node, safe=True)
+        discard(model.graph, node)
         editor.finish()
 
 
@@ -51,19 +67,26 @@ def _grows(node: ir.Node) -> bool:
     return made > LARGE and made > 4 * read
 
 
-def _evaluate(node: ir.Node, opset: int) -> list[torch.Tensor]:
-    tensors = [
-        None
-        if value is None or value.const_value is None
-        else to_torch(value.const_value, str(value.name))
-        for value in node.inputs
-    ]
-    form = node_form(node, opset)
-    kernel = build_kernel(form)
-    arguments = [None if place in form.baked else tensor for place, tensor in enumerate(tensors)]
-    with torch.no_grad():
-        result = kernel(*arguments)
-    return list(result) if isinstance(result, (tuple, list)) else [result]
+def _evaluate(node: ir.Node, imports: Mapping[str, int]) -> Sequence[torch.Tensor | None] | None:
+    """The outputs of a node whose inputs are constants; None if only a run can make them."""
+    kernel = node_kernel(node, imports)
+    arguments = []
+    for place, value in enumerate(kernel.inputs):
+        if value is None or value.const_value is None or place in kernel.baked:
+            arguments.append(None)
+        elif kernel.row is None and value.const_value.dtype not in TORCH_DTYPES:
+            return None
+        else:
+            arguments.append(to_torch(value.const_value, str(value.name)))
+    try:
+        with torch.no_grad():
+            result = kernel.run(*arguments)
+    except (RuntimeError, UnsupportedOperatorError):
+        if kernel.row is None:
+            # What ONNX Runtime has to say, it says again where the result is needed.
+            return None
+        raise
+    return result if isinstance(result, (tuple, list)) else [result]
 
 
 def fold_sizes(model: ir.Model) -> bool:
@@ -98,6 +121,9 @@ def _known_entries(
         sizes = static_sizes(node.inputs[0])
         start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", None)
         return None if sizes is None else sizes[start:end]
+    if node.op_type == "Size":
+        sizes = static_sizes(node.inputs[0])
+        return None if sizes is None or None in sizes else [math.prod(size or 0 for size in sizes)]
     if output.shape is None or len(output.shape) > 1 or output.dtype != ir.DataType.INT64:
         return None
     entries = [_entries(value, known) for value in node.inputs]

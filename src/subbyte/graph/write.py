@@ -13,6 +13,7 @@ from onnx import helper
 from subbyte.errors import OutputError
 from subbyte.graph import topology
 from subbyte.graph.body import DOMAIN, DOMAIN_VERSION, FORMAT_KEY, FORMAT_VERSION
+from subbyte.graph.check import check_model, graphs
 from subbyte.graph.emit import Emitter
 from subbyte.graph.islands import IslandPlan, float_plan, plan_islands
 from subbyte.graph.network import Network
@@ -59,7 +60,7 @@ def write_network(
     layers = LayerWriter(emitter, coded, biases or {}, table_shifts or {}, opset)
     _write_nodes(network, plan, layers, NodeWriter(emitter, opset))
     model = _assemble(network, emitter, opset)
-    onnx.checker.check_model(model, full_check=True)
+    check_model(model, full=True)
     return model
 
 
@@ -126,20 +127,20 @@ def _assemble(network: Network, emitter: Emitter, opset: int) -> onnx.ModelProto
         stored = emitter.get(value)
         if stored != value.name:
             emitter.node("Identity", [stored], [value.name or ""])
-    used = {name for node in emitter.nodes for name in node.input}
-    initializers = [tensor for name, tensor in emitter.initializers.items() if name in used]
     made = helper.make_graph(
         emitter.nodes,
         graph.name or "network",
         [ir.serde.serialize_value(value) for value in graph.inputs],
         [ir.serde.serialize_value(value) for value in graph.outputs],
-        initializers,
         doc_string=graph.doc_string or None,
     )
+    nodes = [node for each in graphs(made) for node in each.node]
+    used = {name for node in nodes for name in node.input}
+    made.initializer.extend(t for name, t in emitter.initializers.items() if name in used)
     imports = [helper.make_opsetid("", opset)]
     if emitter.functions:
         imports.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
-    domains = {node.domain for node in emitter.nodes} - {"", DOMAIN}
+    domains = {node.domain for node in nodes} - {"", DOMAIN}
     imports += [
         helper.make_opsetid(domain, version)
         for domain, version in network.model.opset_imports.items()

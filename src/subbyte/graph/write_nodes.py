@@ -17,7 +17,9 @@ from subbyte.graph.candidates import (
 )
 from subbyte.graph.emit import PLAIN, Emitter, Form, Kind, Layout
 from subbyte.graph.movement import position, write_movement
+from subbyte.graph.nested import captured
 from subbyte.graph.ranges import MOVEMENT
+from subbyte.graph.write_nested import nested_attributes
 
 
 class NodeWriter:
@@ -68,8 +70,10 @@ class NodeWriter:
 
     def _copy(self, node: ir.Node, inputs: list[str], outputs: list[str]) -> None:
         domain = "" if topology.is_standard(node) else node.domain
+        outer = {str(value.name): self.emitter.get(value) for value in captured(node)}
         made = self.emitter.node(node.op_type, inputs, outputs, domain)
         made.attribute.extend(map(ir.serde.serialize_attribute, _attributes(node)))
+        made.attribute.extend(nested_attributes(node, outer, self.emitter.fresh))
 
     def _is_last(self, node: ir.Node) -> bool:
         return self.emitter.layout(*topology.data_inputs(node)) == "last"
@@ -208,12 +212,13 @@ def _axis(node: ir.Node, layout: Layout) -> int:
 
 
 def _attributes(node: ir.Node) -> list[ir.Attr]:
-    """All but dilations of one, which an AveragePool of operator set 18 does not know."""
+    """All but graphs, and dilations of one, which an AveragePool of set 18 does not know."""
     attributes = dict(node.attributes)
     spread = any(dilation != 1 for dilation in topology.attribute(node, "dilations", []))
     if topology.is_standard(node, "AveragePool") and not spread:
         attributes.pop("dilations", None)
-    return list(attributes.values())
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return [attribute for attribute in attributes.values() if attribute.type not in kinds]
 
 
 def _counts_padding(node: ir.Node) -> int:

@@ -1,0 +1,68 @@
+"""Nodes with graphs of their own (If, Loop, Scan), and what those graphs read from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+
+def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
+    """The graphs that ``node`` holds itself."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def nested_graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """Every graph below ``graph``, at any depth."""
+    for node in graph:
+        for inner in subgraphs(node):
+            yield inner
+            yield from nested_graphs(inner)
+
+
+def nested_nodes(node: ir.Node) -> Iterator[ir.Node]:
+    """Every node in the graphs of ``node``, at any depth."""
+    for inner in subgraphs(node):
+        for each in inner:
+            yield each
+            yield from nested_nodes(each)
+
+
+def all_nodes(graph: ir.Graph) -> Iterator[ir.Node]:
+    """The nodes of ``graph``, each followed by those below it."""
+    for node in graph:
+        yield node
+        yield from nested_nodes(node)
+
+
+def captured(node: ir.Node) -> tuple[ir.Value, ...]:
+    """The values that the graphs of ``node`` read from outside, in the order of first use."""
+    inside: set[ir.Value] = set()
+    for inner in subgraphs(node):
+        for graph in (inner, *nested_graphs(inner)):
+            inside.update(graph.inputs)
+            inside.update(graph.initializers.values())
+    inside.update(value for each in nested_nodes(node) for value in each.outputs)
+    read = (value for each in nested_nodes(node) for value in each.inputs if value is not None)
+    return tuple(dict.fromkeys(value for value in read if value not in inside))
+
+
+def owners(graph: ir.Graph) -> dict[ir.Node, ir.Node]:
+    """For every node of ``graph`` and below it, the node of ``graph`` that it is part of."""
+    found = {}
+    for node in graph:
+        found[node] = node
+        found.update(dict.fromkeys(nested_nodes(node), node))
+    return found
+
+
+def discard(graph: ir.Graph, node: ir.Node) -> None:
+    """Remove ``node``, whose outputs nothing reads; what its graphs read counts as read no more."""
+    for each in nested_nodes(node):
+        for place in range(len(each.inputs)):
+            each.replace_input_with(place, None)
+    graph.remove(node, safe=True)

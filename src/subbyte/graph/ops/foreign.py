@@ -1,0 +1,124 @@
+"""Nodes that ONNX Runtime runs inside a torch module, as no kernel of ours does.
+
+These are operators that the table has no row for, those of other domains, nodes with graphs
+of their own, and forms that a row does not cover. No gradient flows through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import helper
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_state
+from torch import Tensor
+
+from subbyte.errors import UnsupportedOperatorError
+
+WAY_OUT = "leave it out of the export, or cut the network before it"
+_IR_VERSION = 10
+Signature = tuple[tuple[str, int], ...]
+
+
+@cache
+def runtime_operators() -> frozenset[tuple[str, str]]:
+    """(domain, operator) of everything that the installed ONNX Runtime knows."""
+    schemas = runtime_state.get_all_operator_schema()
+    return frozenset((schema.domain, schema.name) for schema in schemas)
+
+
+@dataclass
+class ForeignKernel:
+    """Runs ``nodes`` in ONNX Runtime: one tensor (or None) per entry of ``inputs`` in, a tuple
+    with one tensor (or None) per entry of ``outputs`` out.
+
+    The element types are those of the tensors that it is called with; a session is made for
+    each combination at the first call. ``constants`` are built in, and their arguments None.
+    Other arguments are moved to the CPU, the outputs to the device of an argument that is
+    elsewhere. ``label`` names the nodes in errors.
+
+    Raises:
+        UnsupportedOperatorError: ONNX Runtime refuses the nodes.
+        RuntimeError: it fails on these tensors, as a torch operator would.
+    """
+
+    nodes: Sequence[onnx.NodeProto]
+    inputs: Sequence[str | None]
+    outputs: Sequence[str]
+    imports: Mapping[str, int]
+    constants: Mapping[str, NDArray[Any]]
+    label: str
+    _sessions: dict[Signature, Any] = field(default_factory=dict, repr=False)
+
+    def __call__(self, *arguments: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The outputs for ``arguments``."""
+        given = {
+            name: value
+            for name, value in zip(self.inputs, arguments, strict=False)
+            if name and value is not None and name not in self.constants
+        }
+        elsewhere = [value.device for value in given.values() if value.device.type != "cpu"]
+        arrays = {name: value.detach().cpu().numpy() for name, value in given.items()}
+        names = [name for name in self.outputs if name]
+        results = self._run(arrays, names)
+        made = dict(zip(names, results, strict=True))
+        device = elsewhere[0] if elsewhere else torch.device("cpu")
+        return tuple(
+            None if not name else torch.from_numpy(np.asarray(made[name])).to(device)
+            for name in self.outputs
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Sessions are neither copied nor sent to other processes: they are made again."""
+        return {**self.__dict__, "_sessions": {}}
+
+    def _run(self, arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[Any]:
+        kinds = [
+            (name, helper.np_dtype_to_tensor_dtype(array.dtype)) for name, array in arrays.items()
+        ]
+        signature = tuple(kinds)
+        if signature not in self._sessions:
+            self._sessions[signature] = self._open(signature)
+        try:
+            return list(self._sessions[signature].run(list(names), dict(arrays)))
+        except Exception as error:  # ONNX Runtime's errors have no base of their own.
+            raise RuntimeError(f"{self.label}: {_one_line(error)}") from error
+
+    def _open(self, signature: Signature) -> Any:
+        graph = helper.make_graph(
+            list(self.nodes),
+            "foreign",
+            [helper.make_tensor_value_info(name, kind, None) for name, kind in signature],
+            [onnx.ValueInfoProto(name=name) for name in self.outputs if name],
+            [onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items()],
+        )
+        imports = [helper.make_opsetid(domain, version) for domain, version in self.imports.items()]
+        least = helper.find_min_ir_version_for([entry for entry in imports if not entry.domain])
+        version = max(_IR_VERSION, least)
+        model = helper.make_model(graph, opset_imports=imports, ir_version=version)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            return onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise UnsupportedOperatorError(
+                "ONNX Runtime cannot run an operator of the network",
+                where=self.label,
+                expected=WAY_OUT,
+                got=_one_line(error),
+            ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
