@@ -70,7 +70,7 @@ def _grows(node: ir.Node) -> bool:
 def _evaluate(node: ir.Node, imports: Mapping[str, int]) -> Sequence[torch.Tensor | None] | None:
     """The outputs of a node whose inputs are constants; None if only a run can make them."""
     kernel = node_kernel(node, imports)
-    arguments = []
+    arguments: list[torch.Tensor | None] = []
     for place, value in enumerate(kernel.inputs):
         if value is None or value.const_value is None or place in kernel.baked:
             arguments.append(None)

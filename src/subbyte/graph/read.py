@@ -22,11 +22,11 @@ from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.check import check_model
 from subbyte.graph.inputs import parse_model
 from subbyte.graph.large import LargeConstants, attach, detach
-from subbyte.graph.network import Network
 from subbyte.graph.nested import all_nodes, nested_graphs
-from subbyte.graph.ops import OPERATORS, unsupported
+from subbyte.graph.network import Network
+from subbyte.graph.ops import OPERATORS
 from subbyte.graph.ops.binary import TRAINED
-from subbyte.graph.ops.foreign import runtime_operators
+from subbyte.graph.ops.foreign import WAY_OUT, runtime_operators
 from subbyte.graph.ops.node import node_form
 from subbyte.graph.prepare import prepare_graph
 from subbyte.graph.prepare_weights import check_finite
@@ -90,7 +90,7 @@ def _prepare(model: onnx.ModelProto, large: LargeConstants, name: str, where: st
     if model.functions:
         model = _inline(model, where)
     graph_model = attach(_to_ir(model, where), large)
-    _check_operators(graph_model, opset)
+    _check_operators(graph_model, opset, where)
     _check_valid(model, where)
     _check_tensors(graph_model, where)
     check_finite(graph_model)
@@ -154,7 +154,7 @@ def _to_ir(model: onnx.ModelProto, where: str) -> ir.Model:
     return graph_model
 
 
-def _check_operators(model: ir.Model, opset: int) -> None:
+def _check_operators(model: ir.Model, opset: int, where: str) -> None:
     """Raise `UnsupportedOperatorError` that lists each kind of operator that cannot be run.
 
     What the table of operators does not cover, ONNX Runtime runs; but that has to know it.
@@ -169,7 +169,12 @@ def _check_operators(model: ir.Model, opset: int) -> None:
             newer = CONVERTED_WRONGLY[node.op_type]
             found[kind] = node_form(node, opset, {}).label(f"only from operator set {newer}")
     if found:
-        raise unsupported(*found.values())
+        raise UnsupportedOperatorError(
+            "ONNX Runtime does not know an operator of the network",
+            where=where,
+            expected=WAY_OUT,
+            got="; ".join(found.values()),
+        )
 
 
 def _check_valid(model: onnx.ModelProto, where: str) -> None:

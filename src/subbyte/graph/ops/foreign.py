@@ -20,9 +20,9 @@ from onnx import helper
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_state
 from torch import Tensor
 
-from subbyte.errors import UnsupportedOperatorError
+from subbyte.errors import UnsupportedOperatorError, reason
 
-WAY_OUT = "leave it out of the export, or cut the network before it"
+WAY_OUT = "an export with operators that it knows, or the network cut before the node"
 _IR_VERSION = 10
 Signature = tuple[tuple[str, int], ...]
 
@@ -89,7 +89,7 @@ class ForeignKernel:
         try:
             return list(self._sessions[signature].run(list(names), dict(arrays)))
         except Exception as error:  # ONNX Runtime's errors have no base of their own.
-            raise RuntimeError(f"{self.label}: {_one_line(error)}") from error
+            raise RuntimeError(f"{self.label}: {reason(error)}") from error
 
     def _open(self, signature: Signature) -> Any:
         graph = helper.make_graph(
@@ -116,9 +116,5 @@ class ForeignKernel:
                 "ONNX Runtime cannot run an operator of the network",
                 where=self.label,
                 expected=WAY_OUT,
-                got=_one_line(error),
+                got=reason(error),
             ) from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
