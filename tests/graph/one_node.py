@@ -78,7 +78,7 @@ def run_module(model: onnx.ModelProto, inputs: Sequence[Array]) -> list[Array]:
     with torch.no_grad():
         result = module(*(torch.from_numpy(np.array(value)) for value in inputs))
     results = result if isinstance(result, (tuple, list)) else [result]
-    return [value.numpy() for value in results]
+    return [value.detach().numpy() for value in results]
 
 
 def check(

@@ -1,9 +1,10 @@
 """Preparation: a checked model of operator set 18 or later becomes a `Network`.
 
 In order: constants lifted to initializers, subgraphs put in order, Identity and Dropout
-removed, layers trained binary replaced by standard nodes, shapes inferred, constants and decided
-Ifs folded, a baked batch freed, known sizes folded, Gemm and MatMul normalised to Linear,
-BatchNorm and per-channel arithmetic folded into layers, pads made explicit.
+removed, layers trained binary replaced by standard nodes, shapes inferred, halves and doubles
+made float32, constants and decided Ifs folded, a baked batch freed, known sizes folded, Gemm and
+MatMul normalised to Linear, BatchNorm and per-channel arithmetic folded into layers, pads made
+explicit.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from subbyte.graph.prepare_fold import fold_constants, fold_sizes
 from subbyte.graph.prepare_layers import find_layers
 from subbyte.graph.prepare_linear import normalize_linear
 from subbyte.graph.prepare_pads import resolve_pads
+from subbyte.graph.prepare_types import casts_to_identities, compute_in_float32
 
 FOLD_ROUNDS = 8
 """Folding a size may make further shapes known; real networks need two or three rounds."""
@@ -46,6 +48,9 @@ def prepare_graph(model: ir.Model, name: str) -> Network:
     _drop_identities(model)
     lower_binary(model)
     _infer_shapes(model)
+    compute_in_float32(model)
+    casts_to_identities(model)
+    _drop_identities(model)
     fold_constants(model)
     for _ in range(FOLD_ROUNDS):
         if not _fold_ifs(model):

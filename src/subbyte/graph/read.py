@@ -18,6 +18,7 @@ from subbyte.errors import (
     UnsupportedOperatorError,
     reason,
 )
+from subbyte.graph.accept import put_right
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.check import check_model
 from subbyte.graph.inputs import parse_model
@@ -85,7 +86,7 @@ def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Netw
 
 
 def _prepare(model: onnx.ModelProto, large: LargeConstants, name: str, where: str) -> Network:
-    model = _without_trained_functions(model)
+    model = put_right(_without_trained_functions(model))
     opset = _check_header(model, where)
     if model.functions:
         model = _inline(model, where)

@@ -1,0 +1,173 @@
+"""What ONNX Runtime takes, though onnx's checker, shape inference or converter would not.
+
+Nodes in any order, the standard domain under both of its names, a graph without a name, an old
+IR version whose initializers are no inputs, negative sizes for unknown ones, and declared
+shapes that contradict what the nodes make: all are put right here, before anything else reads
+the graph.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import onnx
+from onnx import shape_inference
+
+STANDARD_NAMES = ("", "ai.onnx")
+"""Names of the domain of standard operators; nodes and imports get the first one."""
+
+LEAST_IR_VERSION = 8
+
+
+def put_right(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of ``model`` that the checker takes wherever ONNX Runtime does."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    if made.ir_version:
+        made.ir_version = max(made.ir_version, LEAST_IR_VERSION)
+    made.graph.name = made.graph.name or "network"
+    _name_standard_domain(made)
+    for graph in graphs(made.graph):
+        _sort(graph)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            _forget_negative_sizes(value)
+    _correct_shapes(made)
+    return made
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """``graph`` and all graphs within its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node or inner.output:
+                    yield from graphs(inner)
+
+
+def _name_standard_domain(model: onnx.ModelProto) -> None:
+    """Call the standard domain ""; where it is imported twice in one version, import it once."""
+    for graph in graphs(model.graph):
+        for node in graph.node:
+            if node.domain in STANDARD_NAMES:
+                node.domain = ""
+    standard = [entry for entry in model.opset_import if entry.domain in STANDARD_NAMES]
+    for entry in standard:
+        entry.domain = ""
+    if len({entry.version for entry in standard}) == 1:
+        for entry in standard[1:]:
+            model.opset_import.remove(entry)
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """The values that ``node`` reads, and those that the graphs within it read."""
+    found = set(node.input)
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for entry in inner.node:
+                found |= _reads(entry)
+            found.update(value.name for value in inner.output)
+    return found
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Bring nodes in an order in which each reads what is there; sorted ones keep theirs."""
+    made_by = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    reads = [_reads(node) for node in graph.node]
+    needs = [
+        {made_by[name] for name in names if name in made_by} - {place}
+        for place, names in enumerate(reads)
+    ]
+    if all(max(before, default=-1) < place for place, before in enumerate(needs)):
+        return
+    order = _ordered(needs)
+    if len(order) == len(needs):
+        nodes = [graph.node[place] for place in order]
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(copies)
+
+
+def _ordered(needs: list[set[int]]) -> list[int]:
+    """Places so that each comes after those it needs, else in their order; fewer in a cycle."""
+    followers: list[list[int]] = [[] for _ in needs]
+    for place, before in enumerate(needs):
+        for entry in before:
+            followers[entry].append(place)
+    waiting = [len(before) for before in needs]
+    ready = [place for place, count in enumerate(waiting) if count == 0]
+    order = []
+    while ready:
+        place = heapq.heappop(ready)
+        order.append(place)
+        for follower in followers[place]:
+            waiting[follower] -= 1
+            if waiting[follower] == 0:
+                heapq.heappush(ready, follower)
+    return order
+
+
+def _forget_negative_sizes(value: onnx.ValueInfoProto) -> None:
+    for dim in value.type.tensor_type.shape.dim:
+        if dim.dim_value < 0:
+            dim.Clear()
+
+
+def _correct_shapes(model: onnx.ModelProto) -> None:
+    """Drop declared shapes of values, and mend those of outputs, that the nodes contradict."""
+    graph = model.graph
+    free = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
+    inferred = _inferred_types(model)
+    kept = [
+        value
+        for value in graph.value_info
+        if not _contradicts(value.type, inferred.get(value.name), free)
+    ]
+    if len(kept) < len(graph.value_info):
+        copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
+        del graph.value_info[:]
+        graph.value_info.extend(copies)
+    for value in graph.output:
+        known = inferred.get(value.name)
+        if known is not None and _contradicts(value.type, known, free):
+            value.type.CopyFrom(known)
+
+
+def _inferred_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
+    """Types that follow from inputs and constants alone, by the name of the value."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.value_info[:]
+    for value in bare.graph.output:
+        value.ClearField("type")
+    try:
+        found = shape_inference.infer_shapes(bare, data_prop=True).graph
+    except (RuntimeError, ValueError):
+        # Broken in a way that the checks to come have a name for.
+        return {}
+    return {value.name: value.type for value in (*found.value_info, *found.output)}
+
+
+def _contradicts(declared: onnx.TypeProto, known: onnx.TypeProto | None, free: set[str]) -> bool:
+    """Whether a declared tensor type is another one than the known type.
+
+    ``free``: sizes that are free in an input. A number in their place is wrong too.
+    """
+    if known is None or not known.HasField("tensor_type") or not declared.HasField("tensor_type"):
+        return False
+    one, other = declared.tensor_type, known.tensor_type
+    if other.elem_type and one.elem_type not in (0, other.elem_type):
+        return True
+    if not one.HasField("shape") or not other.HasField("shape"):
+        return False
+    if len(one.shape.dim) != len(other.shape.dim):
+        return True
+    return any(
+        dim.HasField("dim_value")
+        and (
+            (real.HasField("dim_value") and real.dim_value != dim.dim_value)
+            or (real.dim_param and real.dim_param in free)
+        )
+        for dim, real in zip(one.shape.dim, other.shape.dim, strict=True)
+    )
