@@ -22,6 +22,7 @@ struct Kind {
 };
 
 constexpr int64_t kLargest = int64_t{1} << 30;
+constexpr int64_t kMostKernel = 1 << 15;  // and the most of a dilation
 // More padding than any network has, and little enough that y stays a size one can allocate.
 constexpr int64_t kMostPadding = 1024;
 // Up to here a linear layer's time goes into reading its weights (measured on 3 million).
@@ -112,9 +113,9 @@ class Layer final : public Kernel {
     const size_t x_zero = packed_count(kind_.coding.method) + 3;
     g.input_zero = info.zero_point(x_zero, "x_zero");
     if (kind_.op == Op::kLinear) return;
-    const Dims kernel = info.integers("kernel_shape", 2, 1, 1 << 15);
+    const Dims kernel = info.integers("kernel_shape", 2, 1, kMostKernel);
     const Dims strides = info.integers("strides", 2, 1, kLargest);
-    const Dims dilations = info.integers("dilations", 2, 1, 1 << 15);
+    const Dims dilations = info.integers("dilations", 2, 1, kMostKernel);
     std::copy(kernel.begin(), kernel.end(), g.kernel);
     std::copy(strides.begin(), strides.end(), g.strides);
     std::copy(dilations.begin(), dilations.end(), g.dilations);
@@ -216,16 +217,17 @@ bool infer_conv(const ShapeContext &context, size_t bias, bool same, InferredSha
   InferredShape x, b;
   Dims kernel, strides, dilations, pads = {0, 0, 0, 0};
   if (!context.input(0, &x) || !context.input(bias, &b) || x.dims.size() != 4 ||
-      b.dims.size() != 1 || !context.integers("kernel_shape", 2, &kernel) ||
-      !context.integers("strides", 2, &strides) || !context.integers("dilations", 2, &dilations) ||
-      (!same && !context.integers("pads", 4, &pads))) {
+      b.dims.size() != 1 || !context.integers("kernel_shape", 2, 1, kMostKernel, &kernel) ||
+      !context.integers("strides", 2, 1, kLargest, &strides) ||
+      !context.integers("dilations", 2, 1, kMostKernel, &dilations) ||
+      (!same && !context.integers("pads", 4, 0, kMostPadding, &pads))) {
     return false;
   }
   *shape = x;
   for (size_t axis = 0; axis < 2; ++axis) {
     const int64_t in = x.dims[axis + 1];
     int64_t out = -1;
-    if (in > 0 && strides[axis] > 0) {
+    if (in > 0 && in <= kLargest) {
       const int64_t reach = (kernel[axis] - 1) * dilations[axis] + 1;
       const int64_t room = same ? in - 1 : in + pads[axis] + pads[axis + 2] - reach;
       out = room < 0 ? -1 : room / strides[axis] + 1;

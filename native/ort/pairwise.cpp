@@ -12,6 +12,7 @@ namespace {
 
 // The most inputs of a native concatenation; beyond, the file's own function serves.
 constexpr size_t kMostInputs = 16;
+constexpr int64_t kMostRank = 64;
 
 bool empty(const Dims &dims) { return std::find(dims.begin(), dims.end(), 0) != dims.end(); }
 
@@ -113,7 +114,7 @@ class Pairwise final : public Kernel {
 
 class Concat final : public Kernel {
  public:
-  Concat(const KernelInfo &info, size_t count) : axis_(info.integer("axis", -64, 63)) {
+  Concat(const KernelInfo &info, size_t count) : axis_(info.integer("axis", -kMostRank, kMostRank - 1)) {
     for (size_t i = 0; i < count; ++i) inputs_.push_back(read_quantized(info, 3 * i + 1, "x"));
     y_ = read_quantized(info, 3 * count, "y");
   }
@@ -167,11 +168,15 @@ class Concat final : public Kernel {
   subbyte_quantized y_;
 };
 
-// The shape of x where r has the same; else nothing.
 bool infer_pairwise(const ShapeContext &context, InferredShape *shape) {
-  InferredShape r;
-  return context.input(0, shape) && context.input(3, &r) && r.dims == shape->dims &&
-         r.symbols == shape->symbols;
+  InferredShape x, r;
+  return context.input(0, &x) && context.input(3, &r) && broadcast_shapes(x, r, shape);
+}
+
+bool infer_concat(const ShapeContext &context, size_t count, InferredShape *shape) {
+  int64_t axis = 0;
+  return context.integer("axis", -kMostRank, kMostRank - 1, &axis) &&
+         joined_shape(context, count, 3, axis, shape);
 }
 
 }  // namespace
@@ -196,7 +201,9 @@ void add_pairwise(std::vector<Operator> *operators) {
     }
     made.inputs.insert(made.inputs.end(), {Type::kFloat, Type::kUint8});
     made.make = [count](const KernelInfo &info) { return std::make_unique<Concat>(info, count); };
-    made.infer = [](const ShapeContext &, InferredShape *) { return false; };
+    made.infer = [count](const ShapeContext &context, InferredShape *shape) {
+      return infer_concat(context, count, shape);
+    };
     operators->push_back(made);
   }
 }

@@ -14,6 +14,7 @@ enum class Kind { kMax, kAverage, kGlobal };
 
 constexpr int64_t kLargest = int64_t{1} << 30;
 constexpr int64_t kMostKernel = 1024;
+constexpr int64_t kMostDilation = 1 << 15;
 
 // The last window begins in x or its padding before x, as ONNX says of ceil_mode.
 int64_t pooled(int64_t size, int64_t reach, int64_t stride, int64_t begin, int64_t end,
@@ -42,7 +43,7 @@ class Pool final : public Kernel {
     read(info.integers("pads", 4, 0, kLargest), job_.pads);
     ceil_ = info.integer("ceil_mode", 0, 1) != 0;
     if (kind == Kind::kMax) {
-      read(info.integers("dilations", 2, 1, 1 << 15), job_.dilations);
+      read(info.integers("dilations", 2, 1, kMostDilation), job_.dilations);
     } else {
       job_.count_padding = static_cast<int32_t>(info.integer("count_include_pad", 0, 1));
     }
@@ -99,12 +100,31 @@ class Pool final : public Kernel {
   Parallel parallel_;
 };
 
+// Of axis 0 or 1 of a window on `size` places, or -1: what compute() refuses is not known.
+int64_t infer_pooled(const ShapeContext &context, Kind kind, size_t axis, int64_t size) {
+  if (kind == Kind::kGlobal) return 1;
+  Dims kernel, strides, pads, dilations = {1, 1};
+  int64_t ceil = 0;
+  if (size < 1 || size > kLargest ||
+      !context.integers("kernel_shape", 2, 1, kMostKernel, &kernel) ||
+      !context.integers("strides", 2, 1, kLargest, &strides) ||
+      !context.integers("pads", 4, 0, kLargest, &pads) ||
+      !context.integer("ceil_mode", 0, 1, &ceil) ||
+      (kind == Kind::kMax && !context.integers("dilations", 2, 1, kMostDilation, &dilations))) {
+    return -1;
+  }
+  const int64_t reach = (kernel[axis] - 1) * dilations[axis] + 1;
+  const int64_t out =
+      pooled(size, reach, strides[axis], pads[axis], pads[axis + 2], ceil != 0);
+  return out < 1 ? -1 : out;
+}
+
 // Images and channels are kept.
 bool infer_pool(const ShapeContext &context, Kind kind, InferredShape *shape) {
   if (!context.input(0, shape) || shape->dims.size() != 4) return false;
-  for (size_t axis = 1; axis <= 2; ++axis) {
-    shape->dims[axis] = kind == Kind::kGlobal ? 1 : -1;
-    shape->symbols[axis].clear();
+  for (size_t axis = 0; axis < 2; ++axis) {
+    shape->dims[axis + 1] = infer_pooled(context, kind, axis, shape->dims[axis + 1]);
+    shape->symbols[axis + 1].clear();
   }
   return true;
 }

@@ -106,8 +106,10 @@ def _fields(body: Body, x: str, form: str, group: str) -> tuple[str, str]:
     split = body.op("Reshape", gathered, split)
     turned = body.op("Transpose", split, perm=[5, 0, 1, 3, 2, 4, 6])
     count = body.op("ReduceProd", out, keepdims=1)
-    shape = body.op("Concat", ints([0, 0], np.int64), count, taps_inputs, axis=0)
     batch = body.op("Shape", x, end=1)
+    # With a 0 in the batch's place, onnxruntime writes -1 for the count, which no batch of none
+    # can be reshaped to.
+    shape = body.op("Concat", ints([0], np.int64), batch, count, taps_inputs, axis=0)
     return body.op("Reshape", turned, shape), body.op("Concat", batch, out, axis=0)
 
 
