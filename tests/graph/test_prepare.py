@@ -270,8 +270,8 @@ def test_pads_that_depend_on_the_input_stay() -> None:
     assert layer.pads == ()
 
 
-BAKED = [("resnet", True), ("vit", True), ("causal_lm", True)]
-BAKED += [("vit", False), ("bert", False), ("decoder", False)]
+BAKED = [("resnet", True), ("vit", True), ("causal_lm", True), ("reader", True)]
+BAKED += [("vit", False), ("bert", False), ("decoder", False), ("reader", False)]
 
 
 @pytest.mark.parametrize(("name", "dynamo"), BAKED)

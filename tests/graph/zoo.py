@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.graph.zoo_recurrent import Reader
+
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
@@ -256,6 +258,7 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Tensor]]] = {
     "vit": (Vit, image),
     "decoder": (Decoder, image),
     "causal_lm": (CausalLm, ids),
+    "reader": (Reader, image),
 }
 """name -> (make the module, make an input for a batch size)."""
 

@@ -8,9 +8,9 @@ random samples. ``Reshape`` to a constant shape is given a free entry where the 
 3. else into the entry that ends there (positions x batch flattened to rows).
 
 ``Resize`` to constant sizes takes the first one from its input, and a constant that ``Concat``
-joins with batched values on another axis (a class token) is expanded to their batch. The
-result counts only if the outputs for 2 B samples are those of both halves; else the graph is left
-as it was, and runs with batches of B.
+joins with batched values on another axis (a class token) is expanded to their batch, as are
+constant initial states of LSTM, GRU and RNN. The result counts only if the outputs for 2 B
+samples are those of both halves; else the graph is left as it was, and runs with batches of B.
 """
 
 from __future__ import annotations
@@ -141,6 +141,8 @@ class _Trial:
             self._free_resize(node)
         elif node.op_type == "Concat":
             self._free_concat(node)
+        elif node.op_type in ("GRU", "LSTM", "RNN"):
+            self._free_states(node)
         kernel = node_kernel(node, self.imports)
         results = [self._evaluate(kernel, part) for part in ("first", "second", "both")]
         for value, *parts in zip(node.outputs, *results, strict=False):
@@ -210,22 +212,42 @@ class _Trial:
             if array is None or array.ndim < 2 or axis % array.ndim == 0:
                 continue
             if array.shape[0] == self.batch and (array == array[:1]).all():
-                self._expand(node, place, array[:1], batched[0])
+                self._expand(node, place, array, batched[0])
 
-    def _joined(self, node: ir.Node, like: ir.Value | None, rest: ir.Value, name: str) -> ir.Value:
-        """The shape [batch of ``like``, *rest] as a value computed before ``node``."""
-        batch = ir.node("Shape", [like], {"start": 0, "end": 1}, name=f"{name}.batch")
-        shape = ir.node("Concat", [batch.outputs[0], rest], {"axis": 0}, name=name)
+    def _free_states(self, node: ir.Node) -> None:
+        """Initial states [D, B, H], equal for all samples, -> [D, batch of the input, H]."""
+        source = node.inputs[0]
+        if node.attributes.get_int("layout", 0) or source not in self.values:
+            return
+        if self.values[source].axis != 1:
+            return
+        for place, value in enumerate(node.inputs[5:7], start=5):
+            array = constant_array(value)
+            if array is not None and array.shape[1] == self.batch and (array == array[:, :1]).all():
+                self._expand(node, place, array, source, axis=1)
+
+    def _joined(
+        self, node: ir.Node, like: ir.Value | None, rest: ir.Value, name: str, axis: int = 0
+    ) -> ir.Value:
+        """The shape [batch of ``like``, *rest] as a value computed before ``node``; for ``axis``
+        1 the batch is the second axis of ``like``, and 1 stands before it."""
+        batch = ir.node("Shape", [like], {"start": axis, "end": axis + 1}, name=f"{name}.batch")
+        first = [self.editor.constant(f"{name}.one", np.ones(1, dtype=np.int64))] * axis
+        shape = ir.node("Concat", [*first, batch.outputs[0], rest], {"axis": 0}, name=name)
         return self._insert(node, [batch, shape], ir.TensorType(ir.DataType.INT64))
 
-    def _expand(self, node: ir.Node, place: int, array: np.ndarray, like: ir.Value | None) -> None:
+    def _expand(
+        self, node: ir.Node, place: int, array: np.ndarray, like: ir.Value | None, axis: int = 0
+    ) -> None:
+        """The constant ``array``, equal along ``axis``, -> as many of it as ``like`` has there."""
         value = node.inputs[place]
         if value is None:
             return
         name = f"{node.name}.{value.name}"
-        row = value if self.batch == 1 else self.editor.constant(f"{name}.row", array)
-        ones = self.editor.constant(f"{name}.ones", np.ones(array.ndim - 1, dtype=np.int64))
-        shape = self._joined(node, like, ones, f"{name}.shape")
+        one = array.take([0], axis)
+        row = value if self.batch == 1 else self.editor.constant(f"{name}.row", one)
+        ones = self.editor.constant(f"{name}.ones", np.ones(array.ndim - 1 - axis, dtype=np.int64))
+        shape = self._joined(node, like, ones, f"{name}.shape", axis)
         wide = ir.node("Expand", [row, shape], name=f"{name}.expand")
         self._change(node, place, self._insert(node, [wide], value.type))
 
