@@ -27,10 +27,11 @@ from subbyte.graph.nested import all_nodes, nested_graphs
 from subbyte.graph.network import Network
 from subbyte.graph.ops import OPERATORS
 from subbyte.graph.ops.binary import TRAINED
-from subbyte.graph.ops.foreign import WAY_OUT, runtime_operators
+from subbyte.graph.ops.foreign import WAY_OUT
 from subbyte.graph.ops.node import node_form
 from subbyte.graph.prepare import prepare_graph
 from subbyte.graph.prepare_weights import check_finite
+from subbyte.runtime.ort import known_operators
 
 OLDEST_OPSET = 11
 PREPARED_OPSET = 18
@@ -163,7 +164,7 @@ def _check_operators(model: ir.Model, opset: int, where: str) -> None:
     found: dict[tuple[str, str], str] = {}
     for node in all_nodes(model.graph):
         kind = (node.domain, node.op_type)
-        if kind not in OPERATORS and kind not in runtime_operators():
+        if kind not in OPERATORS and kind not in known_operators():
             version = model.opset_imports.get(node.domain, opset)
             found.setdefault(kind, node_form(node, version, {}).label())
         elif not node.domain and opset < CONVERTED_WRONGLY.get(node.op_type, 0):

@@ -9,6 +9,7 @@ a value that the user has set is left alone.
 from __future__ import annotations
 
 import os
+from functools import cache
 
 # Has to come before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -46,4 +47,11 @@ def open_session(model: str | bytes, options: ort.SessionOptions) -> ort.Inferen
     )
 
 
-__all__ = ["ERRORS", "open_session", "ort"]
+@cache
+def known_operators() -> frozenset[tuple[str, str]]:
+    """(domain, operator) of everything that the installed ONNX Runtime knows."""
+    schemas = _state.get_all_operator_schema()
+    return frozenset((schema.domain, schema.name) for schema in schemas)
+
+
+__all__ = ["ERRORS", "known_operators", "open_session", "ort"]

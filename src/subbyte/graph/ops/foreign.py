@@ -8,30 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import helper
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime_state
 from torch import Tensor
 
 from subbyte.errors import UnsupportedOperatorError, reason
+from subbyte.runtime.ort import ERRORS, open_session, ort
 
 WAY_OUT = "an export with operators that it knows, or the network cut before the node"
 _IR_VERSION = 10
+# What a run may also raise: the Python binding itself refuses a tensor.
+_FAILURES: tuple[type[Exception], ...] = (*ERRORS, RuntimeError, ValueError)
 Signature = tuple[tuple[str, int], ...]
-
-
-@cache
-def runtime_operators() -> frozenset[tuple[str, str]]:
-    """(domain, operator) of everything that the installed ONNX Runtime knows."""
-    schemas = runtime_state.get_all_operator_schema()
-    return frozenset((schema.domain, schema.name) for schema in schemas)
 
 
 @dataclass
@@ -88,7 +81,7 @@ class ForeignKernel:
             self._sessions[signature] = self._open(signature)
         try:
             return list(self._sessions[signature].run(list(names), dict(arrays)))
-        except Exception as error:  # ONNX Runtime's errors have no base of their own.
+        except _FAILURES as error:
             raise RuntimeError(f"{self.label}: {reason(error)}") from error
 
     def _open(self, signature: Signature) -> Any:
@@ -103,15 +96,12 @@ class ForeignKernel:
         least = helper.find_min_ir_version_for([entry for entry in imports if not entry.domain])
         version = max(_IR_VERSION, least)
         model = helper.make_model(graph, opset_imports=imports, ir_version=version)
-        options = onnxruntime.SessionOptions()
+        options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            return onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
+            return open_session(model.SerializeToString(), options)
+        except ERRORS as error:
             raise UnsupportedOperatorError(
                 "ONNX Runtime cannot run an operator of the network",
                 where=self.label,

@@ -64,7 +64,8 @@ def _setting(form: Form, defaults: Sequence[str]) -> _Setting:
     reverse = DIRECTIONS.get(direction)
     if reverse is None:
         form.unsupported(f"direction={direction}")
-    names = [name.lower() for name in form.attribute("activations", [])]
+    given: list[str] = form.attribute("activations", [])
+    names = [name.lower() for name in given]
     names = names or [name.lower() for name in defaults] * len(reverse)
     if len(names) != len(defaults) * len(reverse) or not set(names) <= set(FUNCTIONS):
         form.unsupported("activations=" + ",".join(names))
