@@ -16,7 +16,8 @@ from subbyte.graph.module import GraphModule
 from subbyte.graph.read import prepare
 
 Array = NDArray[Any]
-IR_VERSIONS = {11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10}
+IR_VERSIONS = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8}
+IR_VERSIONS |= {19: 9, 20: 9, 21: 10, 22: 10}
 
 
 def one_node(

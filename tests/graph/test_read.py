@@ -123,13 +123,7 @@ def test_unknown_operators_are_listed_in_one_error() -> None:
     assert "Gelu" not in str(caught.value)
 
 
-def test_an_operator_whose_meaning_the_converter_misses() -> None:
-    with pytest.raises(UnsupportedOperatorError) as caught:
-        prepare(one_node("Hardmax", [X], 11), "net")
-    assert_one_line(caught.value, "(node node, opset", "only from operator set 13")
-
-
-@pytest.mark.parametrize("opset", [10, 99])
+@pytest.mark.parametrize("opset", [6, 99])
 def test_operator_sets_out_of_range(opset: int) -> None:
     model = tiny.classifier()
     model.opset_import[0].version = opset

@@ -89,7 +89,7 @@ def _infer_shapes(model: ir.Model) -> None:
 
 
 def _drop_identities(model: ir.Model) -> None:
-    """Remove Identity, and Dropout, which at inference is the same (its mask is unused).
+    """Remove Identity, and Dropout, which at inference is the same (where its mask is unused).
 
     An Identity between a graph output and another graph output, input or constant stays,
     because both names have to.
@@ -98,6 +98,8 @@ def _drop_identities(model: ir.Model) -> None:
         if node.domain != "" or node.op_type not in ("Dropout", "Identity"):
             continue
         if node.op_type == "Dropout":
+            if any(mask.uses() or mask.is_graph_output() for mask in node.outputs[1:]):
+                continue
             node.op_type = "Identity"
             node.resize_inputs(1)
             node.resize_outputs(1)

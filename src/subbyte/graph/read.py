@@ -9,7 +9,6 @@ import onnx
 import onnx.checker
 import onnx.external_data_helper
 import onnx.inliner
-import onnx.version_converter
 import onnx_ir as ir
 
 from subbyte.errors import (
@@ -21,6 +20,7 @@ from subbyte.errors import (
 from subbyte.graph.accept import put_right
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.check import check_model
+from subbyte.graph.convert import lift
 from subbyte.graph.inputs import parse_model
 from subbyte.graph.large import LargeConstants, attach, detach
 from subbyte.graph.nested import all_nodes, nested_graphs
@@ -33,16 +33,14 @@ from subbyte.graph.prepare import prepare_graph
 from subbyte.graph.prepare_weights import check_finite
 from subbyte.runtime.ort import known_operators
 
-OLDEST_OPSET = 11
+OLDEST_OPSET = 7
 PREPARED_OPSET = 18
-CONVERTED_WRONGLY = {"Hardmax": 13}
-"""Operators whose meaning changed in a version that onnx's converter does not adapt."""
 STANDARD_DOMAINS = ("", "ai.onnx")
 _BROKEN_DATA = (OSError, ValueError, onnx.checker.ValidationError)
 
 
 def read_network(path: str | os.PathLike[str]) -> Network:
-    """The network in an ONNX file (operator sets 11 to the newest that onnx knows).
+    """The network in an ONNX file (operator sets 7 to the newest that onnx knows).
 
     Raises `ModelFileError` (no such file, truncated, not ONNX, broken external data),
     `AlreadyCompressedError`, `UnsupportedOperatorError` or `WeightError` (NaN, Inf).
@@ -97,7 +95,7 @@ def _prepare(model: onnx.ModelProto, large: LargeConstants, name: str, where: st
     _check_tensors(graph_model, where)
     check_finite(graph_model)
     if opset < PREPARED_OPSET:
-        graph_model = attach(_to_ir(_convert(model, opset, where), where), large)
+        graph_model = attach(_to_ir(lift(model, opset, PREPARED_OPSET, where), where), large)
     return prepare_graph(graph_model, name)
 
 
@@ -167,9 +165,6 @@ def _check_operators(model: ir.Model, opset: int, where: str) -> None:
         if kind not in OPERATORS and kind not in known_operators():
             version = model.opset_imports.get(node.domain, opset)
             found.setdefault(kind, node_form(node, version, {}).label())
-        elif not node.domain and opset < CONVERTED_WRONGLY.get(node.op_type, 0):
-            newer = CONVERTED_WRONGLY[node.op_type]
-            found[kind] = node_form(node, opset, {}).label(f"only from operator set {newer}")
     if found:
         raise UnsupportedOperatorError(
             "ONNX Runtime does not know an operator of the network",
@@ -208,14 +203,3 @@ def _check_tensors(model: ir.Model, where: str) -> None:
                 where=f"{where}, {tensor.name if tensor is not None else ''}",
                 got=reason(error),
             ) from error
-
-
-def _convert(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProto:
-    try:
-        return onnx.version_converter.convert_version(model, PREPARED_OPSET)
-    except (RuntimeError, onnx.version_converter.ConvertError) as error:
-        raise UnsupportedOperatorError(
-            f"model cannot be converted to operator set {PREPARED_OPSET}",
-            where=where,
-            got=f"operator set {opset}, {reason(error)}",
-        ) from error
