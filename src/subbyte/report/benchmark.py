@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.data import InputSpec, check_seed
-from subbyte.errors import MissingDependencyError, ModelFileError, OptionError, PeerError
+from subbyte.errors import ModelFileError, OptionError, SubbyteError
 from subbyte.report.peers import Bind, Feeds, Source, check_names, make_peer
 from subbyte.report.system import system
 from subbyte.runtime import Engine, Model, load, native_isa
@@ -77,9 +77,10 @@ def bench(
         _random_inputs(models[0].inputs, batch, shapes or {}, generator) for _ in range(_SAMPLES)
     ]
     sides = [_side(model) for model in models]
-    others, missing = _peers(models[0], peers, samples, threads)
-    sides += others
-    closeness = _check_outputs(sides, samples)
+    closeness, references = _check_outputs(sides, samples)
+    others, missing = _peers(models[0], peers, samples, threads, references)
+    sides += [side for side, _ in others]
+    closeness += [close for _, close in others]
     times = _times(sides, samples[0], runs, progress)
     rows = [
         _row(side, times[:, i], times[:, 0]) | close
@@ -94,6 +95,10 @@ def bench(
         "native_isa": native_isa() if any(m.engine == "native" for m in models) else None,
         "system": system(),
     }
+
+
+# Of each sample, the arrays.
+Outputs = list[list[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,13 @@ def _side(model: Model) -> Side:
 
 
 def _peers(
-    model: Model, names: Sequence[str], samples: Sequence[Feeds], threads: int
-) -> tuple[list[Side], list[dict[str, str]]]:
+    model: Model,
+    names: Sequence[str],
+    samples: Sequence[Feeds],
+    threads: int,
+    references: Outputs,
+) -> tuple[list[tuple[Side, dict[str, float]]], list[dict[str, str]]]:
+    """The peers that give the outputs that ``references`` are, and why the others do not."""
     if names and _compressed(model):
         raise OptionError(
             "peers are made from the first network",
@@ -140,8 +150,11 @@ def _peers(
         with tempfile.TemporaryDirectory() as folder:
             source = Source(model.path, samples, threads, Path(folder))
             try:
-                sides.append(Side(str(model.path), name, make_peer(name, source)))
-            except (MissingDependencyError, PeerError) as error:
+                side = Side(str(model.path), name, make_peer(name, source))
+                outputs = _outputs(side, samples)
+                _check_shapes(side, outputs, references)
+                sides.append((side, _closeness_of(outputs, references)))
+            except SubbyteError as error:
                 missing.append({"peer": name, "reason": str(error)})
     return sides, missing
 
@@ -222,16 +235,30 @@ def _fixed_shape(spec: InputSpec, batch: int, given: Sequence[int] | None) -> tu
     return tuple(int(size) for size in fixed if size is not None)
 
 
-def _check_outputs(sides: Sequence[Side], samples: Sequence[Feeds]) -> list[dict[str, float]]:
-    """Cosine and top-1 agreement (percent) of every side with the first one."""
-    references: list[list[NDArray[Any]]] = []
+def _check_outputs(
+    sides: Sequence[Side], samples: Sequence[Feeds]
+) -> tuple[list[dict[str, float]], Outputs]:
+    """Cosine and top-1 agreement (percent) of every side with the first, and its outputs."""
+    references: Outputs = []
     found = []
     for side in sides:
-        outputs = [side.bind(feeds)() for feeds in samples]
-        if not all(np.isfinite(array).all() for arrays in outputs for array in arrays):
-            raise ModelFileError("outputs are NaN or Inf", where=f"{side.model}, {side.engine}")
+        outputs = _outputs(side, samples)
         references = references or outputs
-        expected, got = ([array.shape for array in found[0]] for found in (references, outputs))
+        _check_shapes(side, outputs, references)
+        found.append(_closeness_of(outputs, references))
+    return found, references
+
+
+def _outputs(side: Side, samples: Sequence[Feeds]) -> Outputs:
+    outputs = [side.bind(feeds)() for feeds in samples]
+    if not all(np.isfinite(array).all() for arrays in outputs for array in arrays):
+        raise ModelFileError("outputs are NaN or Inf", where=f"{side.model}, {side.engine}")
+    return outputs
+
+
+def _check_shapes(side: Side, outputs: Outputs, references: Outputs) -> None:
+    for own, first in zip(outputs, references, strict=True):
+        expected, got = ([array.shape for array in arrays] for arrays in (first, own))
         if got != expected:
             raise ModelFileError(
                 "models differ in their outputs",
@@ -239,8 +266,10 @@ def _check_outputs(sides: Sequence[Side], samples: Sequence[Feeds]) -> list[dict
                 expected=expected,
                 got=got,
             )
-        found.append(_closeness(*([arrays[0] for arrays in o] for o in (outputs, references))))
-    return found
+
+
+def _closeness_of(outputs: Outputs, references: Outputs) -> dict[str, float]:
+    return _closeness(*([arrays[0] for arrays in o] for o in (outputs, references)))
 
 
 def _closeness(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 import subbyte
 from subbyte.errors import MissingDependencyError, OptionError, PeerError
-from subbyte.report.peers import PEERS, Source, make_peer
+from subbyte.report.peers import PEERS, Source, make_peer, mobile, stock
 from tests import tiny
 
 # The package a peer needs beyond onnxruntime.
@@ -68,3 +74,123 @@ def test_unknown_peer(source: Source) -> None:
     with pytest.raises(OptionError, match=r"unknown peer.*openvino-int8.*got mnn"):
         subbyte.bench([source.path], peers=["mnn"])
     assert "onnxruntime-int8" in PEERS
+
+
+def free_sizes(path: Path, axis: int) -> Path:
+    """Halves x of free sizes and doubles it again, with sizes joined along ``axis`` of one."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["half"], "conv", strides=[2, 2], pads=[1] * 4),
+        helper.make_node("Shape", ["x"], ["size"], start=2),
+        helper.make_node("Shape", ["half"], ["maps"], end=2),
+        helper.make_node("Concat", ["maps", "size"], ["sizes"], axis=axis),
+        helper.make_node("Resize", ["half", "", "", "sizes"], ["y"]),
+    ]
+    weight = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    maps: tuple[int | str, ...] = ("N", 4, "H", "W")
+    model = tiny.build(nodes, {"w": weight}, {"x": ("N", 3, "H", "W")}, {"y": maps})
+    return tiny.save(model, path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("axis", "batch"), [(0, "N"), (-1, 1)])
+def test_onnxruntime_quantizes_free_sizes(tmp_path: Path, axis: int, batch: int | str) -> None:
+    """Its inference of symbols gives up on the second network, whatever is fixed: it is done
+    without, and the batch is fixed."""
+    pytest.importorskip("sympy", reason="extra bench: sympy")
+    path = free_sizes(tmp_path / "free.onnx", axis)
+    rng = np.random.default_rng(1)
+    samples = [{"x": rng.standard_normal((1, 3, 8, 6), np.float32)} for _ in range(2)]
+    made = onnx.load(stock.quantized(Source(path, samples, 1, tmp_path)))
+    dims = made.graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param or dim.dim_value for dim in dims] == [batch, 3, 8, 6]
+    assert "QuantizeLinear" in {node.op_type for node in made.graph.node}
+    result = subbyte.bench([path], runs=1, shapes={"x": (1, 3, 8, 6)}, peers=["onnxruntime-int8"])
+    assert result["missing"] == []
+    assert result["models"][1]["cosine"] > 0.99
+
+
+def fake_openvino(
+    monkeypatch: pytest.MonkeyPatch,
+    infer: Callable[[], list[Any]],
+    read: Callable[[str], Any] = lambda path: types.SimpleNamespace(reshape=lambda shapes: None),
+) -> None:
+    """A runtime that computes ``infer()``."""
+
+    class Request:
+        output_tensors: list[Any] = []  # noqa: RUF012
+
+        def set_tensor(self, name: str, tensor: object) -> None:
+            return
+
+        def infer(self) -> None:
+            self.output_tensors = [types.SimpleNamespace(data=array) for array in infer()]
+
+    class Core:
+        def read_model(self, path: str) -> Any:
+            return read(path)
+
+        def compile_model(self, *arguments: object) -> Any:
+            return types.SimpleNamespace(create_infer_request=Request)
+
+    fake = types.ModuleType("openvino")
+    fake.Core, fake.Tensor = Core, lambda array: array  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "openvino", fake)
+
+
+def broken() -> list[Any]:
+    raise TypeError("no such\nlayout")
+
+
+def unreadable(path: str) -> Any:
+    raise ImportError("libtbb.so: cannot open shared object file")
+
+
+SCORES = np.zeros((1, 4), np.float32)
+FAILURES: dict[str, tuple[Callable[[], list[Any]], str]] = {
+    "running": (
+        broken,
+        r"openvino-fp32 cannot run the network \[.*net.onnx\]: .*TypeError: no such layout",
+    ),
+    "NaN": (lambda: [SCORES * np.nan], r"outputs are NaN or Inf \[.*openvino-fp32\]"),
+    "number": (lambda: [SCORES, SCORES], r"models differ in their outputs \[.*openvino-fp32\]"),
+    "shape": (lambda: [SCORES[:, :3]], r"expected \[\(1, 4\)\], got \[\(1, 3\)\]"),
+    "none": (list, r"expected \[\(1, 4\)\], got \[\]"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", FAILURES)
+def test_a_peer_that_fails_is_named_and_the_others_are_timed(
+    what: str, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sympy", reason="extra bench: sympy")
+    infer, said = FAILURES[what]
+    fake_openvino(monkeypatch, infer)
+    peers = ["openvino-fp32", "onnxruntime-int8"]
+    result = subbyte.bench([source.path], runs=1, peers=peers)
+    assert [row["engine"] for row in result["models"]] == ["portable", "onnxruntime-int8"]
+    (missing,) = result["missing"]
+    assert missing["peer"] == "openvino-fp32"
+    assert re.search(said, missing["reason"])
+
+
+def test_a_peer_that_cannot_be_made_is_named(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_openvino(monkeypatch, list, unreadable)
+    with pytest.raises(PeerError, match=r"cannot run the network.*ImportError: libtbb"):
+        make_peer("openvino-fp32", source)
+
+
+def test_what_a_converter_says_last_is_shown(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converter = tmp_path / "pnnx"
+    converter.write_text("#!/bin/sh\necho pass_level0\necho unknown op Wobble >&2\nexit 3\n")
+    converter.chmod(0o755)
+    fake = types.ModuleType("pnnx")
+    fake.EXEC_PATH = str(converter)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pnnx", fake)
+    with pytest.raises(PeerError, match=r"pnnx cannot.*status 3.*unknown op Wobble$"):
+        mobile._convert(source)

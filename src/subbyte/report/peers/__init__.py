@@ -6,9 +6,19 @@ One module a runtime. Its packages (the extra ``bench``) are imported when a pee
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from subbyte.errors import MissingDependencyError, OptionError, PeerError
+from numpy.typing import NDArray
+
+from subbyte.errors import (
+    MissingDependencyError,
+    OptionError,
+    PeerError,
+    SubbyteError,
+    reason,
+)
 from subbyte.report.peers.source import Bind, Feeds, Source
 
 # Name -> (module, function there).
@@ -38,14 +48,43 @@ def make_peer(name: str, source: Source) -> Bind:
 
     Raises:
         MissingDependencyError: a package of the extra ``bench`` is not installed.
-        PeerError: the peer cannot take the network, or is left out for a reason.
+        PeerError: the peer cannot take the network, or is left out for a reason. The peer's
+            calls raise it too, whatever the runtime raises.
     """
     if name in _LEFT_OUT:
         raise PeerError(_LEFT_OUT[name], where=name)
     module, function = _PEERS[name]
-    try:
+    with _named(name, source):
         make = getattr(importlib.import_module(f"{__name__}.{module}"), function)
         bind: Bind = make(source)
+    return _guarded(bind, name, source)
+
+
+def _guarded(bind: Bind, name: str, source: Source) -> Bind:
+    """``bind``, and the call it gives, with the errors of `make_peer`."""
+
+    def guarded(feeds: Feeds) -> Callable[[], list[NDArray[Any]]]:
+        with _named(name, source):
+            call = bind(feeds)
+
+        def named_call() -> list[NDArray[Any]]:
+            try:
+                return call()
+            except Exception as error:
+                raise _failed(name, source, error) from error
+
+        return named_call
+
+    return guarded
+
+
+@contextmanager
+def _named(name: str, source: Source) -> Iterator[None]:
+    """Within it, what a runtime raises is a `PeerError`, or says which package is missing."""
+    try:
+        yield
+    except SubbyteError:
+        raise
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "subbyte":
@@ -53,7 +92,17 @@ def make_peer(name: str, source: Source) -> Bind:
         raise MissingDependencyError(
             f"{name} needs the package {package}: pip install 'subbyte[bench]'"
         ) from error
-    return bind
+    # Other people's packages raise what they like: one peer's failure must not end the others.
+    except Exception as error:
+        raise _failed(name, source, error) from error
+
+
+def _failed(name: str, source: Source, error: Exception) -> PeerError:
+    return PeerError(
+        f"{name} cannot run the network",
+        where=str(source.path),
+        got=f"{type(error).__name__}: {reason(error)}",
+    )
 
 
 __all__ = ["PEERS", "Bind", "Feeds", "Source", "check_names", "make_peer"]

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from subbyte.errors import PeerError
+from subbyte.errors import PeerError, reason
 from subbyte.report.peers.source import Bind, Source
 
 _LONGEST = 600.0  # seconds a conversion may take
+_MOST_SAID = 300  # characters of its output, which lists every operator
 
 
 def fp32(source: Source) -> Bind:
@@ -48,7 +49,10 @@ def _binding(net: Any) -> Bind:
             extractor = net.create_extractor()
             for name, matrix in inputs:
                 extractor.input(name, matrix)
-            return [np.array(extractor.extract(name)[1])[None] for name in outputs]
+            found = [extractor.extract(name) for name in outputs]
+            if any(code for code, _ in found):
+                raise PeerError("ncnn cannot compute the outputs")
+            return [np.array(matrix)[None] for _, matrix in found]
 
         return call
 
@@ -70,13 +74,22 @@ def _convert(source: Source) -> Path:
         subprocess.run(
             command,
             cwd=source.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            errors="replace",
             check=True,
             timeout=_LONGEST,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise PeerError(
-            "pnnx cannot convert the network", where=str(source.path), got=error
+            "pnnx cannot convert the network", where=str(source.path), got=_said(error)
         ) from error
     return stem
+
+
+def _said(error: Exception) -> str:
+    """The error, and what pnnx printed last: that is where it failed."""
+    output = getattr(error, "output", None) or ""
+    text = output.decode(errors="replace") if isinstance(output, bytes) else output
+    last = " ".join(text.split())[-_MOST_SAID:]
+    return f"{reason(error)} Its output ends with: {last}" if last else reason(error)

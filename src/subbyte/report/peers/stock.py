@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
+
 from subbyte.errors import PeerError, reason
 from subbyte.report.peers.source import Bind, Feeds, Source
 from subbyte.runtime import load
-from subbyte.runtime.ort import ERRORS
 
-_ERRORS: tuple[type[Exception], ...] = (*ERRORS, RuntimeError, ValueError)
+# What is tried in turn: whether the batch's size is fixed too, and whether sizes are inferred
+# without symbols. The fewer are fixed, the more batches the file takes.
+_WAYS = ((False, False), (True, False), (True, True))
 
 
 def int8(source: Source) -> Bind:
@@ -21,29 +24,59 @@ def int8(source: Source) -> Bind:
 
 def quantized(source: Source) -> Path:
     """A file in QDQ form: activations uint8 (least and greatest value), weights int8 per
-    output channel. Raises `PeerError` where onnxruntime cannot make one."""
+    output channel. Its inputs have the sizes of the samples, and a free batch where
+    onnxruntime can quantize such a network. Raises `PeerError` where it can make no file."""
+    # Its packages may be missing: that is for the caller to say.
+    import onnxruntime.quantization.shape_inference  # noqa: F401
+
+    failures = []
+    for batch_too, without_symbols in _WAYS:
+        try:
+            return _quantize(source, batch_too, without_symbols)
+        # onnxruntime's tools raise whatever happens to them, plain Exception and assert too.
+        except Exception as error:
+            failures.append(error)
+    raise PeerError(
+        "onnxruntime cannot quantize the network",
+        where=str(source.path),
+        got=f"{type(failures[-1]).__name__}: {reason(failures[-1])}",
+    ) from failures[-1]
+
+
+def _quantize(source: Source, batch_too: bool, without_symbols: bool) -> Path:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    ready, target = source.folder / "ort-ready.onnx", source.folder / "ort-int8.onnx"
-    try:
-        quant_pre_process(str(source.path), str(ready))
-        quantization.quantize_static(
-            str(ready),
-            str(target),
-            _Reader(source.samples),
-            quant_format=quantization.QuantFormat.QDQ,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            per_channel=True,
-        )
-    except _ERRORS as error:
-        raise PeerError(
-            "onnxruntime cannot quantize the network",
-            where=str(source.path),
-            got=reason(error),
-        ) from error
+    names = ("ort-fixed.onnx", "ort-ready.onnx", "ort-int8.onnx")
+    fixed, ready, target = (source.folder / name for name in names)
+    model = onnx.load(source.path)
+    _fix_sizes(model.graph, source.samples[0], batch_too)
+    onnx.save(model, fixed)
+    quant_pre_process(str(fixed), str(ready), skip_symbolic_shape=without_symbols)
+    quantization.quantize_static(
+        str(ready),
+        str(target),
+        _Reader(source.samples),
+        quant_format=quantization.QuantFormat.QDQ,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        per_channel=True,
+    )
     return target
+
+
+def _fix_sizes(graph: onnx.GraphProto, feeds: Feeds, batch_too: bool) -> None:
+    """Give the inputs the sizes of ``feeds``; what is declared of other values, of free sizes,
+    is left to be inferred."""
+    for value in graph.input:
+        if value.name in feeds:
+            dims = value.type.tensor_type.shape.dim
+            for axis, size in enumerate(feeds[value.name].shape[: len(dims)]):
+                if axis > 0 or batch_too:
+                    dims[axis].dim_value = size
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
 
 
 class _Reader:
