@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import onnx
 import onnx_ir as ir
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from subbyte.errors import UnsupportedOperatorError
 from subbyte.graph.nested import captured, nested_nodes
+from subbyte.graph.opaque import Unit, is_opaque
 from subbyte.graph.ops import OPERATORS, PREPARED, Kernel, build_kernel
 from subbyte.graph.ops.foreign import ForeignKernel
+from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.ops.node import constant_array, node_form
 from subbyte.graph.ops.registry import Operator
 from subbyte.graph.prepare_control import has_subgraphs
@@ -24,60 +25,79 @@ from subbyte.graph.prepare_control import has_subgraphs
 @dataclass(frozen=True)
 class NodeKernel:
     """``run`` takes one tensor (or None) per value of ``inputs``: those of the node, then what
-    its graphs read from outside. ``baked``: the places of constants that it holds already.
-    ``row``: of the operator table; None where ONNX Runtime runs the node.
+    its graphs read from outside; it gives a tensor, or one (or None) per value of ``outputs``.
+    ``baked``: the places of constants that it holds already. ``row``: of the operator table;
+    None where ONNX Runtime runs the node.
     """
 
     run: Kernel
     inputs: tuple[ir.Value | None, ...]
+    outputs: tuple[ir.Value, ...]
     baked: frozenset[int]
     row: Operator | None
 
+    def results(self, arguments: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """The outputs; ``arguments`` may have what is baked."""
+        given = [None if place in self.baked else x for place, x in enumerate(arguments)]
+        made = self.run(*given)
+        return made if isinstance(made, (tuple, list)) else [made]
 
-def node_kernel(node: ir.Node, imports: Mapping[str, int]) -> NodeKernel:
-    """The kernel of ``node``; ``imports``: the operator sets of its model."""
-    inputs = tuple(node.inputs)
+
+def unit_kernel(unit: Unit, imports: Mapping[str, int]) -> NodeKernel:
+    """The kernel of the nodes of ``unit``; ``imports``: the operator sets of their model."""
+    node = unit[0]
     row = OPERATORS.get((node.domain, node.op_type))
-    if row is not None and not has_subgraphs(node):
+    if len(unit) == 1 and row is not None and _is_plain(node):
         form = node_form(node, imports[""])
         try:
-            return NodeKernel(build_kernel(form), inputs, frozenset(form.baked), row)
+            kernel = build_kernel(form)
         except UnsupportedOperatorError:
             if node.domain == PREPARED:
                 raise
-    return _foreign(node, imports)
+        else:
+            outputs = tuple(node.outputs)
+            return NodeKernel(kernel, tuple(node.inputs), outputs, frozenset(form.baked), row)
+    return _foreign(unit, imports)
 
 
-def is_foreign(node: ir.Node, imports: Mapping[str, int]) -> bool:
-    """Whether ONNX Runtime runs ``node`` in the module."""
-    return node_kernel(node, imports).row is None
+def _is_plain(node: ir.Node) -> bool:
+    """Whether ``node`` has no graphs, and torch can hold what it reads and gives."""
+    values = [*(value for value in node.inputs if value is not None), *node.outputs]
+    return not has_subgraphs(node) and not any(map(_is_uncovered, values))
 
 
-def evaluate(
-    node: ir.Node, imports: Mapping[str, int], tensors: Sequence[Tensor | None]
-) -> list[Tensor]:
-    """The outputs of ``node`` for ``tensors``, one per value of `NodeKernel.inputs`."""
-    kernel = node_kernel(node, imports)
-    arguments = [None if place in kernel.baked else tensor for place, tensor in enumerate(tensors)]
-    with torch.no_grad():
-        result = kernel.run(*arguments)
-    return list(result) if isinstance(result, (tuple, list)) else [result]
+def _is_uncovered(value: ir.Value) -> bool:
+    tensor = value.const_value
+    return is_opaque(value) or (tensor is not None and tensor.dtype not in TORCH_DTYPES)
 
 
-def _foreign(node: ir.Node, imports: Mapping[str, int]) -> NodeKernel:
-    inputs = (*node.inputs, *captured(node))
+def _foreign(unit: Unit, imports: Mapping[str, int]) -> NodeKernel:
+    made = [value for node in unit for value in node.outputs]
+    read = [
+        value for node in unit for value in (*node.inputs, *captured(node)) if value is not None
+    ]
+    inputs = tuple(dict.fromkeys(value for value in read if value not in made))
+    inside = {each for node in unit for each in (node, *nested_nodes(node))}
+    outputs = tuple(value for value in made if _is_needed(value, inside))
     constants = {place: _built_in(value) for place, value in enumerate(inputs)}
     held = {place: array for place, array in constants.items() if array is not None}
-    label = node_form(node, imports.get(node.domain, imports[""]), {}).label()
+    label = node_form(unit[0], imports.get(unit[0].domain, imports[""]), {}).label()
     kernel = ForeignKernel(
-        nodes=[serialized(node)],
-        inputs=[None if value is None else value.name for value in inputs],
-        outputs=[value.name or "" for value in node.outputs],
-        imports=_imports([node], imports),
-        constants={str(inputs[place].name): array for place, array in held.items()},  # type: ignore[union-attr]
-        label=label,
+        nodes=[serialized(node) for node in unit],
+        inputs=[str(value.name) for value in inputs],
+        outputs=[str(value.name) for value in outputs],
+        imports=_imports(unit, imports),
+        constants={str(inputs[place].name): array for place, array in held.items()},
+        label=label if len(unit) == 1 else f"{label} to {unit[-1].op_type} (node {unit[-1].name})",
     )
-    return NodeKernel(kernel, inputs, frozenset(held), None)
+    return NodeKernel(kernel, inputs, outputs, frozenset(held), None)
+
+
+def _is_needed(value: ir.Value, inside: Collection[ir.Node]) -> bool:
+    """Whether nodes beyond those ``inside``, or who runs the network, may read ``value``."""
+    if not value.name or is_opaque(value):
+        return False
+    return value.is_graph_output() or any(reader not in inside for reader in value.consumers())
 
 
 def serialized(node: ir.Node) -> onnx.NodeProto:

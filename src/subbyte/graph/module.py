@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from subbyte.errors import OptionError
 from subbyte.graph.module_steps import Lifetimes, Step, make_step, place_lengths, statistics
 from subbyte.graph.network import Layer, Network
+from subbyte.graph.opaque import is_opaque, units
 from subbyte.graph.ops.binary import binary_conv, binary_linear
 from subbyte.graph.ops.node import to_torch
 from subbyte.methods import Binarization
@@ -29,6 +30,9 @@ class GraphModule(nn.Module):
     registered in ``values`` under their ONNX names, with what Python does not allow in a
     name replaced by ``_``.
 
+    Nodes that torch has no kernel for are run by ONNX Runtime, on the CPU, and without a
+    gradient (`subbyte.graph.ops.foreign`). Outputs that are no tensors are left out.
+
     ``share``: another module of the same network. Constants are in memory once for both, until
     one of them is given another value by `set_constant`, which the other does not see.
     """
@@ -38,7 +42,8 @@ class GraphModule(nn.Module):
         graph = network.model.graph
         self.fixed_batch = network.fixed_batch
         self.input_names = tuple(str(value.name) for value in graph.inputs)
-        self.output_names = tuple(str(value.name) for value in graph.outputs)
+        outputs = [value for value in graph.outputs if not is_opaque(value)]
+        self.output_names = tuple(str(value.name) for value in outputs)
         self.values = nn.Module()
         self.sources = nn.ModuleDict()
         self._keys: dict[str, str] = {}
@@ -46,7 +51,7 @@ class GraphModule(nn.Module):
         self._layer_constants = {
             name for layer in network.layers for name in (layer.weight, layer.bias) if name
         }
-        self.steps = [make_step(node, network.model.opset_imports) for node in graph]
+        self.steps = [make_step(unit, network.model.opset_imports) for unit in units(graph)]
         read = {name for step in self.steps for name in step.arguments} | {*self.output_names}
         self._register(graph, _tensors(graph, read) if share is None else share._tensors())
         self._lifetimes = Lifetimes(self.input_names, self.output_names, self.steps)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import onnx_ir as ir
 from torch import Tensor
 
-from subbyte.graph.kernels import node_kernel
+from subbyte.graph.kernels import unit_kernel
+from subbyte.graph.opaque import Unit
 from subbyte.graph.ops import Kernel
 from subbyte.graph.ops.registry import Operator
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node in execution order.
+    """One node, or nodes that ONNX Runtime runs together, in execution order.
 
     ``inputs`` are the values that the node reads, those that its own graphs read from outside
     included. ``arguments`` are the values that the kernel is called with: ``inputs``, with None
@@ -48,16 +48,16 @@ class Step:
                 arguments[place] = value.to(anchor.device)
 
 
-def make_step(node: ir.Node, imports: Mapping[str, int]) -> Step:
-    """Build the kernel of a node; raises `UnsupportedOperatorError`."""
-    kernel = node_kernel(node, imports)
+def make_step(unit: Unit, imports: Mapping[str, int]) -> Step:
+    """Build the kernel of nodes that run together, named after the first."""
+    kernel, node = unit_kernel(unit, imports), unit[0]
     inputs = tuple(None if value is None else value.name for value in kernel.inputs)
     return Step(
         name=str(node.name),
         op_type=node.op_type,
         domain=node.domain,
         inputs=inputs,
-        outputs=tuple(value.name or "" for value in node.outputs),
+        outputs=tuple(value.name or "" for value in kernel.outputs),
         kernel=kernel.run,
         arguments=tuple(
             None if place in kernel.baked else name for place, name in enumerate(inputs)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from subbyte.graph.network import Network
+from subbyte.graph.opaque import gather_units
 from subbyte.graph.prepare_affine import fold_affine
 from subbyte.graph.prepare_batch import baked_batch, free_batch
 from subbyte.graph.prepare_binary import lower_binary
@@ -71,6 +72,7 @@ def prepare_graph(model: ir.Model, name: str) -> Network:
     remove_unused_control(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.NameFixPass()(model)
+    gather_units(model.graph)
     return Network(model=model, layers=find_layers(model), name=name, fixed_batch=fixed_batch)
 
 

@@ -24,8 +24,9 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from subbyte.graph.kernels import NodeKernel, node_kernel
+from subbyte.graph.kernels import NodeKernel, unit_kernel
 from subbyte.graph.nested import all_nodes, captured, nested_graphs
+from subbyte.graph.opaque import Unit, is_opaque, units
 from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.ops.node import constant_array, to_torch
 from subbyte.graph.prepare_edit import Editor, static_sizes
@@ -75,8 +76,9 @@ def _forget_shapes(graph: ir.Graph) -> None:
             value.shape = None
 
 
-def _read(node: ir.Node) -> tuple[ir.Value | None, ...]:
-    return (*node.inputs, *captured(node))
+def _read(unit: Unit) -> list[ir.Value]:
+    read = [value for node in unit for value in (*node.inputs, *captured(node))]
+    return [value for value in read if value is not None]
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,20 @@ class _Trial:
         for value in self.graph.inputs:
             first, second = (_sample(value, generator) for _ in range(2))
             self.values[value] = _Batched(first, second, torch.cat([first, second]))
-        last = {value: node for node in self.graph for value in _read(node)}
+        parts = units(self.graph)
+        last = {value: unit for unit in parts for value in _read(unit)}
         try:
             with torch.no_grad():
-                for node in list(self.graph):
-                    self._visit(node)
-                    for read in _read(node):
-                        if read and last.get(read) is node and not read.is_graph_output():
+                for unit in parts:
+                    self._visit(unit)
+                    for read in _read(unit):
+                        if last.get(read) is unit and not read.is_graph_output():
                             self.values.pop(read, None)
         except (RuntimeError, IndexError, ValueError):
             # torch's own words for shapes that do not fit: this batch cannot be freed.
             return False
-        return all(self._is_independent(value) for value in self.graph.outputs)
+        outputs = [value for value in self.graph.outputs if not is_opaque(value)]
+        return all(self._is_independent(value) for value in outputs)
 
     def undo(self) -> None:
         """Put every changed input back; inserted nodes are left unused."""
@@ -134,7 +138,8 @@ class _Trial:
         self.changes.append((node, place, node.inputs[place]))
         node.replace_input_with(place, value)
 
-    def _visit(self, node: ir.Node) -> None:
+    def _visit(self, unit: Unit) -> None:
+        node = unit[0]
         if node.op_type == "Reshape":
             self._free_reshape(node)
         elif node.op_type == "Resize":
@@ -143,20 +148,18 @@ class _Trial:
             self._free_concat(node)
         elif node.op_type in ("GRU", "LSTM", "RNN"):
             self._free_states(node)
-        kernel = node_kernel(node, self.imports)
+        kernel = unit_kernel(unit, self.imports)
         results = [self._evaluate(kernel, part) for part in ("first", "second", "both")]
-        for value, *parts in zip(node.outputs, *results, strict=False):
-            if all(part is not None for part in parts):
-                self.values[value] = _Batched(*parts)
-                self._inherit_outer(node, value)
+        for value, *parts in zip(kernel.outputs, *results, strict=False):
+            self.values[value] = _Batched(*parts)
+            self._inherit_outer(node, value)
 
     def _evaluate(self, kernel: NodeKernel, part: str) -> Sequence[Tensor]:
         arguments = [
             None if value is None or place in kernel.baked else self._tensor(value, part)
             for place, value in enumerate(kernel.inputs)
         ]
-        result = kernel.run(*arguments)
-        return result if isinstance(result, (tuple, list)) else [result]
+        return [made for made in kernel.results(arguments) if made is not None]
 
     def _tensor(self, value: ir.Value, part: str) -> Tensor:
         if value.const_value is not None and value not in self.values:
@@ -258,7 +261,7 @@ class _Trial:
             entry.outputs[0].name = self.editor.unique(str(entry.name))
             entry.outputs[0].type = kind
             self.graph.insert_before(node, entry)
-            self._visit(entry)
+            self._visit((entry,))
         return made[-1].outputs[0]
 
     def _is_independent(self, value: ir.Value) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
 from subbyte.errors import UnsupportedOperatorError
-from subbyte.graph.kernels import node_kernel
+from subbyte.graph.kernels import unit_kernel
 from subbyte.graph.nested import captured, discard
-from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.opaque import is_opaque
 from subbyte.graph.ops.node import constant_array, to_torch
 from subbyte.graph.prepare_edit import Editor, has_single_use, static_sizes
 
@@ -41,13 +41,13 @@ def fold_constants(model: ir.Model) -> None:
         constants = [value is None or constant_array(value) is not None for value in read]
         if not all(constants) or any(value.is_graph_output() for value in node.outputs):
             continue
-        if node.op_type in RANDOM or _grows(node):
+        if node.op_type in RANDOM or _grows(node) or any(map(is_opaque, node.outputs)):
             continue
         results = _evaluate(node, model.opset_imports)
         if results is None:
             continue
         source = node.inputs[0] if node.inputs else None
-        for value, result in zip(node.outputs, results, strict=False):
+        for value, result in results.items():
             if result is None:
                 continue
             array = result.numpy()
@@ -67,26 +67,26 @@ def _grows(node: ir.Node) -> bool:
     return made > LARGE and made > 4 * read
 
 
-def _evaluate(node: ir.Node, imports: Mapping[str, int]) -> Sequence[torch.Tensor | None] | None:
+def _evaluate(
+    node: ir.Node, imports: Mapping[str, int]
+) -> dict[ir.Value, torch.Tensor | None] | None:
     """The outputs of a node whose inputs are constants; None if only a run can make them."""
-    kernel = node_kernel(node, imports)
+    kernel = unit_kernel((node,), imports)
     arguments: list[torch.Tensor | None] = []
     for place, value in enumerate(kernel.inputs):
         if value is None or value.const_value is None or place in kernel.baked:
             arguments.append(None)
-        elif kernel.row is None and value.const_value.dtype not in TORCH_DTYPES:
-            return None
         else:
             arguments.append(to_torch(value.const_value, str(value.name)))
     try:
         with torch.no_grad():
-            result = kernel.run(*arguments)
+            made = kernel.results(arguments)
     except (RuntimeError, UnsupportedOperatorError):
         if kernel.row is None:
             # What ONNX Runtime has to say, it says again where the result is needed.
             return None
         raise
-    return result if isinstance(result, (tuple, list)) else [result]
+    return dict(zip(kernel.outputs, made, strict=False))
 
 
 def fold_sizes(model: ir.Model) -> bool:

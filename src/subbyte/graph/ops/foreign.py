@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -30,7 +30,7 @@ Signature = tuple[tuple[str, int], ...]
 @dataclass
 class ForeignKernel:
     """Runs ``nodes`` in ONNX Runtime: one tensor (or None) per entry of ``inputs`` in, a tuple
-    with one tensor (or None) per entry of ``outputs`` out.
+    with one tensor per entry of ``outputs`` out. Nothing is run where there are no outputs.
 
     The element types are those of the tensors that it is called with; a session is made for
     each combination at the first call. ``constants`` are built in, and their arguments None.
@@ -43,36 +43,46 @@ class ForeignKernel:
     """
 
     nodes: Sequence[onnx.NodeProto]
-    inputs: Sequence[str | None]
+    inputs: Sequence[str]
     outputs: Sequence[str]
     imports: Mapping[str, int]
     constants: Mapping[str, NDArray[Any]]
     label: str
     _sessions: dict[Signature, Any] = field(default_factory=dict, repr=False)
 
-    def __call__(self, *arguments: Tensor | None) -> tuple[Tensor | None, ...]:
+    def __call__(self, *arguments: Tensor | None) -> tuple[Tensor, ...]:
         """The outputs for ``arguments``."""
+        if not self.outputs:
+            return ()
         given = {
             name: value
-            for name, value in zip(self.inputs, arguments, strict=False)
-            if name and value is not None and name not in self.constants
+            for name, value in zip(self.inputs, arguments, strict=True)
+            if value is not None and name not in self.constants
         }
         elsewhere = [value.device for value in given.values() if value.device.type != "cpu"]
         arrays = {name: value.detach().cpu().numpy() for name, value in given.items()}
-        names = [name for name in self.outputs if name]
-        results = self._run(arrays, names)
-        made = dict(zip(names, results, strict=True))
         device = elsewhere[0] if elsewhere else torch.device("cpu")
-        return tuple(
-            None if not name else torch.from_numpy(np.asarray(made[name])).to(device)
-            for name in self.outputs
-        )
+        return tuple(self._tensor(made).to(device) for made in self._run(arrays))
 
     def __getstate__(self) -> dict[str, Any]:
         """Sessions are neither copied nor sent to other processes: they are made again."""
         return {**self.__dict__, "_sessions": {}}
 
-    def _run(self, arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[Any]:
+    def _tensor(self, made: object) -> Tensor:
+        array = np.asarray(made)
+        if isinstance(made, list) or array.dtype.kind not in "biuf":
+            self._refuse("a value that is no tensor of numbers")
+        return torch.from_numpy(array)
+
+    def _refuse(self, got: str) -> NoReturn:
+        raise UnsupportedOperatorError(
+            "ONNX Runtime cannot run an operator of the network",
+            where=self.label,
+            expected=WAY_OUT,
+            got=got,
+        )
+
+    def _run(self, arrays: Mapping[str, NDArray[Any]]) -> list[Any]:
         kinds = [
             (name, helper.np_dtype_to_tensor_dtype(array.dtype)) for name, array in arrays.items()
         ]
@@ -80,7 +90,7 @@ class ForeignKernel:
         if signature not in self._sessions:
             self._sessions[signature] = self._open(signature)
         try:
-            return list(self._sessions[signature].run(list(names), dict(arrays)))
+            return list(self._sessions[signature].run(list(self.outputs), dict(arrays)))
         except _FAILURES as error:
             raise RuntimeError(f"{self.label}: {reason(error)}") from error
 
@@ -89,7 +99,7 @@ class ForeignKernel:
             list(self.nodes),
             "foreign",
             [helper.make_tensor_value_info(name, kind, None) for name, kind in signature],
-            [onnx.ValueInfoProto(name=name) for name in self.outputs if name],
+            [onnx.ValueInfoProto(name=name) for name in self.outputs],
             [onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items()],
         )
         imports = [helper.make_opsetid(domain, version) for domain, version in self.imports.items()]
@@ -102,9 +112,4 @@ class ForeignKernel:
         try:
             return open_session(model.SerializeToString(), options)
         except ERRORS as error:
-            raise UnsupportedOperatorError(
-                "ONNX Runtime cannot run an operator of the network",
-                where=self.label,
-                expected=WAY_OUT,
-                got=reason(error),
-            ) from error
+            self._refuse(reason(error))
