@@ -121,7 +121,7 @@ class Latencies(NetworkFolder):
             path = self._file(name, seed)
             if not path.exists():
                 options = CompressOptions(plan=plan, seed=seed)
-                compress_network(str(self.source), path, self.fit, options, silent)
+                compress_network(str(self.source), path, self.fit, options, silent, self.held)
 
     @property
     def _seeds(self) -> tuple[int, ...]:

@@ -51,6 +51,11 @@ class NetworkFolder:
         """The calibration samples that are used."""
         return self.samples(self.split.calibration).take(self.count, 0)
 
+    @property
+    def held(self) -> Samples:
+        """Samples that files are proved with: those of `fit` are all for coding."""
+        return self.samples(self.split.test)
+
     def command(self, verb: str, target: Path, *options: str) -> list[str]:
         """A command line of ``subbyte`` on the network and its calibration samples."""
         return [

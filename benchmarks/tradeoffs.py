@@ -142,7 +142,7 @@ class Tradeoff(NetworkFolder):
     def _coded(self, name: str, options: CompressOptions) -> Path:
         path = self.folder / f"{name}.onnx"
         if not path.exists():
-            compress_network(str(self.source), path, self._coded_from, options, silent)
+            compress_network(str(self.source), path, self._coded_from, options, silent, self.held)
         return path
 
     def _judged(self, judge: Judge, path: Path, name: str) -> Record:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from subbyte.errors import OutputError
-from subbyte.files import check_writable, hold, sweep, sweep_partial, write_atomic
+from subbyte.files import check_writable, hold, pending, sweep, sweep_partial, write_atomic
 
 
 def refuse(code: int):  # type: ignore[no-untyped-def]
@@ -36,6 +36,27 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(
     with pytest.raises(OutputError, match=r"a\.bin.*No space left"):
         write_atomic(target, b"new")
     monkeypatch.undo()
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_a_file_is_tried_before_it_has_its_name(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    with pending(target, b"new") as temporary:
+        assert temporary.read_bytes() == b"new"
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("kind", [OSError, ValueError, KeyboardInterrupt])
+def test_what_does_not_pass_leaves_nothing(tmp_path: Path, kind: type[BaseException]) -> None:
+    """Errors of the trial stay what they are."""
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(kind, match="tried"), pending(target, b"new"):
+        raise kind("tried")
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
 

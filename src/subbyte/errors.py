@@ -85,6 +85,11 @@ class AlreadyCompressedError(SubbyteError):
     """The input of ``compress`` already holds subbyte layers."""
 
 
+class ProofError(SubbyteError):
+    """A network as it was to be written that does not do what the float one does: an engine cannot
+    open or run it, or the number, shape, type or finiteness of its outputs differs."""
+
+
 class OutputError(SubbyteError):
     """The output cannot be written: no such folder, no access, disk full."""
 

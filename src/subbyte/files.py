@@ -8,6 +8,7 @@ import glob
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from subbyte.errors import OutputError
@@ -48,21 +49,42 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     at ``path`` is untouched, and `OutputError` is raised. Temporary files of ``path`` that
     killed runs have left are removed.
     """
+    with pending(path, data):
+        pass
+
+
+@contextlib.contextmanager
+def pending(path: str | os.PathLike[str], data: bytes) -> Iterator[Path]:
+    """`write_atomic` in two steps: the temporary file is whole within the block, where it can
+    be tried, and takes the name ``path`` behind it. If the block raises, it is removed."""
     target = Path(path)
-    temporary = None
-    try:
+    with _named(target):
         sweep_partial(target.parent, target.name)
-        handle, temporary = _open_partial(target)
-        with os.fdopen(handle, "wb") as stream:
+        handle, name = _open_partial(target)
+    temporary = Path(name)
+    try:
+        with _named(target), os.fdopen(handle, "wb", closefd=False) as stream:
             stream.write(data)
             stream.flush()
             os.fsync(handle)
             os.fchmod(handle, 0o666 & ~_umask())
+        yield temporary
+        with _named(target):
             # Still open, and so still locked: nobody takes it for one that was left.
             os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """What goes wrong with files within is an `OutputError` about ``target``."""
+    try:
+        yield
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise OutputError(
             "cannot write output", where=str(target), got=error.strerror or str(error)
         ) from error

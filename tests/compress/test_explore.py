@@ -10,11 +10,11 @@ from types import ModuleType
 
 import pytest
 
-import subbyte
 from subbyte.compress import explore as module
 from subbyte.compress import points as points_module
 from subbyte.compress.explore import Exploration, Point, explore, read_points
 from subbyte.compress.options import CompressOptions
+from subbyte.compress.pipeline import compress_network
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
 from subbyte.report import inspect
@@ -60,6 +60,8 @@ def test_points_are_kept_as_files_and_lines(folder: Path) -> None:
         assert point["options"]["budget"] == bits
         assert point["options"]["held_back"] == 16
         assert 0 <= point["agreement"] <= 100
+        assert (point["proof"]["samples"], point["proof"]["held_back"]) == (16, True)
+        assert point["proof"]["outputs"][0]["native"]["kl"] == pytest.approx(point["kl"], rel=1e-3)
         assert (folder / point["plan"]).read_text().startswith("# How each layer is coded")
     assert points[0]["kl"] > points[1]["kl"] > 0
     assert set(content(folder)) == {
@@ -69,8 +71,9 @@ def test_points_are_kept_as_files_and_lines(folder: Path) -> None:
 
 
 def test_a_plan_of_a_point_gives_the_same_file(folder: Path, tmp_path: Path) -> None:
-    fit, _ = module.hold_back(samples_for(MODEL, IMAGES), module.HELD, 0)
-    subbyte.compress(MODEL, tmp_path / "a.onnx", fit, plan=folder / "bits-2.500.toml")
+    fit, held = module.hold_back(samples_for(MODEL, IMAGES), module.HELD, 0)
+    options = CompressOptions(plan=folder / "bits-2.500.toml")
+    compress_network(MODEL, tmp_path / "a.onnx", fit, options, silent, held)
     assert (tmp_path / "a.onnx").read_bytes() == (folder / "bits-2.500.onnx").read_bytes()
 
 

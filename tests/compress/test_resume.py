@@ -116,10 +116,12 @@ def test_seed_and_tuning_are_part_of_these_bytes(job: Job, whole: bytes) -> None
 
 
 def test_stages(calls: list[tuple[str, int]], job: Job) -> None:
-    assert list(dict.fromkeys(stage for stage, _ in calls)) == ["encode", "tune", "ranges"]
+    assert list(dict.fromkeys(stage for stage, _ in calls)) == [
+        *("encode", "tune", "ranges", "prove")
+    ]
     by_bits = {"plan": None, "bits": 3.0, "method": "scalar", "tune": 0}
     stages = dict.fromkeys(stage for stage, _ in calls_of(job, **by_bits))
-    assert list(stages) == ["plan", "encode", "ranges"]
+    assert list(stages) == ["plan", "encode", "ranges", "prove"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import shlex
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,9 @@ from subbyte.cli.console import (
 from subbyte.data import Preprocessing
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
+
+if TYPE_CHECKING:
+    from subbyte.compress.proof import Proof
 
 _CODING, _RUN = coding.CODING, coding.RUN
 
@@ -126,6 +129,7 @@ def command(
     steps = options.preprocessing(scale, mean, std, layout)
     _check_paths(source, output, json)
     with compress_extra("subbyte compress"):
+        from subbyte.cli.proofs import print_proof
         from subbyte.compress import CompressOptions, compress
 
     wishes = CompressOptions(
@@ -161,10 +165,11 @@ def command(
     started = time.monotonic()
     try:
         with stage_progress() as progress:
-            compress(source, output, data, wishes, progress=progress)
+            done = compress(source, output, data, wishes, progress=progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
-    _report(source, output, json, len(data), time.monotonic() - started)
+    _report(source, output, json, len(data), time.monotonic() - started, done.proof)
+    print_proof(done.proof)
     _suggest(source, output, steps)
 
 
@@ -176,7 +181,9 @@ def _check_paths(source: Path, output: Path, json: Path | None) -> None:
         )
 
 
-def _report(source: Path, output: Path, json: Path | None, samples: int, seconds: float) -> None:
+def _report(
+    source: Path, output: Path, json: Path | None, samples: int, seconds: float, proof: Proof
+) -> None:
     from subbyte.report import inspect
     from subbyte.report.stored import read_stored
 
@@ -190,6 +197,7 @@ def _report(source: Path, output: Path, json: Path | None, samples: int, seconds
         "samples": samples,
         "seconds": seconds,
         **{key: value for key, value in found.items() if key != "model"},
+        "proof": proof.document(),
     }
     write_json(json, result)
     counts = Counter(layer["method"] for layer in found["layers"])

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from subbyte.cli import coding, options
-from subbyte.cli.console import OUT, Column, byte_size, print_table, stage_progress
+from subbyte.cli.console import ERRORS, OUT, Column, byte_size, print_table, stage_progress
 from subbyte.extras import compress_extra
 
 
@@ -122,6 +122,10 @@ def command(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
     _print(found)
+    for point in found:
+        for text in point.get("proof", {}).get("warnings", []):
+            said = f"warning: {point['name']}: {text}"
+            ERRORS.print(said, soft_wrap=True, markup=False, highlight=False)
     OUT.print(f"points, plans and networks: {output}", soft_wrap=True, markup=False)
 
 

@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,9 @@ def explore(
     ``options`` hold for all points; their budget has to be empty. A quarter of the samples
     (`HELD`) is held back. A point has ``name``, ``file``, ``plan``, ``bits`` (per weight),
     ``bytes`` (of the file), ``kl`` (`Score.divergence`), ``agreement`` (percent, None where
-    there are no class scores), ``lost`` (`Score.lost`), ``latency_ms`` (one sample, one
-    thread, native kernels; left out where not measured) and ``options``.
+    there are no class scores), ``lost`` (`Score.lost`), ``proof`` (`Proof.document`),
+    ``latency_ms`` (one sample, one thread, native kernels; left out where not measured) and
+    ``options``.
 
     Raises:
         OptionError: a folder that belongs to another exploration.
@@ -99,7 +101,24 @@ def explore(
     # Before the folder is taken: the same one serves when the option is right.
     open_device(options.device)
     check_possible(planned_layers(network), options)
-    _claim(folder, network, samples, options)
+    with _claimed(folder, network, samples, options):
+        points = _make_points(source, folder, network, (fit, held), options, wishes, progress)
+    if wishes.latency and find_library() is not None:
+        _measure(folder, points, held, progress)
+    return sorted(points.values(), key=_order)
+
+
+def _make_points(
+    source: str | os.PathLike[str],
+    folder: Path,
+    network: Network,
+    parts: tuple[Samples, Samples],
+    options: CompressOptions,
+    wishes: Exploration,
+    progress: Progress,
+) -> dict[str, Point]:
+    """All points by name, those of ``points.jsonl`` and those that are missing there."""
+    fit, held = parts
     # Opened first: what is wrong with it costs seconds then.
     with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as run:
         plans = _plans(folder, network, fit, options, wishes, progress)
@@ -113,9 +132,7 @@ def explore(
             Checkpoints(work_folder(folder / point["file"]), "", keep=False).done()
             _write_points(folder, points.values())
             progress("points", len(points), total, point["name"])
-    if wishes.latency and find_library() is not None:
-        _measure(folder, points, held, progress)
-    return sorted(points.values(), key=_order)
+    return points
 
 
 def read_points(folder: Path) -> list[Point]:
@@ -135,6 +152,23 @@ def _order(point: Point) -> tuple[float, str]:
 def _write_points(folder: Path, points: Iterable[Point]) -> None:
     lines = [json.dumps(point) + "\n" for point in sorted(points, key=_order)]
     write_atomic(folder / POINTS_FILE, "".join(lines).encode())
+
+
+@contextmanager
+def _claimed(
+    folder: Path, network: Network, samples: Samples, options: CompressOptions
+) -> Iterator[None]:
+    """`_claim`; of an error before there is anything in the folder nothing is left."""
+    new = not folder.exists()
+    _claim(folder, network, samples, options)
+    try:
+        yield
+    except Exception:
+        if [path.name for path in folder.iterdir()] == [KEY_FILE]:
+            (folder / KEY_FILE).unlink()
+            if new:
+                folder.rmdir()
+        raise
 
 
 def _claim(folder: Path, network: Network, samples: Samples, options: CompressOptions) -> None:

@@ -20,6 +20,8 @@ from subbyte.runtime import load
 
 MOST_HELD = 512
 LEAST_SAMPLES = 8
+MOST_PROOFS = 64
+LEAST_TO_SPLIT = 16
 # What one flipped decision costs, as far as nothing is known of it: no sample of flips says
 # less than that there may be one more.
 ONE_FLIP = 0.2
@@ -67,6 +69,35 @@ def hold_back(samples: Samples, share: float, seed: int) -> tuple[Samples, Sampl
     order = np.random.default_rng(seed).permutation(count)
     held = min(MOST_HELD, max(1, round(share * count)))
     return samples.select(np.sort(order[held:])), samples.select(np.sort(order[:held]))
+
+
+@dataclass(frozen=True)
+class Split:
+    """``fit``: the samples to code with. ``held``: those to prove the file with, none of them in
+    ``fit`` if ``apart``, else the same."""
+
+    fit: Samples
+    held: Samples
+    apart: bool
+
+
+def split(samples: Samples, seed: int) -> Split:
+    """One of ten samples is held back, `MOST_PROOFS` at most; none where there are fewer than
+    `LEAST_TO_SPLIT`, of which each one counts in coding (docs/decisions/0024).
+
+    A sample that is given several times is one sample: all of it is on one side.
+    """
+    places: dict[str, list[int]] = {}
+    for place in range(len(samples)):
+        places.setdefault(samples.select([place]).fingerprint(), []).append(place)
+    if len(places) < LEAST_TO_SPLIT:
+        return Split(samples, samples, apart=False)
+    alike = list(places.values())
+    order = np.random.default_rng(seed).permutation(len(alike))
+    count = min(MOST_PROOFS, max(1, len(alike) // 10))
+    held = sorted(alike[number][0] for number in order[:count])
+    fit = sorted(place for number in order[count:] for place in alike[number])
+    return Split(samples.select(fit), samples.select(held), apart=True)
 
 
 class Judge:

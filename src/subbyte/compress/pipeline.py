@@ -17,7 +17,7 @@ from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints, work_folder
 from subbyte.compress.defaults import check_possible
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.finish import write_coded
-from subbyte.compress.held import Judge, hold_back
+from subbyte.compress.held import Judge, Split, hold_back, split
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan, plan_budget
 from subbyte.compress.plan_file import Plan, parse_plan, planned_layers, read_text
@@ -25,13 +25,16 @@ from subbyte.compress.plan_latency import latency_plans
 from subbyte.compress.plan_text import plan_text
 from subbyte.compress.planned import Planned
 from subbyte.compress.prices import price
+from subbyte.compress.proof import Proof
+from subbyte.compress.prove import prove
+from subbyte.compress.reference import Reference
 from subbyte.compress.sequence import Encoded, Progress
 from subbyte.compress.stages import encode_network
 from subbyte.compress.trials import Trials
 from subbyte.compress.tune import Tuner, check_tunable
 from subbyte.data import Samples
-from subbyte.errors import BudgetError, CalibrationError, ModelFileError, WeightError
-from subbyte.files import check_writable, write_atomic
+from subbyte.errors import BudgetError, CalibrationError, ModelFileError, OutputError, WeightError
+from subbyte.files import check_writable, pending, write_atomic
 from subbyte.graph.layers import output_layers
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import prepare, read_file
@@ -47,6 +50,7 @@ class Compressed:
     path: Path
     plan: Plan
     losses: dict[str, float]
+    proof: Proof
 
 
 def compress_network(
@@ -55,8 +59,12 @@ def compress_network(
     samples: Samples,
     options: CompressOptions,
     progress: Progress,
+    held: Samples | None = None,
 ) -> Compressed:
     """Compress ``source`` with ``samples`` and write ``output`` (whole, or not at all).
+
+    The file takes its name when both engines have run it (`prove`), on ``held``: samples that
+    are none of ``samples``. None: some of ``samples`` are held back (`held.split`).
 
     Raises:
         SubbyteError: whatever is wrong with the network, the samples, the options or the
@@ -71,17 +79,32 @@ def compress_network(
     network = read_source(source)
     if options.tune or options.tune_linear:
         check_tunable(network)
-    checkpoints = _open_checkpoints(target, network, samples, options)
+    parts = split(samples, options.seed) if held is None else Split(samples, held, apart=True)
+    checkpoints = _open_checkpoints(target, network, parts, options)
     try:
         with repeatable():
-            written, plan, encoded = _run(network, samples, options, device, checkpoints, progress)
+            written, plan, encoded = _run(
+                network, parts.fit, options, device, checkpoints, progress
+            )
         data = written.SerializeToString(deterministic=True)
         _check_size(len(data), options)
-        write_atomic(target, data)
+        with pending(target, data) as path:
+            proof = prove(
+                *(path, parts.held, Reference(network, source), parts.apart, progress),
+                name=str(target),
+                engines=("portable",) if options.inline else None,
+            )
         checkpoints.done()
+    except OutputError:
+        # A disk that was full: the same command goes on when there is room.
+        raise
+    except Exception:
+        # It would come again.
+        checkpoints.done()
+        raise
     finally:
         checkpoints.drop_if_empty()
-    return Compressed(target, plan, encoded.losses)
+    return Compressed(target, plan, encoded.losses, proof)
 
 
 def _check_size(size: int, options: CompressOptions) -> None:
@@ -103,7 +126,8 @@ def plan_network(
     device = open_device(options.device)
     network = read_source(source)
     with repeatable():
-        planned = _make_plan(network, samples, options, device, progress)
+        fit = split(samples, options.seed).fit
+        planned = _make_plan(network, fit, options, device, progress)
     return planned_layers(network), planned
 
 
@@ -174,7 +198,7 @@ def _check_network(network: Network) -> None:
 
 
 def _open_checkpoints(
-    target: Path, network: Network, samples: Samples, options: CompressOptions
+    target: Path, network: Network, parts: Split, options: CompressOptions
 ) -> Checkpoints:
     wishes = asdict(options)
     for not_part_of_the_result in ("work", "inline", "activations", "samples", "timings"):
@@ -188,7 +212,7 @@ def _open_checkpoints(
     digest = hashlib.sha256(
         json.dumps([FORMAT, torch.__version__, wishes], sort_keys=True).encode()
     )
-    digest.update(samples.fingerprint().encode())
+    digest.update(parts.fit.fingerprint().encode())
     digest.update(fingerprint(network))
     folder = options.work or work_folder(target)
     return Checkpoints(folder, digest.hexdigest(), keep=options.work is not None)

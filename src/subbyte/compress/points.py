@@ -12,6 +12,8 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network, read_source
 from subbyte.compress.plan_file import planned_layers, read_plan
 from subbyte.compress.points_file import Point
+from subbyte.compress.prove import prove
+from subbyte.compress.reference import Reference
 from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
 from subbyte.graph.network import Network
@@ -30,16 +32,22 @@ class Task:
 
 
 def make_point(task: Task, name: str, progress: Progress) -> Point:
-    """Compress with the plan of point ``name``, unless its file is there, and judge the file.
+    """Compress with the plan of point ``name``, unless its file is there, and judge the file:
+    it is proved on the samples held back, some of them, and scored on all.
 
     Raises:
         SubbyteError: as `compress_network`.
     """
     path = task.folder / f"{name}.onnx"
     options = task.options.with_plan(task.folder / f"{name}.toml")
-    if not path.is_file():
-        compress_network(task.source, path, task.fit, options, progress)
     network = read_source(task.source)
+    if path.is_file():
+        reference = Reference(network, task.source)
+        proof = prove(path, task.held, reference, True, progress, path.name)
+    else:
+        proof = compress_network(
+            task.source, path, task.fit, options, progress, held=task.held
+        ).proof
     score = Judge(network, task.held, open_device(options.device)).score(path)
     return {
         "name": name,
@@ -50,6 +58,7 @@ def make_point(task: Task, name: str, progress: Progress) -> Point:
         "kl": score.divergence,
         "agreement": score.agreement,
         "lost": score.lost,
+        "proof": proof.document(),
         "options": {
             "budget": float(name.removeprefix("bits-")),
             "methods": list(task.options.allowed),

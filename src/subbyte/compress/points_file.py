@@ -61,7 +61,11 @@ def _point(line: str, where: str, finite: bool) -> Point:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or (finite and not math.isfinite(float(value or 0))):
             raise OptionError(f"point's {key}", where=where, expected="a number", got=value)
-    options = point.get("options", {})
-    if not isinstance(options, dict):
-        raise OptionError("point's options", where=where, expected="an object", got=options)
+    for key in ("options", "proof"):
+        value = point.get(key, {})
+        if not isinstance(value, dict):
+            raise OptionError(f"point's {key}", where=where, expected="an object", got=value)
+    said = point.get("proof", {}).get("warnings", [])
+    if not isinstance(said, list) or not all(isinstance(text, str) for text in said):
+        raise OptionError("point's warnings", where=where, expected="a list of texts", got=said)
     return point

@@ -71,7 +71,7 @@ class Distance:
         pairs = compared(exact, other)
         self._scores = [are_scores(a) for a, _ in pairs]
         self.measure = "kl" if self._scores == [True] else "error"
-        return np.array([_kl_sums(a, b) if are_scores(a) else _squares(a, b) for a, b in pairs])
+        return np.array([kl_sums(a, b) if are_scores(a) else squares(a, b) for a, b in pairs])
 
     def of(self, sums: NDArray[np.float64]) -> float:
         """D of sums [outputs, 4]."""
@@ -99,12 +99,14 @@ def of_one(outputs: Sequence[Tensor], number: int, count: int) -> list[Tensor]:
     return found
 
 
-def _kl_sums(exact: Tensor, other: Tensor) -> list[float]:
+def kl_sums(exact: Tensor, other: Tensor) -> list[float]:
+    """KL(softmax(exact) || softmax(other)) of scores [N, C] summed over N, in nats; N; 0; 0."""
     p, q = (values.double().log_softmax(1) for values in (exact, other))
     return [float((p.exp() * (p - q)).sum()), float(len(p)), 0.0, 0.0]
 
 
-def _squares(exact: Tensor, other: Tensor) -> list[float]:
+def squares(exact: Tensor, other: Tensor) -> list[float]:
+    """Sums over all entries: squared error, count, ``exact``, its squares."""
     exact, other = exact.double(), other.double()
     return [energy(other - exact), float(exact.numel()), float(exact.sum()), energy(exact)]
 

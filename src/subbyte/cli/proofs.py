@@ -1,0 +1,45 @@
+"""What the commands that write a network say of how it compares with the float one."""
+
+from __future__ import annotations
+
+from subbyte.cli.console import ERRORS, OUT, Column, print_table
+from subbyte.compress.proof import Proof
+
+MOST_ROWS = 20
+
+
+def print_proof(proof: Proof, original: str = "the float network") -> None:
+    """The divergence of every output on every engine; then, on stderr, notes and warnings."""
+    print_table(f"divergence from {original}, on {proof.basis()}", _columns(proof), _rows(proof))
+    more = len(proof.outputs) - MOST_ROWS
+    if more > 0:
+        OUT.print(f"and {more} outputs more: --json has them all", soft_wrap=True)
+    print_warnings(proof)
+
+
+def print_warnings(proof: Proof, subject: str | None = None) -> None:
+    """On stderr, a line each; ``subject``: the file they are about."""
+    before = "" if subject is None else f"{subject}: "
+    lines = [f"warning: {before}{text}" for text in proof.warnings()]
+    for engine, reason in proof.skipped.items():
+        lines.append(f"note: {before}engine {engine} was not tried: {reason}")
+    if proof.reference_reason is not None:
+        lines.append(
+            f"note: {before}the float outputs are those of subbyte's own module, because ONNX "
+            f"Runtime does not run the network: {proof.reference_reason}"
+        )
+    for line in lines:
+        ERRORS.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _columns(proof: Proof) -> dict[str, Column]:
+    columns: dict[str, Column] = {"output": "text"}
+    return columns | dict.fromkeys(proof.engines, "number")
+
+
+def _rows(proof: Proof) -> list[list[str]]:
+    rows = []
+    for name, engines in list(proof.outputs.items())[:MOST_ROWS]:
+        found = (engines[engine] for engine in proof.engines)
+        rows.append([name, *("shape follows values" if d is None else str(d) for d in found)])
+    return rows

@@ -1,0 +1,143 @@
+"""What is known of a written network: that both engines run it, and how far it is from float."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from subbyte.runtime import Engine
+
+LARGE_KL = 0.2
+LARGE_ERROR = 0.1
+LARGE_ERROR_OF_SCORES = 0.25
+USELESS_ERROR = 1.0
+WORSE = 1.1
+# Below it, one engine is not called worse than the other: both are as good as float.
+NOTHING = 1e-4
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """How far one output is from the float network's.
+
+    ``error``: squared error over the float output's variance; for class scores [N, C] also
+    ``kl``, the mean over samples of KL(softmax(float) || softmax(this)) in nats, and
+    ``agreement``, the percent of samples with the same best class.
+    """
+
+    error: float
+    kl: float | None = None
+    agreement: float | None = None
+
+    @property
+    def harm(self) -> float:
+        """The KL divergence of class scores, the relative error of everything else."""
+        return self.error if self.kl is None else self.kl
+
+    @property
+    def large(self) -> bool:
+        """Whether whoever uses the network will notice."""
+        if self.kl is None:
+            return not self.error <= LARGE_ERROR
+        return not (self.kl <= LARGE_KL and self.error <= LARGE_ERROR_OF_SCORES)
+
+    def __str__(self) -> str:
+        if self.kl is None:
+            return f"error {self.error:.2g} of the variance"
+        return f"KL {self.kl:.2g} nats, {self.agreement:.1f} % same class"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A network was opened and run on every engine of ``engines``, and compared with float.
+
+    Attributes:
+        samples: how many were run: once alone the first of them, the others in batches.
+        batches: the sizes of the batches.
+        held_back: whether the network was made without these samples.
+        reference: what gave the float outputs: ``onnxruntime``, or ``module``, ours.
+        reference_reason: why ONNX Runtime did not, though there is a file that it could.
+        engines: those that the network was run on.
+        skipped: engines that are not to be had here, with the reason.
+        outputs: of every output, by name, its divergence on each engine. None where an engine
+            gave another shape, as an output may whose shape depends on values.
+    """
+
+    samples: int
+    batches: tuple[int, ...]
+    held_back: bool
+    reference: str
+    engines: tuple[Engine, ...]
+    outputs: Mapping[str, Mapping[Engine, Divergence | None]]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    reference_reason: str | None = None
+
+    @property
+    def worst(self) -> Divergence | None:
+        """The divergence of the output and engine that have the most."""
+        found = [d for engines in self.outputs.values() for d in engines.values() if d is not None]
+        return max(found, key=lambda d: (d.large, d.harm), default=None)
+
+    def warnings(self) -> list[str]:
+        """In words: outputs that are far from float, and what native does worse."""
+        return [*self._far(), *self._worse()]
+
+    def _far(self) -> Iterator[str]:
+        for name, engines in self.outputs.items():
+            far = {engine: d for engine, d in engines.items() if d is not None and d.large}
+            if not far:
+                continue
+            engine, most = max(far.items(), key=lambda item: item[1].harm)
+            yield (
+                f"output {name} is far from the float network's ({most}"
+                + ("" if len(far) == len(engines) else f", {engine} only")
+                + (", no better than a constant" if not most.error < USELESS_ERROR else "")
+                + "): try more bits, more samples, --tune"
+            )
+
+    def _worse(self) -> Iterator[str]:
+        for name, engines in self.outputs.items():
+            native, portable = engines.get("native"), engines.get("portable")
+            if native is None or portable is None or native.harm <= NOTHING:
+                continue
+            if native.harm > WORSE * portable.harm:
+                times = native.harm / portable.harm if portable.harm else math.inf
+                yield (
+                    f"output {name} is {times:.3g} times as far from float on the native kernels "
+                    f"({native}) as in ONNX Runtime alone ({portable}): load it with engine "
+                    "portable where that matters"
+                )
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: the attributes, ``outputs`` a list of objects with ``name`` and engines."""
+        rows = [
+            {"name": name} | {engine: _document(d) for engine, d in engines.items()}
+            for name, engines in self.outputs.items()
+        ]
+        return {
+            "samples": self.samples,
+            "batches": list(self.batches),
+            "held_back": self.held_back,
+            "reference": self.reference,
+            "reference_reason": self.reference_reason,
+            "engines": list(self.engines),
+            "skipped": dict(self.skipped),
+            "outputs": rows,
+            "warnings": self.warnings(),
+        }
+
+    def basis(self) -> str:
+        """In words: on what it was measured."""
+        count = f"{self.samples} sample" + ("" if self.samples == 1 else "s")
+        if self.held_back:
+            return f"{count} not used for coding"
+        return f"the {count} that it was coded with (of 16 and more, some are held back)"
+
+
+def _document(divergence: Divergence | None) -> dict[str, float] | None:
+    if divergence is None:
+        return None
+    found = {"error": divergence.error, "kl": divergence.kl, "agreement": divergence.agreement}
+    return {name: value for name, value in found.items() if value is not None}
