@@ -196,16 +196,22 @@ def test_options() -> None:
         Exploration(bits=(2.0, 9.0))
 
 
-def test_a_point_out_of_reach(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_a_point_out_of_reach(source: Path, tmp_path: Path, there: bool) -> None:
+    """Nothing is left, but a folder that the user had."""
+    folder = tmp_path / "points"
+    if there:
+        folder.mkdir()
     with pytest.raises(BudgetError, match="out of reach"):
         explore(
             source,
-            tmp_path,
+            folder,
             samples_for(MODEL, IMAGES),
             CompressOptions(),
             Exploration((0.2,)),
             silent,
         )
+    assert list(tmp_path.rglob("*")) == ([folder] if there else [])
 
 
 @pytest.fixture
