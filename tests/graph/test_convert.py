@@ -68,6 +68,8 @@ KERNEL, TURNED, BIAS = floats(4, 3, 3, 3), floats(3, 4, 3, 3), floats(4)
 MATRIX = floats(6, 5)
 PADS = [0, 0, 1, 2, 0, 0, 2, 1]
 STEP = np.array(0.05, np.float32)
+REGION = np.array([[0, 0, 4, 4]], np.float32)
+DEPTH, OFF_ON = np.array(4, np.int64), np.array([0, 1], np.float32)
 
 CASES = [
     # Attributes that became inputs
@@ -122,9 +124,7 @@ CASES = [
     ),
     *cases("Resize", [11, 13], [X, EMPTY, UP], [1, 2], mode="linear"),
     *cases("Resize", [11], [X, EMPTY, EMPTY, ints(2, 3, 9, 9)], [1, 2, 3], mode="linear"),
-    *cases(
-        "RoiAlign", [10, 15, 16], [X, np.array([[0, 0, 4, 4]], np.float32), ints(0)], output_width=2
-    ),
+    *cases("RoiAlign", [10, 15, 16], [X, REGION, ints(0)], output_width=2),
     *cases("BatchNormalization", [7, 9, 14], [X, *BATCH_NORM], [1, 2, 3, 4], epsilon=1e-3),
     *cases("BatchNormalization", [7], [X, *BATCH_NORM], [1, 2, 3, 4], spatial=1),
     *cases("Gemm", [7, 9], [floats(4, 6), MATRIX, floats(5)], [1, 2]),
