@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from subbyte.errors import ModelFileError
 from subbyte.graph import large
+from subbyte.graph.external import DataFolder
 from subbyte.graph.large import attach, detach
 from subbyte.graph.network import Network
 from subbyte.graph.read import prepare, read_network
@@ -72,7 +73,7 @@ def test_detached_model_has_no_large_data() -> None:
 def test_what_is_mapped_is_let_go(tmp_path: Path) -> None:
     """Each use maps the file anew: nothing is kept, and what is there now is seen."""
     path = saved(tmp_path, tiny.classifier())
-    _, constants = detach(onnx.load(path, load_external_data=False), tmp_path)
+    _, constants = detach(onnx.load(path, load_external_data=False), DataFolder.of(path))
     name, tensor = next(iter(constants.items()))
     assert isinstance(tensor, ir.LazyTensor), name
     first, second = tensor.numpy(), tensor.numpy()

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from subbyte.data import InputSpec
 from subbyte.errors import ModelFileError
 from subbyte.foreign import check_network_file
+from subbyte.graph.external import DataFolder, locations
 
 
 def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
@@ -59,12 +60,11 @@ def model_files(path: Path) -> dict[str, bytes]:
     Raises:
         ModelFileError: as `parse_model`, or a file that cannot be read.
     """
-    graph = parse_model(path).graph
-    tensors = [*graph.initializer, *(a.t for node in graph.node for a in node.attribute)]
-    names = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
+    names, folder = locations(parse_model(path)), DataFolder.of(path)
     try:
-        return {name: (path.parent / name).read_bytes() for name in (path.name, *sorted(names))}
-    except OSError as error:
+        data = {name: folder.file(name).read_bytes() for name in names}
+        return {path.name: path.read_bytes(), **data}
+    except (OSError, ValueError) as error:
         raise ModelFileError("cannot read the model", where=str(path), got=error) from error
 
 

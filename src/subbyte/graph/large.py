@@ -10,7 +10,6 @@ from its file whenever somebody asks for it, and unmapped when that array is gon
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import external_data_helper, helper
 
 from subbyte.errors import ModelFileError
+from subbyte.graph.external import DataFolder, load
 
 LARGE = 1 << 20
 """Bytes from which on a constant is kept beside the model."""
@@ -32,7 +32,7 @@ _MAPPED_KINDS = "iuf"
 
 
 def detach(
-    model: onnx.ModelProto, folder: Path | None = None
+    model: onnx.ModelProto, folder: DataFolder | None = None
 ) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
     """A copy of ``model`` with its large initializers as graph inputs; these, by name.
 
@@ -41,8 +41,8 @@ def detach(
     Without it the model holds all its data, and one without large ones is returned as is.
 
     Raises:
-        OSError, ValueError, onnx.checker.ValidationError: external data that are missing, too
-            short for the tensor's shape, or outside of ``folder``.
+        OSError, ValueError: external data that are missing, too short for the tensor's shape,
+            or outside of ``folder``.
     """
     given = {value.name for value in model.graph.input}
     large = [
@@ -59,7 +59,7 @@ def detach(
         for tensor in large
     )
     if folder is not None:
-        external_data_helper.load_external_data_for_model(light, str(folder))
+        load(light, folder)
     return light, {tensor.name: _beside(tensor, folder) for tensor in large}
 
 
@@ -85,7 +85,7 @@ def _dtype(tensor: onnx.TensorProto) -> np.dtype[Any] | None:
         return None
 
 
-def _may_stay(tensor: onnx.TensorProto, folder: Path | None) -> bool:
+def _may_stay(tensor: onnx.TensorProto, folder: DataFolder | None) -> bool:
     """Whether the tensor's data are in the model, or in a file that numpy can map."""
     if not external_data_helper.uses_external_data(tensor):
         return True
@@ -113,19 +113,18 @@ def _copy_fields(source: Any, target: Any, left_out: str) -> None:
             setattr(target, field.name, value)
 
 
-def _beside(tensor: onnx.TensorProto, folder: Path | None) -> ir.TensorProtocol:
+def _beside(tensor: onnx.TensorProto, folder: DataFolder | None) -> ir.TensorProtocol:
     if folder is None or not external_data_helper.uses_external_data(tensor):
         return ir.serde.deserialize_tensor(tensor)
     return _mapped(tensor, folder)
 
 
-def _mapped(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
+def _mapped(tensor: onnx.TensorProto, folder: DataFolder) -> ir.TensorProtocol:
     """The tensor as it lies in its file, which is checked now and mapped at each use."""
     info = external_data_helper.ExternalDataInfo(tensor)
-    _check_location(tensor.name, info.location, folder)
+    path = folder.file(info.location)
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).newbyteorder("<")
     shape, offset = tuple(tensor.dims), info.offset or 0
-    path = folder / info.location
     size = path.stat().st_size
     stored = info.length or size - offset
     wanted = math.prod(shape) * dtype.itemsize
@@ -141,15 +140,6 @@ def _mapped(tensor: onnx.TensorProto, folder: Path) -> ir.TensorProtocol:
     return ir.LazyTensor(
         read, ir.DataType(tensor.data_type), ir.Shape(shape), name=tensor.name, cache=False
     )
-
-
-def _check_location(name: str, location: str, folder: Path) -> None:
-    """Have onnx read one byte: it refuses places out of ``folder``, and links."""
-    probe = onnx.TensorProto(name=name, data_type=onnx.TensorProto.UINT8, dims=[1])
-    probe.data_location = onnx.TensorProto.EXTERNAL
-    for key, value in (("location", location), ("length", "1")):
-        probe.external_data.add(key=key, value=value)
-    external_data_helper.load_external_data_for_tensor(probe, os.fspath(folder))
 
 
 def _map(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnx
 import onnx.checker
-import onnx.external_data_helper
 import onnx.inliner
 import onnx_ir as ir
 
@@ -21,6 +20,7 @@ from subbyte.graph.accept import put_right
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.check import check_model
 from subbyte.graph.convert import lift
+from subbyte.graph.external import DataFolder, load
 from subbyte.graph.inputs import parse_model
 from subbyte.graph.large import LargeConstants, attach, detach
 from subbyte.graph.nested import all_nodes, nested_graphs
@@ -36,7 +36,7 @@ from subbyte.runtime.ort import known_operators
 OLDEST_OPSET = 7
 PREPARED_OPSET = 18
 STANDARD_DOMAINS = ("", "ai.onnx")
-_BROKEN_DATA = (OSError, ValueError, onnx.checker.ValidationError)
+_BROKEN_DATA = (OSError, ValueError)
 
 
 def read_network(path: str | os.PathLike[str]) -> Network:
@@ -54,7 +54,7 @@ def read_file(path: Path, name: str) -> Network:
     where = str(path)
     model = parse_model(path)
     try:
-        light, large = detach(model, path.parent)
+        light, large = detach(model, DataFolder.of(path))
     except _BROKEN_DATA as error:
         raise _unreadable_data(where, error) from error
     return _prepare(light, large, name, where)
@@ -64,7 +64,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     """Parse an ONNX file and load its external data; raises `ModelFileError`."""
     model, where = parse_model(path), str(path)
     try:
-        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+        load(model, DataFolder.of(path))
     except _BROKEN_DATA as error:
         raise _unreadable_data(where, error) from error
     return model

@@ -10,7 +10,8 @@ from pathlib import Path
 import onnx
 from onnx import external_data_helper
 
-from subbyte.errors import ModelFileError
+from subbyte.errors import ModelFileError, reason
+from subbyte.graph.external import DataFolder
 from subbyte.graph.inputs import parse_model
 
 _DATA_FIELDS = (
@@ -122,9 +123,10 @@ def _external_bytes(tensors: Iterable[onnx.TensorProto], path: Path) -> int:
         for tensor in tensors
         if external_data_helper.uses_external_data(tensor)
     }
+    folder = DataFolder.of(path)
     try:
-        return sum((path.parent / name).stat().st_size for name in names)
-    except OSError as error:
+        return sum(folder.file(name).stat().st_size for name in names)
+    except (OSError, ValueError) as error:
         raise ModelFileError(
-            "external data of the model are missing", where=str(error.filename)
+            "external data of the model cannot be read", where=str(path), got=reason(error)
         ) from error
