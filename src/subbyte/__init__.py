@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from subbyte import nn as nn
     from subbyte import train as train
     from subbyte.compress.api import compress as compress
+    from subbyte.compress.inlined import inline_file as inline
     from subbyte.data import InputSpec as InputSpec
     from subbyte.data import Preprocessing as Preprocessing
     from subbyte.data import Samples as Samples
-    from subbyte.graph.inline import inline_file as inline
     from subbyte.report import bench as bench
     from subbyte.report import evaluate as evaluate
     from subbyte.report import inspect as inspect
@@ -37,7 +37,7 @@ _HOMES = {
     "Samples": ("subbyte.data", "Samples"),
     "bench": ("subbyte.report", "bench"),
     "evaluate": ("subbyte.report", "evaluate"),
-    "inline": ("subbyte.graph.inline", "inline_file"),
+    "inline": ("subbyte.compress.inlined", "inline_file"),
     "inspect": ("subbyte.report", "inspect"),
     "library_path": ("subbyte.runtime", "library_path"),
     "load": ("subbyte.runtime", "load"),

@@ -48,9 +48,9 @@ def test_one_engine_only() -> None:
     far, worse = proof(Divergence(0.05), Divergence(0.3)).warnings()
     assert "error 0.3 of the variance, native only" in far
     assert worse == (
-        "output y is 6 times as far from float on the native kernels (error 0.3 of the variance) "
-        "as in ONNX Runtime alone (error 0.05 of the variance): load it with engine portable "
-        "where that matters"
+        "output y is 6 times as far from the float network on the native kernels (error 0.3 of the "
+        "variance) as in ONNX Runtime alone (error 0.05 of the variance): load it with engine "
+        "portable where that matters"
     )
 
 

@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_opened_names_the_node(tmp_path: Path) -> None:
     with pytest.raises(ProofError) as caught:
         proved(changed(PLAIN, break_it), tmp_path)
     said = str(caught.value)
-    assert said.startswith("engine portable cannot open the compressed network: a bug of subbyte")
+    assert said.startswith("engine portable cannot open the network as written: a bug of subbyte")
     assert "please report" in said
     assert "[node turn (Transpose)]" in said
     assert "perm" in said
@@ -310,4 +310,4 @@ def test_the_result_has_the_proof(tmp_path: Path) -> None:
 def test_few_samples_are_all_coded_with(tmp_path: Path) -> None:
     found = subbyte.compress(MODEL, tmp_path / "a.onnx", IMAGES[:15], method="scalar").proof
     assert (found.samples, found.held_back) == (15, False)
-    assert "15 samples that it was coded with" in found.basis()
+    assert "on the 15 samples that it was made with" in found.basis()

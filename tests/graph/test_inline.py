@@ -8,9 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from subbyte.errors import ModelFileError
 from subbyte.graph.body import DOMAIN
-from subbyte.graph.inline import LAYER_KEY, inline, inline_file
+from subbyte.graph.inline import LAYER_KEY, inline
 from subbyte.graph.write import write_network
 from subbyte.methods import METHODS
 from tests.graph.builder import Builder
@@ -111,23 +110,6 @@ def test_shared_weight_is_unpacked_once() -> None:
     convs = [node for node in inlined.graph.node if node.op_type == "Conv"]
     assert len(convs) == 2
     assert convs[0].input[1] == convs[1].input[1]
-
-
-def test_file_to_file(tmp_path: Path) -> None:
-    case = image_net("resnet")
-    source, target = tmp_path / "in.onnx", tmp_path / "out.onnx"
-    onnx.save(case.model, source)
-    inline_file(source, target)
-    for a, b in zip(run(case.model, case), run(onnx.load(target), case), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-def test_file_without_coded_layers(tmp_path: Path) -> None:
-    b = Builder()
-    onnx.save(b.model(**{b.head(b.conv("a", "x", 8, 8), 8): 2}), tmp_path / "in.onnx")
-    with pytest.raises(ModelFileError, match="nothing to inline"):
-        inline_file(tmp_path / "in.onnx", tmp_path / "out.onnx")
-    assert not (tmp_path / "out.onnx").exists()
 
 
 def test_inlined_file_runs_unoptimized() -> None:

@@ -8,9 +8,9 @@ from subbyte.compress.proof import Proof
 MOST_ROWS = 20
 
 
-def print_proof(proof: Proof, original: str = "the float network") -> None:
+def print_proof(proof: Proof) -> None:
     """The divergence of every output on every engine; then, on stderr, notes and warnings."""
-    print_table(f"divergence from {original}, on {proof.basis()}", _columns(proof), _rows(proof))
+    print_table(proof.basis(), _columns(proof), _rows(proof))
     more = len(proof.outputs) - MOST_ROWS
     if more > 0:
         OUT.print(f"and {more} outputs more: --json has them all", soft_wrap=True)

@@ -100,6 +100,7 @@ def command(
     with compress_extra("subbyte tune"):
         import torch
 
+        from subbyte.cli.proofs import print_proof
         from subbyte.data import as_samples
         from subbyte.graph.inputs import read_input_specs
         from subbyte.report.evaluation import read_labels
@@ -137,6 +138,7 @@ def command(
             "held_back": result.held_back,
             "loss_before": result.before,
             "loss_after": result.after,
+            "proof": result.proof.document(),
         },
     )
     what = "divergence from the teacher" if labels is None else "cross-entropy"
@@ -145,5 +147,6 @@ def command(
         {f"{what}, {result.held_back} samples held back": "word", "": "number"},
         [["before", f"{result.before:.4f}"], ["after", f"{result.after:.4f}"]],
     )
+    print_proof(result.proof)
     if result.after > result.before:
         ERRORS.print("note: no better than before; try a smaller --rate, or more samples")

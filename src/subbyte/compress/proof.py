@@ -17,6 +17,8 @@ WORSE = 1.1
 # Below it, one engine is not called worse than the other: both are as good as float.
 NOTHING = 1e-4
 
+FLOAT = "the float network"
+
 
 @dataclass(frozen=True)
 class Divergence:
@@ -60,6 +62,7 @@ class Proof:
         reference: what gave the float outputs: ``onnxruntime``, or ``module``, ours.
         reference_reason: why ONNX Runtime did not, though there is a file that it could.
         engines: those that the network was run on.
+        original: what it is compared with, in words.
         skipped: engines that are not to be had here, with the reason.
         outputs: of every output, by name, its divergence on each engine. None where an engine
             gave another shape, as an output may whose shape depends on values.
@@ -73,6 +76,7 @@ class Proof:
     outputs: Mapping[str, Mapping[Engine, Divergence | None]]
     skipped: Mapping[str, str] = field(default_factory=dict)
     reference_reason: str | None = None
+    original: str = FLOAT
 
     @property
     def worst(self) -> Divergence | None:
@@ -91,7 +95,7 @@ class Proof:
                 continue
             engine, most = max(far.items(), key=lambda item: item[1].harm)
             yield (
-                f"output {name} is far from the float network's ({most}"
+                f"output {name} is far from {self.original}'s ({most}"
                 + ("" if len(far) == len(engines) else f", {engine} only")
                 + (", no better than a constant" if not most.error < USELESS_ERROR else "")
                 + "): try more bits, more samples, --tune"
@@ -105,9 +109,9 @@ class Proof:
             if native.harm > WORSE * portable.harm:
                 times = native.harm / portable.harm if portable.harm else math.inf
                 yield (
-                    f"output {name} is {times:.3g} times as far from float on the native kernels "
-                    f"({native}) as in ONNX Runtime alone ({portable}): load it with engine "
-                    "portable where that matters"
+                    f"output {name} is {times:.3g} times as far from {self.original} on the native "
+                    f"kernels ({native}) as in ONNX Runtime alone ({portable}): load it with "
+                    "engine portable where that matters"
                 )
 
     def document(self) -> dict[str, Any]:
@@ -129,11 +133,14 @@ class Proof:
         }
 
     def basis(self) -> str:
-        """In words: on what it was measured."""
+        """In words: what was measured on what."""
         count = f"{self.samples} sample" + ("" if self.samples == 1 else "s")
         if self.held_back:
-            return f"{count} not used for coding"
-        return f"the {count} that it was coded with (of 16 and more, some are held back)"
+            return f"divergence from {self.original}, on {count} held back, not used to make it"
+        return (
+            f"divergence from {self.original}, on the {count} that it was made with (with 16 "
+            "samples and more, some are held back for it)"
+        )
 
 
 def _document(divergence: Divergence | None) -> dict[str, float] | None:

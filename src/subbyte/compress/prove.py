@@ -77,6 +77,7 @@ def prove(
         held_back=held_back,
         reference=reference.engine,
         reference_reason=reference.reason,
+        original=reference.original,
         engines=tuple(found),
         outputs={
             output: {engine: column[place] for engine, column in found.items()}
@@ -163,26 +164,35 @@ class _Subject:
             raise self._differs("shape", where, list(wanted.shape), list(found.shape))
         if wanted.shape == found.shape and bool((~_finite(found) & _finite(wanted)).any()):
             raise ProofError(
-                "the compressed network gives NaN or Inf where the float network does not "
+                "the network as written gives NaN or Inf where the float network does not "
                 f"(try {_FAR_FROM_FLOAT}; if it stays, {BUG})",
                 where=f"{where}, engine {self._engine}",
                 expected="finite numbers",
             )
 
     def _differs(self, what: str, where: str, expected: object, got: object) -> ProofError:
-        return ProofError(
-            f"the compressed network has another {what} than the float one: {BUG}",
-            where=f"{self._name}, {where}, engine {self._engine}",
-            expected=expected,
-            got=got,
-        )
+        where = f"{self._name}, {where}, engine {self._engine}"
+        return differs(what, where, expected, got)
 
     def _refused(self, what: str, error: SubbyteError, node: str | None) -> ProofError:
-        return ProofError(
-            f"engine {self._engine} cannot {what} the compressed network: {BUG}",
-            where=self._name if node is None else f"node {node}",
-            got=str(error.got or error).replace(str(self._path), self._name),
-        )
+        said = str(error.got or error).replace(str(self._path), self._name)
+        where = self._name if node is None else f"node {node}"
+        return refused(f"engine {self._engine} cannot {what}", where, said)
+
+
+def differs(what: str, where: str, expected: object, got: object) -> ProofError:
+    """The error of a written network that has another ``what`` than the one it was made from."""
+    return ProofError(
+        f"the network as written has another {what} than the one it was made from: {BUG}",
+        where=where,
+        expected=expected,
+        got=got,
+    )
+
+
+def refused(what: str, where: str, said: str) -> ProofError:
+    """The error of an engine that cannot do something with a written network, and says so."""
+    return ProofError(f"{what} the network as written: {BUG}", where=where, got=said)
 
 
 def _finite(array: NDArray[Any]) -> NDArray[np.bool_]:

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from subbyte.data import Samples
+from subbyte.compress.proof import FLOAT
+from subbyte.data import InputSpec, Samples
 from subbyte.errors import ModelFileError, SubbyteError
 from subbyte.graph.loose_shapes import loose_outputs
 from subbyte.graph.module import GraphModule
@@ -46,9 +47,11 @@ class Reference:
         network: Network,
         source: Source | None,
         module: Callable[[], nn.Module] | None = None,
+        original: str = FLOAT,
     ) -> None:
         self._source, self._network = source, network
         self._module = module or (lambda: GraphModule(network).eval())
+        self.original = original
         self.fixed_batch = network.fixed_batch
         self.names = [str(value.name) for value in network.model.graph.outputs]
         self.loose = loose_outputs(network)
@@ -62,7 +65,7 @@ class Reference:
             try:
                 with _file(self._source) as path:
                     model = load(path, engine="portable")
-                baked = _baked(model) if self.fixed_batch is None else None
+                baked = baked_batch(model.inputs) if self.fixed_batch is None else None
                 return _collect(lambda part: _run(model, part, baked), parts, step)
             except SubbyteError as error:
                 self.reason = str(error)
@@ -99,9 +102,10 @@ def _file(source: Source) -> Iterator[Path]:
         yield path
 
 
-def _baked(model: Model) -> int | None:
-    """The batch that an exporter has baked into the file, though the network can do others."""
-    firsts = {spec.shape[0] for spec in model.inputs if spec.shape}
+def baked_batch(inputs: Sequence[InputSpec]) -> int | None:
+    """The only batch that a file takes, which an exporter has baked into all its inputs; the
+    network that is read from it may do others."""
+    firsts = {spec.shape[0] for spec in inputs if spec.shape}
     first = firsts.pop() if len(firsts) == 1 else None
     return first if isinstance(first, int) else None
 

@@ -7,37 +7,18 @@ computed now, so that each layer keeps only the operators that unpack it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from subbyte.errors import ModelFileError
-from subbyte.files import check_writable, write_atomic
 from subbyte.graph.body import DOMAIN
-from subbyte.graph.inputs import parse_model
 from subbyte.runtime.ort import open_session, ort
 
 LAYER_KEY = "subbyte.layer"
 
 _COMPUTES = ("Conv", "ConvTranspose", "MatMul")
-
-
-def inline_file(source: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
-    """Inline the file ``source`` into the file ``output``.
-
-    Raises ModelFileError (not ONNX, truncated, no subbyte layers), OutputError.
-    """
-    target = check_writable(output)
-    model = parse_model(Path(source))
-    if not any(node.domain == DOMAIN for node in model.graph.node):
-        raise ModelFileError(
-            "nothing to inline", where=str(source), expected="a network with subbyte layers"
-        )
-    write_atomic(target, inline(model).SerializeToString(deterministic=True))
 
 
 def inline(model: onnx.ModelProto) -> onnx.ModelProto:

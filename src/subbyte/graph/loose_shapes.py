@@ -41,11 +41,12 @@ def loose_outputs(network: Network) -> frozenset[str]:
     """Names of the outputs of ``network`` whose shape may depend on values that coding changes.
 
     A node with subgraphs, or one that the reader has no row for, is taken for one whose shapes
-    depend on all values that it reads.
+    depend on all values that it reads. In a network without layers all inputs count as changed:
+    it may be a compressed one, of which the weights are inputs.
     """
     graph = network.model.graph
     coded = {layer.node for layer in network.layers}
-    changed: set[ir.Value] = set()
+    changed: set[ir.Value] = set() if coded else set(graph.inputs)
     loose: set[ir.Value] = set()
     for node in graph:
         read = [value for value in node.inputs if value is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from subbyte.compress.device import open_device
+from subbyte.compress.proof import Proof
+from subbyte.compress.prove import prove
+from subbyte.compress.reference import Reference, baked_batch
 from subbyte.compress.sequence import Progress
 from subbyte.data import Preprocessing, Samples, Source, as_samples, check_seed
 from subbyte.errors import CalibrationError, OptionError
-from subbyte.files import check_writable
+from subbyte.files import check_writable, pending
 from subbyte.graph.inputs import read_input_specs
+from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Network
+from subbyte.graph.read import read_network
 from subbyte.train.loop import as_tuple, fit, measure
 from subbyte.train.student import Student, load
 
@@ -27,11 +33,13 @@ MOST_HELD_BACK = 1000
 
 @dataclass(frozen=True)
 class Tuned:
-    """Mean losses on the ``held_back`` samples that were not trained on."""
+    """Mean losses on the ``held_back`` samples that were not trained on. ``proof``: how far the
+    file is from the teacher on them; without one, from the module that was trained."""
 
     before: float
     after: float
     held_back: int
+    proof: Proof
 
 
 class SampleBatches:
@@ -43,14 +51,14 @@ class SampleBatches:
     def __init__(
         self, samples: Samples, size: int, labels: NDArray[np.int64] | None, shuffle: bool = True
     ) -> None:
-        self._samples, self._size, self._labels = samples, size, labels
+        self.samples, self._size, self._labels = samples, size, labels
         self._shuffle = shuffle
 
     def __iter__(self) -> Iterator[Any]:
-        count = len(self._samples)
+        count = len(self.samples)
         order = torch.randperm(count) if self._shuffle else torch.arange(count)
         for index in order.split(self._size):
-            (batch,) = self._samples.select(index.numpy()).batches(len(index))
+            (batch,) = self.samples.select(index.numpy()).batches(len(index))
             inputs = tuple(torch.from_numpy(array) for array in batch.values())
             if self._labels is None:
                 yield inputs
@@ -77,7 +85,8 @@ def tune(
 ) -> Tuned:
     """Train the coded weights and biases of ``source`` and write ``output``.
 
-    A tenth of the samples (`MOST_HELD_BACK` at most) is held back to measure with.
+    A tenth of the samples (`MOST_HELD_BACK` at most) is held back to measure with. The file takes
+    its name when both engines have run it on them (`prove`).
 
     Args:
         data: as `subbyte.compress` takes it.
@@ -87,7 +96,7 @@ def tune(
     Raises:
         SubbyteError: whatever is wrong with files, data or options; nothing is written then.
     """
-    check_writable(output)
+    target = check_writable(output)
     if batch_size < 1:
         raise OptionError("batch size out of range", expected="1 or more", got=batch_size)
     check_seed(seed)
@@ -97,6 +106,7 @@ def tune(
             "tuning holds some samples back", expected="at least 2 samples", got=len(samples)
         )
     student = load(source).to(open_device(device))
+    taught = None if teacher is None else read_network(teacher)
     if labels is not None:
         _check_labels(student, samples, labels)
     order = np.random.default_rng(seed).permutation(len(samples))
@@ -107,7 +117,7 @@ def tune(
         )
         for index, shuffle in ((np.sort(order[:held]), False), (order[held:], True))
     ]
-    by: dict[str, Any] = {"teacher": teacher}
+    by: dict[str, Any] = {"teacher": None if taught is None else GraphModule(taught)}
     if labels is not None:
         by["loss"] = nn.functional.cross_entropy
     before = measure(student, parts[0], **by)
@@ -123,8 +133,28 @@ def tune(
         **by,
     )
     after = measure(student, parts[0], **by)
-    student.save(output)
-    return Tuned(before, after, held)
+    reference = _reference(student, taught, teacher, samples)
+    with pending(target, student.export().SerializeToString(deterministic=True)) as path:
+        proof = prove(path, parts[0].samples, reference, True, progress or _silent, str(target))
+    return Tuned(before, after, held, proof)
+
+
+def _reference(
+    student: Student,
+    taught: Network | None,
+    teacher: str | os.PathLike[str] | None,
+    samples: Samples,
+) -> Reference:
+    """The teacher; without one the trained module, as which the file has to compute."""
+    if taught is not None:
+        return Reference(taught, teacher, original="the teacher")
+    network = replace(student.network, fixed_batch=baked_batch(samples.inputs))
+    original = "the trained module"
+    return Reference(network, None, lambda: student.cpu().eval(), original)
+
+
+def _silent(stage: str, done: int, total: int, detail: str) -> None:
+    """No progress."""
 
 
 @torch.no_grad()

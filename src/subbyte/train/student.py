@@ -16,6 +16,7 @@ from subbyte.errors import OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.coded import CodedNetwork, read_coded, write_coded
 from subbyte.graph.module import GraphModule
+from subbyte.graph.network import Network
 from subbyte.graph.read import load_model
 from subbyte.methods.scalar.trainable import ScalarWeight
 from subbyte.methods.trainable import trainable
@@ -48,6 +49,11 @@ class Student(nn.Module):
                 "wrong number of inputs", expected=self.input_names, got=f"{len(inputs)} tensors"
             )
         return self.graph(*inputs, *(weight() for weight in self.weights), *self.biases)
+
+    @property
+    def network(self) -> Network:
+        """The graph that is run: its inputs are those of the file, then weights and biases."""
+        return self._source.network
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for an optimizer (Adam), with the rates of ``subbyte compress --tune``."""
