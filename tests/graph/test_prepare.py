@@ -303,3 +303,18 @@ def test_larger_batch_baked_in() -> None:
     assert network.fixed_batch is None
     with torch.no_grad():
         assert GraphModule(network)(torch.zeros(7, 2, 3)).shape == (7, 4)
+
+
+def test_progress_where_a_batch_is_baked_in() -> None:
+    """The network is run then, which takes a while; else there is nothing to wait for."""
+    constants = {"target": np.array([4, 6], np.int64), "w": normal(6, 4)}
+    nodes = [node("Reshape", "x target", "a"), node("MatMul", "a w", "y")]
+    said: list[tuple[int, int]] = []
+
+    def step(done: int, total: int) -> None:
+        said.append((done, total))
+
+    prepare(model_of(nodes, constants, (4, 2, 3)), "net", step=step)
+    assert said == [(0, 2), (1, 2), (2, 2)]
+    prepare(model_of([node("MatMul", "x w", "y")], constants, ("N", 6)), "net", step=step)
+    assert len(said) == 3

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -71,9 +73,14 @@ def print_table(title: str | None, columns: Mapping[str, Column], rows: list[lis
     OUT.print(table)
 
 
+def stage_progress() -> AbstractContextManager[StageProgress]:
+    """Progress on stderr, ``progress(stage, done, total, detail)``: on a terminal a bar per stage
+    with the time left, else a line every few seconds."""
+    return _bars() if ERRORS.is_terminal else _lines()
+
+
 @contextmanager
-def stage_progress() -> Iterator[StageProgress]:
-    """A bar per stage on stderr, with the time left: ``progress(stage, done, total, detail)``."""
+def _bars() -> Iterator[StageProgress]:
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -101,3 +108,53 @@ def stage_progress() -> Iterator[StageProgress]:
         raise
     if tasks:
         bars.stop()
+
+
+@contextmanager
+def _lines() -> Iterator[StageProgress]:
+    def write(line: str) -> None:
+        ERRORS.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    lines, ended = ProgressLines(write), threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(1):
+            lines.tick()
+
+    # A long step is to be seen too, during which nobody calls.
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        ended.set()
+        thread.join()
+
+
+class ProgressLines:
+    """Writes what was said last, once ``every`` seconds have gone by ``clock`` since the line
+    before, or since the beginning: a short command writes nothing."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        every: float = 5.0,
+    ) -> None:
+        self._write, self._clock, self._every = write, clock, every
+        self._began = self._written = clock()
+        self._said = ""
+        self._lock = threading.Lock()
+
+    def __call__(self, stage: str, done: int, total: int, detail: str) -> None:
+        """What is being done now."""
+        self._said = f"{stage} {done}/{total}" + (f", {detail}" if detail else "")
+        self.tick()
+
+    def tick(self) -> None:
+        """Write it if it is time."""
+        with self._lock:
+            now = self._clock()
+            if self._said and now - self._written >= self._every:
+                self._written = now
+                self._write(f"{now - self._began:.0f} s: {self._said}")

@@ -76,7 +76,7 @@ def compress_network(
         raise CalibrationError(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
-    network = read_source(source)
+    network = read_source(source, progress)
     if options.tune or options.tune_linear:
         check_tunable(network)
     parts = split(samples, options.seed) if held is None else Split(samples, held, apart=True)
@@ -124,19 +124,26 @@ def plan_network(
 ) -> tuple[list[Layer], Planned]:
     """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
     device = open_device(options.device)
-    network = read_source(source)
+    network = read_source(source, progress)
     with repeatable():
         fit = split(samples, options.seed).fit
         planned = _make_plan(network, fit, options, device, progress)
     return planned_layers(network), planned
 
 
-def read_source(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
+def read_source(
+    source: str | os.PathLike[str] | onnx.ModelProto, progress: Progress | None = None
+) -> Network:
     """The prepared network, checked: one that can be compressed."""
+
+    def step(done: int, total: int) -> None:
+        if progress is not None:
+            progress("read", done, total, "")
+
     if isinstance(source, onnx.ModelProto):
-        network = prepare(source, "model")
+        network = prepare(source, "model", step=step)
     else:
-        network = read_file(Path(source), str(source))
+        network = read_file(Path(source), str(source), step)
     _check_network(network)
     return network
 

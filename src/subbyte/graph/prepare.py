@@ -17,7 +17,7 @@ from onnx_ir.passes import common as passes
 from subbyte.graph.network import Network
 from subbyte.graph.opaque import gather_units
 from subbyte.graph.prepare_affine import fold_affine
-from subbyte.graph.prepare_batch import baked_batch, free_batch
+from subbyte.graph.prepare_batch import Step, baked_batch, free_batch
 from subbyte.graph.prepare_binary import lower_binary
 from subbyte.graph.prepare_control import (
     fold_ifs,
@@ -39,8 +39,9 @@ FOLD_ROUNDS = 8
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
-def prepare_graph(model: ir.Model, name: str) -> Network:
-    """Prepare ``model`` in place."""
+def prepare_graph(model: ir.Model, name: str, step: Step | None = None) -> Network:
+    """Prepare ``model`` in place; ``step``: progress of what takes long, running a network whose
+    batch is baked in."""
     passes.RemoveInitializersFromInputsPass()(model)
     own_outputs(model)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -58,7 +59,7 @@ def prepare_graph(model: ir.Model, name: str) -> Network:
             break
     _infer_shapes(model)
     fixed_batch = baked_batch(model)
-    if free_batch(model):
+    if free_batch(model, step):
         fixed_batch = None
         _infer_shapes(model)
     for _ in range(FOLD_ROUNDS):

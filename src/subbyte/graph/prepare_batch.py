@@ -16,7 +16,7 @@ samples are those of both halves; else the graph is left as it was, and runs wit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,9 @@ from subbyte.graph.opaque import Unit, is_opaque, units
 from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.ops.node import constant_array, to_torch
 from subbyte.graph.prepare_edit import Editor, static_sizes
+
+Step = Callable[[int, int], None]
+"""step(done, total): nodes that have been run."""
 
 BATCH = "N"
 TOLERANCE = 1e-3
@@ -47,7 +50,7 @@ def baked_batch(model: ir.Model) -> int | None:
     return firsts.pop() if len(firsts) == 1 else None
 
 
-def free_batch(model: ir.Model) -> bool:
+def free_batch(model: ir.Model, step: Step | None = None) -> bool:
     """Make the baked batch dynamic, in place; return whether that worked.
 
     Inputs and outputs get the symbolic size ``N``; the shapes of all other values are
@@ -57,7 +60,7 @@ def free_batch(model: ir.Model) -> bool:
     if batch is None:
         return False
     trial = _Trial(model, batch)
-    if not trial.run():
+    if not trial.run(step or _silent):
         trial.undo()
         return False
     _forget_shapes(model.graph)
@@ -65,6 +68,10 @@ def free_batch(model: ir.Model) -> bool:
         if value.shape is not None and len(value.shape) and value.shape[0] == batch:
             value.shape = ir.Shape([BATCH, *list(value.shape)[1:]])
     return True
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress."""
 
 
 def _forget_shapes(graph: ir.Graph) -> None:
@@ -108,7 +115,7 @@ class _Trial:
         self.outer: dict[ir.Value, int] = {}
         self.changes: list[tuple[ir.Node, int, ir.Value | None]] = []
 
-    def run(self) -> bool:
+    def run(self, step: Step) -> bool:
         """Whether the edited graph treats the samples of a larger batch one by one."""
         generator = torch.Generator().manual_seed(0)
         for value in self.graph.inputs:
@@ -118,7 +125,8 @@ class _Trial:
         last = {value: unit for unit in parts for value in _read(unit)}
         try:
             with torch.no_grad():
-                for unit in parts:
+                for number, unit in enumerate(parts):
+                    step(number, len(parts))
                     self._visit(unit)
                     for read in _read(unit):
                         if last.get(read) is unit and not read.is_graph_output():
@@ -126,6 +134,7 @@ class _Trial:
         except (RuntimeError, IndexError, ValueError):
             # torch's own words for shapes that do not fit: this batch cannot be freed.
             return False
+        step(len(parts), len(parts))
         outputs = [value for value in self.graph.outputs if not is_opaque(value)]
         return all(self._is_independent(value) for value in outputs)
 

@@ -30,6 +30,7 @@ from subbyte.graph.ops.binary import TRAINED
 from subbyte.graph.ops.foreign import WAY_OUT
 from subbyte.graph.ops.node import node_form
 from subbyte.graph.prepare import prepare_graph
+from subbyte.graph.prepare_batch import Step
 from subbyte.graph.prepare_weights import check_finite
 from subbyte.runtime.ort import known_operators
 
@@ -49,15 +50,18 @@ def read_network(path: str | os.PathLike[str]) -> Network:
     return read_file(source, source.stem)
 
 
-def read_file(path: Path, name: str) -> Network:
-    """`read_network` with another name; large external data are mapped, not loaded."""
+def read_file(path: Path, name: str, step: Step | None = None) -> Network:
+    """`read_network` with another name; large external data are mapped, not loaded.
+
+    ``step``: as of `prepare_graph`.
+    """
     where = str(path)
     model = parse_model(path)
     try:
         light, large = detach(model, DataFolder.of(path))
     except _BROKEN_DATA as error:
         raise _unreadable_data(where, error) from error
-    return _prepare(light, large, name, where)
+    return _prepare(light, large, name, where, step)
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -76,15 +80,20 @@ def _unreadable_data(where: str, error: Exception) -> ModelFileError:
     )
 
 
-def prepare(model: onnx.ModelProto, name: str, where: str | None = None) -> Network:
+def prepare(
+    model: onnx.ModelProto, name: str, where: str | None = None, step: Step | None = None
+) -> Network:
     """The network of a parsed model: checked, converted to operator set 18 or later, prepared.
 
     ``where`` (by default ``name``) is what errors call the model; ``model`` is not changed.
+    ``step``: as of `prepare_graph`.
     """
-    return _prepare(*detach(model), name, where or name)
+    return _prepare(*detach(model), name, where or name, step)
 
 
-def _prepare(model: onnx.ModelProto, large: LargeConstants, name: str, where: str) -> Network:
+def _prepare(
+    model: onnx.ModelProto, large: LargeConstants, name: str, where: str, step: Step | None
+) -> Network:
     model = put_right(_without_trained_functions(model))
     opset = _check_header(model, where)
     if model.functions:
@@ -96,7 +105,7 @@ def _prepare(model: onnx.ModelProto, large: LargeConstants, name: str, where: st
     check_finite(graph_model)
     if opset < PREPARED_OPSET:
         graph_model = attach(_to_ir(lift(model, opset, PREPARED_OPSET, where), where), large)
-    return prepare_graph(graph_model, name)
+    return prepare_graph(graph_model, name, step)
 
 
 def _without_trained_functions(model: onnx.ModelProto) -> onnx.ModelProto:
