@@ -9,6 +9,8 @@ import onnx
 import onnx.checker
 import onnx.shape_inference
 
+from subbyte.graph.protos import graphs
+
 
 def check_model(model: onnx.ModelProto, full: bool = False) -> None:
     """`onnx.checker.check_model`, but outputs of graphs may be of unknown type or shape.
@@ -32,16 +34,6 @@ def check_model(model: onnx.ModelProto, full: bool = False) -> None:
     onnx.checker.check_model(shown)
     if full:
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-
-
-def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """``graph`` and every graph that its nodes hold, at any depth."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.output:
-                    yield from graphs(inner)
 
 
 def _outputs(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:

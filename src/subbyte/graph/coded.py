@@ -22,10 +22,12 @@ from onnx_ir.passes import common as passes
 
 from subbyte.errors import ModelFileError
 from subbyte.graph.body import DOMAIN, FORMAT_KEY, FORMAT_VERSION
+from subbyte.graph.check import check_model
 from subbyte.graph.inline import LAYER_KEY, Expander
 from subbyte.graph.network import Network
 from subbyte.graph.ops.registry import PREPARED
 from subbyte.graph.prepare_fold import fold_constants
+from subbyte.graph.protos import reads
 from subbyte.methods import METHODS, CodedWeight, WeightShape
 
 
@@ -90,7 +92,7 @@ def write_coded(
             stored[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array), name))
         for number in place.nodes:
             _set_attributes(model.graph.node[number], coded.attributes)
-    readers = Counter(name for node in model.graph.node for name in node.input)
+    readers = Counter(name for node in model.graph.node for name in reads(node))
     for bias, array in zip(source.biases, biases, strict=True):
         name = model.graph.node[bias.node].input[bias.position]
         if readers[name] > 1:
@@ -100,11 +102,11 @@ def write_coded(
             stored[name] = model.graph.initializer[-1]
             model.graph.node[bias.node].input[bias.position] = name
         stored[name].CopyFrom(numpy_helper.from_array(array.astype(np.float32), name))
-    used = {name for node in model.graph.node for name in node.input}
+    used = {name for node in model.graph.node for name in reads(node)}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
-    onnx.checker.check_model(model, full_check=True)
+    check_model(model, full=True)
     return model
 
 

@@ -14,6 +14,8 @@ import onnx
 from onnx import helper
 
 from subbyte.graph.body import DOMAIN
+from subbyte.graph.check import check_model
+from subbyte.graph.protos import RANDOM, reads, rename_reads, value_names
 from subbyte.runtime.ort import open_session, ort
 
 LAYER_KEY = "subbyte.layer"
@@ -40,7 +42,7 @@ def inline(model: onnx.ModelProto) -> onnx.ModelProto:
             result.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     kept = _merge_equal(nodes, names, {tensor.name for tensor in model.graph.initializer})
     result.graph.node.extend(kept)
-    onnx.checker.check_model(result, full_check=True)
+    check_model(result, full=True)
     return result
 
 
@@ -51,7 +53,7 @@ class Expander:
         self.functions = {
             f.name: f for f in model.functions if f.domain == DOMAIN and f.name not in leaves
         }
-        self.used = {name for node in model.graph.node for name in [*node.input, *node.output]}
+        self.used = value_names(model.graph)
         self.count = 0
 
     def expand(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -127,14 +129,14 @@ def _fold(
     folded, rest = [], []
     for node in nodes:
         shape = node.op_type == "Shape" and node.input[0] in stored
-        foldable = shape or all(name in known for name in node.input)
-        if foldable and not node.domain:
+        foldable = shape or all(name in known for name in reads(node))
+        if foldable and not node.domain and node.op_type not in RANDOM:
             folded.append(node)
             known.update(node.output)
         else:
             rest.append(node)
     outputs = {value.name for value in model.graph.output}
-    read = {name for node in rest for name in node.input} | outputs
+    read = {name for node in rest for name in reads(node)} | outputs
     wanted = [name for name in dict.fromkeys(o for n in folded for o in n.output) if name in read]
     nodes[:] = rest
     if not wanted:
@@ -145,7 +147,7 @@ def _fold(
 def _evaluate(
     model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], wanted: Sequence[str]
 ) -> Sequence[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
-    used = {name for node in nodes for name in node.input}
+    used = {name for node in nodes for name in reads(node)}
     graph = helper.make_graph(
         nodes,
         "constants",
@@ -181,9 +183,9 @@ def _merge_equal(
     seen: dict[bytes, Sequence[str]] = {}
     kept = []
     for node in nodes:
-        for index, name in enumerate(node.input):
-            node.input[index] = renamed.get(name, name)
-        if node.domain or not all(name in constant for name in node.input):
+        rename_reads(node, renamed)
+        fixed = all(name in constant for name in reads(node))
+        if node.domain or not fixed or node.op_type in RANDOM:
             kept.append(node)
             continue
         constant.update(node.output)

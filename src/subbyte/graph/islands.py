@@ -18,6 +18,7 @@ import onnx_ir as ir
 from subbyte.graph import topology
 from subbyte.graph.candidates import is_arithmetic, is_candidate, is_pointwise
 from subbyte.graph.groups import Group, group_values
+from subbyte.graph.nested import leads_to
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.ranges import Interval, forward_ranges, needed_ranges
 
@@ -222,16 +223,7 @@ class _Planner:
 
     def _leads_to_island(self, value: ir.Value) -> bool:
         """Whether anything computed from ``value`` is read as uint8."""
-        seen: set[str | None] = set()
-        waiting = [value]
-        while waiting:
-            current = waiting.pop()
-            for node, _ in current.uses():
-                if self._reads(node, current):
-                    return True
-                waiting += [output for output in node.outputs if output.name not in seen]
-                seen.update(output.name for output in node.outputs)
-        return False
+        return leads_to([value], self._reads, self.graph)
 
     def _carried(self) -> list[str]:
         """Values that exist as uint8, in the order of the graph.

@@ -7,12 +7,11 @@ or torch tensors (views where possible) of any element type.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import onnx_ir as ir
 from numpy.typing import NDArray
 
+from subbyte.graph.nested import leads_to
 from subbyte.graph.network import Layer, Network
 
 if TYPE_CHECKING:
@@ -24,22 +23,12 @@ Array = TypeVar("Array", bound="NDArray[Any] | Tensor")
 def output_layers(network: Network) -> frozenset[str]:
     """Weights of the layers behind which no other layer comes."""
     layers = {layer.node for layer in network.layers}
+    graph = network.model.graph
     return frozenset(
-        layer.weight for layer in network.layers if not _leads_to_layer(layer.node, layers)
+        layer.weight
+        for layer in network.layers
+        if not leads_to(layer.node.outputs, lambda reader, _: reader in layers, graph)
     )
-
-
-def _leads_to_layer(node: ir.Node, layers: Collection[ir.Node]) -> bool:
-    seen, waiting = {node}, [node]
-    while waiting:
-        for output in waiting.pop().outputs:
-            for reader in output.consumers():
-                if reader in layers:
-                    return True
-                if reader not in seen:
-                    seen.add(reader)
-                    waiting.append(reader)
-    return False
 
 
 def has_binary_form(layer: Layer) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -58,6 +58,25 @@ def owners(graph: ir.Graph) -> dict[ir.Node, ir.Node]:
         found[node] = node
         found.update(dict.fromkeys(nested_nodes(node), node))
     return found
+
+
+def leads_to(
+    starts: Iterable[ir.Value], found: Callable[[ir.Node, ir.Value], bool], graph: ir.Graph
+) -> bool:
+    """Whether a value computed from ``starts``, these included, is read so that ``found(reader,
+    value)``; a value read in a graph of a node goes into all that this node gives."""
+    owner = owners(graph) if any(True for _ in nested_graphs(graph)) else {}
+    waiting = list(starts)
+    seen = set(waiting)
+    while waiting:
+        value = waiting.pop()
+        for reader in value.consumers():
+            if found(reader, value):
+                return True
+            new = [made for made in owner.get(reader, reader).outputs if made not in seen]
+            seen.update(new)
+            waiting += new
+    return False
 
 
 def discard(graph: ir.Graph, node: ir.Node) -> None:

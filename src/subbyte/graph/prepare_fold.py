@@ -15,19 +15,12 @@ from subbyte.graph.nested import captured, discard
 from subbyte.graph.opaque import is_opaque
 from subbyte.graph.ops.node import constant_array, to_torch
 from subbyte.graph.prepare_edit import Editor, has_single_use, static_sizes
+from subbyte.graph.protos import RANDOM
 
 REARRANGING = frozenset(
     {"Cast", "DequantizeLinear", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
 """Operators whose result is the same weight in another form: it keeps the weight's name."""
-
-RANDOM = frozenset(
-    {
-        *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
-        *("RandomUniform", "RandomUniformLike"),
-    }
-)
-"""Operators that give something else at each run."""
 
 LARGE = 1 << 24
 """Bytes above which a constant is not made out of smaller ones (an Expand, for example)."""

@@ -13,11 +13,12 @@ from onnx import helper
 from subbyte.errors import OutputError
 from subbyte.graph import topology
 from subbyte.graph.body import DOMAIN, DOMAIN_VERSION, FORMAT_KEY, FORMAT_VERSION
-from subbyte.graph.check import check_model, graphs
+from subbyte.graph.check import check_model
 from subbyte.graph.emit import Emitter
 from subbyte.graph.islands import IslandPlan, float_plan, plan_islands
 from subbyte.graph.network import Network
 from subbyte.graph.opset import output_opset
+from subbyte.graph.protos import graphs
 from subbyte.graph.quant import QuantParams
 from subbyte.graph.write_layers import LayerWriter
 from subbyte.graph.write_nodes import NodeWriter

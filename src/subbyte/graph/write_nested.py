@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import onnx
 import onnx_ir as ir
 
-from subbyte.graph.check import graphs
+from subbyte.graph.protos import graphs
 
 
 def nested_attributes(
