@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from subbyte.errors import UnsupportedOperatorError
+from subbyte.graph.gradient import untrained
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.read import prepare
@@ -263,3 +264,20 @@ def test_what_fails_on_these_samples_is_an_error_as_of_torch() -> None:
     step = next(step for step in module.steps if step.row is None)
     with pytest.raises(RuntimeError, match=r"com.microsoft.CDist \(node b, opset 1\)"):
         step.kernel(torch.zeros(2, 8), torch.zeros(3, 7))
+
+
+def one_layer_behind() -> onnx.ModelProto:
+    """A linear layer whose only reader is an operator of ONNX Runtime's."""
+    nodes = [
+        node("Gemm", "x w1", "a"),
+        node("CDist", "a other", "y", domain=MICROSOFT, metric="euclidean"),
+    ]
+    constants = {"w1": normal(8, 8), "other": normal(4, 8)}
+    return tiny.build(nodes, constants, {"x": ["N", 8]}, {"y": ["N", 4]}, extra_domain=MICROSOFT)
+
+
+def test_layers_without_a_gradient() -> None:
+    assert untrained(prepare(one_layer_behind(), "net")) == {"a": "CDist (node y)"}
+    behind = [node("QuickGelu", "a", "g", domain=MICROSOFT)]
+    assert untrained(prepare(between([*behind, node("Add", "g a", "b")]), "net")) == {}
+    assert set(untrained(prepare(between([*behind, node("Relu", "g", "b")]), "net"))) == {"a"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ import typer
 
 from subbyte.cli import coding, options
 from subbyte.cli.console import (
+    ERRORS,
     OUT,
     byte_size,
     check_outputs,
@@ -170,6 +172,7 @@ def command(
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
     _report(source, output, json, len(data), time.monotonic() - started, done.proof)
     print_proof(done.proof)
+    _note_untrained(done.untrained)
     _suggest(source, output, steps)
 
 
@@ -212,6 +215,19 @@ def _report(
             ["time", f"{seconds:.0f} s"],
         ],
     )
+
+
+def _note_untrained(untrained: Mapping[str, str]) -> None:
+    """Say on stderr which layers --tune could not reach."""
+    if untrained:
+        what = ", ".join(dict.fromkeys(untrained.values()))
+        ERRORS.print(
+            f"note: not tuned: {', '.join(untrained)}: no gradient flows through {what}, which "
+            "ONNX Runtime runs behind them",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
 
 
 def _suggest(source: Path, output: Path, steps: Preprocessing) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,16 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Compressed:
-    """What was written, and where."""
+    """What was written, and where.
+
+    ``untrained``: layers that tuning could not reach, and the operator in the way of each.
+    """
 
     path: Path
     plan: Plan
     losses: dict[str, float]
     proof: Proof
+    untrained: Mapping[str, str] = field(default_factory=dict)
 
 
 def compress_network(
@@ -77,8 +82,7 @@ def compress_network(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
     network = read_source(source, progress)
-    if options.tune or options.tune_linear:
-        check_tunable(network)
+    untrained = check_tunable(network) if options.tune or options.tune_linear else {}
     parts = split(samples, options.seed) if held is None else Split(samples, held, apart=True)
     checkpoints = _open_checkpoints(target, network, parts, options)
     try:
@@ -104,7 +108,7 @@ def compress_network(
         raise
     finally:
         checkpoints.drop_if_empty()
-    return Compressed(target, plan, encoded.losses, proof)
+    return Compressed(target, plan, encoded.losses, proof, untrained)
 
 
 def _check_size(size: int, options: CompressOptions) -> None:

@@ -22,6 +22,7 @@ from subbyte.compress.sequence import Encoded, Progress, chunk_size
 from subbyte.compress.similarity import check_gradient, divergence
 from subbyte.data import Samples
 from subbyte.errors import OptionError
+from subbyte.graph.gradient import untrained
 from subbyte.graph.layers import canonical, to_onnx_layout
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
@@ -53,8 +54,12 @@ class Source(nn.Module):
         return to_onnx_layout(self.layer, self.weight())
 
 
-def check_tunable(network: Network) -> None:
-    """Raise `OptionError` where no output has a gradient, as all are integers."""
+def check_tunable(network: Network) -> dict[str, str]:
+    """Layers that cannot be tuned, as `untrained`.
+
+    Raises:
+        OptionError: no output has a gradient, as all are integers, or none reaches a layer.
+    """
     outputs = network.model.graph.outputs
     if not any(x.dtype is None or x.dtype.is_floating_point() for x in outputs):
         raise OptionError(
@@ -62,6 +67,15 @@ def check_tunable(network: Network) -> None:
             where=network.name,
             got=", ".join(f"{x.name} ({x.dtype})" for x in outputs),
         )
+    blocked = untrained(network)
+    if len(blocked) == len(network.layers):
+        raise OptionError(
+            "--tune and --tune-linear need a layer that a gradient reaches",
+            where=network.name,
+            got="operators without one behind every layer: "
+            + ", ".join(dict.fromkeys(blocked.values())),
+        )
+    return blocked
 
 
 @dataclass
