@@ -3,7 +3,8 @@
 python -m tests.native.fuzz [--count N] [--seed S] [--library FILE] [--registrar FILE]
 
 Small models of every operator are changed at random: attributes, shapes and contents of
-packed arrays, types, names, shapes of x, single bytes of the file. Each is opened and run.
+packed arrays, types, names, what is declared of the shapes of inputs and outputs, shapes of x,
+single bytes of the file. Each is opened and run.
 With a library built with the sanitizers (LD_PRELOAD their runtime) any read or write beyond
 a buffer ends the process; the model at fault is the last one written to --keep.
 """
@@ -98,6 +99,30 @@ def change_input(model: onnx.ModelProto, rng: random.Random) -> None:
     names[place] = rng.choice([*names, ""])
 
 
+def change_declared(model: onnx.ModelProto, rng: random.Random) -> None:
+    """What is declared of an input's or output's shape: nothing, a scalar, other dimensions."""
+    values = [*model.graph.input, *model.graph.output]
+    kind = rng.choice(values).type.tensor_type
+    choice = rng.randrange(5)
+    if choice == 0:
+        kind.ClearField("shape")
+        return
+    dims = kind.shape.dim
+    if choice == 1 or not dims:
+        # A shape of no dimensions, or what had none has up to five.
+        count = 0 if dims else rng.randrange(6)
+        del dims[:]
+        for _ in range(count):
+            dims.add().dim_param = rng.choice("NHW")
+        kind.shape.SetInParent()
+        return
+    for dim in rng.sample(list(dims), rng.randrange(1, len(dims) + 1)):
+        if choice == 2:
+            dim.dim_param = rng.choice(["N", "N", "H", "", "subbyte_unknown_1"])
+        else:
+            dim.dim_value = rng.choice([0, 0, 1, 2, _number(rng, 3)])
+
+
 def change_type(model: onnx.ModelProto, rng: random.Random) -> None:
     """Another type of node, of as many inputs."""
     node = model.graph.node[0]
@@ -115,6 +140,7 @@ def _types() -> dict[int, list[str]]:
 CHANGES: tuple[Callable[[onnx.ModelProto, random.Random], None], ...] = (
     *(change_attribute,) * 5,
     *(change_array,) * 5,
+    *(change_declared,) * 2,
     drop_attribute,
     change_input,
     change_type,
@@ -144,6 +170,8 @@ def inputs(session: onnxruntime.InferenceSession, node: Node, rng: random.Random
         name = rng.choice(list(feeds))
         x = feeds[name]
         shape = [rng.choice([0, 1, 2, size, size, size + 1]) for size in x.shape]
+        if rng.random() < 0.2:  # another rank, which a model takes that declares none
+            shape = rng.choice([[], shape[1:], [1, *shape]])
         feeds[name] = np.resize(x, shape) if rng.random() < 0.7 else (x // 128) * 255
     return feeds
 
