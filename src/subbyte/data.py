@@ -5,100 +5,33 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from subbyte.arrays import describe, read_array, read_headers, split_reference
 from subbyte.errors import CalibrationError, OptionError
+from subbyte.fitting import InputChoice, Part, chunks, fit_arrays
+from subbyte.given import SetInputs as SetInputs
+from subbyte.given import given_parts
+from subbyte.preprocessing import Layout as Layout
+from subbyte.preprocessing import Preprocessing as Preprocessing
+from subbyte.specs import InputSpec as InputSpec
+from subbyte.specs import baked_batch, set_axes
 
-Layout = Literal["nchw", "nhwc"]
-Batch = dict[str, NDArray[Any]]
 MOST_SEED = (1 << 32) - 1
-_CHUNK_BYTES = 1 << 24
+BatchAxes = Mapping[str, int | None]
 
 
-@dataclass(frozen=True)
-class InputSpec:
-    """One input of a model: a dimension is a number, or a name (None) where it is free.
+class Batch(dict[str, NDArray[Any]]):
+    """Model input name -> array, of ``count`` samples."""
 
-    The first dimension is the batch.
-    """
-
-    name: str
-    shape: tuple[int | str | None, ...]
-    dtype: np.dtype[Any]
-
-    def accepts(self, sample_shape: Sequence[int]) -> bool:
-        """Whether a sample of this shape (batch left out) fits."""
-        wanted = self.shape[1:]
-        return len(wanted) == len(sample_shape) and all(
-            not isinstance(want, int) or want == got
-            for want, got in zip(wanted, sample_shape, strict=True)
-        )
-
-    def __str__(self) -> str:
-        return "[" + ", ".join("?" if d is None else str(d) for d in ("N", *self.shape[1:])) + "]"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """x -> (x / scale - mean) / std, per channel, then to channels first, float32.
-
-    ``mean`` and ``std`` hold one number per channel, or one for all of them; empty
-    means 0 and 1. ``layout`` "nhwc" says that the samples have channels last.
-
-    Raises:
-        OptionError: scale or a std that is zero or not finite, an unknown layout.
-    """
-
-    scale: float = 1.0
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    layout: Layout = "nchw"
-
-    def __post_init__(self) -> None:
-        if self.layout not in get_args(Layout):
-            raise OptionError("unknown layout", expected="nchw or nhwc", got=self.layout)
-        for name, values in (("scale", (self.scale,)), ("mean", self.mean), ("std", self.std)):
-            for value in values:
-                if not math.isfinite(value) or (value == 0 and name != "mean"):
-                    raise OptionError(
-                        f"{name} out of range", expected="finite numbers, not zero", got=value
-                    )
-
-    @property
-    def scales(self) -> bool:
-        """Whether values change (a layout alone does not)."""
-        return self.scale != 1 or bool(self.mean) or bool(self.std)
-
-    def check(self, channels: int, where: str) -> None:
-        """Raise `CalibrationError` unless mean and std fit ``channels``."""
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (0, 1, channels):
-                raise CalibrationError(
-                    f"{name} has the wrong length",
-                    where=where,
-                    expected=f"1 or {channels} numbers (one per channel)",
-                    got=len(values),
-                )
-
-    def apply(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Values of ``batch`` [N, C, ...] (channels already first) as float32."""
-        result = batch.astype(np.float32)
-        per_channel = (1, -1) + (1,) * (batch.ndim - 2)
-        if self.scale != 1:
-            result /= np.float32(self.scale)
-        if self.mean:
-            result -= np.asarray(self.mean, np.float32).reshape(per_channel)
-        if self.std:
-            result /= np.asarray(self.std, np.float32).reshape(per_channel)
-        return result
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], count: int) -> None:
+        super().__init__(arrays)
+        self.count = count
 
 
 class Samples:
@@ -110,47 +43,99 @@ class Samples:
 
     def __init__(
         self,
-        arrays: Sequence[NDArray[Any]],
-        inputs: Sequence[InputSpec],
+        parts: Sequence[Part],
         preprocessing: Preprocessing,
         index: NDArray[np.int64] | None = None,
+        folded: Sequence[Part] = (),
     ) -> None:
-        self._arrays = tuple(arrays)
-        self.inputs = tuple(inputs)
+        self._parts, self._folded = tuple(parts), tuple(folded)
         self.preprocessing = preprocessing
-        self._index = np.arange(len(arrays[0])) if index is None else index
+        count = next(len(part.array) for part in parts if not part.fixed)
+        self._index = np.arange(count) if index is None else index
+
+    @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """The model's inputs, each with the batch axis that its array has."""
+        return tuple(part.spec for part in self._parts)
 
     @property
     def names(self) -> list[str]:
         """Names of the model inputs, in the model's order."""
         return [spec.name for spec in self.inputs]
 
+    @property
+    def fixed(self) -> dict[str, Part]:
+        """The inputs that are the same in every batch, by name."""
+        return {part.spec.name: part for part in self._parts if part.fixed}
+
+    @property
+    def choice(self) -> InputChoice:
+        """What the network has to be read with, to take these samples."""
+        axes = {part.spec.name: part.spec.axis for part in self._parts}
+        return InputChoice(axes, {part.spec.name: part for part in self._folded})
+
+    @property
+    def single(self) -> bool:
+        """Whether batches are of one sample, because an input has no batch axis."""
+        return any(part.single for part in self._parts)
+
+    def feeds(self, names: Collection[str]) -> Batch:
+        """All samples in one batch (one sample, if they are `single`), for a model that takes
+        these inputs: also those that were folded into another one."""
+        batch = next(self.batches(len(self)))
+        folded = {part.spec.name: part.batch(batch.count) for part in self._folded}
+        known = {**batch, **folded}
+        return Batch({name: known[name] for name in names if name in known}, batch.count)
+
+    def baked(self, specs: Sequence[InputSpec]) -> int | None:
+        """The only batch size that a model with these inputs takes; None if any will do."""
+        axes = {part.spec.name: part.spec.axis for part in (*self._parts, *self._folded)}
+        return baked_batch([dataclasses.replace(s, axis=axes.get(s.name)) for s in specs])
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Where each of the samples stands in the arrays that they come from."""
+        return self._index
+
     def __len__(self) -> int:
         return len(self._index)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Batches of up to ``size`` samples, in order: model input name -> array.
+        """Batches of up to ``size`` samples, in order (of one, if the samples are `single`).
 
         A float input gets `Preprocessing` and arrives in the dtype that the model asks
-        for; an integer input arrives as stored, in the model's dtype.
+        for; an integer input arrives as stored, in the model's dtype; an input that is the
+        same in every batch arrives as given, repeated along its batch axis.
         """
+        size = 1 if self.single else size
         for start in range(0, len(self), size):
             rows = self._index[start : start + size]
-            yield {
-                spec.name: self._convert(array[rows], spec)
-                for array, spec in zip(self._arrays, self.inputs, strict=True)
-            }
+            yield Batch({p.spec.name: self._convert(p, rows) for p in self._parts}, len(rows))
 
     def select(self, index: ArrayLike) -> Samples:
         """The samples at these positions (of this object), in this order."""
         rows = self._index[np.asarray(index, dtype=np.int64)]
-        return Samples(self._arrays, self.inputs, self.preprocessing, rows)
+        return Samples(self._parts, self.preprocessing, rows, self._folded)
+
+    def folding(self, names: Collection[str]) -> Samples:
+        """The same samples for a model that lacks these fixed inputs."""
+        kept = [part for part in self._parts if part.spec.name not in names]
+        gone = [part for part in self._parts if part.spec.name in names]
+        for part in gone:
+            if not part.fixed:
+                raise CalibrationError(
+                    f"input {part.spec.name!r} is the reference's alone",
+                    expected=f"its value, as in --set-input {part.spec.name}=1",
+                )
+        return Samples(kept, self.preprocessing, self._index, (*self._folded, *gone))
 
     def compact(self) -> Samples:
         """The same samples, without those of the arrays that were not selected."""
-        return Samples(
-            [array[self._index] for array in self._arrays], self.inputs, self.preprocessing
-        )
+        kept = [
+            part if part.fixed else dataclasses.replace(part, array=part.array[self._index])
+            for part in self._parts
+        ]
+        return Samples(kept, self.preprocessing, folded=self._folded)
 
     def first(self, count: int | None) -> Samples:
         """The first ``count`` samples; all of them if None or if there are fewer."""
@@ -173,20 +158,33 @@ class Samples:
     def fingerprint(self) -> str:
         """SHA-256 of the samples, their order, the inputs and the preprocessing."""
         head = {
-            "inputs": [(spec.name, spec.shape, spec.dtype.str) for spec in self.inputs],
+            "inputs": [
+                (p.spec.name, p.spec.shape, p.spec.dtype.str, p.spec.axis, p.fixed)
+                for p in (*self._parts, *self._folded)
+            ],
+            "folded": len(self._folded),
             "preprocessing": dataclasses.asdict(self.preprocessing),
         }
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-        for array in self._arrays:
-            digest.update(f"{array.dtype.str}{(len(self), *array.shape[1:])}".encode())
-            for rows in _chunks(self._index, array):
+        for part in (*self._parts, *self._folded):
+            array = part.array
+            index = np.arange(len(array)) if part.fixed and array.ndim else self._index
+            digest.update(f"{array.dtype.str}{(len(index), *array.shape[1:])}".encode())
+            if part.fixed:
+                digest.update(array.tobytes())
+                continue
+            for rows in chunks(index, array):
                 digest.update(array[rows].tobytes())
         return digest.hexdigest()
 
-    def _convert(self, batch: NDArray[Any], spec: InputSpec) -> NDArray[Any]:
+    def _convert(self, part: Part, rows: NDArray[np.int64]) -> NDArray[Any]:
+        if part.fixed:
+            return part.batch(len(rows))
+        spec, array = part.spec, part.array[rows]
         if spec.dtype.kind == "f":
-            batch = self.preprocessing.apply(batch)
-        return np.ascontiguousarray(batch, dtype=spec.dtype)
+            array = self.preprocessing.apply(array)
+        array = array[0] if spec.axis is None else np.moveaxis(array, 0, spec.axis)
+        return np.asarray(array, dtype=spec.dtype, order="C")
 
 
 Source = str | os.PathLike[str] | ArrayLike | Mapping[str, ArrayLike] | Samples
@@ -198,6 +196,9 @@ def as_samples(
     preprocessing: Preprocessing | None = None,
     *,
     option: str = "calibration data",
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
+    fold_inputs: bool = False,
 ) -> Samples:
     """Turn what a user gave into `Samples` that fit the model's ``inputs``.
 
@@ -206,32 +207,54 @@ def as_samples(
     ``.npz`` whose arrays bear the names of the model's inputs feeds them all. Samples
     without a channel axis, [N, H, W], are taken by an input [N, 1, H, W].
 
+    An array has its samples where the model's input has its batch; [N, 1, ...] is taken
+    too, one array a call. Beside others an array without the batch axis, or of one
+    sample, is the same for all samples.
+
+    Args:
+        set_inputs: values of inputs that are the same for all samples, by name, or texts
+            ``NAME=16000``, ``NAME=1,2,3``, ``NAME=FILE.npy``, ``NAME=FILE.npz:array``.
+            They are not preprocessed.
+        batch_axes: by input name the axis of the batch, None for an input without one,
+            where shapes do not tell.
+        fold_inputs: the inputs of ``set_inputs`` become constants of the network that is
+            compressed: the file does not have them any more.
+
     Raises:
         CalibrationError: unreadable file, no or unknown array name, wrong shape or
-            dtype, no samples, different numbers of samples, NaN or Inf.
-        OptionError: scaling asked for a model with several float inputs.
+            dtype, no samples, different numbers of samples, NaN or Inf, integers that the
+            model's dtype cannot hold.
+        OptionError: scaling asked for a model with several float inputs; an input, an axis
+            or a value that there is not.
     """
     if isinstance(source, Samples):
+        if set_inputs or batch_axes or fold_inputs:
+            raise OptionError(
+                "Samples have their inputs already",
+                expected="set_inputs, batch_axes and fold_inputs where they were made",
+            )
         return source
+    if fold_inputs and not set_inputs:
+        raise OptionError("no input to fold", expected="--set-input NAME=VALUE")
     steps = Preprocessing() if preprocessing is None else preprocessing
-    if steps.scales and sum(spec.dtype.kind == "f" for spec in inputs) > 1:
+    specs = set_axes(inputs, batch_axes)
+    given = given_parts(set_inputs, specs)
+    free = [spec for spec in specs if spec.name not in given]
+    if not free:
+        raise CalibrationError("no samples", where=option, expected="an input that is not set")
+    named = _named_arrays(source, free, option)
+    found = {p.spec.name: p for p in fit_arrays(named, free, steps, tuple(batch_axes or ()))}
+    floats = [name for name, p in found.items() if p.spec.dtype.kind == "f" and not p.fixed]
+    if steps.scales and len(floats) > 1:
         raise OptionError(
             "scale, mean and std need a model with one float input",
             expected="preprocessed arrays",
-            got=f"inputs {', '.join(spec.name for spec in inputs)}",
+            got=f"inputs {', '.join(floats)}",
         )
-    named = _named_arrays(source, inputs, option)
-    arrays = [
-        _arranged(array, spec, steps, where)
-        for (where, array), spec in zip(named, inputs, strict=True)
-    ]
-    counts = {where: len(array) for (where, _), array in zip(named, arrays, strict=True)}
-    if len(set(counts.values())) > 1:
-        raise CalibrationError("inputs differ in their number of samples", got=counts)
-    samples = Samples(arrays, inputs, steps)
-    for (where, _), array, spec in zip(named, arrays, inputs, strict=True):
-        _check_finite(array, spec, where)
-    return samples
+    if not fold_inputs:
+        found |= given
+    parts = [found[spec.name] for spec in specs if spec.name in found]
+    return Samples(parts, steps, folded=tuple(given.values()) if fold_inputs else ())
 
 
 def _named_arrays(
@@ -258,66 +281,11 @@ def _named_arrays(
             return [(option, np.asarray(source))]
         available = "one array"
     raise CalibrationError(
-        "every input of the model needs an array of the same name",
+        "every input of the model needs an array of the same name, or a value by --set-input",
         where=option,
         expected=", ".join(names),
         got=available,
     )
-
-
-def _arranged(
-    array: NDArray[Any], spec: InputSpec, steps: Preprocessing, where: str
-) -> NDArray[Any]:
-    """A view of ``array`` with channels first, checked against the model's input."""
-    if array.dtype.kind not in "biuf":
-        raise CalibrationError("array is not numeric", where=where, got=array.dtype)
-    if array.ndim == 0 or len(array) == 0:
-        raise CalibrationError(
-            "no samples", where=where, expected=f"samples {spec}", got=list(array.shape)
-        )
-    if spec.dtype.kind in "iub" and array.dtype.kind == "f":
-        raise CalibrationError(
-            "array has the wrong dtype", where=where, expected=spec.dtype, got=array.dtype
-        )
-    first, last = array, np.moveaxis(array, -1, 1) if array.ndim >= 3 else array
-    result, other = (last, first) if steps.layout == "nhwc" else (first, last)
-    if array.ndim == len(spec.shape) - 1 >= 3 and spec.shape[1] == 1:
-        result = array[:, np.newaxis]
-    if not spec.accepts(result.shape[1:]):
-        hint = "nchw" if steps.layout == "nhwc" else "nhwc"
-        fits = f" (try --layout {hint})" if spec.accepts(other.shape[1:]) else ""
-        raise CalibrationError(
-            f"samples do not fit the model's input {spec.name!r}",
-            where=where,
-            expected=spec,
-            got=f"[{', '.join(map(str, result.shape))}]{fits}",
-        )
-    if spec.dtype.kind == "f" and steps.scales:
-        steps.check(result.shape[1] if result.ndim > 1 else 1, where)
-    return result
-
-
-def _check_finite(array: NDArray[Any], spec: InputSpec, where: str) -> None:
-    if array.dtype.kind != "f":
-        return
-    for rows in _chunks(np.arange(len(array)), array):
-        with np.errstate(over="ignore"):
-            values = array[rows].astype(np.float32).reshape(len(rows), -1)
-        bad = ~np.isfinite(values).all(axis=1)
-        if bad.any():
-            raise CalibrationError(
-                f"NaN or Inf in samples for input {spec.name!r}",
-                where=f"{where}, sample {rows[int(np.argmax(bad))]}",
-                expected="finite numbers within float32",
-            )
-
-
-def _chunks(index: NDArray[np.int64], array: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
-    """Slices of ``index`` that keep a copy of their rows near 16 MiB."""
-    row = max(1, array.dtype.itemsize * math.prod(array.shape[1:]))
-    size = max(1, _CHUNK_BYTES // row)
-    for start in range(0, len(index), size):
-        yield index[start : start + size]
 
 
 def check_seed(seed: int) -> None:

@@ -34,6 +34,7 @@ def command(
             "(repeat for several inputs).",
         ),
     ] = None,
+    set_input: options.SetInput = None,
     engine: Annotated[
         Engine | None,
         typer.Option(
@@ -80,6 +81,7 @@ def command(
             batch=batch,
             shapes=dict(shape or []),
             engine=engine,
+            set_inputs=set_input,
             peers=PEERS if peers == "all" else [name for name in peers.split(",") if name],
             progress=lambda done, total: progress("Rounds", done, total, ""),
         )

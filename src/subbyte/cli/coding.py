@@ -9,6 +9,7 @@ import typer
 
 from subbyte import budgets
 from subbyte.cli.console import ERRORS
+from subbyte.cli.options import BatchAxis
 from subbyte.data import Preprocessing, Samples, as_samples
 
 DATA = "Calibration"
@@ -253,12 +254,25 @@ Device = Annotated[
 
 
 def read_samples(
-    source: Path, calib: str, count: int | None, steps: Preprocessing, seed: int
+    source: Path,
+    calib: str,
+    count: int | None,
+    steps: Preprocessing,
+    seed: int,
+    set_input: list[str] | None = None,
+    batch_axis: list[BatchAxis] | None = None,
+    fold_inputs: bool = False,
 ) -> Samples:
     """The calibration samples of a command, ``count`` of them; a note where there are fewer."""
     from subbyte.graph.inputs import read_input_specs
 
-    data = as_samples(calib, read_input_specs(source), steps, option="--calib")
+    data = as_samples(
+        *(calib, read_input_specs(source), steps),
+        option="--calib",
+        set_inputs=set_input,
+        batch_axes=dict(batch_axis or []),
+        fold_inputs=fold_inputs,
+    )
     if count is not None and count > len(data):
         note = f"note: --samples {count}, but {calib} has {len(data)}: using all"
         ERRORS.print(note, soft_wrap=True)

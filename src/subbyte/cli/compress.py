@@ -45,6 +45,9 @@ def command(
     mean: options.Mean = None,
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
+    set_input: options.SetInput = None,
+    fold_inputs: options.FoldInputs = False,
+    batch_axis: options.BatchAxisOption = None,
     method: coding.MethodOption = "product",
     methods: coding.Methods = None,
     bits: coding.Bits = None,
@@ -163,7 +166,9 @@ def command(
         inline=inline,
         samples=samples,
     )
-    data = coding.read_samples(source, calib, samples, steps, seed)
+    data = coding.read_samples(
+        *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
+    )
     started = time.monotonic()
     try:
         with stage_progress() as progress:
@@ -173,7 +178,7 @@ def command(
     _report(source, output, json, len(data), time.monotonic() - started, done.proof)
     print_proof(done.proof)
     _note_untrained(done.untrained)
-    _suggest(source, output, steps)
+    _suggest(source, output, steps, [*(set_input or [])], [*(batch_axis or [])])
 
 
 def _check_paths(source: Path, output: Path, json: Path | None) -> None:
@@ -230,12 +235,24 @@ def _note_untrained(untrained: Mapping[str, str]) -> None:
         )
 
 
-def _suggest(source: Path, output: Path, steps: Preprocessing) -> None:
-    """Say how to look at the result, with the same preprocessing."""
+def _suggest(
+    source: Path,
+    output: Path,
+    steps: Preprocessing,
+    set_input: list[str],
+    batch_axis: list[options.BatchAxis],
+) -> None:
+    """Say how to look at the result, with the same preprocessing and inputs."""
     given = ["--scale", f"{steps.scale:g}"] if steps.scale != 1 else []
     for name, values in (("--mean", steps.mean), ("--std", steps.std)):
         given += [name, ",".join(map(str, values))] if values else []
     given += ["--layout", steps.layout] if steps.layout != "nchw" else []
+    given += [word for text in set_input for word in ("--set-input", text)]
+    given += [
+        word
+        for name, k in batch_axis
+        for word in ("--batch-axis", f"{name}={'none' if k is None else k}")
+    ]
     words = ["subbyte", "eval", str(output), "--reference", str(source), *given]
     OUT.print(f"Next: {shlex.join(['subbyte', 'inspect', str(output)])}", soft_wrap=True)
     OUT.print(f"      {shlex.join(words)} --data FILE.npz ...", soft_wrap=True)

@@ -44,6 +44,8 @@ def command(
     mean: options.Mean = None,
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
+    set_input: options.SetInput = None,
+    batch_axis: options.BatchAxisOption = None,
     engine: options.EngineOption = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Samples per run.")] = 64,
     threads: Annotated[
@@ -78,6 +80,8 @@ def command(
             preprocessing=options.preprocessing(scale, mean, std, layout),
             label_offset=label_offset,
             limit=limit,
+            set_inputs=set_input,
+            batch_axes=dict(batch_axis or []),
             batch_size=batch_size,
             engine=engine,
             threads=threads,

@@ -26,6 +26,9 @@ def command(
     mean: options.Mean = None,
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
+    set_input: options.SetInput = None,
+    fold_inputs: options.FoldInputs = False,
+    batch_axis: options.BatchAxisOption = None,
     budgets: Annotated[
         options.Numbers | None,
         typer.Option(
@@ -105,7 +108,9 @@ def command(
         from subbyte.compress import CompressOptions
         from subbyte.compress.explore import Exploration, explore
 
-    data = coding.read_samples(source, calib, samples, steps, seed)
+    data = coding.read_samples(
+        *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
+    )
     wishes = CompressOptions(
         method=method,
         methods=methods,

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from subbyte.data import Layout, Preprocessing
+from subbyte.errors import OptionError
 from subbyte.runtime import Engine
 
 DATA = "Data"
+INPUTS = "Inputs that are no samples"
 PREPROCESSING = "Preprocessing: (x / scale - mean) / std, channels first"
 
 
@@ -21,6 +23,10 @@ class Numbers(tuple[float, ...]):
 
 class InputShape(tuple[str, tuple[int, ...]]):
     """An input's shape given as ``NAME=1x3x224x224``."""
+
+
+class BatchAxis(tuple[str, int | None]):
+    """Where an input has its batch, given as ``NAME=1``."""
 
 
 def parse_numbers(text: str | Numbers) -> Numbers:
@@ -43,6 +49,18 @@ def parse_shape(text: str | InputShape) -> InputShape:
     if not name or re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", sizes) is None:
         raise typer.BadParameter(f"expected NAME=1x3x224x224, got {text!r}")
     return InputShape((name, tuple(int(size) for size in sizes.split("x"))))
+
+
+def parse_axis(text: str | BatchAxis) -> BatchAxis:
+    """Read ``NAME=1`` or ``NAME=none``."""
+    if isinstance(text, BatchAxis):
+        return text
+    name, _, axis = text.rpartition("=")
+    if not name or re.fullmatch(r"\d{1,3}|none", axis) is None:
+        raise OptionError(
+            "cannot read --batch-axis", expected="NAME=0, NAME=1 ... or NAME=none", got=text
+        )
+    return BatchAxis((name, None if axis == "none" else int(axis)))
 
 
 JsonFile = Annotated[
@@ -108,6 +126,39 @@ InputArray = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(metavar="N", help="Use the first N samples only.", rich_help_panel=DATA),
+]
+
+
+SetInput = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set-input",
+        metavar="NAME=VALUE",
+        help="The value of an input that is the same for all samples: a number, numbers as in "
+        "1,2,3, FILE.npy or FILE.npz:array (repeat for several inputs).",
+        rich_help_panel=INPUTS,
+        show_default=False,
+    ),
+]
+FoldInputs = Annotated[
+    bool,
+    typer.Option(
+        "--fold-inputs",
+        help="Make the inputs of --set-input constants: OUT.onnx does not take them any more.",
+        rich_help_panel=INPUTS,
+    ),
+]
+BatchAxisOption = Annotated[
+    list[BatchAxis] | None,
+    typer.Option(
+        "--batch-axis",
+        metavar="NAME=K",
+        parser=parse_axis,
+        help="The axis on which an input has its batch, where its shape does not tell: 0 is the "
+        "first; none: it has no batch (repeat for several inputs).",
+        rich_help_panel=INPUTS,
+        show_default=False,
+    ),
 ]
 
 

@@ -32,6 +32,9 @@ def command(
     mean: options.Mean = None,
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
+    set_input: options.SetInput = None,
+    fold_inputs: options.FoldInputs = False,
+    batch_axis: options.BatchAxisOption = None,
     bits: coding.Bits = None,
     size: coding.Size = None,
     latency: coding.Latency = None,
@@ -85,7 +88,9 @@ def command(
     )
     if wishes.budget is None:
         raise OptionError("no budget", expected="--bits, --size, --latency or --keep")
-    data = coding.read_samples(source, calib, samples, steps, seed)
+    data = coding.read_samples(
+        *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
+    )
     started = time.monotonic()
     with stage_progress() as progress:
         layers, planned = plan_network(source, data, wishes, progress)

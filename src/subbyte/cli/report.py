@@ -75,6 +75,8 @@ def command(
     mean: options.Mean = None,
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
+    set_input: options.SetInput = None,
+    batch_axis: options.BatchAxisOption = None,
     runs: Annotated[
         int,
         typer.Option(metavar="N", help="Timed runs; 0 times nothing.", rich_help_panel=_TIME),
@@ -121,6 +123,8 @@ def command(
             preprocessing=options.preprocessing(scale, mean, std, layout),
             label_offset=label_offset,
             limit=limit,
+            set_inputs=set_input,
+            batch_axes=dict(batch_axis or []),
             samples=samples,
             points=points,
             runs=runs,

@@ -43,6 +43,8 @@ def command(
     mean: options.Mean = None,
     std: options.Std = None,
     layout: options.LayoutOption = "nchw",
+    set_input: options.SetInput = None,
+    batch_axis: options.BatchAxisOption = None,
     steps: Annotated[
         int, typer.Option(metavar="N", help="Steps of training.", rich_help_panel=_TRAINING)
     ] = 1000,
@@ -101,16 +103,15 @@ def command(
         import torch
 
         from subbyte.cli.proofs import print_proof
-        from subbyte.data import as_samples
-        from subbyte.graph.inputs import read_input_specs
         from subbyte.report.evaluation import read_labels
         from subbyte.train import tune
+        from subbyte.train.files import tuning_samples
 
-    samples = as_samples(
-        options.member(data, inputs),
-        read_input_specs(source),
+    samples = tuning_samples(
+        *(options.member(data, inputs), source, teacher),
         options.preprocessing(scale, mean, std, layout),
-        option="--data",
+        set_inputs=set_input,
+        batch_axes=dict(batch_axis or []),
     )
     found = None if labels is None else read_labels(options.member(data, labels), len(samples))
     with stage_progress() as progress:

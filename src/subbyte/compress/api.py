@@ -12,7 +12,7 @@ from subbyte.compress.export import export_module
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import Compressed, compress_network
 from subbyte.compress.sequence import Progress
-from subbyte.data import Preprocessing, Samples, Source, as_samples
+from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
 from subbyte.errors import OptionError
 from subbyte.graph.inputs import input_specs, read_input_specs
 
@@ -25,6 +25,9 @@ def compress(
     *,
     example_inputs: Any = None,
     preprocessing: Preprocessing | None = None,
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
+    fold_inputs: bool = False,
     progress: Progress | None = None,
     **wishes: Any,
 ) -> Compressed:
@@ -38,6 +41,8 @@ def compress(
             names to arrays, ``FILE.npz[:array]``, or `Samples`.
         options: `CompressOptions`; or give its fields as keywords (``bits=2.0``).
         preprocessing: applied to ``calib`` unless it is `Samples`.
+        set_inputs, batch_axes, fold_inputs: inputs that are no samples, and where the batch
+            of the others is, as `subbyte.data.as_samples`.
         progress: called as progress(stage, done, total, detail).
 
     Raises:
@@ -61,7 +66,12 @@ def compress(
             if isinstance(network, onnx.ModelProto)
             else read_input_specs(network)
         )
-        samples = as_samples(calib, specs, preprocessing).take(options.samples, options.seed)
+        samples = as_samples(
+            *(calib, specs, preprocessing),
+            set_inputs=set_inputs,
+            batch_axes=batch_axes,
+            fold_inputs=fold_inputs,
+        ).take(options.samples, options.seed)
     return compress_network(network, output, samples, options, progress or _silent)
 
 

@@ -96,7 +96,7 @@ def explore(
         OptionError: a folder that belongs to another exploration.
         SubbyteError: as `compress`.
     """
-    network = read_source(source, progress)
+    network = read_source(source, progress, samples.choice)
     fit, held = hold_back(samples, HELD, options.seed)
     # Before the folder is taken: the same one serves when the option is right.
     open_device(options.device)

@@ -120,7 +120,7 @@ class Judge:
             results = model.run(batch)
             found = results if isinstance(results, tuple) else (results,)
             got = tuple(torch.from_numpy(np.asarray(x)) for x in found)
-            count = len(inputs[0])
+            count = batch.count
             for number in range(count):
                 one = (of_one(outputs, number, count) for outputs in (wanted, got))
                 sums.append(distance.sums(*one))

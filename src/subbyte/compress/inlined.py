@@ -94,12 +94,12 @@ def _first_that_runs(model: Model, sizes: Sequence[int]) -> tuple[list[Batch], l
 
 def made_up(inputs: Sequence[InputSpec], count: int, size: int) -> Batch:
     """Normal numbers for float inputs; 0 and 1, which are valid tokens, for the others. Free
-    dimensions are ``count`` on the first axis, else ``size``."""
+    dimensions are ``count`` on the batch's axis, else ``size``."""
     rng = np.random.default_rng(0)
-    batch: Batch = {}
+    batch = Batch({}, count)
     for spec in inputs:
-        free = [count, *(size for _ in spec.shape[1:])]
-        shape = [d if isinstance(d, int) else f for d, f in zip(spec.shape, free, strict=False)]
+        free = [count if axis == spec.axis else size for axis in range(len(spec.shape))]
+        shape = [d if isinstance(d, int) else f for d, f in zip(spec.shape, free, strict=True)]
         if spec.dtype.kind == "f":
             batch[spec.name] = rng.standard_normal(shape).astype(spec.dtype)
         else:

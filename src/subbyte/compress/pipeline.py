@@ -36,6 +36,7 @@ from subbyte.compress.tune import Tuner, check_tunable
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, CalibrationError, ModelFileError, OutputError, WeightError
 from subbyte.files import check_writable, pending, write_atomic
+from subbyte.fitting import InputChoice
 from subbyte.graph.layers import output_layers
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.read import prepare, read_file
@@ -81,7 +82,7 @@ def compress_network(
         raise CalibrationError(
             "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
         )
-    network = read_source(source, progress)
+    network = read_source(source, progress, samples.choice)
     untrained = check_tunable(network) if options.tune or options.tune_linear else {}
     parts = split(samples, options.seed) if held is None else Split(samples, held, apart=True)
     checkpoints = _open_checkpoints(target, network, parts, options)
@@ -128,7 +129,7 @@ def plan_network(
 ) -> tuple[list[Layer], Planned]:
     """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
     device = open_device(options.device)
-    network = read_source(source, progress)
+    network = read_source(source, progress, samples.choice)
     with repeatable():
         fit = split(samples, options.seed).fit
         planned = _make_plan(network, fit, options, device, progress)
@@ -136,18 +137,20 @@ def plan_network(
 
 
 def read_source(
-    source: str | os.PathLike[str] | onnx.ModelProto, progress: Progress | None = None
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    progress: Progress | None = None,
+    choice: InputChoice | None = None,
 ) -> Network:
-    """The prepared network, checked: one that can be compressed."""
+    """The prepared network, checked: one that can be compressed. ``choice``: of its inputs."""
 
     def step(done: int, total: int) -> None:
         if progress is not None:
             progress("read", done, total, "")
 
     if isinstance(source, onnx.ModelProto):
-        network = prepare(source, "model", step=step)
+        network = prepare(source, "model", choice=choice, step=step)
     else:
-        network = read_file(Path(source), str(source), step)
+        network = read_file(Path(source), str(source), choice=choice, step=step)
     _check_network(network)
     return network
 

@@ -40,7 +40,7 @@ def make_point(task: Task, name: str, progress: Progress) -> Point:
     """
     path = task.folder / f"{name}.onnx"
     options = task.options.with_plan(task.folder / f"{name}.toml")
-    network = read_source(task.source)
+    network = read_source(task.source, choice=task.held.choice)
     if path.is_file():
         reference = Reference(network, task.source)
         proof = prove(path, task.held, reference, True, progress, path.name)

@@ -50,7 +50,7 @@ def prove(
             shape or type; NaN or Inf where float has none.
     """
     engines = engines or ("portable", *(("native",) if find_library() else ()))
-    parts = batches_of(samples, reference.fixed_batch)
+    parts = batches_of(samples, 1 if samples.single else reference.fixed_batch)
     steps = _Steps(progress, len(parts) * (1 + len(engines)))
     wanted = reference.run(parts, steps.of("float"))
     parts = parts[: len(wanted)]
@@ -152,7 +152,7 @@ class _Subject:
         try:
             return outputs_of(self._model, part)
         except SubbyteError as error:
-            feeds = next(iter(part.batches(len(part))))
+            feeds = part.feeds(self._model.input_names)
             node = guilty_node(self._path, self._engine, feeds)
             raise self._refused("run", error, node) from error
 

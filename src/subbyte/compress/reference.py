@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from subbyte.compress.proof import FLOAT
-from subbyte.data import InputSpec, Samples
+from subbyte.data import Samples
 from subbyte.errors import ModelFileError, SubbyteError
 from subbyte.graph.loose_shapes import loose_outputs
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
+from subbyte.graph.topology import dims
 from subbyte.runtime import Model, load
 
 MOST_BYTES = 1 << 28
@@ -65,8 +67,9 @@ class Reference:
             try:
                 with _file(self._source) as path:
                     model = load(path, engine="portable")
-                baked = baked_batch(model.inputs) if self.fixed_batch is None else None
-                return _collect(lambda part: _run(model, part, baked), parts, step)
+                baked = parts[0].baked(model.inputs) if self.fixed_batch is None else None
+                axes = [_batch_axis(value) for value in self._network.model.graph.outputs]
+                return _collect(lambda part: _run(model, part, baked, axes), parts, step)
             except SubbyteError as error:
                 self.reason = str(error)
         self.engine = "module"
@@ -102,33 +105,35 @@ def _file(source: Source) -> Iterator[Path]:
         yield path
 
 
-def baked_batch(inputs: Sequence[InputSpec]) -> int | None:
-    """The only batch that a file takes, which an exporter has baked into all its inputs; the
-    network that is read from it may do others."""
-    firsts = {spec.shape[0] for spec in inputs if spec.shape}
-    first = firsts.pop() if len(firsts) == 1 else None
-    return first if isinstance(first, int) else None
+def _batch_axis(value: ir.Value) -> int:
+    """Where an output has its batch, in a network whose batch was freed."""
+    sizes = dims(value) or ()
+    return next((axis for axis, size in enumerate(sizes) if not isinstance(size, int)), 0)
 
 
-def _run(model: Model, part: Samples, baked: int | None) -> Outputs:
+def _run(model: Model, part: Samples, baked: int | None, axes: Sequence[int]) -> Outputs:
+    """``baked``: the batch that an exporter has baked into the file, though the network can do
+    others."""
     if baked is None:
         return outputs_of(model, part)
     count = len(part)
     index = np.minimum(np.arange(-(-count // baked) * baked), count - 1)
     pieces = [outputs_of(model, part.select(rows)) for rows in index.reshape(-1, baked)]
-    return [_joined(column, baked, count) for column in zip(*pieces, strict=True)]
+    columns = zip(*pieces, strict=True)
+    return [_joined(each, baked, count, axis) for each, axis in zip(columns, axes, strict=True)]
 
 
-def _joined(arrays: Sequence[NDArray[Any]], size: int, count: int) -> NDArray[Any]:
+def _joined(arrays: Sequence[NDArray[Any]], size: int, count: int, axis: int) -> NDArray[Any]:
     """Outputs of batches of ``size`` as that of one batch of ``count`` samples."""
-    if not arrays[0].ndim or len(arrays[0]) % size:
+    if axis >= arrays[0].ndim or arrays[0].shape[axis] % size:
         return arrays[0]
-    return np.concatenate(arrays)[: count * (len(arrays[0]) // size)]
+    rows = count * (arrays[0].shape[axis] // size)
+    return np.concatenate(arrays, axis).take(range(rows), axis)
 
 
 def outputs_of(model: Model, part: Samples) -> Outputs:
     """The outputs of ``model`` for all samples of ``part`` in one batch."""
-    found = model.run(next(iter(part.batches(len(part)))))
+    found = model.run(part.feeds(model.input_names))
     return list(found) if isinstance(found, tuple) else [found]
 
 

@@ -260,8 +260,8 @@ def positions_per_sample(width: int, samples: int) -> int:
 @torch.no_grad()
 def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> int:
     """Samples a chunk, so that the values alive at once stay near `CHUNK_VALUES`."""
-    if module.fixed_batch is not None:
-        return module.fixed_batch
+    if module.fixed_batch is not None or samples.single:
+        return module.fixed_batch or 1
     batch = next(iter(samples.batches(1)))
     environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
     most = 1

@@ -186,7 +186,7 @@ class Tuner:
                 wanted = _tuple(self._teacher(*inputs))
             loss = divergence(wanted, _tuple(self._module(*inputs)))
             check_gradient(loss, self._name)
-            (loss * (len(inputs[0]) / len(batch))).backward()
+            (loss * (part.count / len(batch))).backward()
         optimizer.step()
         for source in self._sources.values():
             if isinstance(source.weight, ProductWeight):
@@ -198,7 +198,7 @@ class Tuner:
         for part in self._held.batches(self._chunk):
             inputs = [torch.from_numpy(v).to(self._device) for v in part.values()]
             harm = divergence(_tuple(self._teacher(*inputs)), _tuple(self._module(*inputs)))
-            total += float(harm) * len(inputs[0])
+            total += float(harm) * part.count
         return total / len(self._held)
 
     def _result(self) -> Encoded:

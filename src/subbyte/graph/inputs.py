@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from subbyte.data import InputSpec
 from subbyte.errors import ModelFileError
 from subbyte.foreign import check_network_file
 from subbyte.graph.external import DataFolder, locations
+from subbyte.specs import InputSpec, find_axes
 
 
 def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:
-    """Name, shape and dtype of every graph input that is not an initializer."""
+    """Name, shape, dtype and batch axis of every graph input that is not an initializer."""
     constants = {tensor.name for tensor in model.graph.initializer}
-    return tuple(_spec(value) for value in model.graph.input if value.name not in constants)
+    return find_axes([_spec(value) for value in model.graph.input if value.name not in constants])
 
 
 def read_input_specs(path: str | os.PathLike[str]) -> tuple[InputSpec, ...]:
@@ -70,7 +70,14 @@ def model_files(path: Path) -> dict[str, bytes]:
 
 def _spec(value: onnx.ValueInfoProto) -> InputSpec:
     tensor = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
+    kind = value.type.WhichOneof("value")
+    if kind not in (None, "tensor_type"):
+        raise ModelFileError(
+            f"input {value.name!r} is no tensor",
+            expected="an export whose inputs are tensors",
+            got=str(kind).removesuffix("_type"),
+        )
+    if kind is None or not tensor.HasField("shape"):
         raise ModelFileError(
             f"input {value.name!r} has no known rank", expected="a tensor with a shape"
         )
@@ -84,4 +91,10 @@ def _spec(value: onnx.ValueInfoProto) -> InputSpec:
         raise ModelFileError(
             f"input {value.name!r} has an unknown element type", got=tensor.elem_type
         ) from error
+    if np.dtype(dtype).kind not in "biuf":
+        raise ModelFileError(
+            f"input {value.name!r} is no tensor of numbers",
+            expected="an export that starts behind what reads it, from numbers on",
+            got=onnx.TensorProto.DataType.Name(tensor.elem_type).lower(),
+        )
     return InputSpec(value.name, shape, np.dtype(dtype))

@@ -10,6 +10,7 @@ explicit.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
@@ -17,7 +18,7 @@ from onnx_ir.passes import common as passes
 from subbyte.graph.network import Network
 from subbyte.graph.opaque import gather_units
 from subbyte.graph.prepare_affine import fold_affine
-from subbyte.graph.prepare_batch import Step, baked_batch, free_batch
+from subbyte.graph.prepare_batch import Step, baked_batch, free_batch, input_axes
 from subbyte.graph.prepare_binary import lower_binary
 from subbyte.graph.prepare_control import (
     fold_ifs,
@@ -39,9 +40,18 @@ FOLD_ROUNDS = 8
 logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
-def prepare_graph(model: ir.Model, name: str, step: Step | None = None) -> Network:
-    """Prepare ``model`` in place; ``step``: progress of what takes long, running a network whose
-    batch is baked in."""
+def prepare_graph(
+    model: ir.Model,
+    name: str,
+    *,
+    axes: Mapping[str, int | None] | None = None,
+    step: Step | None = None,
+) -> Network:
+    """Prepare ``model`` in place.
+
+    ``axes``: of the batch, by input name, where they are not as declared; ``step``: progress of
+    what takes long, running a network whose batch is baked in.
+    """
     passes.RemoveInitializersFromInputsPass()(model)
     own_outputs(model)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -58,8 +68,9 @@ def prepare_graph(model: ir.Model, name: str, step: Step | None = None) -> Netwo
         if not _fold_ifs(model):
             break
     _infer_shapes(model)
-    fixed_batch = baked_batch(model)
-    if free_batch(model, step):
+    batch_axes = input_axes(model, axes)
+    fixed_batch = baked_batch(model, batch_axes)
+    if free_batch(model, batch_axes, step):
         fixed_batch = None
         _infer_shapes(model)
     for _ in range(FOLD_ROUNDS):

@@ -16,7 +16,7 @@ samples are those of both halves; else the graph is left as it was, and runs wit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,49 +24,66 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from subbyte.graph import topology
 from subbyte.graph.kernels import NodeKernel, unit_kernel
 from subbyte.graph.nested import all_nodes, captured, nested_graphs
 from subbyte.graph.opaque import Unit, is_opaque, units
 from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.ops.node import constant_array, to_torch
 from subbyte.graph.prepare_edit import Editor, static_sizes
+from subbyte.specs import InputSpec, find_axes
 
 Step = Callable[[int, int], None]
 """step(done, total): nodes that have been run."""
 
 BATCH = "N"
+Axes = Mapping[str, int | None]
 TOLERANCE = 1e-3
 """Largest difference, relative to the largest output, that rounding may make."""
 
 
-def baked_batch(model: ir.Model) -> int | None:
-    """The static size of the first axis that all graph inputs share, if there is one."""
-    firsts = set()
+def input_axes(model: ir.Model, chosen: Mapping[str, int | None] | None = None) -> Axes:
+    """The batch axis of each graph input, ``chosen`` or else as its shape tells."""
+    specs = find_axes(
+        [
+            InputSpec(str(value.name), topology.dims(value) or (), np.dtype(np.float32))
+            for value in model.graph.inputs
+        ]
+    )
+    return {spec.name: spec.axis for spec in specs} | dict(chosen or {})
+
+
+def baked_batch(model: ir.Model, axes: Axes) -> int | None:
+    """The static size of the batch that all graph inputs share, if there is one."""
+    found = set()
     for value in model.graph.inputs:
-        sizes = static_sizes(value)
-        if not sizes or None in sizes or value.dtype not in TORCH_DTYPES:
+        sizes, axis = static_sizes(value), axes[str(value.name)]
+        if sizes is None or None in sizes or value.dtype not in TORCH_DTYPES:
             return None
-        firsts.add(sizes[0])
-    return firsts.pop() if len(firsts) == 1 else None
+        if axis is not None:
+            found.add(sizes[axis])
+    return found.pop() if len(found) == 1 else None
 
 
-def free_batch(model: ir.Model, step: Step | None = None) -> bool:
+def free_batch(model: ir.Model, axes: Axes, step: Step | None = None) -> bool:
     """Make the baked batch dynamic, in place; return whether that worked.
 
     Inputs and outputs get the symbolic size ``N``; the shapes of all other values are
     forgotten.
     """
-    batch = baked_batch(model)
+    batch = baked_batch(model, axes)
     if batch is None:
         return False
-    trial = _Trial(model, batch)
+    trial = _Trial(model, batch, axes)
     if not trial.run(step or _silent):
         trial.undo()
         return False
     _forget_shapes(model.graph)
     for value in (*model.graph.inputs, *model.graph.outputs):
-        if value.shape is not None and len(value.shape) and value.shape[0] == batch:
-            value.shape = ir.Shape([BATCH, *list(value.shape)[1:]])
+        axis = trial.outputs[value] if value in trial.outputs else axes[str(value.name)]
+        if value.shape is not None and axis is not None and value.shape[axis] == batch:
+            sizes = list(value.shape)
+            value.shape = ir.Shape([*sizes[:axis], BATCH, *sizes[axis + 1 :]])
     return True
 
 
@@ -107,8 +124,9 @@ class _Batched:
 class _Trial:
     """Runs the graph on a batch and on twice the batch, and edits it on the way."""
 
-    def __init__(self, model: ir.Model, batch: int) -> None:
-        self.graph, self.batch = model.graph, batch
+    def __init__(self, model: ir.Model, batch: int, axes: Axes) -> None:
+        self.graph, self.batch, self.axes = model.graph, batch, axes
+        self.outputs: dict[ir.Value, int | None] = {}
         self.imports = model.opset_imports
         self.editor = Editor(model.graph)
         self.values: dict[ir.Value, _Batched] = {}
@@ -120,7 +138,11 @@ class _Trial:
         generator = torch.Generator().manual_seed(0)
         for value in self.graph.inputs:
             first, second = (_sample(value, generator) for _ in range(2))
-            self.values[value] = _Batched(first, second, torch.cat([first, second]))
+            axis = self.axes[str(value.name)]
+            if axis is None:
+                self.values[value] = _Batched(first, first, first)
+            else:
+                self.values[value] = _Batched(first, second, torch.cat([first, second], axis))
         parts = units(self.graph)
         last = {value: unit for unit in parts for value in _read(unit)}
         try:
@@ -276,9 +298,10 @@ class _Trial:
     def _is_independent(self, value: ir.Value) -> bool:
         """Whether the output for both halves is the outputs of the halves, one after the other."""
         result = self.values.get(value)
-        if result is None or result.axis != 0:
+        if result is None or result.axis is None:
             return False
-        expected = torch.cat([result.first, result.second])
+        self.outputs[value] = result.axis
+        expected = torch.cat([result.first, result.second], result.axis)
         if expected.shape != result.both.shape:
             return False
         difference = (expected.double() - result.both.double()).abs().max()

@@ -16,11 +16,13 @@ from subbyte.errors import (
     UnsupportedOperatorError,
     reason,
 )
+from subbyte.fitting import InputChoice
 from subbyte.graph.accept import put_right
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.check import check_model
 from subbyte.graph.convert import lift
 from subbyte.graph.external import DataFolder, load
+from subbyte.graph.fold_inputs import fold_inputs
 from subbyte.graph.inputs import parse_model
 from subbyte.graph.large import LargeConstants, attach, detach
 from subbyte.graph.nested import all_nodes, nested_graphs
@@ -40,17 +42,20 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 _BROKEN_DATA = (OSError, ValueError)
 
 
-def read_network(path: str | os.PathLike[str]) -> Network:
+def read_network(path: str | os.PathLike[str], choice: InputChoice | None = None) -> Network:
     """The network in an ONNX file (operator sets 7 to the newest that onnx knows).
 
     Raises `ModelFileError` (no such file, truncated, not ONNX, broken external data),
     `AlreadyCompressedError`, `UnsupportedOperatorError` or `WeightError` (NaN, Inf).
+    ``choice``: of its inputs.
     """
     source = Path(path)
-    return read_file(source, source.stem)
+    return read_file(source, source.stem, choice=choice)
 
 
-def read_file(path: Path, name: str, step: Step | None = None) -> Network:
+def read_file(
+    path: Path, name: str, *, choice: InputChoice | None = None, step: Step | None = None
+) -> Network:
     """`read_network` with another name; large external data are mapped, not loaded.
 
     ``step``: as of `prepare_graph`.
@@ -61,7 +66,7 @@ def read_file(path: Path, name: str, step: Step | None = None) -> Network:
         light, large = detach(model, DataFolder.of(path))
     except _BROKEN_DATA as error:
         raise _unreadable_data(where, error) from error
-    return _prepare(light, large, name, where, step)
+    return _prepare(light, large, name, where, choice, step)
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -81,20 +86,31 @@ def _unreadable_data(where: str, error: Exception) -> ModelFileError:
 
 
 def prepare(
-    model: onnx.ModelProto, name: str, where: str | None = None, step: Step | None = None
+    model: onnx.ModelProto,
+    name: str,
+    where: str | None = None,
+    *,
+    choice: InputChoice | None = None,
+    step: Step | None = None,
 ) -> Network:
     """The network of a parsed model: checked, converted to operator set 18 or later, prepared.
 
     ``where`` (by default ``name``) is what errors call the model; ``model`` is not changed.
     ``step``: as of `prepare_graph`.
     """
-    return _prepare(*detach(model), name, where or name, step)
+    return _prepare(*detach(model), name, where or name, choice, step)
 
 
 def _prepare(
-    model: onnx.ModelProto, large: LargeConstants, name: str, where: str, step: Step | None
+    model: onnx.ModelProto,
+    large: LargeConstants,
+    name: str,
+    where: str,
+    choice: InputChoice | None,
+    step: Step | None,
 ) -> Network:
-    model = put_right(_without_trained_functions(model))
+    choice = choice or InputChoice()
+    model = fold_inputs(put_right(_without_trained_functions(model)), choice)
     opset = _check_header(model, where)
     if model.functions:
         model = _inline(model, where)
@@ -105,7 +121,7 @@ def _prepare(
     check_finite(graph_model)
     if opset < PREPARED_OPSET:
         graph_model = attach(_to_ir(lift(model, opset, PREPARED_OPSET, where), where), large)
-    return prepare_graph(graph_model, name, step)
+    return prepare_graph(graph_model, name, axes=choice.axes, step=step)
 
 
 def _without_trained_functions(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.data import InputSpec, check_seed
+from subbyte.data import InputSpec, SetInputs, check_seed
 from subbyte.errors import ModelFileError, OptionError, SubbyteError
+from subbyte.given import given_parts
 from subbyte.report.peers import Bind, Feeds, Source, check_names, make_peer
 from subbyte.report.system import system
 from subbyte.runtime import Engine, Model, load, native_isa
@@ -35,6 +36,7 @@ def bench(
     shapes: Mapping[str, Sequence[int]] | None = None,
     engine: Engine | None = None,
     peers: Sequence[str] = (),
+    set_inputs: SetInputs | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def bench(
             compressed files with both where the package has the native library.
         peers: names of `subbyte.report.peers.PEERS`, made from the first path, which has to
             be a float network then. One that cannot be had is in ``missing``, with the reason.
+        set_inputs: values of inputs, as `subbyte.data.as_samples`; the others are random.
         seed: of the random inputs.
         progress: called with (rounds done, rounds in all).
 
@@ -73,8 +76,12 @@ def bench(
     models = [model for path in paths for model in _load(path, engine, threads)]
     _check_shape_names(models[0], shapes or {})
     generator = np.random.default_rng(seed)
+    given = {
+        name: part.batch(batch) for name, part in given_parts(set_inputs, models[0].inputs).items()
+    }
     samples = [
-        _random_inputs(models[0].inputs, batch, shapes or {}, generator) for _ in range(_SAMPLES)
+        given | _random_inputs(models[0].inputs, batch, shapes or {}, generator, given)
+        for _ in range(_SAMPLES)
     ]
     sides = [_side(model) for model in models]
     closeness, references = _check_outputs(sides, samples)
@@ -124,6 +131,8 @@ def _compressed(model: Model) -> bool:
 
 def _side(model: Model) -> Side:
     def bind(feeds: Feeds) -> Callable[[], list[NDArray[Any]]]:
+        # An input that was folded into a compressed file is its float original's alone.
+        feeds = {name: feeds[name] for name in model.input_names if name in feeds}
         model.run(feeds)  # its errors are named; the session's own call is what is timed
         return lambda: list(model.session.run(None, feeds))
 
@@ -208,10 +217,13 @@ def _random_inputs(
     batch: int,
     shapes: Mapping[str, Sequence[int]],
     generator: np.random.Generator,
+    given: Collection[str] = (),
 ) -> dict[str, NDArray[Any]]:
     """Normal numbers for float inputs; 0 and 1, which are valid tokens, for integer ones."""
     feeds = {}
     for spec in inputs:
+        if spec.name in given:
+            continue
         shape = _fixed_shape(spec, batch, shapes.get(spec.name))
         if spec.dtype.kind == "f":
             feeds[spec.name] = generator.standard_normal(shape).astype(spec.dtype)
@@ -224,7 +236,8 @@ def _fixed_shape(spec: InputSpec, batch: int, given: Sequence[int] | None) -> tu
     if given is not None:
         return tuple(given)
     fixed = tuple(
-        batch if i == 0 and not isinstance(size, int) else size for i, size in enumerate(spec.shape)
+        batch if i == spec.axis and not isinstance(size, int) else size
+        for i, size in enumerate(spec.shape)
     )
     if not all(isinstance(size, int) for size in fixed):
         raise OptionError(

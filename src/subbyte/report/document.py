@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from subbyte.data import Preprocessing, Source, as_samples
+from subbyte.data import BatchAxes, Preprocessing, SetInputs, Source, as_samples
 from subbyte.errors import OptionError
+from subbyte.given import given_parts
 from subbyte.methods import METHODS
 from subbyte.report.advice import advice
 from subbyte.report.coded import CodedLayer, settings
@@ -52,6 +53,8 @@ def make_report(
     runs: int = 30,
     threads: int = 1,
     peers: Sequence[str] = (),
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
     progress: Progress | None = None,
 ) -> Document:
     """Measure a compressed file against its float original.
@@ -75,6 +78,7 @@ def make_report(
         runs: timed rounds; 0 times nothing.
         threads, peers: as `bench`; "onnxruntime-int8" is also measured as inputs allow,
             calibrated on the first ``samples`` of them.
+        set_inputs, batch_axes: as `evaluate`.
         progress: called with (stage, done, total).
 
     Raises:
@@ -90,15 +94,23 @@ def make_report(
     path, original = Path(model), Path(reference)
     found = read_points(points) if points is not None else []
     subject = Subject(path, original, threads, progress or (lambda stage, done, total: None))
+    whole, data = None, None
+    if inputs is not None:
+        whole = as_samples(
+            *(inputs, subject.inputs, preprocessing),
+            option="data",
+            set_inputs=set_inputs,
+            batch_axes=batch_axes,
+        )
+        data = whole.first(limit).folding(subject.folded)
+    subject.read(data, given_parts(set_inputs, subject.inputs))
     document: Document = {"model": os.fspath(model), "reference": os.fspath(reference)}
     document |= _account(subject) | dict.fromkeys(("scores", "sensitivity", "activations", "nodes"))
     document |= {"points": found, "latency": None, "left_out": subject.left_out}
-    data = None
-    if inputs is not None:
-        whole = as_samples(inputs, subject.model.inputs, preprocessing, option="data")
-        data = whole.first(limit)
+    if data is not None and whole is not None:
         with tempfile.TemporaryDirectory() as folder:
-            int8 = stock_int8(subject, data.first(samples), Path(folder), peers)
+            few = whole.first(limit).first(samples)
+            int8 = stock_int8(subject, few, Path(folder), peers)
             document["scores"] = scores(subject, whole, labels, label_offset, limit, int8)
         if points is not None and document["scores"] is not None:
             score_points(subject, found, Path(points), whole, labels, label_offset, limit)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from subbyte.arrays import read_array, split_reference
-from subbyte.data import Batch, Preprocessing, Source, as_samples
+from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
 from subbyte.errors import CalibrationError, ModelFileError, OptionError
 from subbyte.runtime import Engine, Model, load, native_isa
+from subbyte.specs import InputSpec
 
 Scores = NDArray[np.float64]
 
@@ -30,6 +31,8 @@ def evaluate(
     batch_size: int = 64,
     engine: Engine | None = None,
     threads: int | None = None,
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Measure a model whose one output is class scores [N, classes].
@@ -53,6 +56,8 @@ def evaluate(
         limit: use the first so many samples only.
         batch_size: samples per run; a model with a fixed batch gets that.
         engine, threads: as `subbyte.load`.
+        set_inputs, batch_axes: as `subbyte.data.as_samples`. An input that only the reference
+            has, because it was folded into the model, has to be set.
         progress: called with (samples done, samples in all).
 
     Raises:
@@ -65,16 +70,23 @@ def evaluate(
         raise OptionError("batch size out of range", expected="at least 1", got=batch_size)
     network = load(model, engine=engine, threads=threads)
     original = None if reference is None else load(reference, engine=engine, threads=threads)
-    if original is not None:
-        _check_same_inputs(network, original)
-    samples = as_samples(inputs, network.inputs, preprocessing, option="evaluation data")
+    specs = network.inputs if original is None else shared_inputs(network, original)
+    samples = as_samples(
+        inputs,
+        specs,
+        preprocessing,
+        option="evaluation data",
+        set_inputs=set_inputs,
+        batch_axes=batch_axes,
+    )
     target = None if labels is None else read_labels(labels, len(samples)) + label_offset
     samples = samples.first(limit)
     tally = _Tally()
-    for batch in samples.batches(batch_size):
-        scores = _scores(network, batch)
+    for start in range(0, len(samples), batch_size):
+        some = samples.select(np.arange(start, min(start + batch_size, len(samples))))
+        scores = _scores(network, some)
         part = None if target is None else target[tally.n : tally.n + len(scores)]
-        tally.add(scores, part, None if original is None else _scores(original, batch))
+        tally.add(scores, part, None if original is None else _scores(original, some))
         if progress is not None:
             progress(tally.n, len(samples))
     engines: dict[str, str] = {"engine": network.engine}
@@ -149,22 +161,33 @@ def _log_softmax(scores: Scores) -> NDArray[np.float64]:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def _scores(model: Model, batch: Batch) -> Scores:
-    """Class scores of a batch; a model with a fixed batch size gets pieces of that size."""
-    count = len(next(iter(batch.values())))
-    fixed = model.inputs[0].shape[0]
-    size = fixed if isinstance(fixed, int) else count
+def _scores(model: Model, samples: Samples) -> Scores:
+    """Class scores of samples; a model with a fixed batch size gets pieces of that size."""
+    fixed = samples.baked(model.inputs)
     pieces = []
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)
-        output = model.run({name: array[rows] for name, array in batch.items()})
+    for batch in padded(samples, fixed).batches(fixed or len(samples)):
+        output = model.run({name: batch[name] for name in model.input_names})
+        if samples.single and not isinstance(output, tuple) and output.ndim == 1:
+            output = output[np.newaxis]
         if isinstance(output, tuple) or output.ndim != 2 or output.shape[1] == 1:
             raise _not_scores(model)
-        pieces.append(output[: count - start])
-    scores = np.concatenate(pieces).astype(np.float64)
-    if not np.isfinite(scores).all():
-        raise ModelFileError("outputs are NaN or Inf", where=str(model.path))
+        pieces.append(output)
+    scores = np.concatenate(pieces)[: len(samples)].astype(np.float64)
+    bad = ~np.isfinite(scores).all(axis=1)
+    if bad.any():
+        raise ModelFileError(
+            "outputs are NaN or Inf",
+            where=str(model.path),
+            got=f"sample {samples.places[int(np.argmax(bad))]}",
+        )
     return scores
+
+
+def padded(samples: Samples, size: int | None) -> Samples:
+    """The samples, the last one repeated until they fill batches of ``size``."""
+    count = len(samples)
+    whole = count if size is None else -(-count // size) * size
+    return samples.select(np.minimum(np.arange(whole), count - 1))
 
 
 def _not_scores(model: Model) -> OptionError:
@@ -208,11 +231,18 @@ def _check_label_range(labels: NDArray[np.int64], classes: int) -> None:
         )
 
 
-def _check_same_inputs(model: Model, reference: Model) -> None:
-    if model.input_names != reference.input_names:
+def shared_inputs(model: Model, reference: Model) -> tuple[InputSpec, ...]:
+    """The inputs of both: the model's, and those of the reference that were folded into it.
+
+    Raises:
+        OptionError: the model takes an input that the reference has not.
+    """
+    extra = [spec for spec in reference.inputs if spec.name not in model.input_names]
+    if set(model.input_names) - set(reference.input_names):
         raise OptionError(
             "reference takes other inputs than the model",
             where=str(reference.path),
             expected=", ".join(model.input_names),
             got=", ".join(reference.input_names),
         )
+    return (*model.inputs, *extra)

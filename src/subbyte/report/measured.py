@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from subbyte.data import Batch, Samples
 from subbyte.errors import OptionError, PeerError
+from subbyte.fitting import InputChoice, Part
+from subbyte.graph.inputs import read_input_specs
 from subbyte.graph.network import Network
 from subbyte.graph.read import read_network
 from subbyte.report.benchmark import bench
@@ -29,6 +31,7 @@ from subbyte.report.sensitivity import (
 from subbyte.report.stored import StoredModel, read_stored
 from subbyte.report.timing import node_times
 from subbyte.runtime import Model, load
+from subbyte.specs import InputSpec
 
 STOCK_INT8 = "onnxruntime-int8"
 Progress = Callable[[str, int, int], None]
@@ -37,24 +40,55 @@ Labels = str | os.PathLike[str] | NDArray[np.integer[Any]]
 
 
 class Subject:
-    """A compressed file and its float original, read; ``left_out``: what was not measured."""
+    """A compressed file and its float original; ``left_out``: what was not measured.
+
+    ``inputs``: of both; ``folded``: the inputs of the original that are constants in the file.
+    ``network``, the original, is there once `read` has been called.
+    """
+
+    network: Network
 
     def __init__(self, path: Path, reference: Path, threads: int, progress: Progress) -> None:
         self.path, self.reference = path, reference
         self.threads, self.progress = threads, progress
         self.left_out: list[str] = []
         self.stored: StoredModel = read_stored(self.path)
-        self.network: Network = read_network(self.reference)
         self.coded: dict[str, CodedLayer] = coded_layers(self.stored, self.path)
         self.model: Model = load(self.path, threads=self.threads)
-        theirs = [str(value.name) for value in self.network.model.graph.inputs]
-        if self.model.input_names != theirs:
+        self.inputs = self._inputs()
+        self.folded = [spec.name for spec in self.inputs if spec.name not in self.model.input_names]
+
+    def _inputs(self) -> tuple[InputSpec, ...]:
+        theirs = read_input_specs(self.reference)
+        names = [spec.name for spec in theirs]
+        own = [name for name in names if name in self.model.input_names]
+        if self.model.input_names != own:
             raise OptionError(
                 "the file takes other inputs than the reference",
-                where=str(path),
-                expected=", ".join(theirs),
+                where=str(self.path),
+                expected=", ".join(names),
                 got=", ".join(self.model.input_names),
             )
+        known = {spec.name: spec for spec in self.model.inputs}
+        return tuple(known.get(spec.name, spec) for spec in theirs)
+
+    def read(self, data: Samples | None, given: Mapping[str, Part]) -> None:
+        """Read the original as ``data`` want it; without data, with the inputs ``given``.
+
+        Raises:
+            OptionError: a file that is no compressed form of the original, or an input that
+                is a constant in the file and not given.
+        """
+        missing = [name for name in self.folded if name not in given]
+        if missing and data is None:
+            raise OptionError(
+                f"input {missing[0]!r} is the reference's alone",
+                where=str(self.path),
+                expected=f"its value, as in --set-input {missing[0]}=1",
+            )
+        folded = {name: given[name] for name in self.folded if name in given}
+        choice = InputChoice(folded=folded) if data is None else data.choice
+        self.network = read_network(self.reference, choice)
         if self.coded:
             check_form(self.network, self.coded)
         else:
@@ -179,6 +213,7 @@ def latency(
 ) -> list[Document] | None:
     """Rows of `bench` for both files and the peers, with ``label`` and ``compressed``."""
     shapes = None if data is None else {k: list(v.shape) for k, v in _one(data).items()}
+    choice = {} if data is None else {**data.fixed, **data.choice.folded}
     try:
         result = bench(
             [subject.reference, subject.path],
@@ -186,6 +221,7 @@ def latency(
             runs=runs,
             shapes=shapes,
             peers=peers,
+            set_inputs={name: part.array for name, part in choice.items()},
             progress=lambda done, total: subject.progress("Rounds", done, total),
         )
     except OptionError as error:

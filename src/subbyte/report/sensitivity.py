@@ -31,6 +31,9 @@ from subbyte.graph.network import Layer, Network
 from subbyte.report.coded import CodedLayer
 from subbyte.runtime import Model
 
+FILE_BATCH = 8
+"""Samples a run of a file whose batch is free."""
+
 Outputs = list[Tensor]
 
 
@@ -108,7 +111,7 @@ def measure_layers(
                 errors[layer.name] += _error(layer, values, before)
                 after = _outputs(exact, before, number + 1)
                 harms[layer.name] = harms[layer.name] + distance.sums(outputs, after)
-        done += len(next(iter(batch.values())))
+        done += batch.count
         if progress is not None:
             progress(done, len(samples))
     return Sensitivity(
@@ -142,7 +145,7 @@ def _size(coded: CodedLayer) -> str:
 def file_distance(network: Network, model: Model, samples: Samples) -> float:
     """D(f, outputs of the file as ``model`` computes them)."""
     exact, distance, sums = GraphModule(network).eval(), Distance(), np.zeros((1, 1))
-    size = _batch_size(model)
+    size = samples.baked(model.inputs) or FILE_BATCH
     with torch.no_grad():
         for batch in samples.batches(size):
             values = {name: torch.from_numpy(array) for name, array in batch.items()}
@@ -151,8 +154,3 @@ def file_distance(network: Network, model: Model, samples: Samples) -> float:
             outputs = [torch.from_numpy(array) for array in arrays]
             sums = sums + distance.sums(_outputs(exact, values, 0), outputs)
     return distance.of(sums)
-
-
-def _batch_size(model: Model) -> int:
-    fixed = model.inputs[0].shape[0]
-    return fixed if isinstance(fixed, int) else 8

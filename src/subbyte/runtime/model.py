@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subbyte.data import InputSpec
 from subbyte.errors import (
     CalibrationError,
     MissingDependencyError,
@@ -21,6 +20,7 @@ from subbyte.errors import (
 from subbyte.foreign import ORT, check_network_file
 from subbyte.runtime.library import find_library, library_path
 from subbyte.runtime.ort import ERRORS, open_session, ort
+from subbyte.specs import InputSpec, find_axes
 
 Engine = Literal["portable", "native"]
 
@@ -50,7 +50,7 @@ class Model:
         self.path = path
         self.engine = engine
         self.session = session
-        self.inputs = _specs(path, session.get_inputs())
+        self.inputs = find_axes(_specs(path, session.get_inputs()))
         self.outputs = _specs(path, session.get_outputs())
 
     @property

@@ -15,9 +15,17 @@ from torch import nn
 from subbyte.compress.device import open_device
 from subbyte.compress.proof import Proof
 from subbyte.compress.prove import prove
-from subbyte.compress.reference import Reference, baked_batch
+from subbyte.compress.reference import Reference
 from subbyte.compress.sequence import Progress
-from subbyte.data import Preprocessing, Samples, Source, as_samples, check_seed
+from subbyte.data import (
+    BatchAxes,
+    Preprocessing,
+    Samples,
+    SetInputs,
+    Source,
+    as_samples,
+    check_seed,
+)
 from subbyte.errors import CalibrationError, OptionError
 from subbyte.files import check_writable, pending
 from subbyte.graph.inputs import read_input_specs
@@ -75,6 +83,8 @@ def tune(
     teacher: str | os.PathLike[str] | None = None,
     labels: NDArray[np.int64] | None = None,
     preprocessing: Preprocessing | None = None,
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
     batch_size: int = 64,
     rate: float = 1.0,
     precision: torch.dtype | None = None,
@@ -89,7 +99,7 @@ def tune(
     its name when both engines have run it on them (`prove`).
 
     Args:
-        data: as `subbyte.compress` takes it.
+        data: as `subbyte.compress` takes it; so too set_inputs, batch_axes.
         teacher: the float network; or ``labels``: class indices [N], by cross-entropy.
         others: as of `fit`.
 
@@ -100,13 +110,22 @@ def tune(
     if batch_size < 1:
         raise OptionError("batch size out of range", expected="1 or more", got=batch_size)
     check_seed(seed)
-    samples = as_samples(data, read_input_specs(source), preprocessing, option="--data")
+    samples = tuning_samples(
+        data, source, teacher, preprocessing, set_inputs=set_inputs, batch_axes=batch_axes
+    )
+    if samples.single and batch_size > 1:
+        raise OptionError(
+            "the network takes one sample at a time, as an input has no batch axis",
+            where="batch size",
+            expected=1,
+            got=batch_size,
+        )
     if len(samples) < 2:
         raise CalibrationError(
             "tuning holds some samples back", expected="at least 2 samples", got=len(samples)
         )
     student = load(source).to(open_device(device))
-    taught = None if teacher is None else read_network(teacher)
+    taught = None if teacher is None else read_network(teacher, samples.choice)
     if labels is not None:
         _check_labels(student, samples, labels)
     order = np.random.default_rng(seed).permutation(len(samples))
@@ -139,6 +158,36 @@ def tune(
     return Tuned(before, after, held, proof)
 
 
+def tuning_samples(
+    data: Source,
+    source: str | os.PathLike[str],
+    teacher: str | os.PathLike[str] | None,
+    preprocessing: Preprocessing | None = None,
+    *,
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
+) -> Samples:
+    """The samples for ``source``; what the teacher takes beside them, because it was folded
+    into ``source``, has to be set.
+
+    Raises:
+        SubbyteError: as `as_samples`.
+    """
+    if isinstance(data, Samples):
+        return data
+    specs = read_input_specs(source)
+    names = [spec.name for spec in specs]
+    theirs = () if teacher is None else read_input_specs(teacher)
+    extra = [spec for spec in theirs if spec.name not in names]
+    samples = as_samples(
+        *(data, (*specs, *extra), preprocessing),
+        option="--data",
+        set_inputs=set_inputs,
+        batch_axes=batch_axes,
+    )
+    return samples.folding([spec.name for spec in extra])
+
+
 def _reference(
     student: Student,
     taught: Network | None,
@@ -148,7 +197,7 @@ def _reference(
     """The teacher; without one the trained module, as which the file has to compute."""
     if taught is not None:
         return Reference(taught, teacher, original="the teacher")
-    network = replace(student.network, fixed_batch=baked_batch(samples.inputs))
+    network = replace(student.network, fixed_batch=samples.baked(samples.inputs))
     original = "the trained module"
     return Reference(network, None, lambda: student.cpu().eval(), original)
 

@@ -1,0 +1,151 @@
+"""Inputs and outputs of a model: names, shapes, dtypes, and the axis of the batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from subbyte.errors import OptionError
+
+Dimension = int | str | None
+_BATCH_NAME = re.compile(r"(.*[^a-z])?batch([^a-z].*|size)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a model: a dimension is a number, or a name (None) where it is free.
+
+    ``axis``: that of the batch, by default the first; None for an input that is no sample
+    but the same for a whole batch, as every scalar is.
+    """
+
+    name: str
+    shape: tuple[Dimension, ...]
+    dtype: np.dtype[Any]
+    axis: int | None = 0
+
+    def __post_init__(self) -> None:
+        if not self.shape:
+            object.__setattr__(self, "axis", None)
+
+    @property
+    def rest(self) -> tuple[Dimension, ...]:
+        """The shape without the batch."""
+        return tuple(d for place, d in enumerate(self.shape) if place != self.axis)
+
+    @property
+    def baked(self) -> int | None:
+        """The only batch size that the shape allows; None if it is free, or there is none."""
+        size = None if self.axis is None else self.shape[self.axis]
+        return size if isinstance(size, int) else None
+
+    def accepts(self, sample_shape: Sequence[int]) -> bool:
+        """Whether a sample of this shape (batch left out) fits."""
+        return len(self.rest) == len(sample_shape) and all(
+            not isinstance(want, int) or want == got
+            for want, got in zip(self.rest, sample_shape, strict=True)
+        )
+
+    def __str__(self) -> str:
+        shown = ["?" if size is None else str(size) for size in self.shape]
+        if self.axis is not None:
+            shown[self.axis] = "N"
+        return "[" + ", ".join(shown) + "]"
+
+
+def find_axes(specs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
+    """``specs`` with the batch axis that the declared shapes tell.
+
+    A dimension that is named for the batch (``batch_size``), or as the first free
+    dimension of another input, is it; else the first one, where it is free. Beside inputs
+    with a free batch an input of fixed size has none, and one whose first dimension is a
+    number has it on the first axis that is free. If no batch is free, it is the first
+    dimension of the first input, and of the others the first one of that size; one of a
+    single dimension beside wider ones has none.
+    """
+    first = next((spec for spec in specs if spec.shape and not _fixed(spec.shape[0])), None)
+    symbol = first.shape[0] if first is not None else None
+    free = first is not None or any(_named(spec.shape, None) for spec in specs)
+    wide = [spec for spec in specs if len(spec.shape) > 1] or [s for s in specs if s.shape]
+    lengths: set[Dimension] = {
+        size for spec in specs for size in spec.shape[1:] if isinstance(size, str)
+    }
+    found = []
+    for spec in specs:
+        if free:
+            axis = _free_axis(spec.shape, symbol, lengths - {symbol})
+        else:
+            batch = wide[0].shape[0] if spec in wide else None
+            axis = next((i for i, size in enumerate(spec.shape) if size == batch), None)
+        found.append(replace(spec, axis=axis))
+    return tuple(found)
+
+
+def set_axes(
+    specs: Sequence[InputSpec], axes: Mapping[str, int | None] | None
+) -> tuple[InputSpec, ...]:
+    """``specs`` with the axes that a user names.
+
+    Raises:
+        OptionError: no such input, no such axis.
+    """
+    axes = axes or {}
+    for name in axes:
+        check_name(name, specs, "--batch-axis")
+    for spec in specs:
+        axis = axes.get(spec.name)
+        if axis is not None and not 0 <= axis < len(spec.shape):
+            raise OptionError(
+                f"input {spec.name!r} has no such axis",
+                where="--batch-axis",
+                expected=f"0 to {len(spec.shape) - 1}, or none" if spec.shape else "none",
+                got=axis,
+            )
+    return tuple(
+        replace(spec, axis=axes[spec.name]) if spec.name in axes else spec for spec in specs
+    )
+
+
+def check_name(name: str, specs: Sequence[InputSpec], option: str) -> None:
+    """Raise `OptionError` unless the model has an input of this name."""
+    names = [spec.name for spec in specs]
+    if name not in names:
+        raise OptionError(
+            "the model has no such input", where=option, expected=", ".join(names), got=name
+        )
+
+
+def baked_batch(specs: Sequence[InputSpec]) -> int | None:
+    """The only batch size that the inputs allow; None if any will do."""
+    return next((spec.baked for spec in specs if spec.baked is not None), None)
+
+
+def _fixed(size: Dimension) -> bool:
+    return isinstance(size, int)
+
+
+def _named(shape: Sequence[Dimension], symbol: Dimension) -> list[int]:
+    """The axes that bear the batch's name."""
+    return [
+        axis
+        for axis, size in enumerate(shape)
+        if isinstance(size, str) and (size == symbol or _BATCH_NAME.fullmatch(size))
+    ]
+
+
+def _free_axis(
+    shape: Sequence[Dimension], symbol: Dimension, lengths: Collection[Dimension]
+) -> int | None:
+    """The batch axis of an input beside others (or itself) whose batch is free."""
+    named = _named(shape, symbol)
+    if len(named) == 1 or 0 in named:
+        return named[0]
+    if shape and not _fixed(shape[0]):
+        return 0
+    open_axes = [axis for axis, size in enumerate(shape) if not _fixed(size)]
+    likely = [axis for axis in open_axes if shape[axis] not in lengths] or open_axes
+    return likely[0] if likely else None
