@@ -19,7 +19,7 @@ NATIVE_ARM := -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
   '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
 
-.PHONY: help demo test native-test native-test-arm native-example fuzz check bench docs clean
+.PHONY: help demo test native-test native-test-arm native-example fuzz random check bench docs clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -72,6 +72,9 @@ fuzz: $(READY) ## 100,000 mutated models through the native operators, built wit
 	  --library build/native-sanitize/native/libsubbyte_native.so \
 	  --registrar build/native-sanitize/native/tests/libone_operator.so
 
+random: $(READY) ## 1,000 random networks made from the operator table through subbyte compress
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.random_graphs --count 1000
+
 check: $(READY) ## Lint, format, types, layers, tables up to date, links of the site
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -82,6 +85,8 @@ check: $(READY) ## Lint, format, types, layers, tables up to date, links of the 
 
 bench: $(READY) ## Measure every network of the data folder (long) and the kernels, then make the tables
 	$(BIN)/python -m benchmarks.networks
+	$(BIN)/python -m benchmarks.packages
+	$(BIN)/python -m benchmarks.packages --zoo
 	$(BIN)/python -m benchmarks.stock_int8
 	$(BIN)/pip install --quiet --editable ".[bench]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.native_layers

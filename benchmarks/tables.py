@@ -20,6 +20,8 @@ from benchmarks.memory_page import memory_table
 from benchmarks.methods_page import methods_page, read_methods
 from benchmarks.native_page import layers_table, linear_table
 from benchmarks.networks.catalog import NETWORKS
+from benchmarks.packages.catalog import in_order
+from benchmarks.packages_page import packages_page, sceptic_lines
 from benchmarks.papers_page import papers_page
 from benchmarks.records import Record, machine, read_records
 from benchmarks.tradeoffs_page import tradeoffs_page
@@ -99,6 +101,7 @@ def pages() -> dict[Path, str]:
     plan = ROOT / "docs" / "plan.md"
     made = ROOT / "docs" / "results"
     results = ROOT / "benchmarks" / "results"
+    packages = in_order(results / "packages")
     wholes = [json.loads((results / name).read_text()) for name in WHOLE]
     return {
         made / "whole_networks.md": whole_page(
@@ -118,7 +121,10 @@ def pages() -> dict[Path, str]:
         made / "keep.md": keep_page(json.loads((results / "keep.json").read_text())),
         made / "tradeoffs.md": tradeoffs_page(read_records(results / "tradeoffs")),
         made / "latencies.md": latencies_page(read_records(results / "latencies")),
-        readme: fill(readme.read_text(), summary(records)),
+        made / "packages.md": packages_page(packages),
+        readme: fill(
+            fill(readme.read_text(), summary(records)), sceptic_lines(packages), "packages"
+        ),
     }
 
 

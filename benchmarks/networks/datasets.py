@@ -75,6 +75,12 @@ def imagenet(data: Path, divide: Divide, offset: int = 0) -> Split:
         return divide(np.stack(images), z["label"].astype(np.int64) + offset)
 
 
+def natural_images(data: Path) -> list[Image.Image]:
+    """505 photographs without labels, 256 on the short side."""
+    with np.load(data / "natural_images" / "bsds500.npz") as z:
+        return _images(z["jpeg"], z["off"])
+
+
 def coco(data: Path, divide: Divide, *, voc_classes: bool) -> Split:
     """Images resized to 320 x 320 (bilinear, aspect ratio not kept) with their boxes."""
     with np.load(data / "coco128" / "coco128_train2017.npz") as z:

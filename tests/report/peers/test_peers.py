@@ -194,3 +194,26 @@ def test_what_a_converter_says_last_is_shown(
     monkeypatch.setitem(sys.modules, "pnnx", fake)
     with pytest.raises(PeerError, match=r"pnnx cannot.*status 3.*unknown op Wobble$"):
         mobile._convert(source)
+
+
+@pytest.mark.filterwarnings("ignore")  # onnxruntime's own
+def test_nothing_is_left_where_the_program_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # onnxruntime's shape inference does not know this operator of its own.
+    nodes = [
+        helper.make_node("CDist", ["x", "w"], ["d"], domain="com.microsoft"),
+        helper.make_node("MatMul", ["d", "w"], ["y"]),
+    ]
+    weight = np.eye(4, dtype=np.float32)
+    shape = ["N", 4]
+    model = tiny.build(nodes, {"w": weight}, {"x": shape}, {"y": shape}, 1, "com.microsoft")
+    for name in ("here", "between"):
+        (tmp_path / name).mkdir()
+    tiny.save(model, tmp_path / "net.onnx")
+    monkeypatch.chdir(tmp_path / "here")
+    samples = [{"x": np.ones((2, 4), np.float32)}]
+    source = Source(Path("../net.onnx"), samples, 1, Path("../between"))
+    assert stock.quantized(source).exists()
+    assert (tmp_path / "between" / "sym_shape_infer_temp.onnx").exists()
+    assert not list((tmp_path / "here").iterdir())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -30,9 +32,12 @@ def quantized(source: Source) -> Path:
     import onnxruntime.quantization.shape_inference  # noqa: F401
 
     failures = []
+    given = replace(source, path=source.path.resolve(), folder=source.folder.resolve())
     for batch_too, without_symbols in _WAYS:
         try:
-            return _quantize(source, batch_too, without_symbols)
+            # Where it cannot infer a shape, it leaves a copy of the network where it runs.
+            with contextlib.chdir(given.folder):
+                return _quantize(given, batch_too, without_symbols)
         # onnxruntime's tools raise whatever happens to them, plain Exception and assert too.
         except Exception as error:
             failures.append(error)

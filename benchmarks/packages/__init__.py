@@ -1,0 +1,1 @@
+"""Pretrained networks inside public packages, through the command line."""

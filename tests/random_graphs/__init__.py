@@ -1,0 +1,1 @@
+"""Random small networks made from the operator table, through the command itself."""
