@@ -19,15 +19,14 @@ _ENDING = ".partial"
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
-    """Return ``path`` if a file can be made there; else raise `OutputError`.
+    """Return ``path`` if a file can be made there; else raise `OutputError`. Folders, devices,
+    pipes and sockets are never replaced; a link stays one.
 
     Called before long work starts, so that a bad output name costs seconds, not hours.
     Temporary files of ``path`` that killed runs have left are removed.
     """
-    target = Path(path)
+    target = _place(path)
     folder = target.parent
-    if target.is_dir():
-        raise OutputError("output is a folder", where=str(target), expected="a file name")
     if not folder.is_dir():
         raise OutputError("output folder does not exist", where=str(folder))
     sweep_partial(folder, target.name)
@@ -39,7 +38,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
         ) from error
     os.unlink(probe)
     os.close(handle)
-    return target
+    return Path(path)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -56,8 +55,9 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 @contextlib.contextmanager
 def pending(path: str | os.PathLike[str], data: bytes) -> Iterator[Path]:
     """`write_atomic` in two steps: the temporary file is whole within the block, where it can
-    be tried, and takes the name ``path`` behind it. If the block raises, it is removed."""
-    target = Path(path)
+    be tried, and takes the name ``path`` behind it. If the block raises, it is removed. Of a
+    link it takes the place of what the link leads to."""
+    target = _place(path)
     with _named(target):
         sweep_partial(target.parent, target.name)
         handle, name = _open_partial(target)
@@ -77,6 +77,23 @@ def pending(path: str | os.PathLike[str], data: bytes) -> Iterator[Path]:
         raise
     finally:
         os.close(handle)
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
+    """Where the file of this name is or will be: what a link leads to."""
+    target = Path(path)
+    real = Path(os.path.realpath(target)) if target.is_symlink() else target
+    if real.is_symlink():
+        raise OutputError("output is a link to itself", where=str(target), expected="a file name")
+    if real.is_dir():
+        raise OutputError("output is a folder", where=str(target), expected="a file name")
+    if real.exists() and not real.is_file():
+        kinds = {"a pipe": real.is_fifo(), "a socket": real.is_socket()}
+        got = next((name for name, found in kinds.items() if found), "a device")
+        raise OutputError(
+            "output is no regular file", where=str(target), expected="a file name", got=got
+        )
+    return real
 
 
 @contextlib.contextmanager

@@ -72,7 +72,7 @@ def command(
     from subbyte.report import bench
     from subbyte.report.peers import PEERS
 
-    check_outputs(json)
+    check_outputs(json, networks=models, arrays=set_input or [])
     with stage_progress() as progress:
         result = bench(
             models,

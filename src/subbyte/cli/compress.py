@@ -22,7 +22,6 @@ from subbyte.cli.console import (
     write_json,
 )
 from subbyte.data import Preprocessing
-from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
@@ -132,7 +131,12 @@ def command(
     ```
     """
     steps = options.preprocessing(scale, mean, std, layout)
-    _check_paths(source, output, json)
+    check_outputs(
+        *(output, json),
+        networks=[source],
+        files=[plan, timings],
+        arrays=[calib, *(set_input or [])],
+    )
     with compress_extra("subbyte compress"):
         from subbyte.cli.proofs import print_proof
         from subbyte.compress import CompressOptions, compress
@@ -179,14 +183,6 @@ def command(
     print_proof(done.proof)
     _note_untrained(done.untrained)
     _suggest(source, output, steps, [*(set_input or [])], [*(batch_axis or [])])
-
-
-def _check_paths(source: Path, output: Path, json: Path | None) -> None:
-    check_outputs(output, json)
-    if output.exists() and source.exists() and output.samefile(source):
-        raise OptionError(
-            "output would overwrite the input", where=str(output), expected="another file name"
-        )
 
 
 def _report(

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -24,7 +24,8 @@ from rich.progress import (
 from rich.table import Table
 
 import subbyte
-from subbyte.files import check_writable, write_atomic
+from subbyte.files import write_atomic
+from subbyte.outputs import check_apart, files_of
 from subbyte.report.text import byte_size as byte_size
 
 _FILE_WIDTH = 200
@@ -42,11 +43,28 @@ Column = Literal["text", "word", "number"]
 StageProgress = Callable[[str, int, int, str], None]
 
 
-def check_outputs(*paths: Path | None) -> None:
-    """Raise `OutputError` now if one of the files could not be written later."""
-    for path in paths:
-        if path is not None:
-            check_writable(path)
+def check_outputs(
+    *paths: Path | None,
+    networks: Iterable[Path | None] = (),
+    files: Iterable[Path | None] = (),
+    arrays: Iterable[str | None] = (),
+) -> None:
+    """Raise now if one of the files ``paths`` could not be written later, or would take the place
+    of another one or of what is read: ``networks`` with their external data, ``files``,
+    ``arrays`` (``FILE.npz:array``, ``NAME=FILE.npz``).
+
+    Raises:
+        OutputError, OptionError: as `check_apart`.
+    """
+    read = [*networks, *files, *files_of(arrays)]
+    check_apart(paths, read)
+    # What is not there yet is no network's data.
+    if any(path is not None and path.exists() for path in paths):
+        from subbyte.graph.inputs import data_files
+
+        check_apart(
+            paths, [part for net in networks if net is not None for part in data_files(net)]
+        )
 
 
 def write_json(path: Path | None, result: Mapping[str, Any]) -> None:

@@ -70,7 +70,7 @@ def command(
     """
     from subbyte.report import evaluate
 
-    check_outputs(json)
+    check_outputs(json, networks=[model, reference], files=[data], arrays=set_input or [])
     with stage_progress() as progress:
         result = evaluate(
             model,

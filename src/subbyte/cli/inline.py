@@ -31,7 +31,7 @@ def command(
     subbyte inline small.onnx -o small-inline.onnx
     ```
     """
-    check_outputs(output, json)
+    check_outputs(output, json, networks=[source])
     with compress_extra("subbyte inline"):
         from subbyte.compress.inlined import inline_file
 

@@ -40,7 +40,7 @@ def command(
     subbyte inspect small.onnx
     ```
     """
-    check_outputs(json)
+    check_outputs(json, networks=[model])
     with compress_extra("subbyte inspect"):
         from subbyte.report import inspect
 

@@ -64,7 +64,9 @@ def command(
     ```
     """
     steps = options.preprocessing(scale, mean, std, layout)
-    check_outputs(output, json)
+    check_outputs(
+        *(output, json), networks=[source], files=[timings], arrays=[calib, *(set_input or [])]
+    )
     with compress_extra("subbyte plan"):
         from subbyte.compress import CompressOptions
         from subbyte.compress.pipeline import plan_network

@@ -108,7 +108,12 @@ def command(
       --labels y_test --scale 255 --layout nhwc -o report.html
     ```
     """
-    check_outputs(output)
+    check_outputs(
+        output,
+        networks=[model, reference],
+        files=[data, *(points.iterdir() if points is not None and points.is_dir() else ())],
+        arrays=set_input or [],
+    )
     if data is None and (inputs is not None or labels is not None):
         raise OptionError("--inputs and --labels name arrays of a file", expected="--data FILE.npz")
     with compress_extra("subbyte report"):

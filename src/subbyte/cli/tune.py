@@ -91,11 +91,12 @@ def command(
       --scale 255 --layout nhwc --teacher net.onnx --steps 2000
     ```
     """
-    check_outputs(output, json)
-    if output.exists() and source.exists() and output.samefile(source):
-        raise OptionError(
-            "output would overwrite the input", where=str(output), expected="another file name"
-        )
+    check_outputs(
+        *(output, json, checkpoint),
+        networks=[source, teacher],
+        files=[data],
+        arrays=set_input or [],
+    )
     if (teacher is None) == (labels is None):
         got = "neither" if teacher is None else "both"
         raise OptionError("what to train by", expected="one of --teacher and --labels", got=got)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -14,7 +15,8 @@ from subbyte.compress.pipeline import Compressed, compress_network
 from subbyte.compress.sequence import Progress
 from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
 from subbyte.errors import OptionError
-from subbyte.graph.inputs import input_specs, read_input_specs
+from subbyte.graph.inputs import data_files, input_specs, read_input_specs
+from subbyte.outputs import File, check_apart, files_of
 
 
 def compress(
@@ -51,6 +53,7 @@ def compress(
     if options is not None and wishes:
         raise OptionError("options and keywords exclude each other", got=", ".join(wishes))
     options = options or CompressOptions(**wishes)
+    _check_output(output, source, calib, options)
     network: str | os.PathLike[str] | onnx.ModelProto
     if isinstance(source, nn.Module):
         network = export_module(source, example_inputs)
@@ -73,6 +76,13 @@ def compress(
             fold_inputs=fold_inputs,
         ).take(options.samples, options.seed)
     return compress_network(network, output, samples, options, progress or _silent)
+
+
+def _check_output(output: File, source: object, calib: object, options: CompressOptions) -> None:
+    files = [Path(source), *data_files(source)] if isinstance(source, str | os.PathLike) else []
+    if isinstance(calib, str | os.PathLike):
+        files += files_of([os.fspath(calib)])
+    check_apart([output], [*files, options.plan, options.timings])
 
 
 def _silent(stage: str, done: int, total: int, detail: str) -> None:

@@ -16,10 +16,11 @@ from subbyte.compress.prove import differs, refused
 from subbyte.compress.tally import Tally
 from subbyte.data import Batch, InputSpec
 from subbyte.errors import ModelFileError, ProofError, SubbyteError
-from subbyte.files import check_writable, pending
+from subbyte.files import pending
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.inline import inline
 from subbyte.graph.inputs import parse_model
+from subbyte.outputs import check_apart
 from subbyte.runtime import Model, load
 
 SIZES = (32, 64, 224, 16, 8, 128, 1)
@@ -56,7 +57,8 @@ def inline_file(
         ProofError: a file that cannot be opened or run, or computes something else.
         OutputError: the output cannot be written.
     """
-    target, file = check_writable(output), Path(source)
+    target, file = Path(output), Path(source)
+    check_apart([target], [file])
     model = parse_model(file)
     if not any(node.domain == DOMAIN for node in model.graph.node):
         raise ModelFileError(

@@ -68,6 +68,12 @@ def model_files(path: Path) -> dict[str, bytes]:
         raise ModelFileError("cannot read the model", where=str(path), got=error) from error
 
 
+def data_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The file of a network, and those that keep its weights, as far as they are there."""
+    names = locations(parse_model(path)) if Path(path).is_file() else []
+    return [Path(path), *(Path(path).parent / name for name in names)]
+
+
 def _spec(value: onnx.ValueInfoProto) -> InputSpec:
     tensor = value.type.tensor_type
     kind = value.type.WhichOneof("value")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,12 @@ from subbyte.data import (
     check_seed,
 )
 from subbyte.errors import CalibrationError, OptionError
-from subbyte.files import check_writable, pending
+from subbyte.files import pending
 from subbyte.graph.inputs import read_input_specs
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.read import read_network
+from subbyte.outputs import check_apart
 from subbyte.train.loop import as_tuple, fit, measure
 from subbyte.train.student import Student, load
 
@@ -106,7 +108,8 @@ def tune(
     Raises:
         SubbyteError: whatever is wrong with files, data or options; nothing is written then.
     """
-    target = check_writable(output)
+    target = Path(output)
+    check_apart([target, checkpoint], [source, teacher])
     if batch_size < 1:
         raise OptionError("batch size out of range", expected="1 or more", got=batch_size)
     check_seed(seed)

@@ -1,0 +1,61 @@
+"""Whether what a command writes would take the place of what it reads, or of each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from subbyte.arrays import split_reference
+from subbyte.errors import OptionError
+from subbyte.files import check_writable
+
+File = str | os.PathLike[str]
+
+
+def check_apart(outputs: Iterable[File | None], inputs: Iterable[File | None]) -> None:
+    """Raise `OutputError` for an output that cannot be written, and `OptionError` for one that
+    is an input or another output, by whatever name or link. None stands for a file that was
+    not asked for."""
+    seen: dict[object, str] = {}
+    read = {_identity(path): os.fspath(path) for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        check_writable(path)
+        identity, name = _identity(path), os.fspath(path)
+        if identity in read:
+            raise OptionError(
+                "output would overwrite the input",
+                where=name,
+                expected="another file name",
+                got=read[identity],
+            )
+        if identity in seen:
+            raise OptionError(
+                "two outputs are one file",
+                where=name,
+                expected="a file for each",
+                got=seen[identity],
+            )
+        seen[identity] = name
+
+
+def files_of(references: Iterable[str | None]) -> list[Path]:
+    """The files of ``FILE.npz:array``, and of ``NAME=FILE.npz:array``, that there are."""
+    found = []
+    for text in references:
+        parts = (text or "").split("=")
+        tails = ["=".join(parts[i:]) for i in range(len(parts))]
+        paths = [split_reference(tail)[0] for tail in tails if tail]
+        found += [path for path in paths if path.is_file()]
+    return found
+
+
+def _identity(path: File) -> object:
+    """Equal for two names of one file, also before there is one."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
