@@ -213,6 +213,7 @@ def _report(
             ["file after", f"{byte_size(after)} ({before / after:.1f} times smaller)"],
             ["bits per weight", f"{found['bits_per_weight']:.3f}"],
             ["layers", ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))],
+            *_kept_float(found["kept_float"]),
             ["time", f"{seconds:.0f} s"],
         ],
     )
@@ -229,6 +230,17 @@ def _note_untrained(untrained: Mapping[str, str]) -> None:
             markup=False,
             highlight=False,
         )
+
+
+def _kept_float(constants: list[dict[str, Any]]) -> list[list[str]]:
+    """One line for all, which names the largest; `subbyte inspect` lists them."""
+    if not constants:
+        return []
+    largest = max(constants, key=lambda constant: constant["bytes"])
+    total = byte_size(sum(constant["bytes"] for constant in constants))
+    one = f"{largest['name']}, {byte_size(largest['bytes'])}, {largest['reason']}"
+    number = "1 constant" if len(constants) == 1 else f"{len(constants)} constants, the largest"
+    return [["stays float", f"{total}: {number} ({one})"]]
 
 
 def _suggest(

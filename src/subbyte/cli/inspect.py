@@ -32,7 +32,8 @@ def command(
     """Show what every layer of a network takes, and what the rest of the file is.
 
     **bits per weight** counts all that is stored for a layer's weight: codes, codebooks,
-    signs, gains, scales and padding. The parts add up to the size of the file.
+    signs, gains, scales and padding; over the whole file also the constants of 1,024 floats and
+    more that stay float, which are named below. The parts add up to the size of the file.
 
     Example:
 
@@ -57,6 +58,13 @@ def command(
         + " + ".join(f"{name} {byte_size(size)}" for name, size in result["parts"].items()),
         soft_wrap=True,
     )
+    for constant in result["kept_float"]:
+        OUT.print(
+            f"stays float: {constant['name']}, {byte_size(constant['bytes'])} "
+            f"({constant['reason']})",
+            soft_wrap=True,
+            markup=False,
+        )
     if result["operations"] is not None:
         _print_operations(result["operations"])
     if result["planes"] is not None:

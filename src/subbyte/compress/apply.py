@@ -7,11 +7,13 @@ from torch import Tensor
 
 from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Layer
+from subbyte.graph.network import Layer, Weighted
 from subbyte.methods import CodedWeight, binarization_of, decode_weight
 
 
-def apply_coded(module: GraphModule, layer: Layer, coded: CodedWeight, bias: Tensor | None) -> None:
+def apply_coded(
+    module: GraphModule, layer: Weighted, coded: CodedWeight, bias: Tensor | None = None
+) -> None:
     """From now on ``layer`` of ``module`` computes with what ``coded`` decodes to.
 
     The weight is put in the layout that the node reads; the layer binarizes its input where
@@ -20,6 +22,8 @@ def apply_coded(module: GraphModule, layer: Layer, coded: CodedWeight, bias: Ten
     device = module.constant(layer.weight).device
     weight = torch.from_numpy(decode_weight(coded)).to(device)
     module.set_constant(layer.weight, to_onnx_layout(layer, weight))
+    if not isinstance(layer, Layer):
+        return
     if bias is not None:
         module.set_bias(layer.name, bias.to(device))
     binarization = binarization_of(coded)

@@ -16,7 +16,7 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import Plan
 from subbyte.graph.inline import inline
 from subbyte.graph.islands import plan_islands
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Network, Weighted
 from subbyte.graph.write import write_network
 from subbyte.methods import CodedWeight
 from subbyte.methods.binary import form as binary_form
@@ -45,7 +45,7 @@ def blank_model(
     """
     coded = {
         layer.weight: blank_weight(layer, plan[layer.weight])
-        for layer in network.layers
+        for layer in network.weighted
         if layer.weight in plan
     }
     if options.activations == "float":
@@ -71,12 +71,12 @@ def blank_model(
 
 def overhead(network: Network, plan: Plan, options: CompressOptions) -> int:
     """Bytes of the file of ``plan`` beside those of the coded weights."""
-    layers = {layer.weight: layer for layer in network.layers}
+    layers = {layer.weight: layer for layer in network.weighted}
     weights = sum(blank_weight(layers[name], form).nbytes for name, form in plan.items())
     return blank_model(network, plan, options).ByteSize() - weights
 
 
-def blank_weight(layer: Layer, options: LayerOptions) -> CodedWeight:
+def blank_weight(layer: Weighted, options: LayerOptions) -> CodedWeight:
     """A coded weight of the right form, and but for composite ones of the right size."""
     shape = layer.shape
     scale = np.ones(shape.outputs, np.float32)

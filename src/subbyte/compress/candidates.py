@@ -15,7 +15,8 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import trained_options
 from subbyte.compress.statistics import BLOCK, LayerStatistics
 from subbyte.graph.layers import has_binary_form
-from subbyte.graph.network import Layer
+from subbyte.graph.network import Unpacked, Weighted
+from subbyte.graph.unpacked_functions import has_rows
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form
@@ -63,18 +64,33 @@ class Candidate:
     seconds: float | None = None
 
 
-def keeps_eight_bits(layer: Layer) -> bool:
+def keeps_eight_bits(layer: Weighted) -> bool:
     """Depthwise layers, tiny ones, and those that read three or four input channels."""
     return too_small(layer) or layer.shape.inputs <= FEW_CHANNELS
 
 
-def too_small(layer: Layer) -> bool:
+def too_small(layer: Weighted) -> bool:
     """Depthwise layers and tiny ones."""
     shape = layer.shape
     return layer.depthwise or shape.count < TINY_WEIGHTS or shape.inputs * shape.taps < TINY_INPUTS
 
 
-def product_forms(layer: Layer, options: CompressOptions) -> list[ProductOptions]:
+def methods_for(layer: Weighted, options: CompressOptions) -> tuple[str, ...]:
+    """The allowed methods that a weight can be coded with; scalar where it can with none.
+
+    A table of which single rows are read takes those that unpack single rows.
+    """
+    if not isinstance(layer, Unpacked):
+        return options.allowed
+    fit = [
+        method
+        for method in options.allowed
+        if method != "binary" and (not layer.rows or has_rows(method))
+    ]
+    return tuple(fit) or ("scalar",)
+
+
+def product_forms(layer: Weighted, options: CompressOptions) -> list[ProductOptions]:
     """All product forms the options allow for this layer.
 
     Of ``options.words``, as many as the layer's sub-columns fill.
@@ -93,7 +109,7 @@ def product_forms(layer: Layer, options: CompressOptions) -> list[ProductOptions
 
 
 def layer_candidates(
-    layer: Layer,
+    layer: Weighted,
     weight: Tensor,
     data: LayerStatistics,
     options: CompressOptions,
@@ -105,7 +121,7 @@ def layer_candidates(
     if keeps_eight_bits(layer):
         return scalar_candidates(layer, weight, data, BITS)
     found: list[Candidate] = []
-    for method in options.allowed:
+    for method in methods_for(layer, options):
         if method == "product":
             found += product_candidates(layer, weight, data, options, seed)
         elif method == "scalar":
@@ -120,7 +136,7 @@ def layer_candidates(
 
 
 def product_candidates(
-    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
+    layer: Weighted, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
 ) -> list[Candidate]:
     """All product forms that the options allow."""
     found = []
@@ -132,19 +148,21 @@ def product_candidates(
 
 
 def scalar_candidates(
-    layer: Layer, weight: Tensor, data: LayerStatistics, widths: Sequence[int]
+    layer: Weighted, weight: Tensor, data: LayerStatistics, widths: Sequence[int]
 ) -> list[Candidate]:
     """Grids of so many bits."""
     forms = [ScalarOptions(bits) for bits in widths]
     return [_candidate(layer, f, scalar_error(layer, weight, data, f), data) for f in forms]
 
 
-def _candidate(layer: Layer, form: LayerOptions, error: float, data: LayerStatistics) -> Candidate:
+def _candidate(
+    layer: Weighted, form: LayerOptions, error: float, data: LayerStatistics
+) -> Candidate:
     return Candidate(form, stored_bytes(layer, form), error / max(data.energy, 1e-30))
 
 
 def ternary_candidates(
-    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
+    layer: Weighted, weight: Tensor, data: LayerStatistics, options: CompressOptions, seed: int
 ) -> list[Candidate]:
     """Ranks from half of min(outputs, inputs), in steps of an eighth of it."""
     shape = layer.shape
@@ -159,19 +177,21 @@ def ternary_candidates(
     return found
 
 
-def may_be_binary(layer: Layer) -> bool:
+def may_be_binary(layer: Weighted) -> bool:
     """Whether ``layer`` has a binary form and is not kept at 8 bits by any method."""
+    if isinstance(layer, Unpacked):
+        return False
     return has_binary_form(layer) and not keeps_eight_bits(layer)
 
 
-def binary_options(layer: Layer, options: CompressOptions) -> BinaryOptions:
+def binary_options(layer: Weighted, options: CompressOptions) -> BinaryOptions:
     """The options as given; a row of a linear layer is a column whatever shares the scales."""
     found = BinaryOptions(**options.binary())
     return replace(found, scales="column") if layer.op == "Linear" else found
 
 
 def binary_candidates(
-    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
+    layer: Weighted, weight: Tensor, data: LayerStatistics, options: CompressOptions
 ) -> list[Candidate]:
     """The binary form, where there is one.
 
@@ -195,7 +215,7 @@ def binary_candidates(
 
 
 def composite_candidates(
-    layer: Layer, weight: Tensor, data: LayerStatistics, options: CompressOptions
+    layer: Weighted, weight: Tensor, data: LayerStatistics, options: CompressOptions
 ) -> list[Candidate]:
     """Limits in bits, each from a step of the layer: from the finest that the planes allow to
     one at which few weights are left, with bytes and error of plain rounding."""
@@ -220,7 +240,7 @@ def composite_candidates(
 
 
 def ternary_curve(
-    layer: Layer, weight: Tensor, data: LayerStatistics, seed: int
+    layer: Weighted, weight: Tensor, data: LayerStatistics, seed: int
 ) -> NDArray[np.float64]:
     """Predicted output energy of the error for ranks from 0 to `MOST_RATIO` * min(O, n).
 
@@ -258,7 +278,11 @@ def balanced(weight: Tensor, data: LayerStatistics) -> tuple[Tensor, LayerStatis
 
 
 def product_error(
-    layer: Layer, weight: Tensor, data: LayerStatistics, form: ProductOptions, rng: torch.Generator
+    layer: Weighted,
+    weight: Tensor,
+    data: LayerStatistics,
+    form: ProductOptions,
+    rng: torch.Generator,
 ) -> float:
     """Predicted output energy of the error, by a short k-means on a part of the weight."""
     points, weights = _points(layer, weight, data, form, rng)
@@ -271,7 +295,11 @@ def product_error(
 
 
 def _points(
-    layer: Layer, weight: Tensor, data: LayerStatistics, form: ProductOptions, rng: torch.Generator
+    layer: Weighted,
+    weight: Tensor,
+    data: LayerStatistics,
+    form: ProductOptions,
+    rng: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Sampled code vectors in their block's metric: [B, N, d], and the weight [B, N] with which
     the squared error of each counts for the layer's.
@@ -323,7 +351,9 @@ def _metric(data: LayerStatistics, d: int) -> Tensor:
     return grid.permute(0, 3, 1, 2).reshape(-1, d, d)
 
 
-def scalar_error(layer: Layer, weight: Tensor, data: LayerStatistics, form: ScalarOptions) -> float:
+def scalar_error(
+    layer: Weighted, weight: Tensor, data: LayerStatistics, form: ScalarOptions
+) -> float:
     """Predicted output energy of the error on the best of a few symmetric grids per output."""
     energy = data.blocks.diagonal(dim1=2, dim2=3).flatten(1)[:, : layer.shape.inputs]
     rows = weight.reshape(layer.shape.groups, -1, layer.shape.taps, layer.shape.inputs)

@@ -65,7 +65,9 @@ class WithinBytes:
 
     def _planned(self, choice: Choice) -> Planned:
         assert self.planned.budget is not None  # noqa: S101 - as above
-        return planned_from(self.planned.budget, choice, self.planned.facts)
+        return planned_from(
+            self.planned.budget, choice, self.planned.facts, self.planned.kept_float
+        )
 
 
 def best_by_trial(

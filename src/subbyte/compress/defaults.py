@@ -12,6 +12,7 @@ from subbyte.compress.candidates import (
     binary_options,
     keeps_eight_bits,
     may_be_binary,
+    methods_for,
     too_small,
 )
 from subbyte.compress.encode import LayerOptions
@@ -19,7 +20,7 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, trained_options
 from subbyte.errors import OptionError, WeightError
 from subbyte.graph.layers import canonical, output_layers
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Network, Unpacked, Weighted
 from subbyte.graph.topology import known
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import (
@@ -37,7 +38,7 @@ from subbyte.methods.ternary.form import TernaryOptions, rank_of
 PUBLISHED_CONV, PUBLISHED_LINEAR, PUBLISHED_LAST = (8, 128), (4, 32), (1, 16)
 
 
-def default_plan(network: Network, layers: list[Layer], options: CompressOptions) -> Plan:
+def default_plan(network: Network, layers: list[Weighted], options: CompressOptions) -> Plan:
     """The options of every layer, by weight name."""
     if options.procedure == "exact":
         return plan_of_grids(network, layers)
@@ -49,7 +50,7 @@ def default_plan(network: Network, layers: list[Layer], options: CompressOptions
 
 
 def kept_at_eight_bits(
-    network: Network, layers: list[Layer], options: CompressOptions
+    network: Network, layers: list[Weighted], options: CompressOptions
 ) -> frozenset[str]:
     """Weights that go below 8 bits only where a budget is out of reach otherwise.
 
@@ -64,7 +65,7 @@ def kept_at_eight_bits(
     return frozenset(kept - {layer.weight for layer in layers if layer.binarization})
 
 
-def check_possible(layers: list[Layer], options: CompressOptions) -> None:
+def check_possible(layers: list[Weighted], options: CompressOptions) -> None:
     """Raise `OptionError` where the network cannot be coded as the options say: another method
     than it was trained for, or more words than any layer fills."""
     _check_trained(layers, options)
@@ -72,7 +73,7 @@ def check_possible(layers: list[Layer], options: CompressOptions) -> None:
         _check_some_words(layers, options.words)
 
 
-def _check_trained(layers: list[Layer], options: CompressOptions) -> None:
+def _check_trained(layers: list[Weighted], options: CompressOptions) -> None:
     trained = next((layer for layer in layers if layer.binarization), None)
     if trained is not None and "binary" not in options.allowed:
         raise OptionError(
@@ -83,7 +84,7 @@ def _check_trained(layers: list[Layer], options: CompressOptions) -> None:
         )
 
 
-def _check_some_words(layers: list[Layer], words: int) -> None:
+def _check_some_words(layers: list[Weighted], words: int) -> None:
     coded = [layer for layer in layers if not too_small(layer)]
     columns = max((sub_columns(layer.shape) for layer in coded), default=0)
     if words > most_words(columns):
@@ -94,7 +95,7 @@ def _check_some_words(layers: list[Layer], words: int) -> None:
         )
 
 
-def check_plan_words(plan: Plan, layers: list[Layer]) -> None:
+def check_plan_words(plan: Plan, layers: list[Weighted]) -> None:
     """Raise `OptionError` for a layer that does not fill its codebook's words."""
     for layer in layers:
         found = plan[layer.weight]
@@ -107,11 +108,12 @@ def check_plan_words(plan: Plan, layers: list[Layer]) -> None:
                 ) from error
 
 
-def plan_of_grids(network: Network, layers: list[Layer]) -> Plan:
+def plan_of_grids(network: Network, layers: list[Weighted]) -> Plan:
     """Every layer whose weights lie on a grid keeps them, in the fewest bits that hold it."""
     plan: Plan = {}
+    stored = network.model.graph.initializers
     for layer in layers:
-        weight = torch.tensor(known(layer.node.inputs[1]), dtype=torch.float32)
+        weight = torch.tensor(known(stored[layer.weight]), dtype=torch.float32)
         bits = least_bits(canonical(layer, weight))
         plan[layer.weight] = EIGHT_BITS if bits is None else ScalarOptions(bits, exact=True)
     if all(found == EIGHT_BITS for found in plan.values()):
@@ -124,23 +126,28 @@ def plan_of_grids(network: Network, layers: list[Layer]) -> Plan:
 
 
 def default_options(
-    layer: Layer, options: CompressOptions, kept: bool, output: bool
+    layer: Weighted, options: CompressOptions, kept: bool, output: bool
 ) -> LayerOptions:
     """One layer's options; ``kept``: at 8 bits by default, ``output``: it ends the network."""
     if layer.binarization is not None:
         return trained_options(layer.binarization)
+    if isinstance(layer, Unpacked) and options.procedure not in (None, "corrected"):
+        return EIGHT_BITS
     if options.method == "product" and options.procedure in ("paper", "paper-plain"):
         return _published_product(layer, options, output)
     if kept:
         return EIGHT_BITS
-    if options.method == "binary":
+    method = options.method
+    if method not in methods_for(layer, options):
+        method = "scalar"
+    if method == "binary":
         return binary_options(layer, options)
-    if options.method == "scalar":
+    if method == "scalar":
         return DEFAULT_SCALAR
-    if options.method == "ternary":
+    if method == "ternary":
         ratio = options.rank_ratio or DEFAULT_RANK_RATIO
         return TernaryOptions(rank_of(layer.shape, ratio, options.rank))
-    if options.method == "composite":
+    if method == "composite":
         return CompositeOptions(
             **{"planes": DEFAULT_PLANES[options.procedure]} | options.composite()
         )
@@ -150,7 +157,7 @@ def default_options(
     return ProductOptions(group, min(wanted, most_words(sub_columns(layer.shape))), gain)
 
 
-def _published_product(layer: Layer, options: CompressOptions, output: bool) -> LayerOptions:
+def _published_product(layer: Weighted, options: CompressOptions, output: bool) -> LayerOptions:
     """Q-CNN's setting for AlexNet: convolutions 8/128, linear layers 4/32, the last 1/16.
 
     ``--group`` and ``--words`` stand in for all of these but the last layer's. A layer of

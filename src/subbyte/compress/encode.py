@@ -11,7 +11,7 @@ from torch import Tensor
 from subbyte.compress.device import few_threads
 from subbyte.compress.moments import Target
 from subbyte.errors import OptionError
-from subbyte.graph.network import Layer
+from subbyte.graph.network import Weighted
 from subbyte.methods import CodedWeight, WeightShape, decode_weight
 from subbyte.methods.binary import encode as binary_encode
 from subbyte.methods.binary import form as binary_form
@@ -42,15 +42,23 @@ and outputs balanced; ``responses``, W* alone, the bias kept (Q-CNN's error corr
 
 
 def encode_weight(
-    layer: Layer, target: Target, options: LayerOptions, seed: int, balanced: bool = False
+    layer: Weighted,
+    target: Target,
+    options: LayerOptions,
+    seed: int,
+    balanced: bool = False,
+    spread: Tensor | None = None,
 ) -> tuple[CodedWeight, float]:
     """Code a layer's target; also its relative error tr(E H E^T) / tr(W* H W*^T).
 
     ``balanced``: every output's error counts relative to that output's own spread, not to
     the largest's. Right for a network's outputs: nothing behind them weighs them, and a
-    quiet class is a class like any other.
+    quiet class is a class like any other. ``spread`` [O], instead: what every output's error
+    counts relative to.
     """
-    spread = _spread(target) if balanced else torch.ones_like(target.weight[:, 0, 0])
+    given = spread is not None
+    if spread is None:
+        spread = _spread(target) if balanced else torch.ones_like(target.weight[:, 0, 0])
     weight = target.weight / spread[:, None, None]
     try:
         with few_threads(target.moments.shape[1]):
@@ -59,7 +67,7 @@ def encode_weight(
         raise OptionError(
             error.what, where=layer.name, expected=error.expected, got=error.got
         ) from error
-    if balanced:
+    if balanced or given:
         coded = rescale(coded, spread.cpu().numpy())
     return coded, relative_error(target, coded)
 
@@ -120,7 +128,7 @@ def relative_error(target: Target, coded: CodedWeight) -> float:
     return float(lost / total.clamp_min(1e-30))
 
 
-def stored_bytes(layer: Layer, options: LayerOptions) -> int:
+def stored_bytes(layer: Weighted, options: LayerOptions) -> int:
     """Bytes the layer's weight will take, or at most will: a composite weight's planes differ."""
     if isinstance(options, ProductOptions):
         return product_form.stored_bytes(layer.shape, options)

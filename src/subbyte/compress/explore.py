@@ -239,8 +239,8 @@ def _known_names(folder: Path, bits: Sequence[float] | None) -> list[str]:
 
 def budgets(prices: Prices) -> list[float]:
     """`POINTS` budgets, evenly spread in their logarithm, from the least to `FINEST`."""
-    low = 8 * least(prices.choices) / prices.count
-    high = 8 * sum(max(c.bytes for c in f) for f in prices.choices.values()) / prices.count
+    low = prices.bits(least(prices.choices))
+    high = prices.bits(sum(max(c.bytes for c in f) for f in prices.choices.values()))
     first = np.ceil(1000 * low) / 1000
     last = max(first, min(high, FINEST, MOST_BITS))
     return [round(float(bits), 3) for bits in np.geomspace(first + 1e-9, last, POINTS)]

@@ -58,6 +58,9 @@ def _quantized(
 def coded_module(network: Network, encoded: Encoded, device: torch.device) -> GraphModule:
     """The network with the weights and biases that the file will hold."""
     module = GraphModule(network).to(device).eval()
+    for entry in network.unpacked:
+        if entry.weight in encoded.weights:
+            apply_coded(module, entry, encoded.weights[entry.weight])
     for layer in network.layers:
         bias = encoded.biases.get(layer.name)
         if layer.weight in encoded.weights:

@@ -63,7 +63,7 @@ def plan_keep(prices: Prices, trial: Trial, budget: Budget) -> Planned:
 def _extent(prices: Prices) -> tuple[float, float]:
     """The least and the most bits per weight that the network can be coded with."""
     most = sum(max(c.bytes for c in found) for found in prices.choices.values())
-    low, high = 8 * least(prices.choices) / prices.count, 8 * most / prices.count
+    low, high = prices.bits(least(prices.choices)), prices.bits(most)
     return max(low * (1 + 1e-9), LEAST_BITS), min(high, MOST_BITS)
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from subbyte.graph.network import Layer
+from subbyte.graph.network import Layer, Weighted
 
 CONV_DAMPING = 0.01
 LINEAR_DAMPING = 0.05
@@ -39,21 +39,22 @@ class Target:
     moments: Tensor
 
 
-def damping_of(layer: Layer, samples: int) -> float:
+def damping_of(layer: Weighted, samples: int) -> float:
     """More for linear layers, which see few rows, and the more the fewer samples there are.
 
     The positions of one sample are much alike, so it is samples that count. Measured:
     with 64 images (a YOLO) 0.2 does best, with 250 (MobileNetV1) 0.05 to 0.2, with 1,000
     (ResNet-20) anything from 0.001 to 0.05.
     """
-    base = LINEAR_DAMPING if layer.op == "Linear" else CONV_DAMPING
+    kernel = layer.op in ("Conv", "ConvTranspose")
+    base = CONV_DAMPING if kernel else LINEAR_DAMPING
     return min(MOST_DAMPING, max(base, SAMPLES_DAMPING / samples))
 
 
 class Moments:
     """Sums over samples for one layer; memory O(n^2 + O n), whatever the sample count."""
 
-    def __init__(self, layer: Layer, device: torch.device, damping: float) -> None:
+    def __init__(self, layer: Weighted, device: torch.device, damping: float) -> None:
         self.layer, self._damping = layer, damping
         shape = layer.shape
         # A transposed convolution's taps all see the same pixel: moments over I only.
@@ -134,6 +135,7 @@ class Moments:
             rows = coded.reshape(shape.groups, -1, self._width)
             predicted = (rows @ mean_x[:, :, None])[:, :, 0]
             return (mean_t - predicted).reshape(-1)
+        assert isinstance(self.layer, Layer)  # noqa: S101 - of the layers alone
         # Each output pixel sees taps / prod(strides) taps on average.
         share = 1.0
         for stride in self.layer.strides:

@@ -38,7 +38,7 @@ from subbyte.errors import BudgetError, CalibrationError, ModelFileError, Output
 from subbyte.files import check_writable, pending, write_atomic
 from subbyte.fitting import InputChoice
 from subbyte.graph.layers import output_layers
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Network, Weighted
 from subbyte.graph.read import prepare, read_file
 from subbyte.runtime.timings import load_timings
 
@@ -126,7 +126,7 @@ def plan_network(
     samples: Samples,
     options: CompressOptions,
     progress: Progress,
-) -> tuple[list[Layer], Planned]:
+) -> tuple[list[Weighted], Planned]:
     """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
     device = open_device(options.device)
     network = read_source(source, progress, samples.choice)
@@ -199,9 +199,12 @@ def _check_network(network: Network) -> None:
             expected="an export with a free batch dimension, or with batch 1",
             got=f"batch {network.fixed_batch}",
         )
-    if not network.layers:
+    if not network.weighted:
         raise WeightError(
-            "nothing to compress", where=network.name, expected="conv or linear layers", got="none"
+            "nothing to compress",
+            where=network.name,
+            expected="conv or linear layers, tables that are read by rows, recurrent weights",
+            got="none",
         )
     for layer in network.layers:
         value = network.model.graph.initializers[layer.weight].const_value

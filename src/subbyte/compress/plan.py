@@ -19,6 +19,8 @@ from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.network import Network
 
 _SIZE_ROUNDS = 8
+# Of the constants that stay float, how many a message names.
+_NAMED = 3
 # Of a file beside its weights: what varies with the values that are written.
 _SIZE_SLACK = 0.02
 
@@ -68,18 +70,32 @@ def plan_budget(
 
 
 def plan_bits(prices: Prices, budget: Budget) -> Planned:
-    """The least total relative error within so many bits per weight."""
-    limit = budget.value * prices.count / 8
+    """The least total relative error within so many bits per weight.
+
+    Constants that stay float count with all their bits.
+    """
+    limit = budget.value * prices.count / 8 - prices.float_bytes
     needed = least(prices.choices)
     if needed > limit:
         # Rounded up, so that the number it names is one that works.
-        bits = -(-8 * int(needed) * 1000 // prices.count) / 1000
+        bits = -(-8 * int(needed + prices.float_bytes) * 1000 // prices.count) / 1000
         raise BudgetError(
             "--bits out of reach for this network and these options",
             expected=f"at least {bits:.3f} bits per weight",
-            got=budget.value,
+            got=f"{budget.value:g}{_float_part(prices)}",
         )
-    return planned_from(budget, choose_finely(prices.within(limit), limit))
+    choice = choose_finely(prices.within(limit), limit)
+    return planned_from(budget, choice, kept_float=prices.kept_float)
+
+
+def _float_part(prices: Prices) -> str:
+    """What of the network stays float, as a part of a message; empty where nothing does."""
+    largest = sorted(prices.kept_float, key=lambda constant: -constant.nbytes)
+    if not largest:
+        return ""
+    named = ", ".join(map(str, largest[:_NAMED]))
+    more = f", and {len(largest) - _NAMED} more" if len(largest) > _NAMED else ""
+    return f"; {prices.float_bytes} bytes stay float: {named}{more}"
 
 
 def plan_size(
@@ -99,7 +115,7 @@ def plan_size(
             raise BudgetError(
                 "--size out of reach for this network and these options",
                 expected=f"at least {needed:.0f} bytes",
-                got=f"{budget.value:.0f}",
+                got=f"{budget.value:.0f}{_float_part(prices)}",
             )
         choice = choose_finely(prices.within(limit), limit)
         now = _beside(network, options_of(choice), options)
@@ -107,7 +123,7 @@ def plan_size(
             break
         beside = now
     said = f"{beside:.0f} bytes of the file are not weights"
-    return planned_from(budget, choice, [said])
+    return planned_from(budget, choice, [said], prices.kept_float)
 
 
 def _beside(network: Network, plan: Plan, options: CompressOptions) -> float:

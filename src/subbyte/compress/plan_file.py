@@ -10,7 +10,7 @@ from typing import Any
 from subbyte.compress.encode import LayerOptions
 from subbyte.errors import OptionError
 from subbyte.graph.layers import has_binary_form
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Network, Unpacked, Weighted
 from subbyte.methods import Binarization
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions
@@ -39,15 +39,18 @@ _MAKE: Mapping[str, Callable[..., LayerOptions]] = {
 }
 
 
-def planned_layers(network: Network) -> list[Layer]:
-    """One layer a weight, the first that reads it, in the order in which they run."""
-    found: dict[str, Layer] = {}
-    for layer in network.layers:
-        found.setdefault(layer.weight, layer)
-    return list(found.values())
+def planned_layers(network: Network) -> list[Weighted]:
+    """What every coded weight is planned for, in the order in which they run: the first layer
+    that reads it, or the first of the nodes that read it unpacked where none does."""
+    found: dict[str, Weighted] = {}
+    entries: list[Weighted] = [*network.layers, *network.unpacked]
+    for entry in entries:
+        found.setdefault(entry.weight, entry)
+    chosen = {entry.name for entry in found.values()}
+    return [entry for entry in network.weighted if entry.name in chosen]
 
 
-def read_plan(path: Path, layers: Sequence[Layer]) -> Plan:
+def read_plan(path: Path, layers: Sequence[Weighted]) -> Plan:
     """Read a plan: ``[layers."NAME"]`` tables with ``method`` and its options.
 
     NAME is the layer's node name. Layers the file does not name are kept at 8 bits, those
@@ -67,7 +70,7 @@ def read_text(path: Path) -> str:
         raise OptionError("plan is not a text file", where=str(path)) from error
 
 
-def parse_plan(text: str, layers: Sequence[Layer], where: str) -> Plan:
+def parse_plan(text: str, layers: Sequence[Weighted], where: str) -> Plan:
     """`read_plan` on text; ``where`` names its origin in errors."""
     try:
         data = tomllib.loads(text)
@@ -103,7 +106,7 @@ def trained_options(binarization: Binarization) -> BinaryOptions:
     return BinaryOptions(binarization.order, binarization.scales, "paper")
 
 
-def _check_binary(layer: Layer, options: LayerOptions, where: str) -> None:
+def _check_binary(layer: Weighted, options: LayerOptions, where: str) -> None:
     """Raise `OptionError` where the layer has no such binary form, or was trained for another."""
     if layer.binarization is not None and options != trained_options(layer.binarization):
         trained = layer.binarization
@@ -116,7 +119,7 @@ def _check_binary(layer: Layer, options: LayerOptions, where: str) -> None:
         )
     if not isinstance(options, BinaryOptions):
         return
-    if not has_binary_form(layer):
+    if isinstance(layer, Unpacked) or not has_binary_form(layer):
         raise OptionError(
             "plan: the layer has no binary form",
             where=where,
@@ -132,7 +135,7 @@ def _check_binary(layer: Layer, options: LayerOptions, where: str) -> None:
         )
 
 
-def _layer_options(table: Any, where: str, layer: Layer) -> LayerOptions:
+def _layer_options(table: Any, where: str, layer: Weighted) -> LayerOptions:
     if not isinstance(table, dict) or table.get("method") not in tuple(_KEYS):
         got = table.get("method") if isinstance(table, dict) else table
         raise OptionError("plan: unknown method", where=where, expected=" or ".join(_KEYS), got=got)
@@ -165,7 +168,7 @@ def _layer_options(table: Any, where: str, layer: Layer) -> LayerOptions:
 
 def write_plan(
     plan: Plan,
-    layers: Sequence[Layer],
+    layers: Sequence[Weighted],
     head: Sequence[str] = (),
     notes: Mapping[str, str] | None = None,
 ) -> str:

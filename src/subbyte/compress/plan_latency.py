@@ -180,7 +180,7 @@ class LatencyPlans:
             "layers"
         )
         bounded = replace(plain, bound=min(choice.bound, plain.harm))
-        return planned_from(self._budget, bounded, [said])
+        return planned_from(self._budget, bounded, [said], self.prices.kept_float)
 
 
 def _chosen(choices: Choices, plan: Plan) -> Choice:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.plan_file import write_plan
 from subbyte.compress.planned import Planned
-from subbyte.graph.network import Layer
+from subbyte.graph.network import Weighted
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
@@ -20,7 +20,7 @@ class PlanRow:
     """A layer of a plan. ``harm``: predicted error over the output's variance; ``share``: of
     the harm of all layers; ``milliseconds``: predicted, where there are timings."""
 
-    layer: Layer
+    layer: Weighted
     form: str
     bytes: int
     bits: float
@@ -29,7 +29,7 @@ class PlanRow:
     milliseconds: float | None
 
 
-def plan_rows(planned: Planned, layers: Sequence[Layer]) -> list[PlanRow]:
+def plan_rows(planned: Planned, layers: Sequence[Weighted]) -> list[PlanRow]:
     """One row a layer, where the plan was made for a budget; else none."""
     choice = planned.choice
     if choice is None:
@@ -46,23 +46,26 @@ def plan_rows(planned: Planned, layers: Sequence[Layer]) -> list[PlanRow]:
     return rows
 
 
-def summary(planned: Planned, layers: Sequence[Layer]) -> list[str]:
+def summary(planned: Planned, layers: Sequence[Weighted]) -> list[str]:
     """What the plan reaches, a sentence a line."""
     choice = planned.choice
     if choice is None:
         return []
     stored = sum(candidate.bytes for candidate in choice.chosen.values())
+    stored += sum(constant.nbytes for constant in planned.kept_float)
     count = sum(layer.shape.count for layer in layers)
+    count += sum(constant.count for constant in planned.kept_float)
     return [
         f"budget: {planned.budget}",
         f"{8 * stored / count:.3f} bits per weight, {stored} bytes of weights",
+        *(f"stays float: {constant}" for constant in planned.kept_float),
         f"predicted harm {choice.harm:.4f}, at most {100 * choice.gap:.2f}% above the least "
         "that any plan within the budget could have",
         *planned.facts,
     ]
 
 
-def plan_text(planned: Planned, layers: Sequence[Layer]) -> str:
+def plan_text(planned: Planned, layers: Sequence[Weighted]) -> str:
     """The plan as TOML; with a budget, each layer with its bits, bytes, time and harm."""
     notes = {row.layer.weight: _note(row) for row in plan_rows(planned, layers)}
     return write_plan(planned.plan, layers, summary(planned, layers), notes)

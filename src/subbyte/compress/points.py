@@ -80,4 +80,7 @@ def _bits(plan: Path, network: Network) -> float:
     layers = planned_layers(network)
     chosen = read_plan(plan, layers)
     taken = sum(stored_bytes(layer, chosen[layer.weight]) for layer in layers)
-    return round(8 * taken / sum(layer.shape.count for layer in layers), 4)
+    taken += sum(constant.nbytes for constant in network.kept_float)
+    count = sum(layer.shape.count for layer in layers)
+    count += sum(constant.count for constant in network.kept_float)
+    return round(8 * taken / count, 4)

@@ -23,10 +23,11 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, planned_layers
 from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
+from subbyte.compress.unpacked_statistics import read_rows, weighed
 from subbyte.data import Samples
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import KeptFloat, Layer, Network, Unpacked, Weighted
 
 GAIN_POWER = 0.25
 
@@ -35,17 +36,28 @@ GAIN_POWER = 0.25
 class Prices:
     """``choices``: the candidates of every layer, by weight name; ``kept``: the layers that
     are kept at 8 bits by default; ``gains`` (`noise_gains`): by which, to the power
-    `GAIN_POWER`, the harms count."""
+    `GAIN_POWER`, the harms count; ``kept_float``: the constants that are not coded."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Weighted, ...]
     choices: dict[str, list[Candidate]]
     kept: frozenset[str]
     gains: Mapping[str, float] = field(default_factory=dict)
+    kept_float: tuple[KeptFloat, ...] = ()
 
     @property
     def count(self) -> int:
-        """Weights in all layers."""
-        return sum(layer.shape.count for layer in self.layers)
+        """Weights in all layers, and numbers in the constants that stay float."""
+        coded = sum(layer.shape.count for layer in self.layers)
+        return coded + sum(constant.count for constant in self.kept_float)
+
+    @property
+    def float_bytes(self) -> int:
+        """Bytes of the constants that stay float, whatever the plan."""
+        return sum(constant.nbytes for constant in self.kept_float)
+
+    def bits(self, coded_bytes: float) -> float:
+        """Bits per weight with so many bytes of coded weights."""
+        return 8 * (coded_bytes + self.float_bytes) / self.count
 
     def within(self, budget: float) -> dict[str, list[Candidate]]:
         """The candidates for a budget of bytes: layers that are kept at 8 bits by default go
@@ -85,17 +97,24 @@ def price(
 
     A layer's harm counts by its gain (`noise_gains`) to the power `GAIN_POWER`: between all
     layers alike, as if what lies behind made good all that is passed on, and by what is passed
-    on (docs/decisions/0018).
+    on (docs/decisions/0018). The harm of an unpacked weight is its own relative error.
     """
-    layers = planned_layers(network)
+    entries = planned_layers(network)
+    layers = [entry for entry in entries if isinstance(entry, Layer)]
     module = GraphModule(network).to(device).eval()
     statistics = collect(module, layers, samples, device)
     gains = noise_gains(module, network.layers, statistics, samples, device)
+    tables = read_rows(module, network.unpacked, samples, device)
     outputs = output_layers(network)
     choices = {}
-    for number, layer in enumerate(layers):
-        progress("plan", number, len(layers), layer.name)
+    for number, layer in enumerate(entries):
+        progress("plan", number, len(entries), layer.name)
         weight = canonical(layer, module.constant(layer.weight).detach())
+        if isinstance(layer, Unpacked):
+            weight, data = weighed(layer, weight, tables.get(layer.weight))
+            with few_threads(0):
+                choices[layer.weight] = layer_candidates(layer, weight, data, options, options.seed)
+            continue
         data = statistics[layer.weight].damped(damping_of(layer, len(samples)))
         if layer.weight in outputs:
             weight, data = balanced(weight, data)
@@ -103,5 +122,6 @@ def price(
             found = layer_candidates(layer, weight, data, options, options.seed)
         counted = gains[layer.weight] ** GAIN_POWER
         choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
-    progress("plan", len(layers), len(layers), "")
-    return Prices(tuple(layers), choices, kept_at_eight_bits(network, layers, options), gains)
+    progress("plan", len(entries), len(entries), "")
+    kept = kept_at_eight_bits(network, entries, options)
+    return Prices(tuple(entries), choices, kept, gains, network.kept_float)

@@ -21,10 +21,11 @@ from subbyte.compress.encode import Fit, LayerOptions, encode_weight, fit_of, na
 from subbyte.compress.moments import PAPER_DAMPING, Moments, Target, damping_of
 from subbyte.compress.patches import input_rows, output_rows, position_count
 from subbyte.compress.store import ActivationStore, Environment
+from subbyte.compress.unpacked import Evidence, values_read
 from subbyte.data import Samples
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Layer, Network, Unpacked, Weighted
 from subbyte.methods import Binarization, CodedWeight, decode_weight
 from subbyte.methods.binary.residual import binarize_fields, scales_of
 
@@ -82,24 +83,44 @@ class Sequence:
     @torch.no_grad()
     def run(self) -> Encoded:
         """Encode every layer of the plan; the coded network is left in ``compressed``."""
-        layers = [layer for layer in self._network.layers if layer.weight in self._plan]
+        entries = [entry for entry in self._network.weighted if entry.weight in self._plan]
         store = ActivationStore(self._checkpoints.folder)
         try:
             self._fill(store)
             at_float, at_coded = 0, 0
-            for number, layer in enumerate(layers):
-                if layer.weight not in self._only:
-                    continue
-                self._progress("encode", number, len(layers), layer.name)
-                step = self._step[layer.name]
-                self._layer(store, layer, number, at_float, at_coded)
+            for step, numbers in self._stops(entries):
+                first = entries[numbers[0]]
+                self._progress("encode", numbers[0], len(entries), first.name)
+                if isinstance(first, Layer):
+                    self._layer(store, first, numbers[0], at_float, at_coded)
+                else:
+                    found = {n: e for n in numbers if isinstance(e := entries[n], Unpacked)}
+                    self._unpacked(store, found, step, at_float, at_coded)
                 at_float, at_coded = step + 1, step
-                if self._last[layer.weight] == step:
-                    self._float.forget(layer.weight)
-            self._progress("encode", len(layers), len(layers), "")
+                for number in numbers:
+                    if self._last[entries[number].weight] == step:
+                        self._float.forget(entries[number].weight)
+            self._progress("encode", len(entries), len(entries), "")
         finally:
             store.close()
         return self._done
+
+    def _stops(self, entries: list[Weighted]) -> Iterator[tuple[int, list[int]]]:
+        """The steps at which the pass stops, in order, and which of ``entries`` it codes there:
+        a layer, or the weights of another node that are not coded yet."""
+        stops: dict[int, list[int]] = {}
+        for number, entry in enumerate(entries):
+            if entry.weight in self._only:
+                stops.setdefault(self._step[str(entry.node.name)], []).append(number)
+        seen: set[str] = set()
+        for step in sorted(stops):
+            numbers = stops[step]
+            if isinstance(entries[numbers[0]], Unpacked):
+                numbers = [n for n in numbers if entries[n].weight not in seen]
+                numbers = list({entries[n].weight: n for n in reversed(numbers)}.values())[::-1]
+            seen.update(entries[number].weight for number in numbers)
+            if numbers:
+                yield step, numbers
 
     def _fill(self, store: ActivationStore) -> None:
         for chunk, batch in enumerate(self._samples.batches(self._chunk)):
@@ -134,6 +155,54 @@ class Sequence:
             self._apply(layer, found[0], torch.from_numpy(found[1]["bias"]), found[1]["loss"])
         elif moments is not None:
             self._encode(layer, number, moments)
+
+    def _unpacked(
+        self,
+        store: ActivationStore,
+        entries: Mapping[int, Unpacked],
+        step: int,
+        at_float: int,
+        at_coded: int,
+    ) -> None:
+        """Advance to the node of ``entries``, by their numbers, and code its weights."""
+        found = {n: self._checkpoints.load_weight(f"layer-{n}") for n in entries}
+        evidence = {
+            number: self._evidence(entry, number)
+            for number, entry in entries.items()
+            if found[number] is None
+        }
+        names = [name for entry in entries.values() for name in values_read(entry)]
+        for chunk in self._chunks():
+            ours, coded = store.take(("float", chunk)), store.take(("coded", chunk))
+            self._float.run(ours, at_float, step + 1, keep=names)
+            self.compressed.run(coded, at_coded, step, keep=names)
+            for sums in evidence.values():
+                sums.add(ours, coded)
+            self._trim(ours, step + 1)
+            store.put(("float", chunk), ours)
+            store.put(("coded", chunk), coded)
+        for number, entry in entries.items():
+            held = found[number]
+            if held is not None:
+                self._apply_unpacked(entry, held[0], held[1]["loss"])
+                continue
+            options, seed = self._plan[entry.weight], self._seed * 1009 + number
+            corrected = self._fit(entry) == "corrected"
+            weight, loss = evidence[number].encode(options, seed, corrected)
+            self._checkpoints.save_weight(f"layer-{number}", weight, {"loss": np.array(loss)})
+            self._apply_unpacked(entry, weight, loss)
+
+    def _evidence(self, entry: Unpacked, number: int) -> Evidence:
+        weight = canonical(entry, self._float.constant(entry.weight).detach())
+        samples = len(self._samples)
+        wanted = positions_per_sample(entry.shape.inputs, samples)
+        seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
+        return Evidence(entry, weight, damping_of(entry, samples), wanted * self._chunk, seed)
+
+    def _apply_unpacked(self, entry: Unpacked, coded: CodedWeight, loss: object) -> None:
+        apply_coded(self.compressed, entry, coded)
+        self._done.weights[entry.weight] = coded
+        self._done.losses[entry.weight] = float(np.asarray(loss))
 
     def _trim(self, environment: Environment, step: int) -> None:
         for name in set(environment) - self._float.live(step):
@@ -214,7 +283,7 @@ class Sequence:
         self._checkpoints.save_weight(f"layer-{number}", coded, extra)
         self._apply(layer, coded, bias, loss)
 
-    def _fit(self, layer: Layer) -> Fit:
+    def _fit(self, layer: Weighted) -> Fit:
         return fit_of(self._plan[layer.weight], self._published)
 
     def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:

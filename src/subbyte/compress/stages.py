@@ -145,6 +145,9 @@ def _copy(
 ) -> GraphModule:
     """The network with its convolutions coded and its linear layers as trained."""
     module = GraphModule(network).to(device).eval()
+    for entry in network.unpacked:
+        if entry.weight in convolutions.weights:
+            apply_coded(module, entry, convolutions.weights[entry.weight])
     for layer in network.layers:
         if layer.weight in convolutions.weights:
             coded = convolutions.weights[layer.weight]

@@ -25,7 +25,7 @@ from subbyte.errors import OptionError
 from subbyte.graph.gradient import untrained
 from subbyte.graph.layers import canonical, to_onnx_layout
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Network, Weighted
 from subbyte.methods import CodedWeight
 from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.scalar.trainable import ScalarWeight
@@ -45,7 +45,7 @@ SCALAR_RATE = 5e-4
 class Source(nn.Module):
     """A layer's weight in the layout its node wants, from its trainable parts."""
 
-    def __init__(self, layer: Layer, weight: nn.Module) -> None:
+    def __init__(self, layer: Weighted, weight: nn.Module) -> None:
         super().__init__()
         self.layer, self.weight = layer, weight
 
@@ -113,7 +113,7 @@ class Tuner:
             samples.select(order[held:]),
         )
         self._chunk = chunk_size(compressed, samples, device)
-        self._layers = {layer.weight: layer for layer in network.layers}
+        self._layers = {entry.weight: entry for entry in network.weighted}
         self._sources = self._make_sources()
         self._biases = self._make_biases(network)
         self._parts = nn.ModuleDict(

@@ -8,7 +8,8 @@ and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,10 @@ Form = tuple[Kind, Layout]
 PLAIN: Form = ("float", "plain")
 
 _SMALL = 1024
+# A constant of so many floats is shown to people by its name.
+LEAST_NAMED = 1024
+# The names that writing makes: of values, and of packed arrays.
+_MADE = re.compile(r"v\d+$|w\d+\.")
 
 
 class Emitter:
@@ -46,6 +51,8 @@ class Emitter:
         self._forms: dict[str, dict[Form, str]] = {}
         self._arrays: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._operands: dict[tuple[str, Layout], str] = {}
+        # Of constants that nodes make: what adds these nodes and gives the value's name.
+        self.made: Mapping[str, Callable[[], str]] = {}
         self._count = 0
         for value in graph.inputs:
             self._forms[value.name or ""] = {PLAIN: value.name or ""}
@@ -96,10 +103,25 @@ class Emitter:
 
     def operand(self, value: ir.Value | None, layout: Layout = "plain") -> str:
         """A constant of the network, as it broadcasts against a value in ``layout``."""
+        if _name(value) in self.made:
+            return self.made[_name(value)]()
         key = (_name(value), layout)
         if key not in self._operands:
-            self._operands[key] = self.array(_arranged(topology.known(value), layout))
+            array = _arranged(topology.known(value), layout)
+            self._operands[key] = self.array(array, self._shown_name(value, array))
         return self._operands[key]
+
+    def _shown_name(self, value: ir.Value | None, array: NDArray[Any]) -> str:
+        """The name that a large float constant keeps, so that people know it again; '' for
+        another constant, or where the name may be one that is made here."""
+        name = _name(value)
+        if array.dtype.kind != "f" or array.size < LEAST_NAMED:
+            return ""
+        return "" if name in self._reserved or _MADE.match(name) else self._reserve(name)
+
+    def _reserve(self, name: str) -> str:
+        self._reserved.add(name)
+        return name
 
     def ints(self, values: ArrayLike) -> str:
         """An int64 initializer."""

@@ -1,18 +1,20 @@
-"""The weight of a layer between its ONNX layout and the canonical W[O, T, I].
+"""A weight between its ONNX layout and the canonical W[O, T, I].
 
 ONNX layouts: Conv [O, I, k...], ConvTranspose [groups * I, O / groups, k...],
-Linear [O, I], with I input channels per group. Both functions take and give numpy arrays
-or torch tensors (views where possible) of any element type.
+Linear [O, I], with I input channels per group; of an `Unpacked` weight in order ``stored``
+[..., O, I] (or whole rows [O, ...]), in order ``turned`` [..., I, O]. Both functions take and
+give numpy arrays or torch tensors (views where possible) of any element type.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
 from subbyte.graph.nested import leads_to
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Layer, LayerOp, Network, Order, Unpacked, Weighted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,27 +40,51 @@ def has_binary_form(layer: Layer) -> bool:
     return layer.op == "Conv" and len(layer.kernel_shape) == 2 and len(layer.pads) == 4
 
 
-def canonical(layer: Layer, weight: Array) -> Array:
+def order_of(layer: Weighted) -> Order:
+    """How the stored weight becomes W[O, T, I]."""
+    if isinstance(layer, Unpacked):
+        return layer.order
+    return _ORDERS[layer.op]
+
+
+_ORDERS: Mapping[LayerOp, Order] = {
+    "Conv": "kernel",
+    "ConvTranspose": "transposed kernel",
+    "Linear": "stored",
+}
+
+
+def canonical(layer: Weighted, weight: Array) -> Array:
     """``weight`` in ONNX layout -> [O, T, I]."""
-    shape = layer.shape
+    shape, order = layer.shape, order_of(layer)
     array: Any = weight
-    if layer.op == "ConvTranspose":
+    if order == "transposed kernel":
         split = array.reshape(shape.groups, shape.inputs, shape.outputs // shape.groups, shape.taps)
         turned = split.swapaxes(1, 2).swapaxes(2, 3)
-    else:
+    elif order == "turned":
+        turned = array.swapaxes(-1, -2)
+    elif order == "kernel":
         turned = array.reshape(shape.outputs, shape.inputs, shape.taps).swapaxes(1, 2)
+    else:
+        turned = array
     return turned.reshape(shape.outputs, shape.taps, shape.inputs)
 
 
-def to_onnx_layout(layer: Layer, weight: Array) -> Array:
+def to_onnx_layout(layer: Weighted, weight: Array) -> Array:
     """[O, T, I] -> the ONNX layout of the layer's weight; inverse of `canonical`."""
-    shape, array = layer.shape, weight
-    if layer.op == "Linear":
-        return array.reshape(shape.outputs, shape.inputs)  # type: ignore[return-value]
+    shape, array, order = layer.shape, weight, order_of(layer)
+    stored = layer.stored if isinstance(layer, Unpacked) else None
+    if order == "stored":
+        return array.reshape(stored or (shape.outputs, shape.inputs))  # type: ignore[return-value]
     outputs = shape.outputs // shape.groups
-    if layer.op == "Conv":
+    if order == "turned":
+        assert stored is not None  # noqa: S101 - of unpacked weights alone
+        split: Any = array.reshape(*stored[:-2], stored[-1], stored[-2])
+        return split.swapaxes(-1, -2)
+    kernel = stored[2:] if stored else layer.kernel_shape  # type: ignore[union-attr]
+    if order == "kernel":
         turned: Any = array.swapaxes(1, 2)
-        return turned.reshape(shape.outputs, shape.inputs, *layer.kernel_shape)
-    split: Any = array.reshape(shape.groups, outputs, shape.taps, shape.inputs)
+        return turned.reshape(shape.outputs, shape.inputs, *kernel)
+    split = array.reshape(shape.groups, outputs, shape.taps, shape.inputs)
     turned = split.swapaxes(2, 3).swapaxes(1, 2)
-    return turned.reshape(shape.groups * shape.inputs, outputs, *layer.kernel_shape)
+    return turned.reshape(shape.groups * shape.inputs, outputs, *kernel)

@@ -12,6 +12,9 @@ from subbyte.methods.coded import WeightShape
 
 LayerOp = Literal["Conv", "ConvTranspose", "Linear"]
 
+Order = Literal["kernel", "transposed kernel", "stored", "turned"]
+"""How a stored weight becomes W[O, T, I] (`subbyte.graph.layers`)."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -46,17 +49,75 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Unpacked:
+    """A weight that is unpacked before its node reads it: not the weight of a `Layer`.
+
+    ``node``: a node of the prepared graph, which reads ``weight`` at ``place``, or in a body
+    that it holds (``place`` is None then). ``rows``: the node is a Gather that takes whole
+    rows; only those that it takes are unpacked. ``stored``: the shape of the initializer.
+    """
+
+    name: str
+    op: str
+    node: ir.Node
+    place: int | None
+    weight: str
+    shape: WeightShape
+    order: Order
+    stored: tuple[int, ...]
+    rows: bool = False
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each group reads one input."""
+        return self.shape.groups > 1 and self.shape.inputs == 1
+
+    @property
+    def binarization(self) -> None:
+        """Its inputs are never binarized."""
+        return
+
+
+Weighted = Layer | Unpacked
+"""What a coded weight belongs to."""
+
+
+@dataclass(frozen=True)
+class KeptFloat:
+    """A constant of many numbers that is written as it is; ``reason`` says why."""
+
+    name: str
+    count: int
+    nbytes: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.nbytes} bytes ({self.reason})"
+
+
+@dataclass(frozen=True)
 class Network:
     """The prepared graph (functions inlined, constants folded, BatchNorm folded) and its layers.
 
-    ``layers`` are in the order in which they run. ``fixed_batch`` is the only batch size
-    with which the graph runs, where an exporter baked one in; None if any size will do.
+    ``layers`` are in the order in which they run, ``unpacked`` are the other weights that can
+    be coded, in theirs; ``kept_float`` the large constants that cannot. ``fixed_batch`` is the
+    only batch size with which the graph runs, where an exporter baked one in; None if any size
+    will do.
     """
 
     model: ir.Model
     layers: tuple[Layer, ...]
     name: str
     fixed_batch: int | None = None
+    unpacked: tuple[Unpacked, ...] = ()
+    kept_float: tuple[KeptFloat, ...] = ()
+
+    @property
+    def weighted(self) -> tuple[Weighted, ...]:
+        """``layers`` and ``unpacked`` in the order in which they run."""
+        place = {node: number for number, node in enumerate(self.model.graph)}
+        found: list[Weighted] = [*self.layers, *self.unpacked]
+        return tuple(sorted(found, key=lambda entry: place[entry.node]))
 
     @property
     def opset(self) -> int:

@@ -2,9 +2,9 @@
 
 In order: constants lifted to initializers, subgraphs put in order, Identity and Dropout
 removed, layers trained binary replaced by standard nodes, shapes inferred, halves and doubles
-made float32, constants and decided Ifs folded, a baked batch freed, known sizes folded, Gemm and
-MatMul normalised to Linear, BatchNorm and per-channel arithmetic folded into layers, pads made
-explicit.
+made float32, constants and decided Ifs folded, a baked batch freed, known sizes folded, Gemm,
+MatMul and Einsum normalised to Linear, BatchNorm and per-channel arithmetic folded into layers,
+pads made explicit, one initializer for every form of a weight.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from subbyte.graph.prepare_fold import fold_constants, fold_sizes
 from subbyte.graph.prepare_layers import find_layers
 from subbyte.graph.prepare_linear import normalize_linear
 from subbyte.graph.prepare_pads import resolve_pads
+from subbyte.graph.prepare_sharing import share_weights
 from subbyte.graph.prepare_types import casts_to_identities, compute_in_float32
+from subbyte.graph.prepare_unpacked import find_unpacked, kept_float
 
 FOLD_ROUNDS = 8
 """Folding a size may make further shapes known; real networks need two or three rounds."""
@@ -82,10 +84,20 @@ def prepare_graph(
     fold_affine(model)
     resolve_pads(model)
     remove_unused_control(model)
+    share_weights(model)
     passes.RemoveUnusedNodesPass()(model)
     passes.NameFixPass()(model)
     gather_units(model.graph)
-    return Network(model=model, layers=find_layers(model), name=name, fixed_batch=fixed_batch)
+    layers = find_layers(model)
+    unpacked = find_unpacked(model, layers)
+    return Network(
+        model=model,
+        layers=layers,
+        name=name,
+        fixed_batch=fixed_batch,
+        unpacked=unpacked,
+        kept_float=kept_float(model, layers, unpacked),
+    )
 
 
 def _fold_ifs(model: ir.Model) -> bool:

@@ -1,8 +1,10 @@
 """Gemm and MatMul with a constant side become ``Linear`` nodes with weight W[O, I].
 
 A constant on the right, x @ B, contracts the last axis of x: W = B^T, axis -1. A constant
-on the left, A @ x, contracts the last but one axis: W = A, axis -2. A following constant
-bias is merged by `subbyte.graph.prepare_affine`.
+on the left, A @ x, contracts the last but one axis: W = A, axis -2. Leading axes of length one
+of the constant are dropped where x has as many axes. A following constant bias is merged by
+`subbyte.graph.prepare_affine`. An Einsum with a constant side becomes such a product first
+(`subbyte.graph.prepare_einsum`).
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from numpy.typing import NDArray
 from subbyte.graph.ops import PREPARED
 from subbyte.graph.prepare_binary import keep_binarization
 from subbyte.graph.prepare_edit import Editor, describe, float_constant, rank_of
+from subbyte.graph.prepare_einsum import normalize_einsum
 
 
 def normalize_linear(model: ir.Model) -> None:
-    """Rewrite every Gemm and MatMul that has one constant matrix."""
+    """Rewrite every Gemm, MatMul and Einsum that has one constant matrix."""
+    normalize_einsum(model)
     editor = Editor(model.graph)
     for node in list(model.graph):
         if node.op_type == "MatMul" and node.domain == "":
@@ -40,7 +44,7 @@ def _linear(
 
 def _rewrite_matmul(editor: Editor, node: ir.Node) -> None:
     left, right = node.inputs
-    a, b = float_constant(left), float_constant(right)
+    a, b = _matrix(left, right), _matrix(right, left)
     if (a is None) == (b is None):
         return
     if b is not None and b.ndim == 2 and right is not None and rank_of(left) != 0:
@@ -51,7 +55,17 @@ def _rewrite_matmul(editor: Editor, node: ir.Node) -> None:
         rank = rank_of(right)
         if rank is not None:
             axis = -1 if rank == 1 else -2
-            editor.replace([node], _linear(right, left, None, axis, node.name))
+            weight = _gemm_weight(editor, left, a, 1.0, False)
+            editor.replace([node], _linear(right, weight, None, axis, node.name))
+
+
+def _matrix(value: ir.Value | None, other: ir.Value | None) -> NDArray[Any] | None:
+    """The array of a constant, without leading axes of length one that ``other`` has anyway."""
+    array = float_constant(value)
+    rank = rank_of(other)
+    if array is None or array.ndim < 3 or rank is None or rank < array.ndim:
+        return array
+    return array.reshape(array.shape[-2:]) if set(array.shape[:-2]) == {1} else array
 
 
 def _rewrite_gemm(editor: Editor, node: ir.Node) -> None:
@@ -80,7 +94,8 @@ def _rewrite_gemm(editor: Editor, node: ir.Node) -> None:
 def _gemm_weight(
     editor: Editor, source: ir.Value, array: NDArray[Any], alpha: float, turn: bool
 ) -> ir.Value:
-    if not turn and alpha == 1.0:
+    stored = float_constant(source)
+    if not turn and alpha == 1.0 and stored is not None and stored.shape == array.shape:
         return source
     matrix = array.T if turn else array
     scaled = matrix if alpha == 1.0 else (alpha * matrix).astype(array.dtype)

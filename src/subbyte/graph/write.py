@@ -22,6 +22,7 @@ from subbyte.graph.protos import graphs
 from subbyte.graph.quant import QuantParams
 from subbyte.graph.write_layers import LayerWriter
 from subbyte.graph.write_nodes import NodeWriter
+from subbyte.graph.write_unpacked import UnpackedWriter
 from subbyte.methods import CodedWeight
 
 # What one protobuf message can hold, less room for names and nodes.
@@ -59,7 +60,8 @@ def write_network(
     opset = output_opset(_other_nodes(network, coded), network.opset)
     emitter = Emitter(graph, params, plan.absorbed)
     layers = LayerWriter(emitter, coded, biases or {}, table_shifts or {}, opset)
-    _write_nodes(network, plan, layers, NodeWriter(emitter, opset))
+    tables = UnpackedWriter(network, layers)
+    _write_nodes(network, plan, layers, tables, NodeWriter(emitter, opset))
     model = _assemble(network, emitter, opset)
     check_model(model, full=True)
     return model
@@ -99,7 +101,11 @@ def _other_nodes(network: Network, coded: Mapping[str, CodedWeight]) -> list[ir.
 
 
 def _write_nodes(
-    network: Network, plan: IslandPlan, layers: LayerWriter, nodes: NodeWriter
+    network: Network,
+    plan: IslandPlan,
+    layers: LayerWriter,
+    tables: UnpackedWriter,
+    nodes: NodeWriter,
 ) -> None:
     by_output = {layer.output: layer for layer in network.layers}
     by_name = {layer.name: layer for layer in network.layers}
@@ -118,7 +124,7 @@ def _write_nodes(
             layers.write_uncoded(layer)
         elif name in plan.nodes:
             nodes.write_uint8(node)
-        elif not topology.is_constant(node.outputs[0]):
+        elif not topology.is_constant(node.outputs[0]) and not tables.write(node):
             nodes.write_float(node)
 
 

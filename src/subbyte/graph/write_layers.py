@@ -113,16 +113,14 @@ class LayerWriter:
         output: str,
     ) -> onnx.NodeProto:
         coded = self.coded[layer.weight]
-        functions = weight_functions(coded.method, coded.variant, list(coded.inputs), self.opset)
-        for each in functions:
-            self.emitter.functions.setdefault(each.name, each)
+        weight = self.weight_function(coded)
         binarization = binarization_of(coded)
         # A 1x1 convolution is a linear layer on pixels, unless an image's pixels share scales.
         by_image = binarization is not None and binarization.scales == "image"
         op = "Linear" if form == "Dequant" and not by_image else _op_name(layer)
-        function = layer_function(functions[-1], op, form, self.opset, binarization)
+        function = layer_function(weight, op, form, self.opset, binarization)
         bias = self.emitter.array(self.bias(layer))
-        inputs = [source, *self._arrays(layer.weight, coded), bias, *params]
+        inputs = [source, *self.arrays(layer.weight, coded), bias, *params]
         attributes = {
             **coded.attributes,
             **(_attributes(layer) if not op.startswith("Linear") else {}),
@@ -133,7 +131,14 @@ class LayerWriter:
         node.name = layer.name
         return node
 
-    def _arrays(self, name: str, coded: CodedWeight) -> list[str]:
+    def weight_function(self, coded: CodedWeight) -> onnx.FunctionProto:
+        """The function that unpacks ``coded``, which the file then carries."""
+        functions = weight_functions(coded.method, coded.variant, list(coded.inputs), self.opset)
+        for each in functions:
+            self.emitter.functions.setdefault(each.name, each)
+        return functions[-1]
+
+    def arrays(self, name: str, coded: CodedWeight) -> list[str]:
         """Initializers of the packed arrays; a shared weight has them once."""
         if name not in self._packed:
             prefix = f"w{len(self._packed)}"

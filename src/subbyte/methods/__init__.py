@@ -41,6 +41,8 @@ class Method:
     ``weight_nodes(variant)`` gives standard ONNX nodes that define ``weight_int8``
     [O, T, I] and ``weight_scale`` [O] from the packed inputs and attributes. ``tables`` is
     None for a weight that a kernel multiplies with, instead of looking products up.
+    ``row_nodes(variant)`` gives nodes that unpack only the rows that a table is asked for:
+    ``row_int8`` [n, I] and ``row_scale`` [n] from ``rows`` int64 [n]; None where there are none.
     ``binarization``: of the layer's input, by variant; None where that is left as it is.
     """
 
@@ -56,6 +58,7 @@ class Method:
     summary: str
     tables: Callable[[CodedWeight], LookupTables | None] = lambda coded: None
     binarization: Callable[[str], Binarization | None] = lambda variant: None
+    row_nodes: Callable[[str], list[onnx.NodeProto]] | None = None
 
 
 METHODS: Mapping[str, Method] = {
@@ -75,6 +78,7 @@ METHODS: Mapping[str, Method] = {
         decode=product_form.decode,
         scale=product_form.scale,
         weight_nodes=product_form.weight_nodes,
+        row_nodes=product_form.row_nodes,
         tables=product_form.tables,
         summary=(product.__doc__ or "").splitlines()[0],
     ),
@@ -91,6 +95,7 @@ METHODS: Mapping[str, Method] = {
         decode=scalar_form.decode,
         scale=scalar_form.scale,
         weight_nodes=scalar_form.weight_nodes,
+        row_nodes=scalar_form.row_nodes,
         tables=scalar_form.tables,
         summary=(scalar.__doc__ or "").splitlines()[0],
     ),

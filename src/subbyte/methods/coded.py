@@ -98,6 +98,13 @@ def rescale(coded: CodedWeight, factor: NDArray[np.float32]) -> CodedWeight:
     )
 
 
+def row_scale_nodes() -> list[onnx.NodeProto]:
+    """Standard nodes from ``scale``, ``scale_base`` and ``rows`` int64 [n] to ``row_scale`` [n]."""
+    *first, cast, product = scale_nodes()
+    cast.input[0], product.output[0] = "srow", "row_scale"
+    return [*first, helper.make_node("Gather", ["scale", "rows"], ["srow"]), cast, product]
+
+
 def scale_nodes() -> list[onnx.NodeProto]:
     """Standard nodes from input ``scale`` and attribute ``scale_base`` to ``weight_scale``."""
     base = helper.make_node("Constant", [], ["sbase"])

@@ -92,6 +92,52 @@ def unpack_nodes(packed: str, shape: str, output: str, prefix: str) -> list[onnx
     ]
 
 
+def unpack_rows_nodes(
+    packed: str, rows: str, width: str, output: str, prefix: str
+) -> list[onnx.NodeProto]:
+    """Standard nodes (opset 18): ``output`` = rows of the codes of ``packed``, int32 [n, width].
+
+    ``rows`` (int64 [n]) and ``width`` (int64 [1], codes a row) are value names. Code
+    j = row * width + column is found as in `unpack_nodes`: its bits begin at bit 8 of
+    (j mod 8) * bits in the j // 8-th row of bytes, in byte l; only these bytes are read. The
+    next byte h is the last one of all behind the last code, where it is cut off.
+    """
+    node = helper.make_node
+    v = {key: prefix + key for key in "abcdefghijklmnopqrstuvwxyzABCDEFG"}
+    return [
+        constant(v["z"], [-1], np.int64),
+        constant(v["o"], 1, np.int64),
+        constant(v["e"], 8, np.int64),
+        constant(v["n"], 0, np.int64),
+        constant(v["t"], 1 << np.arange(9), np.int32),
+        node("Shape", [packed], [v["b"]], start=1),
+        node("Size", [packed], [v["s"]]),
+        node("Sub", [v["s"], v["o"]], [v["y"]]),
+        node("Reshape", [packed, v["z"]], [v["f"]]),
+        node("Squeeze", [width], [v["w"]]),
+        node("Range", [v["n"], v["w"], v["o"]], [v["c"]]),
+        node("Mul", [rows, width], [v["m"]]),
+        node("Unsqueeze", [v["m"], v["z"]], [v["u"]]),
+        node("Add", [v["u"], v["c"]], [v["j"]]),
+        node("Mul", [v["j"], v["b"]], [v["i"]]),
+        node("Div", [v["i"], v["e"]], [v["l"]]),
+        node("Mod", [v["i"], v["e"]], [v["r"]]),
+        node("Add", [v["l"], v["o"]], [v["h"]]),
+        node("Min", [v["h"], v["y"]], [v["g"]]),
+        node("Gather", [v["f"], v["l"]], [v["A"]]),
+        node("Gather", [v["f"], v["g"]], [v["B"]]),
+        node("Cast", [v["A"]], [v["C"]], to=TensorProto.INT32),
+        node("Cast", [v["B"]], [v["D"]], to=TensorProto.INT32),
+        constant(v["k"], 256, np.int32),
+        node("Mul", [v["D"], v["k"]], [v["E"]]),
+        node("Add", [v["C"], v["E"]], [v["F"]]),
+        node("Gather", [v["t"], v["r"]], [v["d"]]),
+        node("Div", [v["F"], v["d"]], [v["G"]]),
+        node("Gather", [v["t"], v["b"]], [v["p"]]),
+        node("Mod", [v["G"], v["p"]], [output]),
+    ]
+
+
 def _column_nodes(packed: str, prefix: str) -> list[onnx.NodeProto]:
     """Per column of eight codes: its first byte ``y`` and the next one ``n``, 2**r as ``u``
     (int32); and 2**bits as ``w``."""

@@ -8,21 +8,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx
+
+from subbyte.graph.prepare_sharing import LEAST_COUNT
+from subbyte.graph.prepare_unpacked import read_by
 from subbyte.report.layers import StoredLayer, find_layers
 from subbyte.report.operations import count_operations
 from subbyte.report.planes import count_planes
-from subbyte.report.stored import StoredModel, read_stored
+from subbyte.report.stored import StoredModel, read_stored, reading_operators
+
+_FLOATS = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.DOUBLE,
+)
 
 
 def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Account for every byte of an ONNX file, compressed or not.
 
     Returns:
-        ``file_bytes`` (external data included), ``weight_count`` (weights of conv and linear
-        layers), ``bits_per_weight`` (8 * bytes of all layers' weights / weight_count: codes,
-        codebooks, signs, gains, scales, padding), ``layers`` (one row per stored weight:
-        name, op, method, shape, bits_per_weight, bytes, activations, reason) and ``parts``:
-        bytes of weights, biases, other tensors and graph, which add up to file_bytes.
+        ``file_bytes`` (external data included), ``weight_count`` (weights of all layers, and
+        numbers in ``kept_float``), ``bits_per_weight`` (8 * bytes of all these /
+        weight_count: codes, codebooks, signs, gains, scales, padding, floats), ``layers`` (one
+        row per stored weight: name, op, method, shape, bits_per_weight, bytes, activations,
+        reason), ``kept_float`` (float constants of 1,024 numbers and more that are no layer's:
+        name, count, bytes, reason) and ``parts``: bytes of weights, biases, other tensors and
+        graph, which add up to file_bytes.
         ``operations``: `count_operations`, None without ternary layers; ``planes``:
         `count_planes`, None without composite layers.
 
@@ -40,13 +53,17 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         "other": _nbytes(model, set(model.constants) - weights - biases),
         "graph": model.graph_bytes - in_nodes,
     }
+    kept = _kept_float(model, weights | biases)
     count = sum(math.prod(layer.shape) for layer in layers)
+    total, taken = count + sum(row["count"] for row in kept), parts["weights"]
+    taken += sum(row["bytes"] for row in kept)
     return {
         "model": os.fspath(path),
         "file_bytes": model.file_bytes,
-        "weight_count": count,
-        "bits_per_weight": 8 * parts["weights"] / count if count else 0.0,
+        "weight_count": total,
+        "bits_per_weight": 8 * taken / total if total else 0.0,
         "layers": [_row(model, layer) for layer in layers],
+        "kept_float": kept,
         "parts": parts,
         "operations": count_operations(model, Path(path)),
         "planes": count_planes(model, Path(path)),
@@ -65,6 +82,18 @@ def _row(model: StoredModel, layer: StoredLayer) -> Mapping[str, Any]:
         "activations": layer.activations,
         "reason": layer.reason,
     }
+
+
+def _kept_float(model: StoredModel, others: set[str]) -> list[dict[str, Any]]:
+    found = []
+    for name, constant in model.constants.items():
+        count = math.prod(constant.shape)
+        if name in others or count < LEAST_COUNT or constant.element_type not in _FLOATS:
+            continue
+        readers = read_by(reading_operators(model.proto.graph, name))
+        row = {"name": name, "count": count, "bytes": constant.nbytes, "reason": readers}
+        found.append(row)
+    return found
 
 
 def _nbytes(model: StoredModel, names: set[str]) -> int:

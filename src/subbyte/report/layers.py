@@ -1,8 +1,9 @@
 """The conv and linear layers of a file, and the constants that hold their weights.
 
-Three kinds of nodes are layers: a node of domain ``subbyte`` whose function unpacks a
-weight; a standard Conv, ConvTranspose, Gemm or MatMul with a stored weight; and one whose
-weight is computed from stored constants alone, as in an inlined or a QDQ file.
+Four kinds of nodes are layers: a node of domain ``subbyte`` whose function unpacks a
+weight; one whose function gives another node its weight, or takes rows of it; a standard Conv,
+ConvTranspose, Gemm or MatMul with a stored weight; and one whose weight is computed from stored
+constants alone, as in an inlined or a QDQ file.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from onnx import helper
 from subbyte.errors import ModelFileError, reason
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.inline import LAYER_KEY
+from subbyte.graph.unpacked_functions import ROWS, TENSORS
 from subbyte.graph.write_layers import FLOAT_REASON
 from subbyte.methods import METHODS
-from subbyte.report.stored import StoredModel, constant_sources
+from subbyte.report.stored import StoredModel, constant_sources, reading_operators
 from subbyte.runtime.ort import ERRORS, open_session, ort
 
 _CODED_TYPE = re.compile(r"(ConvTranspose|Conv|LinearLeft|Linear)(?:Same)?(Float|Dequant|Add|)$")
+_UNPACKED_TYPE = re.compile(f"({'|'.join(TENSORS.values())}|{ROWS})$")
 _FORMS = {"Float": "float", "Dequant": "int8 in, float out", "Add": "int8", "": "int8"}
 _WEIGHT_INPUTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1, 0), "MatMul": (1, 0)}
 _OPS = {"Gemm": "Linear", "MatMul": "Linear"}
@@ -85,6 +88,9 @@ def _coded_layers(model: StoredModel) -> Iterator[StoredLayer]:
         if node.domain != DOMAIN or node.op_type not in functions:
             continue
         function = functions[node.op_type]
+        if _UNPACKED_TYPE.search(node.op_type):
+            yield _unpacked_layer(position, node, function, model)
+            continue
         unpack = next((inner for inner in function.node if inner.domain == DOMAIN), None)
         if unpack is not None:
             yield _coded_layer(position, node, function, unpack, model)
@@ -118,6 +124,45 @@ def _coded_layer(
     )
 
 
+def _unpacked_layer(
+    position: int, node: onnx.NodeProto, function: onnx.FunctionProto, model: StoredModel
+) -> StoredLayer:
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    rows = node.op_type.endswith(ROWS)
+    packed = node.input[1:] if rows else node.input
+    outputs = attributes.get("weight_shape", [0])[0]
+    shape = [outputs, *attributes.get("row_shape", ())] if rows else attributes["tensor_shape"]
+    if not set(packed) <= set(model.constants) or len(packed) != len(function.input) - rows:
+        raise ModelFileError("layer without its packed weight", where=node.name, got=node.op_type)
+    return StoredLayer(
+        position=position,
+        name=node.name,
+        op="Gather" if rows else _reader(model.proto.graph, node.output[0]),
+        method=_method_of(node.op_type),
+        shape=tuple(shape),
+        stored=frozenset(packed),
+        attribute_bytes=4 * sum(isinstance(value, float) for value in attributes.values()),
+        bias="",
+        activations="float",
+        reason="",
+    )
+
+
+def _reader(graph: onnx.GraphProto, name: str) -> str:
+    """The operators that read the value ``name``, in bodies too."""
+    found = dict.fromkeys(reading_operators(graph, name))
+    return ", ".join(found)
+
+
+def _method_of(op_type: str) -> str:
+    method = next((name for name in METHODS if op_type.startswith(name.title())), None)
+    if method is None:
+        raise ModelFileError(
+            "layer of a type that this version of subbyte does not know", got=op_type
+        )
+    return method
+
+
 def _coded_kind(op_type: str) -> _Kind:
     """Parse the type of a coded node: Method + Variant + Op + Form."""
     found = _CODED_TYPE.search(op_type)
@@ -143,12 +188,18 @@ def _standard_layers(model: StoredModel, where: str) -> list[StoredLayer]:
         for index in _WEIGHT_INPUTS.get(node.op_type, ())
         if not node.domain and len(node.input) > 1
         if sources.get(node.input[index]) and node.input[1 - index] not in sources
+        if not _is_unpacked(makers.get(node.input[index]))
     ]
     shapes = _shapes(model, [weight for *_, weight in weights], sources, where)
     return [
         _standard_layer(position, node, weight, shapes[weight], sources[weight], makers)
         for position, node, weight in weights
     ]
+
+
+def _is_unpacked(maker: onnx.NodeProto | None) -> bool:
+    """Whether a value is a weight that a function of ours unpacks: that is the layer."""
+    return maker is not None and maker.domain == DOMAIN
 
 
 def _standard_layer(

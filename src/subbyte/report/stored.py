@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,16 @@ def constant_sources(
             for name in node.output:
                 sources.setdefault(name, made_of)
     return sources
+
+
+def reading_operators(graph: onnx.GraphProto, name: str) -> Iterator[str]:
+    """The types of the nodes that read ``name``, in ``graph`` and in the bodies of its nodes."""
+    for node in graph.node:
+        if name in node.input:
+            yield node.op_type
+        for attribute in node.attribute:
+            for body in [attribute.g, *attribute.graphs]:
+                yield from reading_operators(body, name)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterable[tuple[str, onnx.TensorProto]]:

@@ -29,6 +29,7 @@ from subbyte.methods.coded import (
     WeightShape,
     decode_scale,
     pack_scale,
+    row_scale_nodes,
     scale_nodes,
 )
 
@@ -223,8 +224,41 @@ def weight_nodes(variant: str) -> list[onnx.NodeProto]:
         node("Gather", ["cb", "ix"], ["w0"], axis=0),
     ]
     if variant == "Gain":
-        nodes += _gain_nodes("w0", "w1")
+        nodes += [*packing.unpack_nodes("gain_codes", "cs", "g", "b"), *_gain_nodes("w0", "w1")]
     return [*nodes, *_layout_nodes("w1" if variant == "Gain" else "w0"), *scale_nodes()]
+
+
+def row_nodes(variant: str) -> list[onnx.NodeProto]:
+    """Nodes from codes, codebook, scale (and gain_codes, gains), the attributes and ``rows``
+    int64 [n] to row_int8 [n, I] and row_scale [n] of a weight of one tap without groups."""
+    node = helper.make_node
+    nodes = [
+        packing.attribute("cs", "code_shape", "ints"),
+        packing.constant("last", [3], np.int64),
+        node("Gather", ["cs", "last"], ["cw"]),
+        packing.constant("axes", [0, 2], np.int64),
+        *packing.unpack_rows_nodes("codes", "rows", "cw", "c0", "a"),
+        node("Unsqueeze", ["c0", "axes"], ["c"]),
+        *_index_nodes(),
+        node("Gather", ["cb", "ix"], ["w0"], axis=0),
+    ]
+    if variant == "Gain":
+        nodes += [
+            *packing.unpack_rows_nodes("gain_codes", "rows", "cw", "g0", "b"),
+            node("Unsqueeze", ["g0", "axes"], ["g"]),
+            *_gain_nodes("w0", "w1"),
+        ]
+    return [
+        *nodes,
+        node("Squeeze", ["w1" if variant == "Gain" else "w0", "axes"], ["wq"]),
+        node("Flatten", ["wq"], ["wp"], axis=1),
+        packing.attribute("ws", "weight_shape", "ints"),
+        packing.constant("two", [2], np.int64),
+        packing.constant("one", [1], np.int64),
+        node("Gather", ["ws", "two"], ["wi"]),
+        node("Slice", ["wp", "v0", "wi", "one"], ["row_int8"]),
+        *row_scale_nodes(),
+    ]
 
 
 def _index_nodes() -> list[onnx.NodeProto]:
@@ -256,7 +290,6 @@ def _gain_nodes(word: str, output: str) -> list[onnx.NodeProto]:
     """``output`` = rint(gain * word / 64) int8; exact, as the product is a small integer."""
     node = helper.make_node
     return [
-        *packing.unpack_nodes("gain_codes", "cs", "g", "b"),
         node("Gather", ["gains", "g"], ["gv"], axis=0),
         node("Cast", ["gv"], ["gf"], to=TensorProto.FLOAT),
         node("Unsqueeze", ["gf", "m1"], ["gu"]),

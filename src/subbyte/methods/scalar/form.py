@@ -25,6 +25,7 @@ from subbyte.methods.coded import (
     WeightShape,
     decode_scale,
     pack_scale,
+    row_scale_nodes,
     scale_nodes,
 )
 
@@ -116,16 +117,38 @@ def weight_nodes(variant: str) -> list[onnx.NodeProto]:
     """Nodes from codes, scale and the attributes to weight_int8 and weight_scale."""
     if variant:
         raise ValueError(f"scalar has no variant {variant!r}")
-    node = helper.make_node
     return [
         packing.attribute("ws", "weight_shape", "ints"),
         *packing.unpack_nodes("codes", "ws", "c", "a"),
+        *_level_nodes("weight_int8"),
+        *scale_nodes(),
+    ]
+
+
+def row_nodes(variant: str) -> list[onnx.NodeProto]:
+    """Nodes from codes, scale, the attributes and ``rows`` int64 [n] to row_int8 [n, I] and
+    row_scale [n] of a weight of one tap."""
+    if variant:
+        raise ValueError(f"scalar has no variant {variant!r}")
+    return [
+        packing.attribute("ws", "weight_shape", "ints"),
+        packing.constant("two", [2], np.int64),
+        helper.make_node("Gather", ["ws", "two"], ["wi"]),
+        *packing.unpack_rows_nodes("codes", "rows", "wi", "c", "a"),
+        *_level_nodes("row_int8"),
+        *row_scale_nodes(),
+    ]
+
+
+def _level_nodes(output: str) -> list[onnx.NodeProto]:
+    """``output`` int8 = step * code + offset, of the codes ``c``."""
+    node = helper.make_node
+    return [
         packing.attribute("sp", "step", "int"),
         packing.attribute("so", "offset", "int"),
         node("Cast", ["sp"], ["si"], to=TensorProto.INT32),
         node("Cast", ["so"], ["oi"], to=TensorProto.INT32),
         node("Mul", ["c", "si"], ["cm"]),
         node("Add", ["cm", "oi"], ["cl"]),
-        node("Cast", ["cl"], ["weight_int8"], to=TensorProto.INT8),
-        *scale_nodes(),
+        node("Cast", ["cl"], [output], to=TensorProto.INT8),
     ]
