@@ -10,7 +10,7 @@ import torch
 from subbyte.graph.islands import IslandPlan
 from subbyte.graph.layers import canonical, has_binary_form, to_onnx_layout
 from subbyte.graph.module import GraphModule
-from subbyte.graph.network import Network
+from subbyte.graph.network import Layer, Network
 from subbyte.graph.quant import QuantParams
 from subbyte.graph.topology import known
 from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight
@@ -90,12 +90,14 @@ def code_network(
     """Code every weight; ``method`` is ``scalar``, ``product``, ``gain``, ``ternary``,
     ``composite``, ``factored`` or ``binary`` (but for layers without a binary form)."""
     coded = {}
-    for layer in network.layers:
-        weight = canonical(layer, np.asarray(known(layer.node.inputs[1]), np.float32))
+    stored = network.model.graph.initializers
+    for layer in network.weighted:
+        weight = canonical(layer, np.asarray(known(stored[layer.weight]), np.float32))
         if method == "scalar" or layer.shape.inputs < 8:
             coded[layer.weight] = code_scalar(weight, layer.shape, **options)
         elif method == "binary":
-            code = code_binary if has_binary_form(layer) else code_scalar
+            binary_form = isinstance(layer, Layer) and has_binary_form(layer)
+            code = code_binary if binary_form else code_scalar
             coded[layer.weight] = code(weight, layer.shape)
         elif method == "ternary":
             coded[layer.weight] = code_ternary(weight, layer.shape)
@@ -110,12 +112,12 @@ def code_network(
 def coded_module(network: Network, coded: dict[str, CodedWeight]) -> GraphModule:
     """The network with its coded weights."""
     module = GraphModule(network).eval()
-    for layer in network.layers:
+    for layer in network.weighted:
         if layer.weight in coded:
             weight = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
             module.set_constant(layer.weight, torch.from_numpy(weight.copy()))
             binarization = binarization_of(coded[layer.weight])
-            if binarization is not None:
+            if binarization is not None and isinstance(layer, Layer):
                 module.binarize(layer, binarization)
     return module
 

@@ -17,11 +17,29 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 def run_nodes(coded: CodedWeight) -> tuple[np.ndarray, np.ndarray]:
     """weight_int8 and weight_scale as plain onnxruntime computes them from the packed arrays."""
     nodes = METHODS[coded.method].weight_nodes(coded.variant)
-    outputs = ["weight_int8", "weight_scale"]
+    return run_function(coded, nodes, ["weight_int8", "weight_scale"], {}, 3)
+
+
+def run_rows(coded: CodedWeight, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """row_int8 and row_scale of ``rows``, in the same way."""
+    make = METHODS[coded.method].row_nodes
+    assert make is not None
+    return run_function(coded, make(coded.variant), ["row_int8", "row_scale"], {"rows": rows}, 2)
+
+
+def run_function(
+    coded: CodedWeight,
+    nodes: list[onnx.NodeProto],
+    outputs: list[str],
+    more: dict[str, np.ndarray],
+    rank: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two outputs of nodes that read packed arrays, and ``more`` constants."""
+    inputs = {**coded.inputs, **more}
     function = helper.make_function(
         "test",
         "Weight",
-        list(coded.inputs),
+        list(inputs),
         outputs,
         nodes,
         [helper.make_opsetid("", 18)],
@@ -29,18 +47,18 @@ def run_nodes(coded: CodedWeight) -> tuple[np.ndarray, np.ndarray]:
     )
     call = helper.make_node(
         "Weight",
-        list(coded.inputs),
+        list(inputs),
         outputs,
         domain="test",
         **coded.attributes,  # type: ignore[arg-type]
     )
     tensors = [
         onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
-        for name, array in coded.inputs.items()
+        for name, array in inputs.items()
     ]
     infos = [
-        helper.make_tensor_value_info("weight_int8", TensorProto.INT8, [None] * 3),
-        helper.make_tensor_value_info("weight_scale", TensorProto.FLOAT, [None]),
+        helper.make_tensor_value_info(outputs[0], TensorProto.INT8, [None] * rank),
+        helper.make_tensor_value_info(outputs[1], TensorProto.FLOAT, [None]),
     ]
     model = helper.make_model(
         helper.make_graph([call], "test", [], infos, tensors),
@@ -146,3 +164,16 @@ def test_encoding_against_moments_beats_rounding() -> None:
         blind = decode_weight(case.encode(weight, plain, shape, 0))
         aware_error = relative_error(weight, aware, moments)
         assert aware_error < relative_error(weight, blind, moments), case.name
+
+
+@every_case
+def test_single_rows_are_those_of_the_whole(case: Case) -> None:
+    weight, moments = random_problem(WeightShape(24, 1, 13))
+    coded = case.encode(weight, moments, WeightShape(24, 1, 13), 0)
+    method = METHODS[coded.method]
+    if method.row_nodes is None:
+        pytest.skip("single rows cannot be unpacked")
+    rows = np.array([3, 0, 23, 3])
+    integers, scale = run_rows(coded, rows)
+    np.testing.assert_array_equal(integers, method.decode(coded)[rows, 0])
+    np.testing.assert_array_equal(scale, method.scale(coded)[rows])

@@ -12,6 +12,8 @@ Runtimes that fold constants unpack a tensor once, when the file is loaded.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -27,6 +29,12 @@ TENSORS: dict[Order, str] = {
     "transposed kernel": "TensorTransposedKernel",
 }
 ROWS = "Rows"
+_TYPE = re.compile(f"({'|'.join(TENSORS.values())}|{ROWS})$")
+
+
+def gives_weight(op_type: str) -> bool:
+    """Whether a function of this name is one of these."""
+    return _TYPE.search(op_type) is not None
 
 
 def tensor_function(weight: onnx.FunctionProto, order: Order, opset: int) -> onnx.FunctionProto:

@@ -20,14 +20,13 @@ from onnx import helper
 from subbyte.errors import ModelFileError, reason
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.inline import LAYER_KEY
-from subbyte.graph.unpacked_functions import ROWS, TENSORS
+from subbyte.graph.unpacked_functions import ROWS, gives_weight
 from subbyte.graph.write_layers import FLOAT_REASON
 from subbyte.methods import METHODS
 from subbyte.report.stored import StoredModel, constant_sources, reading_operators
 from subbyte.runtime.ort import ERRORS, open_session, ort
 
 _CODED_TYPE = re.compile(r"(ConvTranspose|Conv|LinearLeft|Linear)(?:Same)?(Float|Dequant|Add|)$")
-_UNPACKED_TYPE = re.compile(f"({'|'.join(TENSORS.values())}|{ROWS})$")
 _FORMS = {"Float": "float", "Dequant": "int8 in, float out", "Add": "int8", "": "int8"}
 _WEIGHT_INPUTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1, 0), "MatMul": (1, 0)}
 _OPS = {"Gemm": "Linear", "MatMul": "Linear"}
@@ -88,7 +87,7 @@ def _coded_layers(model: StoredModel) -> Iterator[StoredLayer]:
         if node.domain != DOMAIN or node.op_type not in functions:
             continue
         function = functions[node.op_type]
-        if _UNPACKED_TYPE.search(node.op_type):
+        if gives_weight(node.op_type):
             yield _unpacked_layer(position, node, function, model)
             continue
         unpack = next((inner for inner in function.node if inner.domain == DOMAIN), None)

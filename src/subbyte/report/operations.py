@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from subbyte.graph.body import DOMAIN
+from subbyte.graph.unpacked_functions import gives_weight
 from subbyte.methods.coded import CodedWeight, WeightShape
 from subbyte.methods.ternary import cost, form
 from subbyte.report.stored import StoredModel
@@ -59,10 +60,11 @@ def _counts(now: cost.Operations, dense: cost.Operations) -> dict[str, int]:
 
 
 def coded_nodes(proto: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, dict[str, Any]]]:
-    """The nodes of coded layers, with their attributes."""
+    """The nodes of coded layers, with their attributes; not those that give other nodes weights."""
     for node in proto.graph.node:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if node.domain == DOMAIN and "weight_shape" in attributes:
+        layer = node.domain == DOMAIN and not gives_weight(node.op_type)
+        if layer and "weight_shape" in attributes:
             yield node, attributes
 
 
