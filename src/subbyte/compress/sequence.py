@@ -111,7 +111,7 @@ class Sequence:
         stops: dict[int, list[int]] = {}
         for number, entry in enumerate(entries):
             if entry.weight in self._only:
-                stops.setdefault(self._step[str(entry.node.name)], []).append(number)
+                stops.setdefault(self._place(entry), []).append(number)
         seen: set[str] = set()
         for step in sorted(stops):
             numbers = stops[step]
@@ -121,6 +121,14 @@ class Sequence:
             seen.update(entries[number].weight for number in numbers)
             if numbers:
                 yield step, numbers
+
+    def _place(self, entry: Weighted) -> int:
+        """The step that runs the node of ``entry``, alone or together with others."""
+        name = str(entry.node.name)
+        if name in self._step:
+            return self._step[name]
+        readers = (n for n, step in enumerate(self._float.steps) if entry.weight in step.inputs)
+        return next(readers)
 
     def _fill(self, store: ActivationStore) -> None:
         for chunk, batch in enumerate(self._samples.batches(self._chunk)):

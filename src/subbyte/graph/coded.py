@@ -28,6 +28,7 @@ from subbyte.graph.network import Network
 from subbyte.graph.ops.registry import PREPARED
 from subbyte.graph.prepare_fold import fold_constants
 from subbyte.graph.protos import reads
+from subbyte.graph.unpacked_functions import ROWS
 from subbyte.methods import METHODS, CodedWeight, WeightShape
 
 
@@ -145,6 +146,9 @@ class _Reader:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         function = self._functions.get(node.op_type) if node.domain == DOMAIN else None
+        if function is not None and node.op_type.endswith(ROWS):
+            self._add_rows(place, node)
+            return
         if function is not None and "bias" in function.input:
             self._replace_bias(place, copy, list(function.input).index("bias"))
         for inner in self._expander.expand(copy):
@@ -170,6 +174,13 @@ class _Reader:
                 got=call.op_type,
             )
         arrays = tuple(call.input)
+        held = self._held(place, node, call)
+        for source, output in zip((held.value, self._ones[arrays]), call.output, strict=True):
+            self._nodes.append(helper.make_node("Identity", [source], [output]))
+
+    def _held(self, place: int, node: onnx.NodeProto, call: onnx.NodeProto) -> StoredWeight:
+        """The weight that ``call`` unpacks, which the node at ``place`` reads from now on too."""
+        arrays = tuple(call.input)
         if arrays not in self._weights:
             coded = self._coded(node, call)
             value, ones = self._expander.fresh(), self._expander.fresh()
@@ -179,9 +190,29 @@ class _Reader:
                 np.ones(coded.shape.outputs, np.float32), ones
             )
         held = self._weights[arrays]
-        self._weights[arrays] = StoredWeight(held.coded, arrays, held.value, (*held.nodes, place))
-        for source, output in zip((held.value, self._ones[arrays]), call.output, strict=True):
-            self._nodes.append(helper.make_node("Identity", [source], [output]))
+        found = StoredWeight(held.coded, arrays, held.value, (*held.nodes, place))
+        self._weights[arrays] = found
+        return found
+
+    def _add_rows(self, place: int, node: onnx.NodeProto) -> None:
+        """A node that takes rows of a coded weight: of what stands for the whole of it."""
+        name = node.op_type.removesuffix(ROWS) + "Weight"
+        if name not in self._functions or name not in self._kinds:
+            raise ModelFileError(
+                "table of an unknown kind", where=f"{self._where}, {node.name}", got=node.op_type
+            )
+        call = helper.make_node(name, node.input[1:], [], domain=DOMAIN)
+        own = set(self._functions[name].attribute)
+        call.attribute.extend(attribute for attribute in node.attribute if attribute.name in own)
+        held = self._held(place, node, call)
+        tail = next(list(a.ints) for a in node.attribute if a.name == "row_shape")
+        shape, table = self._expander.fresh(), self._expander.fresh()
+        sizes = np.array([held.coded.shape.outputs, *tail], np.int64)
+        self._tensors[shape] = numpy_helper.from_array(sizes, shape)
+        self._nodes.append(helper.make_node("Reshape", [held.value, shape], [table]))
+        self._nodes.append(
+            helper.make_node("Gather", [table, node.input[0]], node.output, node.name)
+        )
 
     def _coded(self, node: onnx.NodeProto, call: onnx.NodeProto) -> CodedWeight:
         method, variant = self._kinds[call.op_type]
