@@ -45,6 +45,10 @@ NATIVE = {"label": "this file, native kernels", "engine": "native", "compressed"
         ),
         (document(layer("b", harm_share=60.0, weights_share=50.0)), []),
         (
+            document(layer("a"), proof={"warnings": ["output y is far from float"]}),
+            ["Output y is far from float."],
+        ),
+        (
             document(layer("b", harm_share=60.0, bits_per_weight=8.5)),
             ["b does 60% of all harm, with 10.0% of the weights: it has 8 bits already, "
              "tuning is what is left."],

@@ -49,6 +49,8 @@ def test_figures_are_those_of_the_other_commands(pair: Pair, document: dict[str,
     assert (original["label"], original["kl"]) == ("float", pytest.approx(0, abs=1e-6))
     assert document["latency"][0]["label"] == "float"
     assert document["sensitivity"]["samples"] == 16
+    assert document["proof"]["samples"] == 16
+    assert document["proof"]["outputs"][0]["portable"]["kl"] < 2 * own["kl"]
 
 
 def test_rows_of_layers(document: dict[str, Any]) -> None:

@@ -41,5 +41,5 @@ def _rows(proof: Proof) -> list[list[str]]:
     rows = []
     for name, engines in list(proof.outputs.items())[:MOST_ROWS]:
         found = (engines[engine] for engine in proof.engines)
-        rows.append([name, *("shape follows values" if d is None else str(d) for d in found)])
+        rows.append([name, *("not compared" if d is None else str(d) for d in found)])
     return rows

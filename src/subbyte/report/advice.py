@@ -22,7 +22,9 @@ def advice(document: Mapping[str, Any]) -> list[str]:
     """Sentences on what stands out, the weightiest first, by the limits of this module."""
     layers, sensitivity = document["layers"], document["sensitivity"]
     joint = list(_joint(sensitivity))
+    proof = document.get("proof") or {"warnings": ()}
     return [
+        *map(_sentence, proof["warnings"]),
         *(joint or list(_much_harm(layers)) or _most_harm(layers)),
         *_activations(sensitivity),
         *_saturation(document["activations"] or ()),
@@ -32,6 +34,11 @@ def advice(document: Mapping[str, Any]) -> list[str]:
         *_graph(document["summary"]),
         *_latency(document["latency"] or ()),
     ]
+
+
+def _sentence(text: str) -> str:
+    """A warning of the proof."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _joint(sensitivity: Row | None) -> Iterator[str]:

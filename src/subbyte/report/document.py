@@ -26,6 +26,7 @@ from subbyte.report.measured import (
     latency,
     names_of,
     on_samples,
+    proof,
     score_points,
     scores,
     stock_int8,
@@ -36,6 +37,7 @@ from subbyte.report.system import system
 from subbyte.report.tradeoff import read_points
 
 MOST_BOOKS = 16
+_OF_SAMPLES = ("scores", "sensitivity", "activations", "nodes", "proof")
 """Codebooks of a layer that a report shows."""
 
 
@@ -66,8 +68,9 @@ def make_report(
         ``layers``: rows of `inspect` with options, shares, error, harm and ms;
         ``sensitivity``: D of the
         weights and of the file (`subbyte.report.sensitivity`); ``activations``:
-        `subbyte.report.saturation.clipped`; ``nodes``: `node_times`; ``advice``:
-        sentences; ``left_out``: what could not be measured, and why. Without ``inputs``
+        `subbyte.report.saturation.clipped`; ``nodes``: `node_times`; ``proof``: how far each
+        output is from float on each engine (`subbyte.compress.proof.Proof.document`);
+        ``advice``: sentences; ``left_out``: what could not be measured, and why. Without ``inputs``
         what needs samples is None.
 
     Args:
@@ -105,7 +108,7 @@ def make_report(
         data = whole.first(limit).folding(subject.folded)
     subject.read(data, given_parts(set_inputs, subject.inputs))
     document: Document = {"model": os.fspath(model), "reference": os.fspath(reference)}
-    document |= _account(subject) | dict.fromkeys(("scores", "sensitivity", "activations", "nodes"))
+    document |= _account(subject) | dict.fromkeys(_OF_SAMPLES)
     document |= {"points": found, "latency": None, "left_out": subject.left_out}
     if data is not None and whole is not None:
         with tempfile.TemporaryDirectory() as folder:
@@ -115,6 +118,7 @@ def make_report(
         if points is not None and document["scores"] is not None:
             score_points(subject, found, Path(points), whole, labels, label_offset, limit)
         document |= on_samples(subject, data, document["layers"], samples)
+        document["proof"] = proof(subject, data.first(samples))
     else:
         subject.left_out.append(
             "Accuracy, harm, activations, time of each layer: no data were given."

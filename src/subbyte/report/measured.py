@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.compress.prove import prove
+from subbyte.compress.reference import Reference
 from subbyte.data import Batch, Samples
 from subbyte.errors import OptionError, PeerError
 from subbyte.fitting import InputChoice, Part
@@ -128,6 +130,16 @@ def _fill(rows: list[Document], found: Sensitivity) -> None:
             row["harm"] = sum(found.harm[name] for name in names)
             row["harm_share"] = 100 * row["harm"] / total if total > 0 else 0.0
             row["error"] = max(found.error[name] for name in names)
+
+
+def proof(subject: Subject, few: Samples) -> Document:
+    """`Proof.document` of the file against its reference, both in ONNX Runtime."""
+
+    def progress(stage: str, done: int, total: int, detail: str) -> None:
+        subject.progress("Outputs", done, total)
+
+    reference = Reference(subject.network, subject.reference)
+    return prove(subject.path, few, reference, True, progress, str(subject.path)).document()
 
 
 def stock_int8(subject: Subject, few: Samples, folder: Path, peers: Sequence[str]) -> Path | None:
