@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ _MOST_SAID = 300  # characters of its output, which lists every operator
 
 def fp32(source: Source) -> Bind:
     """Weights and arithmetic in float32; ncnn has no batch dimension, so a batch must be 1."""
-    import ncnn
+    import ncnn  # noqa: F401 - missing, it is named before anything is converted
 
     shapes = [array.shape for array in source.samples[0].values()]
     if any(array.dtype != np.float32 for array in source.samples[0].values()) or any(
@@ -25,19 +26,20 @@ def fp32(source: Source) -> Bind:
     ):
         raise PeerError("ncnn takes float32 inputs with a batch of 1", where=str(source.path))
     stem = _convert(source)
+    _try_apart(stem, source)
+    return _binding(stem, source.threads)
+
+
+def _binding(stem: Path, threads: int) -> Bind:
+    import ncnn
+
     net = ncnn.Net()
-    net.opt.num_threads = source.threads
+    net.opt.num_threads = threads
     net.opt.use_vulkan_compute = False
     for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
         setattr(net.opt, option, False)
     if net.load_param(f"{stem}.ncnn.param") or net.load_model(f"{stem}.ncnn.bin"):
-        raise PeerError("ncnn cannot load what pnnx made", where=str(source.path))
-    return _binding(net)
-
-
-def _binding(net: Any) -> Bind:
-    import ncnn
-
+        raise PeerError("ncnn cannot load what pnnx made")
     outputs = list(net.output_names())
 
     def bind(feeds: Any) -> Any:
@@ -70,6 +72,19 @@ def _convert(source: Source) -> Path:
         "[" + ",".join(map(str, array.shape)) + "]" for array in source.samples[0].values()
     )
     command = [pnnx.EXEC_PATH, str(link), f"inputshape={shapes}", "fp16=0"]
+    _run(command, source, "pnnx cannot convert the network")
+    return stem
+
+
+def _try_apart(stem: Path, source: Source) -> None:
+    """Run a sample in a process of its own: a layer that ncnn lacks may end the process."""
+    sample = stem.with_suffix(".npz")
+    np.savez(sample, *source.samples[0].values())
+    command = [sys.executable, "-m", __name__, str(stem), str(sample)]
+    _run(command, source, "ncnn cannot run the network")
+
+
+def _run(command: list[str], source: Source, failure: str) -> None:
     try:
         subprocess.run(
             command,
@@ -81,15 +96,33 @@ def _convert(source: Source) -> Path:
             timeout=_LONGEST,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise PeerError(
-            "pnnx cannot convert the network", where=str(source.path), got=_said(error)
-        ) from error
-    return stem
+        raise PeerError(failure, where=str(source.path), got=_said(error)) from error
 
 
 def _said(error: Exception) -> str:
-    """The error, and what pnnx printed last: that is where it failed."""
-    output = getattr(error, "output", None) or ""
-    text = output.decode(errors="replace") if isinstance(output, bytes) else output
-    last = " ".join(text.split())[-_MOST_SAID:]
-    return f"{reason(error)} Its output ends with: {last}" if last else reason(error)
+    """How a program ended, and what it printed last: that is where it failed."""
+    if isinstance(error, subprocess.CalledProcessError):
+        code = error.returncode
+        how = f"ended by signal {-code}" if code < 0 else f"exit status {code}"
+    elif isinstance(error, subprocess.TimeoutExpired):
+        how = f"no end after {error.timeout:.0f} seconds"
+    else:
+        return reason(error)
+    text = (
+        error.output.decode(errors="replace") if isinstance(error.output, bytes) else error.output
+    )
+    last = " ".join((text or "").split())[-_MOST_SAID:]
+    return f"{how}, the output ends with: {last}" if last else how
+
+
+def _main(stem: str, sample: str) -> None:
+    try:
+        with np.load(sample) as arrays:
+            _binding(Path(stem), 1)(dict(arrays))()
+    # Whatever it is, its name and message are all that the calling process can show.
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {reason(error)}")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
