@@ -65,12 +65,9 @@ def assert_same(model: onnx.ModelProto, x: Array = X) -> Network:
     return network
 
 
+DISTANCE = node("CDist", "a other", "b", domain=MICROSOFT, metric="sqeuclidean")
 CONTRIB: list[tuple[onnx.NodeProto, dict[str, Array]]] = [
-    (node("QuickGelu", "a", "b", domain=MICROSOFT, alpha=1.5), {}),
-    (
-        node("CDist", "a other", "b", domain=MICROSOFT, metric="sqeuclidean"),
-        {"other": normal(8, 8)},
-    ),
+    (DISTANCE, {"other": normal(8, 8)}),
     (
         node("QLinearSigmoid", "q s z t z", "b8", domain=MICROSOFT),
         {"s": np.float32(0.05), "t": np.float32(1 / 256), "z": np.uint8(0)},
@@ -219,13 +216,10 @@ def module_of(*nodes: onnx.NodeProto, constants: Mapping[str, Array] | None = No
 
 
 def test_no_gradient_flows_through() -> None:
-    module = module_of(node("QuickGelu", "a", "b", domain=MICROSOFT))
+    module = module_of(DISTANCE, constants={"other": normal(8, 8)})
     module(torch.from_numpy(X)).sum().backward()
     assert module.constant("w1").grad is None
     assert module.constant("w2").grad is not None
-
-
-DISTANCE = node("CDist", "a other", "b", domain=MICROSOFT, metric="sqeuclidean")
 
 
 def test_constants_are_read_anew() -> None:
@@ -238,13 +232,14 @@ def test_constants_are_read_anew() -> None:
 
 
 def test_copies_and_pickles() -> None:
-    module = module_of(node("QuickGelu", "a", "b", domain=MICROSOFT))
+    module = module_of(DISTANCE, constants={"other": normal(8, 8)})
     x = torch.from_numpy(X)
     expected = module(x)
     assert torch.equal(copy.deepcopy(module)(x), expected)
     kernel = next(step.kernel for step in module.steps if step.row is None)
     other = pickle.loads(pickle.dumps(kernel))
-    assert torch.equal(other(x)[0], kernel(x)[0])
+    given = (x, module.constant("other"))
+    assert torch.equal(other(*given)[0], kernel(*given)[0])
 
 
 def test_what_onnx_runtime_cannot_run_is_named() -> None:
@@ -278,6 +273,9 @@ def one_layer_behind() -> onnx.ModelProto:
 
 def test_layers_without_a_gradient() -> None:
     assert untrained(prepare(one_layer_behind(), "net")) == {"a": "CDist (node y)"}
-    behind = [node("QuickGelu", "a", "g", domain=MICROSOFT)]
-    assert untrained(prepare(between([*behind, node("Add", "g a", "b")]), "net")) == {}
-    assert set(untrained(prepare(between([*behind, node("Relu", "g", "b")]), "net"))) == {"a"}
+    distance = node("CDist", "a other", "d", domain=MICROSOFT, metric="sqeuclidean")
+    other = {"other": normal(8, 8)}
+    beside = between([distance, node("Add", "d a", "b")], other)
+    assert untrained(prepare(beside, "net")) == {}
+    behind = between([distance, node("Relu", "d", "b")], other)
+    assert set(untrained(prepare(behind, "net"))) == {"a"}

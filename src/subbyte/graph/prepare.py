@@ -2,14 +2,14 @@
 
 In order: constants lifted to initializers, subgraphs put in order, Identity and Dropout
 removed, layers trained binary replaced by standard nodes, shapes inferred, halves and doubles
-made float32, constants and decided Ifs folded, a baked batch freed, known sizes folded, Gemm,
-MatMul and Einsum normalised to Linear, BatchNorm and per-channel arithmetic folded into layers,
-pads made explicit, one initializer for every form of a weight.
+made float32, operators of ONNX Runtime's optimizer replaced by standard nodes, constants and
+decided Ifs folded, a baked batch freed, known sizes folded, Gemm, MatMul and Einsum normalised to
+Linear, BatchNorm and per-channel arithmetic folded into layers, pads made explicit, one
+initializer for every form of a weight.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 import onnx_ir as ir
@@ -20,6 +20,7 @@ from subbyte.graph.opaque import gather_units
 from subbyte.graph.prepare_affine import fold_affine
 from subbyte.graph.prepare_batch import Step, baked_batch, free_batch, input_axes
 from subbyte.graph.prepare_binary import lower_binary
+from subbyte.graph.prepare_contrib import lower_contrib
 from subbyte.graph.prepare_control import (
     fold_ifs,
     own_outputs,
@@ -30,16 +31,13 @@ from subbyte.graph.prepare_fold import fold_constants, fold_sizes
 from subbyte.graph.prepare_layers import find_layers
 from subbyte.graph.prepare_linear import normalize_linear
 from subbyte.graph.prepare_pads import resolve_pads
+from subbyte.graph.prepare_shapes import infer_shapes
 from subbyte.graph.prepare_sharing import share_weights
 from subbyte.graph.prepare_types import casts_to_identities, compute_in_float32
 from subbyte.graph.prepare_unpacked import find_unpacked, kept_float
 
 FOLD_ROUNDS = 8
 """Folding a size may make further shapes known; real networks need two or three rounds."""
-
-
-# Shape inference that fails is logged with its traceback; here it only means unknown shapes.
-logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 
 def prepare_graph(
@@ -61,25 +59,27 @@ def prepare_graph(
     settle_subgraphs(model)
     _drop_identities(model)
     lower_binary(model)
-    _infer_shapes(model)
+    infer_shapes(model)
     compute_in_float32(model)
     casts_to_identities(model)
     _drop_identities(model)
+    while lower_contrib(model):
+        infer_shapes(model)
     fold_constants(model)
     for _ in range(FOLD_ROUNDS):
         if not _fold_ifs(model):
             break
-    _infer_shapes(model)
+    infer_shapes(model)
     batch_axes = input_axes(model, axes)
     fixed_batch = baked_batch(model, batch_axes)
     if free_batch(model, batch_axes, step):
         fixed_batch = None
-        _infer_shapes(model)
+        infer_shapes(model)
     for _ in range(FOLD_ROUNDS):
         if not (fold_sizes(model) | _fold_ifs(model)):
             break
         fold_constants(model)
-        _infer_shapes(model)
+        infer_shapes(model)
     normalize_linear(model)
     fold_affine(model)
     resolve_pads(model)
@@ -105,13 +105,9 @@ def _fold_ifs(model: ir.Model) -> bool:
     if not fold_ifs(model):
         return False
     _drop_identities(model)
-    _infer_shapes(model)
+    infer_shapes(model)
     fold_constants(model)
     return True
-
-
-def _infer_shapes(model: ir.Model) -> None:
-    passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
 
 
 def _drop_identities(model: ir.Model) -> None:
