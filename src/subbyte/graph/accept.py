@@ -1,9 +1,9 @@
 """What ONNX Runtime takes, though onnx's checker, shape inference or converter would not.
 
 Nodes in any order, the standard domain under both of its names, a graph without a name, an old
-IR version whose initializers are no inputs, negative sizes for unknown ones, and declared
-shapes that contradict what the nodes make: all are put right here, before anything else reads
-the graph.
+IR version whose initializers are no inputs, negative sizes for unknown ones, output padding of
+a ConvTranspose with SAME (of which onnx infers another size), and declared shapes that
+contradict what the nodes make: all are put right here, before anything else reads the graph.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import onnx
 from onnx import shape_inference
+
+from subbyte.graph.ops.conv import transposed_pads
 
 STANDARD_NAMES = ("", "ai.onnx")
 """Names of the domain of standard operators; nodes and imports get the first one."""
@@ -32,6 +34,7 @@ def put_right(model: onnx.ModelProto) -> onnx.ModelProto:
         _sort(graph)
         for value in (*graph.input, *graph.output, *graph.value_info):
             _forget_negative_sizes(value)
+        _resolve_output_padding(graph)
     _correct_shapes(made)
     return made
 
@@ -112,6 +115,40 @@ def _forget_negative_sizes(value: onnx.ValueInfoProto) -> None:
     for dim in value.type.tensor_type.shape.dim:
         if dim.dim_value < 0:
             dim.Clear()
+
+
+def _resolve_output_padding(graph: onnx.GraphProto) -> None:
+    """Write the pads of every ConvTranspose with SAME and output padding out.
+
+    They follow from its attributes: the output has input * stride entries, as without output
+    padding, unless the kernel is too small for that.
+    """
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for value in graph.input:
+        dims = value.type.tensor_type.shape.dim
+        shapes.setdefault(value.name, [dim.dim_value for dim in dims])
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            shapes[node.output[0]] = list(node.attribute[0].t.dims)
+        elif node.op_type == "ConvTranspose" and len(node.input) > 1:
+            _write_pads(node, shapes.get(node.input[1], [])[2:])
+
+
+def _write_pads(node: onnx.NodeProto, kernel: list[int]) -> None:
+    given = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    padding, more = given.get("auto_pad", b""), given.get("output_padding", [])
+    kernel = given.get("kernel_shape", kernel)
+    if not padding.startswith(b"SAME") or not any(more) or "output_shape" in given or not kernel:
+        return
+    ones = [1] * len(kernel)
+    strides, dilations = given.get("strides", ones), given.get("dilations", ones)
+    window = zip(more, kernel, dilations, strict=True)
+    natural = [over + (k - 1) * dilation + 1 for over, k, dilation in window]
+    pads, _ = transposed_pads(natural, strides, more, padding == b"SAME_UPPER", False)
+    kept = [entry for entry in node.attribute if entry.name not in ("auto_pad", "pads")]
+    copies = [onnx.AttributeProto.FromString(entry.SerializeToString()) for entry in kept]
+    del node.attribute[:]
+    node.attribute.extend([*copies, onnx.helper.make_attribute("pads", pads)])
 
 
 def _correct_shapes(model: onnx.ModelProto) -> None:

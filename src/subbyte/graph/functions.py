@@ -2,7 +2,8 @@
 
 Names: Method + Variant + Op + Form. Op is ``Conv``, ``ConvTranspose``, ``Linear``
 (x[..., I] -> y[..., O]) or ``LinearLeft`` (x[..., I, N] -> y[..., O, N]); ``Same`` after
-Conv or ConvTranspose: padded by ``auto_pad``. Forms:
+Conv or ConvTranspose: padded by ``auto_pad``; ``Sized`` after ConvTranspose: padded to
+``output_shape``. Forms:
 
 - none: uint8 in, uint8 out. Conv takes and gives NHWC.
 - ``Add``: y = quantize(dequantize(quantize(conv(x))) + r). The inner quantization is what
@@ -28,6 +29,11 @@ from subbyte.graph.outline import outline, unpack_function
 from subbyte.methods import METHODS, Binarization
 
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "dilations": "ints", "group": "int"}
+
+PADDED = {"Same": {"auto_pad": "string"}, "Sized": {"auto_pad": "string", "output_shape": "ints"}}
+"""What follows Conv or ConvTranspose in a function's name, and its attributes in place of pads."""
+
+_PADS = {"pads": "ints"}
 
 # Of a layer that a kernel computes by looking inner products up: how many bits it may drop
 # from each (docs/format.md). The function itself drops none.
@@ -125,12 +131,16 @@ def _conv(body: Body, op: str, form: str) -> None:
 
 def _convolve(body: Body, op: str, x: str, weight: str, output: str = "") -> str:
     """The standard Conv or ConvTranspose with the function's attributes."""
-    y = body.op(op.removesuffix("Same"), x, weight, "bias", output=output)
+    y = body.op(_standard(op), x, weight, "bias", output=output)
     body.refer(**_WINDOW)
-    body.refer(**({"auto_pad": "string"} if op.endswith("Same") else {"pads": "ints"}))
+    body.refer(**next((kinds for end, kinds in PADDED.items() if op.endswith(end)), _PADS))
     if op.startswith("ConvTranspose"):
         body.refer(output_padding="ints")
     return y
+
+
+def _standard(op: str) -> str:
+    return next((op.removesuffix(end) for end in PADDED if op.endswith(end)), op)
 
 
 def _float_weight(body: Body) -> str:

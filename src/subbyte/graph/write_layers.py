@@ -162,6 +162,8 @@ class LayerWriter:
 def _op_name(layer: Layer) -> str:
     if layer.op == "Linear":
         return "LinearLeft" if topology.attribute(layer.node, "axis", -1) == -2 else "Linear"
+    if topology.attribute(layer.node, "output_shape"):
+        return layer.op + "Sized"
     padding = topology.attribute(layer.node, "auto_pad", "NOTSET")
     return layer.op + ("Same" if padding.startswith("SAME") else "")
 
@@ -174,7 +176,10 @@ def _attributes(layer: Layer) -> dict[str, object]:
         "group": layer.shape.groups,
     }
     padding = topology.attribute(layer.node, "auto_pad", "NOTSET")
-    if padding.startswith("SAME"):
+    wanted = topology.attribute(layer.node, "output_shape")
+    if wanted:
+        attributes |= {"auto_pad": padding, "output_shape": list(wanted)}
+    elif padding.startswith("SAME"):
         attributes["auto_pad"] = padding
     else:
         attributes["pads"] = list(layer.pads)

@@ -26,7 +26,9 @@ from subbyte.methods import METHODS
 from subbyte.report.stored import StoredModel, constant_sources, reading_operators
 from subbyte.runtime.ort import ERRORS, open_session, ort
 
-_CODED_TYPE = re.compile(r"(ConvTranspose|Conv|LinearLeft|Linear)(?:Same)?(Float|Dequant|Add|)$")
+_CODED_TYPE = re.compile(
+    r"(ConvTranspose|Conv|LinearLeft|Linear)(?:Same|Sized)?(Float|Dequant|Add|)$"
+)
 _FORMS = {"Float": "float", "Dequant": "int8 in, float out", "Add": "int8", "": "int8"}
 _WEIGHT_INPUTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1, 0), "MatMul": (1, 0)}
 _OPS = {"Gemm": "Linear", "MatMul": "Linear"}
