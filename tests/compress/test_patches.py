@@ -10,7 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subbyte.compress.patches import input_rows, output_rows, position_count
+from subbyte.compress.patches import (
+    choose_places,
+    entries_at,
+    entry_axis,
+    input_rows,
+    output_rows,
+    position_count,
+)
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from tests.compress.nets import matmul, normal, one_layer, weight_of
@@ -27,8 +34,8 @@ def outputs_of(network: Network, x: torch.Tensor) -> torch.Tensor:
 def rows_at_all(network: Network, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """[N, positions, groups, n] for every position."""
     layer = network.layers[0]
-    count = position_count(layer, x, y)
-    positions = torch.arange(count).expand(len(x), count)
+    count, axis = position_count(layer, x, y), entry_axis(layer, x)
+    positions = torch.arange(count).expand(1 if axis is None else x.shape[axis], count)
     return input_rows(layer, x, positions, tuple(y.shape[2:]))
 
 
@@ -100,7 +107,7 @@ def test_chosen_positions_are_those_of_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rank", "left"), [(2, False), (3, False), (4, False), (3, True), (4, True)]
+    ("rank", "left"), [(2, False), (3, False), (4, False), (2, True), (3, True), (4, True)]
 )
 def test_linear(rank: int, left: bool) -> None:
     network = matmul(normal(0, 5, 7) if left else normal(0, 7, 5), rank, left)
@@ -139,3 +146,30 @@ def test_conv_transpose(case: tuple[dict[str, Any], int, tuple[int, ...], int]) 
     order = [axis for k in range(rank) for axis in (2 + k, 2 + rank + k)]
     got = got.permute(0, 1, *order).reshape(y.shape)
     torch.testing.assert_close(got, y, atol=1e-4, rtol=1e-4)
+
+
+def test_a_lone_vector_is_one_row() -> None:
+    network = matmul(normal(0, 7, 5), 1, False)
+    layer, x = network.layers[0], torch.from_numpy(normal(1, 7))
+    assert entry_axis(layer, x) is None
+    check_linear(network, x)
+    assert entries_at(layer, x, torch.tensor([0])) is x
+
+
+@pytest.mark.parametrize("wanted", [1, 5, 23, 24, 1000])
+@pytest.mark.parametrize(("rank", "left"), [(2, True), (2, False), (3, True), (3, False)])
+def test_places_are_as_many_as_wanted(rank: int, left: bool, wanted: int) -> None:
+    """Whatever axis samples lie on, and the same rows of inputs and outputs."""
+    network = matmul(normal(0, 5, 7) if left else normal(0, 7, 5), rank, left)
+    layer = network.layers[0]
+    shape = [24, 7] if rank == 2 else [8, 3, 7]
+    x = torch.from_numpy(normal(1, *(shape[:-2] + shape[:-3:-1] if left else shape)))
+    y = outputs_of(network, x)
+    chosen, positions = choose_places(layer, x, y, wanted, torch.Generator().manual_seed(0))
+    some, there = entries_at(layer, x, chosen), entries_at(layer, y, chosen)
+    rows = input_rows(layer, some, positions, ())[:, :, 0]
+    index = positions[:, :, None].expand(-1, -1, 5)
+    targets = output_rows(layer, there).gather(1, index)
+    assert min(wanted, 24) <= rows.shape[:2].numel() < wanted + 8
+    weight = weight_of(layer)[:, 0]
+    torch.testing.assert_close(rows @ weight.T, targets, atol=1e-5, rtol=1e-4)

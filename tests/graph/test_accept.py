@@ -80,6 +80,7 @@ CASES = {
     "unused constant": model_of(constants={"w": W, "v": W}),
     "node without readers": model_of([matmul("x", "a"), matmul("a", "y"), matmul("x", "d")]),
     "input as output": model_of(outputs=[value("y"), value("x")]),
+    "input as output without shape": model_of(outputs=[value("y"), untyped("x")]),
     "constant as output": model_of(outputs=[value("y"), value("w", 4, 4)]),
     "output twice": model_of(outputs=[value("y"), value("y")]),
     "output and inner value": model_of(outputs=[value("y"), value("a")]),

@@ -14,9 +14,7 @@ from subbyte.graph.network import Layer
 def output_rows(layer: Layer, output: Tensor) -> Tensor:
     """A layer's output as [N, positions, O], positions in row-major order."""
     if layer.op == "Linear":
-        axis = int(layer.node.attributes["axis"].as_int())
-        moved = output.movedim(axis, -1)
-        return moved.reshape(len(output), -1, moved.shape[-1])
+        return _linear_rows(layer, output)
     return output.flatten(2).transpose(1, 2)
 
 
@@ -27,19 +25,64 @@ def input_rows(layer: Layer, value: Tensor, positions: Tensor, size: tuple[int, 
     [N, S, groups, I] and positions count input pixels: every tap sees the same pixel.
     """
     if layer.op == "Linear":
-        axis = int(layer.node.attributes["axis"].as_int())
-        moved = value.movedim(axis, -1)
-        return _gather(moved.reshape(len(value), -1, moved.shape[-1]), positions)[:, :, None]
+        return _gather(_linear_rows(layer, value), positions)[:, :, None]
     if layer.op == "ConvTranspose":
         rows = _gather(value.flatten(2).transpose(1, 2), positions)
         return rows.unflatten(2, (layer.shape.groups, layer.shape.inputs))
     return _conv_rows(layer, value, positions, size)
 
 
+def _linear_rows(layer: Layer, value: Tensor) -> Tensor:
+    """An input or output as [N, positions, channels]; a lone vector is one position of one."""
+    moved = value.movedim(int(layer.node.attributes["axis"].as_int()), -1)
+    entries = 1 if moved.ndim == 1 else len(moved)
+    return moved.reshape(entries, math.prod(moved.shape[1:-1]), moved.shape[-1])
+
+
+def entry_axis(layer: Layer, value: Tensor) -> int | None:
+    """The axis of an input or output that `input_rows` takes for the samples; None: there is none.
+
+    It is the first one that holds no channels. Samples need not lie there: a network may
+    have moved them to another axis, or merged them with one.
+    """
+    if layer.op != "Linear":
+        return 0
+    if value.ndim == 1:
+        return None
+    left = int(layer.node.attributes["axis"].as_int()) == -2
+    return 1 if left and value.ndim == 2 else 0
+
+
+def choose_places(
+    layer: Layer, value: Tensor, output: Tensor, wanted: int, rng: torch.Generator
+) -> tuple[Tensor | None, Tensor]:
+    """Where to look at ``wanted`` rows in all: (entries or None for all of them, positions [N, S]).
+
+    All rows where there are no more than that.
+    """
+    axis = entry_axis(layer, value)
+    entries, count = 1 if axis is None else value.shape[axis], position_count(layer, value, output)
+    if entries * count <= wanted:
+        return None, torch.arange(count).expand(entries, count)
+    if entries > wanted:
+        chosen = torch.randperm(entries, generator=rng)[:wanted]
+        return chosen, torch.randint(0, count, (wanted, 1), generator=rng)
+    each = -(-wanted // entries)
+    return None, torch.randint(0, count, (entries, each), generator=rng)
+
+
+def entries_at(layer: Layer, value: Tensor, chosen: Tensor | None) -> Tensor:
+    """An input or output with the ``chosen`` entries only."""
+    axis = entry_axis(layer, value)
+    if chosen is None or axis is None:
+        return value
+    return value.index_select(axis, chosen.to(value.device))
+
+
 def position_count(layer: Layer, value: Tensor, output: Tensor) -> int:
     """How many positions a sample has for `input_rows`."""
     if layer.op == "Linear":
-        return math.prod(output.shape[1:]) // layer.shape.outputs
+        return _linear_rows(layer, output).shape[1]
     spatial = value.shape[2:] if layer.op == "ConvTranspose" else output.shape[2:]
     return math.prod(spatial)
 

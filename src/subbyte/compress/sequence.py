@@ -19,7 +19,14 @@ from subbyte.compress.apply import apply_coded
 from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.encode import Fit, LayerOptions, encode_weight, fit_of, names_procedure
 from subbyte.compress.moments import PAPER_DAMPING, Moments, Target, damping_of
-from subbyte.compress.patches import input_rows, output_rows, position_count
+from subbyte.compress.patches import (
+    choose_places,
+    entries_at,
+    entry_axis,
+    input_rows,
+    output_rows,
+    position_count,
+)
 from subbyte.compress.store import ActivationStore, Environment
 from subbyte.compress.unpacked import Evidence, values_read
 from subbyte.data import Samples
@@ -225,29 +232,38 @@ class Sequence:
         seed: tuple[int, int],
     ) -> None:
         """Sample positions, the same in both networks, and add their rows."""
-        output, value = ours[layer.output], coded[layer.input]
-        count = position_count(layer, value, output)
-        width = layer.shape.inputs * layer.shape.taps
-        wanted = positions_per_sample(width, len(self._samples))
-        state = np.random.SeedSequence((self._seed, *seed)).generate_state(1)[0]
-        rng = torch.Generator().manual_seed(int(state))
-        if wanted < count:
-            positions = torch.randint(0, count, (len(value), wanted), generator=rng)
-        else:
-            positions = torch.arange(count).expand(len(value), count)
+        target = ours[layer.input if layer.op == "ConvTranspose" else layer.output]
+        if layer.op != "ConvTranspose" and self._fit(layer) == "corrected":
+            target = target + self._residual(layer, ours, coded)
+        value, output = coded[layer.input], ours[layer.output]
+        chosen, positions = self._places(layer, value, output, seed)
+        value, target = entries_at(layer, value, chosen), entries_at(layer, target, chosen)
         positions = positions.to(self._device)
         size = tuple(output.shape[2:])
         rows = input_rows(layer, value, positions, size)
         rows = self._as_read(layer, value, rows).flatten(0, 1)
         if layer.op == "ConvTranspose":
-            targets = input_rows(layer, ours[layer.input], positions, size).flatten(2)
+            targets = input_rows(layer, target, positions, size).flatten(2)
         else:
-            target = output
-            if self._fit(layer) == "corrected":
-                target = output + self._residual(layer, ours, coded)
             index = positions[:, :, None].expand(-1, -1, layer.shape.outputs)
             targets = output_rows(layer, target).gather(1, index)
         moments.add(rows, targets.flatten(0, 1))
+
+    def _places(
+        self, layer: Layer, value: Tensor, output: Tensor, seed: tuple[int, int]
+    ) -> tuple[Tensor | None, Tensor]:
+        """Where to look: some positions of every sample, or as many wherever samples lie."""
+        width = layer.shape.inputs * layer.shape.taps
+        wanted = positions_per_sample(width, len(self._samples))
+        state = np.random.SeedSequence((self._seed, *seed)).generate_state(1)[0]
+        rng = torch.Generator().manual_seed(int(state))
+        samples = min(self._chunk, len(self._samples) - seed[1] * self._chunk)
+        axis, count = entry_axis(layer, value), position_count(layer, value, output)
+        if axis is None or value.shape[axis] != samples:
+            return choose_places(layer, value, output, wanted * samples, rng)
+        if wanted < count:
+            return None, torch.randint(0, count, (samples, wanted), generator=rng)
+        return None, torch.arange(count).expand(samples, count)
 
     def _as_read(self, layer: Layer, value: Tensor, rows: Tensor) -> Tensor:
         """Rows [N, S, groups, T * I] of the layer's input ``value`` as its weight meets them."""

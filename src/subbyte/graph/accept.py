@@ -9,12 +9,12 @@ contradict what the nodes make: all are put right here, before anything else rea
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 
 import onnx
 from onnx import shape_inference
 
 from subbyte.graph.ops.conv import transposed_pads
+from subbyte.graph.protos import graphs, reads
 
 STANDARD_NAMES = ("", "ai.onnx")
 """Names of the domain of standard operators; nodes and imports get the first one."""
@@ -39,16 +39,6 @@ def put_right(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """``graph`` and all graphs within its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.output:
-                    yield from graphs(inner)
-
-
 def _name_standard_domain(model: onnx.ModelProto) -> None:
     """Call the standard domain ""; where it is imported twice in one version, import it once."""
     for graph in graphs(model.graph):
@@ -63,24 +53,12 @@ def _name_standard_domain(model: onnx.ModelProto) -> None:
             model.opset_import.remove(entry)
 
 
-def _reads(node: onnx.NodeProto) -> set[str]:
-    """The values that ``node`` reads, and those that the graphs within it read."""
-    found = set(node.input)
-    for attribute in node.attribute:
-        for inner in (attribute.g, *attribute.graphs):
-            for entry in inner.node:
-                found |= _reads(entry)
-            found.update(value.name for value in inner.output)
-    return found
-
-
 def _sort(graph: onnx.GraphProto) -> None:
     """Bring nodes in an order in which each reads what is there; sorted ones keep theirs."""
     made_by = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
-    reads = [_reads(node) for node in graph.node]
     needs = [
-        {made_by[name] for name in names if name in made_by} - {place}
-        for place, names in enumerate(reads)
+        {made_by[name] for name in reads(node) if name in made_by} - {place}
+        for place, node in enumerate(graph.node)
     ]
     if all(max(before, default=-1) < place for place, before in enumerate(needs)):
         return
@@ -165,9 +143,11 @@ def _correct_shapes(model: onnx.ModelProto) -> None:
         copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
         del graph.value_info[:]
         graph.value_info.extend(copies)
+    inputs = {value.name: value.type for value in graph.input}
     for value in graph.output:
-        known = inferred.get(value.name)
-        if known is not None and _contradicts(value.type, known, free):
+        # An input that is an output has one type: that of the input.
+        known = inputs.get(value.name, inferred.get(value.name))
+        if known is not None and (value.name in inputs or _contradicts(value.type, known, free)):
             value.type.CopyFrom(known)
 
 

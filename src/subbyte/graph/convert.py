@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from subbyte.errors import UnsupportedOperatorError, reason
-from subbyte.graph.accept import graphs
+from subbyte.graph.protos import graphs
 
 RESIZE_OPSET = 11
 """Set in which Resize got the attributes that say how it reads."""

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 from onnx import external_data_helper
 
-from subbyte.graph.accept import graphs
+from subbyte.graph.protos import graphs
 
 SNAPSHOTS, BLOBS = "snapshots", "blobs"
 """Folders of a download cache: links by file name, and what they lead to."""

@@ -116,6 +116,8 @@ class _Batched:
     @property
     def axis(self) -> int | None:
         """The one axis on which the value for both is larger; None if there is none."""
+        if self.first.ndim != self.both.ndim:
+            return None
         sizes = enumerate(zip(self.first.shape, self.both.shape, strict=True))
         axes = [axis for axis, (one, two) in sizes if one != two]
         return axes[0] if len(axes) == 1 else None
