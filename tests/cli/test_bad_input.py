@@ -109,7 +109,7 @@ def test_truncated_model_in_other_commands(
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("activation", "domain"), [("Wobble", "custom.domain"), ("Bernoulli", "")])
+@pytest.mark.parametrize(("activation", "domain"), [("Wobble", "custom.domain"), ("Wobble", "")])
 def test_unknown_operator(
     compress_fails: Fails, tmp_path: Path, activation: str, domain: str
 ) -> None:
