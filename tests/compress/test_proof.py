@@ -26,6 +26,10 @@ def proof(portable: Divergence | None, native: Divergence | None, **others: Any)
         (Divergence(float("nan")), True),
         (Divergence(0.2, 0.19, 90.0), False),
         (Divergence(0.2, 0.21, 90.0), True),
+        # Of integers some differ in any case: by their variance nothing can be told.
+        (Divergence(7.0, None, 91.0), False),
+        (Divergence(7.0, None, 89.0), True),
+        (Divergence(0.0, broken=0.1), True),
         # Probabilities: their KL is small however wrong they are.
         (Divergence(0.9, 0.01, 50.0), True),
     ],

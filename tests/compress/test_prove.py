@@ -105,8 +105,9 @@ def test_each_output_by_itself(tmp_path: Path) -> None:
     model.graph.output.insert(1, helper.make_tensor_value_info("b", TensorProto.INT64, ["N"]))
     proof = proved(model, tmp_path, wanted=model)
     assert list(proof.outputs) == ["a", "b", "c"]
-    zero = Divergence(0.0)
-    assert all(found == zero for engines in proof.outputs.values() for found in engines.values())
+    wanted = {"a": Divergence(0.0), "b": Divergence(0.0, None, 100.0), "c": Divergence(0.0)}
+    for name, engines in proof.outputs.items():
+        assert all(found == wanted[name] for found in engines.values())
 
 
 @pytest.mark.parametrize(
@@ -165,11 +166,35 @@ def test_our_module_stands_in_for_onnx_runtime(tmp_path: Path) -> None:
 
 def test_what_is_not_finite_in_float_does_not_count(tmp_path: Path) -> None:
     model = network([helper.make_node("Log", ["h"], ["y"], "end")], {"y": ["N", 8]})
-    for written in (model, network([helper.make_node("Abs", ["h"], ["y"])], {"y": ["N", 8]})):
-        (found,) = proved(written, tmp_path, wanted=model, engines=("portable",)).outputs.values()
-        assert found["portable"] is not None
-        assert found["portable"].kl is None
-        assert np.isfinite(found["portable"].error)
+    written = network([helper.make_node("Abs", ["h"], ["y"])], {"y": ["N", 8]})
+    (found,) = proved(written, tmp_path, wanted=model, engines=("portable",)).outputs.values()
+    assert found["portable"] is not None
+    assert found["portable"].kl is None
+    assert np.isfinite(found["portable"].error)
+    assert found["portable"].broken == 0
+
+
+def test_borders_of_what_is_not_finite_may_move(tmp_path: Path) -> None:
+    """Not for nothing: it is a warning."""
+    model = network([helper.make_node("Log", ["h"], ["y"], "end")], {"y": ["N", 8]})
+    proof = proved(changed(model, reweighted), tmp_path, wanted=model, engines=("portable",))
+    found = proof.outputs["y"]["portable"]
+    wanted, got = (X @ w > 0 for w in (normal(0, 8, 8), W))
+    assert found is not None
+    assert found.broken == pytest.approx(100 * (wanted & ~got).mean())
+    assert f"{found.broken:.2g} % NaN or Inf" in proof.warnings()[0]
+
+
+def test_integers_are_the_same_or_not(tmp_path: Path) -> None:
+    model = network([helper.make_node("Greater", ["h", "zero"], ["y"])], {}, zero=np.float32([0]))
+    model.graph.output.append(helper.make_tensor_value_info("y", TensorProto.BOOL, ["N", 8]))
+    proof = proved(changed(model, reweighted), tmp_path, wanted=model)
+    same = 100 * ((X @ normal(0, 8, 8) > 0) == (X @ W > 0)).mean()
+    for found in proof.outputs["y"].values():
+        assert found is not None
+        assert found.discrete
+        assert found.agreement == pytest.approx(same)
+        assert str(found) == f"{same:.1f} % the same"
 
 
 def test_shapes_that_follow_values_may_differ(tmp_path: Path) -> None:

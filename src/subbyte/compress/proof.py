@@ -12,6 +12,7 @@ from subbyte.runtime import Engine
 LARGE_KL = 0.2
 LARGE_ERROR = 0.1
 LARGE_ERROR_OF_SCORES = 0.25
+LARGE_DIFFERENCE = 0.1
 USELESS_ERROR = 1.0
 WORSE = 1.1
 # Below it, one engine is not called worse than the other: both are as good as float.
@@ -26,29 +27,53 @@ class Divergence:
 
     ``error``: squared error over the float output's variance; for class scores [N, C] also
     ``kl``, the mean over samples of KL(softmax(float) || softmax(this)) in nats, and
-    ``agreement``, the percent of samples with the same best class.
+    ``agreement``, the percent of samples with the same best class; for integers and truth values
+    ``agreement``, the percent of entries that are the same. ``broken``: the percent of entries
+    that are NaN or Inf, but finite in float, where float itself has some that are not.
     """
 
     error: float
     kl: float | None = None
     agreement: float | None = None
+    broken: float = 0.0
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the output is of integers or truth values."""
+        return self.kl is None and self.agreement is not None
 
     @property
     def harm(self) -> float:
-        """The KL divergence of class scores, the relative error of everything else."""
+        """The KL divergence of class scores, the share of integers that differ, the relative
+        error of everything else."""
+        if self.kl is None and self.agreement is not None:
+            return 1 - self.agreement / 100
         return self.error if self.kl is None else self.kl
 
     @property
     def large(self) -> bool:
         """Whether whoever uses the network will notice."""
+        if self.broken:
+            return True
+        if self.discrete:
+            return not self.harm <= LARGE_DIFFERENCE
         if self.kl is None:
             return not self.error <= LARGE_ERROR
         return not (self.kl <= LARGE_KL and self.error <= LARGE_ERROR_OF_SCORES)
 
+    @property
+    def useless(self) -> bool:
+        """Whether the float output's mean would do as well."""
+        return not self.discrete and not self.error < USELESS_ERROR
+
     def __str__(self) -> str:
-        if self.kl is None:
-            return f"error {self.error:.2g} of the variance"
-        return f"KL {self.kl:.2g} nats, {self.agreement:.1f} % same class"
+        if self.discrete:
+            said = f"{self.agreement:.1f} % the same"
+        elif self.kl is None:
+            said = f"error {self.error:.2g} of the variance"
+        else:
+            said = f"KL {self.kl:.2g} nats, {self.agreement:.1f} % same class"
+        return said + (f", {self.broken:.2g} % NaN or Inf" if self.broken else "")
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,7 @@ class Proof:
             yield (
                 f"output {name} is far from {self.original}'s ({most}"
                 + ("" if len(far) == len(engines) else f", {engine} only")
-                + (", no better than a constant" if not most.error < USELESS_ERROR else "")
+                + (", no better than a constant" if most.useless else "")
                 + "): try more bits, more samples, --tune"
             )
 
@@ -146,5 +171,6 @@ class Proof:
 def _document(divergence: Divergence | None) -> dict[str, float] | None:
     if divergence is None:
         return None
-    found = {"error": divergence.error, "kl": divergence.kl, "agreement": divergence.agreement}
+    found = {name: getattr(divergence, name) for name in ("error", "kl", "agreement")}
+    found["broken"] = divergence.broken or None
     return {name: value for name, value in found.items() if value is not None}

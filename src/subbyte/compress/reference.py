@@ -71,7 +71,9 @@ class Reference:
                 axes = [_batch_axis(value) for value in self._network.model.graph.outputs]
                 return _collect(lambda part: _run(model, part, baked, axes), parts, step)
             except SubbyteError as error:
-                self.reason = str(error)
+                # The file of a model in memory is a temporary one.
+                own = isinstance(self._source, onnx.ModelProto)
+                self.reason = str(error.got or error) if own else str(error)
         self.engine = "module"
         module = self._module()
         return _collect(lambda part: _run_module(module, part), parts, step)
