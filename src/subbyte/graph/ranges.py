@@ -111,7 +111,7 @@ def _padding_range(node: ir.Node) -> list[Interval]:
     if value is None:
         return [Interval(0.0, 0.0)]
     array = topology.constant(value)
-    return [EVERYTHING] if array is None else [Interval(float(array), float(array))]
+    return [EVERYTHING] if array is None else [Interval(float(array.item()), float(array.item()))]
 
 
 def _needed(value: ir.Value, needed: Mapping[str, Interval]) -> Interval:

@@ -91,5 +91,5 @@ def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
         bound = constant(value)
         if bound is None:
             return None
-        bounds[index - 1] = float(bound)
+        bounds[index - 1] = float(bound.item())
     return bounds[0], bounds[1]

@@ -101,7 +101,7 @@ def compress(form: Form) -> Kernel:
     axis = form.optional("axis")
 
     def run(x: Tensor, condition: Tensor) -> Tensor:
-        picked = torch.nonzero(condition).reshape(-1)
+        picked = torch.nonzero(condition.reshape(-1)).reshape(-1)
         return x.reshape(-1)[picked] if axis is None else x.index_select(axis, picked)
 
     return run

@@ -72,7 +72,9 @@ def group_normalization(form: Form) -> Kernel:
     """Normalise over groups of channels; one scale and bias per channel (operator set 21)."""
     groups, epsilon = form.attribute("num_groups", 1), form.attribute("epsilon", 1e-5)
     form.attribute("stash_type", 1)
-    return lambda x, scale, bias: F.group_norm(x, groups, scale, bias, epsilon)
+    return lambda x, scale, bias: F.group_norm(
+        x, groups, scale.reshape(-1), bias.reshape(-1), epsilon
+    )
 
 
 @operator("LpNormalization")

@@ -80,7 +80,7 @@ class Form:
         if value is not None:
             fixed = [int(entry) for entry in value.reshape(-1)]
             return lambda tensor: fixed
-        return lambda tensor: None if tensor is None else tensor.reshape(-1).tolist()
+        return lambda tensor: None if tensor is None else [int(n) for n in tensor.reshape(-1)]
 
     def unsupported(self, reason: str) -> NoReturn:
         """Raise `UnsupportedOperatorError` for this node with the reason."""

@@ -159,12 +159,12 @@ def resize(form: Form) -> Kernel:
     rule, axes = _read_rule(form), form.optional("axes")
     policy = form.attribute("keep_aspect_ratio_policy", "stretch")
     fixed_scales, read_sizes = form.static(2), form.integers(3)
-    fixed = None if fixed_scales is None else fixed_scales.astype(float).tolist()
+    fixed = None if fixed_scales is None else fixed_scales.astype(float).reshape(-1).tolist()
     form.static(1)  # the region of interest concerns tf_crop_and_resize only
 
     def run(x: Tensor, *tensors: Tensor | None) -> Tensor:
         _, scales_tensor, sizes_tensor = (*tensors, None, None, None)[:3]
-        given: Any = fixed if scales_tensor is None else scales_tensor.tolist()
+        given: Any = fixed if scales_tensor is None else scales_tensor.reshape(-1).tolist()
         sizes = read_sizes(sizes_tensor)
         chosen = [axis % x.ndim for axis in axes] if axes is not None else range(x.ndim)
         outputs, scales = list(x.shape), [1.0] * x.ndim
