@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 import subbyte
 from subbyte.cli.app import app
 from tests import tiny
+from tests.compress.nets import ROUGH_PLAN, classifier, smooth_images
 
 STEPS = ("--scale", 255, "--mean", "0.5,0.5,0.5", "--std", "0.25", "--layout", "nhwc")
 
@@ -58,6 +59,28 @@ def test_summary_tells_what_happened_and_what_to_do_next(folder: Path) -> None:
     assert "times smaller" in text
     assert "bits per weight" in text
     assert "subbyte eval" in text
+    assert "divergence from the float network, on 2 samples held back, not used to make it" in text
+    assert "% same class" in text
+
+
+def test_proof(folder: Path) -> None:
+    proof = read(folder / "compress.json")["proof"]
+    assert (proof["samples"], proof["held_back"], proof["warnings"]) == (2, True, [])
+    assert [row["name"] for row in proof["outputs"]] == ["logits"]
+    assert {"portable", "native"} <= set(proof["outputs"][0])
+
+
+def test_a_network_that_is_far_from_float_is_warned_of(tmp_path: Path) -> None:
+    images = smooth_images(40, size=tiny.SIZE)
+    tiny.save(classifier(images), tmp_path / "net.onnx")
+    np.savez(tmp_path / "data.npz", x=images)
+    (tmp_path / "plan.toml").write_text(ROUGH_PLAN)
+    command = ("compress", tmp_path / "net.onnx", "-o", tmp_path / "a.onnx")
+    calib = ("--calib", f"{tmp_path / 'data.npz'}:x", "--plan", tmp_path / "plan.toml")
+    said = run(*command, *calib, "--json", tmp_path / "a.json")
+    (warning,) = read(tmp_path / "a.json")["proof"]["warnings"]
+    assert f"warning: {warning}" in said.stderr
+    assert "try more bits, more samples, --tune" in warning
 
 
 def test_nothing_else_is_left(folder: Path) -> None:

@@ -16,7 +16,7 @@ from subbyte.compress.explore import Exploration, Point, explore, read_points
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import compress_network
 from subbyte.data import Samples
-from subbyte.errors import BudgetError, OptionError
+from subbyte.errors import BudgetError, OptionError, OutputError
 from subbyte.report import inspect
 from tests import tiny
 from tests.compress.nets import classifier, samples_for, silent, smooth_images
@@ -212,6 +212,25 @@ def test_a_point_out_of_reach(source: Path, tmp_path: Path, there: bool) -> None
             silent,
         )
     assert list(tmp_path.rglob("*")) == ([folder] if there else [])
+
+
+@pytest.mark.parametrize("kind", [BudgetError, OutputError, KeyboardInterrupt])
+def test_work_of_points_goes_with_an_error_that_would_come_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    """Also that of other points, whose processes are ended."""
+
+    def fail(*_: object, **__: object) -> None:
+        work = tmp_path / "bits-4.000.onnx.work"
+        work.mkdir()
+        (work / "plan.checkpoint").touch()
+        raise kind("full or not")
+
+    monkeypatch.setattr(points_module, "compress_network", fail)
+    with pytest.raises(kind):
+        run(source, tmp_path)
+    left = [path.name for path in tmp_path.iterdir() if path.is_dir()]
+    assert left == ([] if kind is BudgetError else ["bits-4.000.onnx.work"])
 
 
 @pytest.fixture

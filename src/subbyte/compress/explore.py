@@ -158,12 +158,18 @@ def _write_points(folder: Path, points: Iterable[Point]) -> None:
 def _claimed(
     folder: Path, network: Network, samples: Samples, options: CompressOptions
 ) -> Iterator[None]:
-    """`_claim`; of an error before there is anything in the folder nothing is left."""
+    """`_claim`; of an error that would come again no work is left, and nothing at all if there
+    was nothing in the folder yet."""
     new = not folder.exists()
     _claim(folder, network, samples, options)
     try:
         yield
+    except OutputError:
+        # A disk that was full, a process that was killed: the same command goes on.
+        raise
     except Exception:
+        for work in folder.glob(f"*{work_folder(Path('.onnx')).name}"):
+            Checkpoints(work, "", keep=False).done()
         if [path.name for path in folder.iterdir()] == [KEY_FILE]:
             (folder / KEY_FILE).unlink()
             if new:

@@ -50,11 +50,13 @@ def loose_outputs(network: Network) -> frozenset[str]:
     loose: set[ir.Value] = set()
     for node in graph:
         read = [value for value in node.inputs if value is not None]
+        if node.op_type in ("Shape", "Size") and not node.domain:
+            # Its own shape is known; its values are the sizes of what it reads.
+            changed.update(node.outputs if not loose.isdisjoint(read) else ())
+            continue
         if _depends_on_values(node, changed) or not loose.isdisjoint(read):
             loose.update(node.outputs)
-        if node.op_type in ("Shape", "Size") and not node.domain:
-            changed.update(node.outputs if not loose.isdisjoint(read) else ())
-        elif node in coded or _has_subgraph(node) or not changed.isdisjoint(read):
+        if node in coded or _has_subgraph(node) or not changed.isdisjoint(read):
             changed.update(node.outputs)
     return frozenset(str(value.name) for value in graph.outputs if value in loose)
 
