@@ -21,6 +21,7 @@ from subbyte.graph.accept import put_right
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.check import check_model
 from subbyte.graph.convert import lift
+from subbyte.graph.early import modernize, put_back, set_aside
 from subbyte.graph.external import DataFolder, load
 from subbyte.graph.fold_inputs import fold_inputs
 from subbyte.graph.inputs import parse_model
@@ -114,13 +115,16 @@ def _prepare(
     opset = _check_header(model, where)
     if model.functions:
         model = _inline(model, where)
+    model = modernize(model, opset)
     graph_model = attach(_to_ir(model, where), large)
     _check_operators(graph_model, opset, where)
+    model = set_aside(model, opset, PREPARED_OPSET)
     _check_valid(model, where)
     _check_tensors(graph_model, where)
     check_finite(graph_model)
     if opset < PREPARED_OPSET:
         graph_model = attach(_to_ir(lift(model, opset, PREPARED_OPSET, where), where), large)
+        put_back(graph_model)
     return prepare_graph(graph_model, name, axes=choice.axes, step=step)
 
 
