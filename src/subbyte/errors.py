@@ -69,6 +69,11 @@ class CalibrationError(SubbyteError):
     """Calibration or evaluation data that do not fit: name, shape, dtype, NaN, no samples."""
 
 
+class RunError(CalibrationError):
+    """A node that cannot take the values it gets (sizes, indices out of range), or NaN or Inf
+    inside the network, for samples that fit its inputs."""
+
+
 class OptionError(SubbyteError):
     """An option out of its range, or options that exclude each other."""
 

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from subbyte.compress.culprit import check_finite
 from subbyte.compress.patches import output_rows
 from subbyte.compress.sequence import Progress, chunk_size
 from subbyte.data import Samples
@@ -174,7 +175,9 @@ def measure(
             for group, value in _values(module, members, batch, device):
                 low, high = extremes[group]
                 if first_pass:
-                    extremes[group] = min(low, float(value.min())), max(high, float(value.max()))
+                    ends = torch.stack([value.min(), value.max()])
+                    check_finite(ends, f"value of {group!r}")
+                    extremes[group] = min(low, float(ends[0])), max(high, float(ends[1]))
                 elif high > low:
                     counts[group] += torch.histc(value.float().cpu(), BINS, low, high).double()
     progress("ranges", passes, passes, "")

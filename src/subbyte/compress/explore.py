@@ -22,6 +22,7 @@ import numpy as np
 from subbyte.budgets import MOST_BITS, Budget
 from subbyte.compress import points_file
 from subbyte.compress.checkpoint import Checkpoints, work_folder
+from subbyte.compress.culprit import blaming
 from subbyte.compress.defaults import check_possible
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.executors import EXECUTORS, Executor, open_executor
@@ -101,7 +102,7 @@ def explore(
     # Before the folder is taken: the same one serves when the option is right.
     open_device(options.device)
     check_possible(planned_layers(network), options)
-    with _claimed(folder, network, samples, options):
+    with _claimed(folder, network, samples, options), blaming(network, samples):
         points = _make_points(source, folder, network, (fit, held), options, wishes, progress)
     if wishes.latency and find_library() is not None:
         _measure(folder, points, held, progress)

@@ -13,7 +13,7 @@ from torch import Tensor
 from subbyte.compress.sequence import chunk_size
 from subbyte.compress.similarity import Distance, are_scores, of_one
 from subbyte.data import Samples
-from subbyte.errors import CalibrationError
+from subbyte.errors import CalibrationError, RunError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.runtime import load
@@ -117,6 +117,9 @@ class Judge:
         for batch in self.samples.batches(self._chunk):
             inputs = [torch.from_numpy(v).to(self._device) for v in batch.values()]
             wanted = tuple(x.cpu() for x in _tuple(self._module(*inputs)))
+            for output in wanted:
+                if bool(output.isnan().any()):
+                    raise RunError("NaN in the outputs of the float network")
             results = model.run(batch)
             found = results if isinstance(results, tuple) else (results,)
             got = tuple(torch.from_numpy(np.asarray(x)) for x in found)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from subbyte.compress.culprit import check_finite
 from subbyte.graph.network import Layer, Weighted
 
 CONV_DAMPING = 0.01
@@ -95,6 +96,8 @@ class Moments:
         bias, for a procedure that lets the bias be.
         """
         shape = self.layer.shape
+        for sums in (self._xx, self._tx):
+            check_finite(sums, f"layer {self.layer.name!r}")
         mean_x, mean_t = self._x / self._count, self._t / self._count
         covariance = self._xx / self._count
         covariance -= mean_x[:, :, None] * mean_x[:, None, :]

@@ -15,6 +15,7 @@ import torch
 
 from subbyte.compress import contenders, keep
 from subbyte.compress.checkpoint import PLAN_FILE, Checkpoints, work_folder
+from subbyte.compress.culprit import blaming
 from subbyte.compress.defaults import check_possible
 from subbyte.compress.device import open_device, repeatable
 from subbyte.compress.finish import write_coded
@@ -87,7 +88,7 @@ def compress_network(
     parts = split(samples, options.seed) if held is None else Split(samples, held, apart=True)
     checkpoints = _open_checkpoints(target, network, parts, options)
     try:
-        with repeatable():
+        with repeatable(), blaming(network, samples):
             written, plan, encoded = _run(
                 network, parts.fit, options, device, checkpoints, progress
             )
@@ -130,7 +131,7 @@ def plan_network(
     """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
     device = open_device(options.device)
     network = read_source(source, progress, samples.choice)
-    with repeatable():
+    with repeatable(), blaming(network, samples):
         fit = split(samples, options.seed).fit
         planned = _make_plan(network, fit, options, device, progress)
     return planned_layers(network), planned

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from subbyte.compress.culprit import blaming
 from subbyte.compress.device import open_device
 from subbyte.compress.encode import stored_bytes
 from subbyte.compress.held import Judge
@@ -48,7 +49,8 @@ def make_point(task: Task, name: str, progress: Progress) -> Point:
         proof = compress_network(
             task.source, path, task.fit, options, progress, held=task.held
         ).proof
-    score = Judge(network, task.held, open_device(options.device)).score(path)
+    with blaming(network, task.held):
+        score = Judge(network, task.held, open_device(options.device)).score(path)
     return {
         "name": name,
         "file": path.name,

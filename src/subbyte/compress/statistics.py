@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from subbyte.compress.culprit import check_finite
 from subbyte.compress.sequence import chunk_size
 from subbyte.data import Samples
 from subbyte.graph.module import GraphModule
@@ -73,6 +74,8 @@ class _Sums:
 
     def result(self) -> LayerStatistics:
         """The centred statistics."""
+        for sums in (self.cross, self.square):
+            check_finite(sums, f"layer {self.layer.name!r}")
         mean = self.mean / self.rows
         blocks = self.cross / self.rows - mean[..., :, None] * mean[..., None, :]
         variance = self.square / self.outputs - (self.total / self.outputs).square()

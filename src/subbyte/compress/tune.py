@@ -21,7 +21,7 @@ from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.sequence import Encoded, Progress, chunk_size
 from subbyte.compress.similarity import check_gradient, divergence
 from subbyte.data import Samples
-from subbyte.errors import OptionError
+from subbyte.errors import OptionError, RunError
 from subbyte.graph.gradient import untrained
 from subbyte.graph.layers import canonical, to_onnx_layout
 from subbyte.graph.module import GraphModule
@@ -151,6 +151,8 @@ class Tuner:
         optimizer = torch.optim.Adam(self._groups(), betas=(0.9, 0.99))
         first, best = self._resume(optimizer)
         best = best or _Best(self._harm(), _copy(self._parts))
+        if not math.isfinite(best.harm):
+            raise RunError("NaN or Inf in the outputs, before any training", where=self._name)
         batches = _epochs(len(self._train), self._rng, first)
         for step in range(first, self._steps):
             self._progress("tune", step, self._steps, f"held-back divergence {best.harm:.4f}")

@@ -175,7 +175,7 @@ class GraphModule(nn.Module):
             ]
             if step.moved:
                 step.follow(arguments)
-            result = step.kernel(*arguments)
+            result = step.call(arguments)
             if isinstance(result, (tuple, list)):
                 env.update((n, v) for n, v in zip(step.outputs, result, strict=False) if n)
             else:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from subbyte.errors import RunError, reason
 from subbyte.graph.kernels import unit_kernel
 from subbyte.graph.opaque import Unit
 from subbyte.graph.ops import Kernel
@@ -38,6 +41,30 @@ class Step:
     moved: tuple[int, ...] = ()
     anchor: int = 0
     plain: Kernel | None = None
+
+    @property
+    def label(self) -> str:
+        """What errors call the node."""
+        return f"node {self.name!r} ({self.op_type})"
+
+    def call(self, arguments: Sequence[Tensor | None]) -> Any:
+        """What the kernel makes of its arguments.
+
+        Raises:
+            RunError: sizes that do not fit, indices out of range.
+        """
+        try:
+            return self.kernel(*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:
+            given = zip(self.arguments, arguments, strict=True)
+            shapes = [f"{name} {list(x.shape)}" for name, x in given if isinstance(x, Tensor)]
+            raise RunError(
+                "a node cannot take the values that it gets",
+                where=self.label,
+                got=f"{', '.join(shapes)}: {reason(error)}",
+            ) from error
 
     def follow(self, arguments: list[Tensor | None]) -> None:
         """Move the arguments at positions ``moved``, in place."""

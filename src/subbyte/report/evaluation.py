@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from subbyte.arrays import read_array, split_reference
-from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
-from subbyte.errors import CalibrationError, ModelFileError, OptionError
+from subbyte.data import Batch, BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
+from subbyte.errors import CalibrationError, ModelFileError, OptionError, RunError
 from subbyte.runtime import Engine, Model, load, native_isa
 from subbyte.specs import InputSpec
 
@@ -166,7 +166,7 @@ def _scores(model: Model, samples: Samples) -> Scores:
     fixed = samples.baked(model.inputs)
     pieces = []
     for batch in padded(samples, fixed).batches(fixed or len(samples)):
-        output = model.run({name: batch[name] for name in model.input_names})
+        output = _run(model, batch, samples)
         if samples.single and not isinstance(output, tuple) and output.ndim == 1:
             output = output[np.newaxis]
         if isinstance(output, tuple) or output.ndim != 2 or output.shape[1] == 1:
@@ -181,6 +181,26 @@ def _scores(model: Model, samples: Samples) -> Scores:
             got=f"sample {samples.places[int(np.argmax(bad))]}",
         )
     return scores
+
+
+def _run(model: Model, batch: Batch, samples: Samples) -> Any:
+    """The outputs of a batch; an error names the first of ``samples`` that fails by itself."""
+    names = model.input_names
+    try:
+        return model.run({name: batch[name] for name in names})
+    except ModelFileError as error:
+        for number, place in enumerate(samples.places):
+            one = padded(samples.select([number]), samples.baked(model.inputs))
+            try:
+                model.run(one.feeds(names))
+            except ModelFileError as alone:
+                raise RunError(
+                    alone.what,
+                    where=f"{alone.where}, sample {place}",
+                    expected="samples that the network takes",
+                    got=alone.got,
+                ) from error
+        raise
 
 
 def padded(samples: Samples, size: int | None) -> Samples:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.compress.culprit import blaming
 from subbyte.compress.prove import prove
 from subbyte.compress.reference import Reference
 from subbyte.data import Batch, Samples
@@ -104,10 +105,11 @@ def on_samples(subject: Subject, data: Samples, rows: list[Document], samples: i
     if not subject.coded:
         return result
     compressed = coded_network(subject.network, subject.coded)
-    found = measure_layers(
-        *(subject.network, compressed, subject.coded, few),
-        lambda done, total: subject.progress("Layers", done, total),
-    )
+    with blaming(subject.network, few):
+        found = measure_layers(
+            *(subject.network, compressed, subject.coded, few),
+            lambda done, total: subject.progress("Layers", done, total),
+        )
     del compressed
     _fill(rows, found)
     tensors = carried_tensors(subject.stored, subject.path, subject.network, subject.coded)

@@ -25,7 +25,7 @@ from subbyte.compress.patches import output_rows
 from subbyte.compress.sequence import Encoded, chunk_size
 from subbyte.compress.similarity import Distance, energy, ratio
 from subbyte.data import Samples
-from subbyte.errors import OptionError
+from subbyte.errors import OptionError, RunError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.report.coded import CodedLayer
@@ -114,6 +114,9 @@ def measure_layers(
         done += batch.count
         if progress is not None:
             progress(done, len(samples))
+    for sums in (total, *harms.values(), *errors.values()):
+        if not np.isfinite(sums).all():
+            raise RunError("NaN or Inf inside the network")
     return Sensitivity(
         distance.measure,
         distance.of(total),

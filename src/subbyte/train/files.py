@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from subbyte.compress.culprit import blaming
 from subbyte.compress.device import open_device
 from subbyte.compress.proof import Proof
 from subbyte.compress.prove import prove
@@ -27,7 +29,7 @@ from subbyte.data import (
     as_samples,
     check_seed,
 )
-from subbyte.errors import CalibrationError, OptionError
+from subbyte.errors import CalibrationError, OptionError, RunError
 from subbyte.files import pending
 from subbyte.graph.inputs import read_input_specs
 from subbyte.graph.module import GraphModule
@@ -142,19 +144,22 @@ def tune(
     by: dict[str, Any] = {"teacher": None if taught is None else GraphModule(taught)}
     if labels is not None:
         by["loss"] = nn.functional.cross_entropy
-    before = measure(student, parts[0], **by)
-    fit(
-        student,
-        parts[1],
-        steps,
-        rate=rate,
-        precision=precision,
-        checkpoint=checkpoint,
-        seed=seed,
-        progress=progress,
-        **by,
-    )
-    after = measure(student, parts[0], **by)
+    with blaming(taught or student.network, samples):
+        before = measure(student, parts[0], **by)
+        if not math.isfinite(before):
+            raise RunError("NaN or Inf in the outputs, before any training", where=str(source))
+        fit(
+            student,
+            parts[1],
+            steps,
+            rate=rate,
+            precision=precision,
+            checkpoint=checkpoint,
+            seed=seed,
+            progress=progress,
+            **by,
+        )
+        after = measure(student, parts[0], **by)
     reference = _reference(student, taught, teacher, samples)
     with pending(target, student.export().SerializeToString(deterministic=True)) as path:
         proof = prove(path, parts[0].samples, reference, True, progress or _silent, str(target))

@@ -1,0 +1,98 @@
+"""Which sample a network cannot run on, or is NaN or Inf for, and at which node.
+
+Passes over samples check nothing that costs time: a step that fails raises `RunError`, and
+so does whoever adds up what layers read and finds no numbers. Only then the samples are
+run one by one, node by node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from subbyte.data import Samples
+from subbyte.errors import RunError
+from subbyte.graph.module import GraphModule
+from subbyte.graph.module_steps import Step
+from subbyte.graph.network import Network
+
+_WAY_OUT = "samples that the network takes: leave this one out, or mend it"
+
+
+@contextmanager
+def blaming(network: Network, samples: Samples) -> Iterator[None]:
+    """A `RunError` within names the first of ``samples`` that the float network fails on.
+
+    It stays what it is where every sample by itself is good.
+    """
+    try:
+        yield
+    except RunError as error:
+        found = culprit(network, samples)
+        if found is None:
+            raise
+        raise found from error
+
+
+@torch.no_grad()
+def culprit(network: Network, samples: Samples) -> RunError | None:
+    """The error of the first sample that fails, or is NaN or Inf where a layer reads or writes;
+    None if there is none."""
+    module = GraphModule(network).eval()
+    layers = {name for layer in network.layers for name in (layer.input, layer.output)}
+    for number, place in enumerate(samples.places):
+        batch = next(samples.select([number]).batches(1))
+        try:
+            found = _first_not_finite(module, layers, batch)
+        except RunError as error:
+            return RunError(
+                error.what,
+                where=f"sample {place}, {error.where}",
+                expected=_WAY_OUT,
+                got=error.got,
+            )
+        if found is not None:
+            what, where = found
+            return RunError(
+                f"{what} inside the network", where=f"sample {place}, {where}", expected=_WAY_OUT
+            )
+    return None
+
+
+def _first_not_finite(
+    module: GraphModule, layers: set[str], batch: Mapping[str, object]
+) -> tuple[str, str] | None:
+    """(NaN or Inf, the node and value) where a NaN first comes up, or an Inf that a layer meets.
+
+    Infinities by themselves are no fault: masks of attention are made of them.
+    """
+    values = {name: torch.as_tensor(array) for name, array in batch.items()}
+    first_inf: str | None = None
+    for number, step in enumerate(module.steps):
+        module.run(values, number, number + 1, keep=step.outputs)
+        for name in step.outputs:
+            value = values.get(name)
+            if value is None or not value.is_floating_point():
+                continue
+            if bool(value.isnan().any()):
+                return "NaN", _said(step, name, value)
+            if bool(value.isinf().any()):
+                first_inf = first_inf or _said(step, name, value)
+                if name in layers:
+                    return "Inf", first_inf
+    return None
+
+
+def _said(step: Step, name: str, value: Tensor) -> str:
+    return f"{step.label}, value {name!r} {list(value.shape)}"
+
+
+def check_finite(value: Tensor, where: str) -> None:
+    """Raise `RunError` unless sums of what a layer reads or writes are finite."""
+    if not bool(torch.isfinite(value).all()):
+        raise RunError(
+            "NaN or Inf inside the network", where=where, expected="finite values for all samples"
+        )
