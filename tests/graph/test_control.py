@@ -25,7 +25,10 @@ X = RNG.standard_normal((3, 8)).astype(np.float32)
 
 
 def weight(*shape: int) -> Array:
-    return (RNG.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+    """The same for one shape, whatever ran before."""
+    return (np.random.default_rng(shape).standard_normal(shape) / np.sqrt(shape[-1])).astype(
+        np.float32
+    )
 
 
 def branch(
@@ -227,3 +230,41 @@ def test_nested_operators_of_older_sets_are_converted() -> None:
     model.opset_import[0].version = 13
     model.ir_version = 7
     assert_same(model, abs(X), -abs(X))
+
+
+def test_constants_of_a_branch_are_folded_there() -> None:
+    """What torch.onnx does to the gates of an LSTM: slices of a weight, joined in another order."""
+    yes = branch(
+        "yes",
+        [
+            helper.make_node("Slice", ["w", "four", "eight", "axis"], ["upper"], "upper"),
+            helper.make_node("Slice", ["w", "zero_", "four", "axis"], ["lower"], "lower"),
+            helper.make_node("Concat", ["upper", "lower"], ["turned"], "turned", axis=1),
+            helper.make_node("Not", ["no_"], ["inner"], "inner"),
+            choice(
+                "inner",
+                branch("a", [helper.make_node("MatMul", ["a", "turned"], ["p"], "p")], "p"),
+                branch("b", [helper.make_node("Neg", ["a"], ["q"], "q")], "q"),
+                "o",
+            ),
+            helper.make_node("Mul", ["o", "two"], ["t"], "t"),
+        ],
+        "t",
+        {
+            "w": weight(8, 8),
+            "zero_": np.array([0], np.int64),
+            "four": np.array([4], np.int64),
+            "eight": np.array([8], np.int64),
+            "axis": np.array([1], np.int64),
+            "no_": np.array(False),
+            "two": np.float32(2),
+        },
+    )
+    no = branch("no", [helper.make_node("Abs", ["a"], ["o2"], "abs")], "o2")
+    nodes = [helper.make_node("Gemm", ["x", "w1"], ["a"], "first"), *ON_DATA, choice("c", yes, no)]
+    constants = {"w1": weight(8, 8), "zero": np.float32(0)}
+    model = tiny.build(nodes, constants, {"x": ["N", 8]}, {"y": ["N", 8]})
+    graph = assert_same(model, abs(X), -abs(X)).model.graph
+    inner = next(each for each in nested_graphs(graph) if each.initializers)
+    assert [node.op_type for node in inner] == ["MatMul", "Identity", "Mul"]
+    assert len(inner.initializers) == 2

@@ -40,7 +40,7 @@ def own_outputs(model: ir.Model) -> None:
 def settle_subgraphs(model: ir.Model, hoisted: int = HOISTED) -> None:
     """Names that are unique in the whole model; large constants in the main graph, unused ones
     nowhere."""
-    editor = Editor(model.graph)
+    editor = Editor(model.graph, below=False)
     names = {node.name for node in model.graph}
     for graph in nested_graphs(model.graph):
         _rename(graph, editor, names)
@@ -73,14 +73,15 @@ def _rename(graph: ir.Graph, editor: Editor, names: set[str | None]) -> None:
 def fold_ifs(model: ir.Model) -> bool:
     """Put the branch of every If with a constant condition in its place; whether there was one."""
     found = False
-    for node in list(model.graph):
-        if node.domain != "" or node.op_type != "If":
-            continue
-        condition = constant_array(node.inputs[0])
-        if condition is not None and condition.size == 1:
-            name = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
-            _inline(model.graph, node, node.attributes[name].as_graph())
-            found = True
+    for graph in (model.graph, *list(nested_graphs(model.graph))):
+        for node in list(graph):
+            if node.domain != "" or node.op_type != "If":
+                continue
+            condition = constant_array(node.inputs[0])
+            if condition is not None and condition.size == 1:
+                name = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
+                _inline(graph, node, node.attributes[name].as_graph())
+                found = True
     return found
 
 
@@ -108,7 +109,7 @@ def _inline(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
 
 
 def remove_unused_control(model: ir.Model) -> None:
-    """Remove nodes whose outputs nothing reads, from the last on.
+    """Remove nodes whose outputs nothing reads, from the last on, and such constants of subgraphs.
 
     A removed If or Loop no longer counts as a reader of what its graphs read.
     """
@@ -116,6 +117,10 @@ def remove_unused_control(model: ir.Model) -> None:
         used = any(value.uses() or value.is_graph_output() for value in node.outputs)
         if not used:
             discard(model.graph, node)
+    for graph in nested_graphs(model.graph):
+        for name, value in list(graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and value not in graph.inputs:
+                del graph.initializers[name]
 
 
 def has_subgraphs(node: ir.Node) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from subbyte.graph.nested import all_nodes, nested_graphs
 from subbyte.graph.ops.node import constant_array
 
 
@@ -47,11 +48,14 @@ def describe(value: ir.Value, like: ir.Value) -> None:
 class Editor:
     """Adds constants to a graph and replaces nodes, keeping names where they stay unique."""
 
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, below: bool = True) -> None:
+        """``below``: names in graphs of nodes are taken too."""
         self.graph = graph
         self._derived: dict[tuple[ir.Value, str], ir.Value] = {}
-        self._names = {value.name for value in (*graph.inputs, *graph.initializers.values())}
-        self._names |= {value.name for node in graph for value in node.outputs}
+        nodes = all_nodes(graph) if below else graph
+        self._names = {value.name for node in nodes for value in node.outputs}
+        for each in (graph, *(nested_graphs(graph) if below else ())):
+            self._names |= {v.name for v in (*each.inputs, *each.initializers.values())}
 
     def unique(self, name: str) -> str:
         """``name``, or the first of name_2, name_3, ... that no value has."""

@@ -11,9 +11,10 @@ import torch
 
 from subbyte.errors import UnsupportedOperatorError
 from subbyte.graph.kernels import unit_kernel
-from subbyte.graph.nested import captured, discard
+from subbyte.graph.nested import captured, discard, nested_graphs
 from subbyte.graph.opaque import is_opaque
 from subbyte.graph.ops.node import constant_array, to_torch
+from subbyte.graph.prepare_control import HOISTED
 from subbyte.graph.prepare_edit import Editor, has_single_use, static_sizes
 from subbyte.graph.protos import RANDOM
 
@@ -27,30 +28,49 @@ LARGE = 1 << 24
 
 
 def fold_constants(model: ir.Model) -> None:
-    """Evaluate every node whose inputs are all constants and put its results in its place."""
+    """Evaluate every node whose inputs are all constants and put its results in its place.
+
+    In subgraphs too: what is large there goes to the main graph, as in `settle_subgraphs`.
+    """
     editor = Editor(model.graph)
-    for node in list(model.graph):
-        read = (*node.inputs, *captured(node))
-        constants = [value is None or constant_array(value) is not None for value in read]
-        if not all(constants) or any(value.is_graph_output() for value in node.outputs):
-            continue
-        if node.op_type in RANDOM or _grows(node) or any(map(is_opaque, node.outputs)):
-            continue
-        results = _evaluate(node, model.opset_imports)
-        if results is None:
-            continue
-        source = node.inputs[0] if node.inputs else None
-        for value, result in results.items():
-            if result is None:
-                continue
-            array = result.numpy()
-            if source is not None and node.op_type in REARRANGING and has_single_use(source):
-                constant = editor.derive(source, node.op_type.lower(), array)
-            else:
-                constant = editor.constant(value.name or node.op_type, array)
-            value.replace_all_uses_with(constant)
-        discard(model.graph, node)
-        editor.finish()
+    for graph in (model.graph, *list(nested_graphs(model.graph))):
+        for node in list(graph):
+            results = _results(node, model.opset_imports)
+            if results is not None:
+                _put(editor, graph, node, results)
+
+
+def _results(node: ir.Node, imports: Mapping[str, int]) -> dict[ir.Value, torch.Tensor] | None:
+    """The outputs of a node that can be evaluated now."""
+    read = (*node.inputs, *captured(node))
+    constants = [value is None or constant_array(value) is not None for value in read]
+    if not all(constants) or any(value.is_graph_output() for value in node.outputs):
+        return None
+    if node.op_type in RANDOM or _grows(node) or any(map(is_opaque, node.outputs)):
+        return None
+    return _evaluate(node, imports)
+
+
+def _put(
+    editor: Editor, graph: ir.Graph, node: ir.Node, results: Mapping[ir.Value, torch.Tensor]
+) -> None:
+    main = editor.graph
+    source = node.inputs[0] if node.inputs else None
+    same = node.op_type in REARRANGING and source is not None and has_single_use(source)
+    if source is not None and main.initializers.get(str(source.name)) is not source:
+        same = False
+    for value, result in results.items():
+        array = result.numpy()
+        if same and source is not None:
+            constant = editor.derive(source, node.op_type.lower(), array)
+        else:
+            constant = editor.constant(value.name or node.op_type, array)
+        if graph is not main and array.size < HOISTED:
+            del main.initializers[str(constant.name)]
+            graph.register_initializer(constant)
+        value.replace_all_uses_with(constant)
+    discard(graph, node)
+    editor.finish()
 
 
 def _grows(node: ir.Node) -> bool:
@@ -60,9 +80,7 @@ def _grows(node: ir.Node) -> bool:
     return made > LARGE and made > 4 * read
 
 
-def _evaluate(
-    node: ir.Node, imports: Mapping[str, int]
-) -> dict[ir.Value, torch.Tensor | None] | None:
+def _evaluate(node: ir.Node, imports: Mapping[str, int]) -> dict[ir.Value, torch.Tensor] | None:
     """The outputs of a node whose inputs are constants; None if only a run can make them."""
     kernel = unit_kernel((node,), imports)
     arguments: list[torch.Tensor | None] = []
@@ -79,7 +97,8 @@ def _evaluate(
             # What ONNX Runtime has to say, it says again where the result is needed.
             return None
         raise
-    return dict(zip(kernel.outputs, made, strict=False))
+    results = zip(kernel.outputs, made, strict=False)
+    return {value: result for value, result in results if result is not None}
 
 
 def fold_sizes(model: ir.Model) -> bool:
