@@ -332,6 +332,15 @@ def test_the_result_has_the_proof(tmp_path: Path) -> None:
     assert inlined.proof.engines == ("portable",)
 
 
+def test_a_network_whose_batch_is_free_by_name_only(tmp_path: Path) -> None:
+    """An exporter that baked a Reshape: in ONNX Runtime float takes single samples only."""
+    flat = helper.make_node("Reshape", ["h", "to"], ["y"], "flat")
+    model = network([flat], {"y": ["N", 2, 4]}, to=np.array([1, 2, 4]))
+    found = subbyte.compress(model, tmp_path / "a.onnx", normal(1, 40, 8), method="scalar")
+    assert found.proof.batches == (1,)
+    assert found.proof.warnings() == []
+
+
 def test_few_samples_are_all_coded_with(tmp_path: Path) -> None:
     found = subbyte.compress(MODEL, tmp_path / "a.onnx", IMAGES[:15], method="scalar").proof
     assert (found.samples, found.held_back) == (15, False)

@@ -30,6 +30,7 @@ from subbyte.compress.patches import (
 from subbyte.compress.store import ActivationStore, Environment
 from subbyte.compress.unpacked import Evidence, values_read
 from subbyte.data import Samples
+from subbyte.errors import SubbyteError
 from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network, Unpacked, Weighted
@@ -352,7 +353,8 @@ def positions_per_sample(width: int, samples: int) -> int:
 
 @torch.no_grad()
 def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> int:
-    """Samples a chunk, so that the values alive at once stay near `CHUNK_VALUES`."""
+    """Samples a chunk, so that the values alive at once stay near `CHUNK_VALUES`; one where the
+    network does not take two, though its batch is said to be free."""
     if module.fixed_batch is not None or samples.single:
         return module.fixed_batch or 1
     batch = next(iter(samples.batches(1)))
@@ -361,4 +363,16 @@ def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> i
     for step in range(len(module.steps)):
         module.run(environment, step, step + 1)
         most = max(most, sum(value.numel() for value in environment.values()))
-    return max(1, min(MAX_CHUNK, CHUNK_VALUES // most))
+    chunk = max(1, min(MAX_CHUNK, CHUNK_VALUES // most))
+    return chunk if chunk == 1 or _takes_two(module, samples, device) else 1
+
+
+def _takes_two(module: GraphModule, samples: Samples, device: torch.device) -> bool:
+    """Whether the first sample, which runs alone, runs in a batch of two."""
+    (batch,) = samples.select([0, 0]).batches(2)
+    environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+    try:
+        module.run(environment, 0, len(module.steps))
+    except (SubbyteError, RuntimeError, IndexError, ValueError):
+        return False
+    return True
