@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from subbyte.errors import OutputError
+from subbyte.errors import OutputError, ProofError
 from subbyte.graph import write
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.islands import IslandPlan, plan_islands
@@ -449,3 +449,21 @@ def test_same_bytes_every_time() -> None:
         write_network(network, coded).SerializeToString(deterministic=True) for _ in range(2)
     )
     assert first == second
+
+
+def test_what_no_runtime_opens_is_an_error_that_names_the_node() -> None:
+    """An exporter's Transpose with an axis from the end, which the standard does not know."""
+    weight = onnx.numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "w"], ["m"], "product"),
+        onnx.helper.make_node("Transpose", ["m"], ["y"], "turned", perm=[0, -1, 1]),
+    ]
+    described = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 5, 4])
+        for name in "xy"
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", described[:1], described[1:], [weight])
+    imports = [onnx.helper.make_opsetid("", 18)]
+    network = prepare(onnx.helper.make_model(graph, opset_imports=imports, ir_version=8), "turned")
+    with pytest.raises(ProofError, match=r"Transpose.*perm"):
+        write_network(network, {})

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
+import onnx.checker
+import onnx.shape_inference
 import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import helper
 
-from subbyte.errors import OutputError
+from subbyte.errors import OutputError, ProofError, reason
 from subbyte.graph import topology
 from subbyte.graph.body import DOMAIN, DOMAIN_VERSION, FORMAT_KEY, FORMAT_VERSION
 from subbyte.graph.check import check_model
@@ -63,8 +65,25 @@ def write_network(
     tables = UnpackedWriter(network, layers)
     _write_nodes(network, plan, layers, tables, NodeWriter(emitter, opset))
     model = _assemble(network, emitter, opset)
-    check_model(model, full=True)
+    _check_written(model, network.name)
     return model
+
+
+def _check_written(model: onnx.ModelProto, name: str) -> None:
+    """Raise `ProofError` unless all shapes and types agree.
+
+    A node whose attributes do not fit its input comes from the network as it was read: nothing
+    before has inferred shapes as strictly.
+    """
+    try:
+        check_model(model, full=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ProofError(
+            "the network as written is not valid",
+            where=name,
+            expected="a network that ONNX Runtime opens; if it opens this one, please report it",
+            got=reason(error),
+        ) from error
 
 
 def _params_by_value(
