@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.packages.inputs import Array, Outputs
-from subbyte.errors import SubbyteError
+from subbyte.errors import SubbyteError, reason
 from subbyte.report.peers.source import Source
 from subbyte.report.peers.stock import quantized
 from subbyte.runtime import load
@@ -75,11 +75,10 @@ def in_turn(sides: Mapping[str, Side], feeds: Feeds) -> dict[str, float]:
 
 
 def attempt(make: Callable[[], Any]) -> tuple[Any, str]:
-    """What ``make`` gives, or None and the line of the error."""
+    """What ``make`` gives, or None and what the error says, on one line."""
     try:
         return make(), ""
-    except (SubbyteError, RuntimeError, ValueError, KeyError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        return None, lines[0]
+    except SubbyteError as error:
+        return None, str(error)
     except Exception as error:  # ONNX Runtime's errors have no base class
-        return None, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        return None, f"{type(error).__name__}: {reason(error)}"
