@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 
+import subbyte
 from subbyte.graph import island_ops
 from subbyte.graph.functions import TABLE_SHIFT
 from tests.native.fuzz_nodes import operators
@@ -186,6 +188,14 @@ def test_joined_shapes(case: str) -> None:
     feeds = dict.fromkeys(("x0", "x1"), np.zeros(1, np.uint8))
     node = Node([island_ops.concat_function(2, OPSET)], parameters(q), feeds, {"axis": axis})
     assert inferred(node, x0=x0, x1=x1) == y
+
+
+def test_dimensions_without_a_name_have_none_in_a_loaded_model(tmp_path: Path) -> None:
+    node = conv("product")
+    path = tmp_path / "one.onnx"
+    onnx.save(with_shapes(node, {"x": ["N", "H", None, 9]}), path)
+    model = subbyte.load(path, engine="native")
+    assert model.outputs[0].shape == ("N", None, None, 64)
 
 
 @pytest.mark.parametrize("window", POOLS)

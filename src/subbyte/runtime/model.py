@@ -35,6 +35,9 @@ _DTYPES: Mapping[str, str] = (
     | {f"tensor({name})": name for name in ("uint8", "uint16", "uint32", "uint64")}
 )
 
+# Begins what the native library calls a dimension that has no name (native/ort/shapes.cpp).
+_NAMELESS = "subbyte_unknown_"
+
 
 class Model:
     """A loaded network. Make one with `load`.
@@ -223,6 +226,10 @@ def _specs(path: Path, arguments: Sequence[ort.NodeArg]) -> tuple[InputSpec, ...
                 got=argument.type,
             )
     return tuple(
-        InputSpec(argument.name, tuple(argument.shape), np.dtype(_DTYPES[argument.type]))
+        InputSpec(argument.name, _dims(argument), np.dtype(_DTYPES[argument.type]))
         for argument in arguments
     )
+
+
+def _dims(argument: ort.NodeArg) -> tuple[int | str | None, ...]:
+    return tuple(None if str(dim).startswith(_NAMELESS) else dim for dim in argument.shape)
