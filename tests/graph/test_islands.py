@@ -273,3 +273,14 @@ def test_signed_group_whose_values_are_not_negative_uses_all_codes() -> None:
     plan = plan_islands(b.network(**{b.head(b.conv("a", "x", 8, 8), 8): 2}))
     params = group(plan, "x").params(0.0, 255.0)
     assert (params.scale, params.zero_point) == (1.0, 0)
+
+
+@pytest.mark.parametrize(("mode", "joined"), [("half_pixel", True), ("tf_crop_and_resize", False)])
+def test_a_resize_that_gives_numbers_beyond_the_image_stays_float(mode: str, joined: bool) -> None:
+    b = Builder()
+    b.constant("roi", [0, 0, -0.5, -0.5, 1, 1, 1.5, 1.5])
+    b.constant("scales", [1, 1, 2, 2])
+    features = b.conv("a", "x", 8, 8)
+    more = {"mode": "nearest", "coordinate_transformation_mode": mode, "extrapolation_value": 3.0}
+    b.conv("c", b.op("Resize", "larger", features, "roi", "scales", **more), 8, 8)
+    assert ("larger" in plan_islands(b.network(c=4)).nodes) is joined

@@ -119,6 +119,9 @@ def _resize(node: ir.Node) -> bool:
         return False
     if topology.attribute(node, "mode", "nearest") != "nearest":
         return False
+    if topology.attribute(node, "coordinate_transformation_mode") == "tf_crop_and_resize":
+        # Beyond the image it gives a number, which is no code.
+        return False
     scales = topology.constant(topology.optional_input(node, 2))
     return scales is not None and scales.size == 4 and bool(np.all(scales[:2] == 1))
 
