@@ -94,3 +94,72 @@ def test_weights_that_are_not_binarized_yet() -> None:
     set_binarize_weights(module, False)
     with pytest.raises(OptionError, match="binary layers to export: expected binarize_weights=Tr"):
         export_module(module, torch.randn(1, 3, 8, 8))
+
+
+class Two(nn.Module):
+    """W a + b, of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 4)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Features [N, 6] and offsets [N, 4]."""
+        return self.linear(a) + b
+
+
+A, B = torch.randn(3, 6), torch.randn(3, 4)
+
+
+def names_of(model: onnx.ModelProto) -> list[str]:
+    return [value.name for value in model.graph.input]
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+def test_what_compile_and_data_parallel_put_around_a_module_is_not_exported() -> None:
+    module = Two()
+    plain = export_module(module, (A, B))
+    for wrapped in (torch.compile(module), nn.DataParallel(module)):
+        assert isinstance(wrapped, nn.Module)
+        model = export_module(wrapped, (A, B))
+        held = [onnx.numpy_helper.to_array(item) for item in model.graph.initializer]
+        assert names_of(model) == names_of(plain)
+        assert any(np.array_equal(array, module.linear.weight.detach()) for array in held)
+
+
+@pytest.mark.parametrize("kind", [torch.half, torch.bfloat16, torch.double])
+def test_a_module_of_another_precision_is_exported_in_float32(kind: torch.dtype) -> None:
+    module = Two().to(kind)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    for inputs in ((A.to(kind), B.to(kind)), (A, B)):
+        model = export_module(module, inputs)
+        assert {item.data_type for item in model.graph.initializer} == {onnx.TensorProto.FLOAT}
+    after = module.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert all(value.dtype == kind for value in after.values())
+
+
+def test_inputs_by_the_names_of_arguments() -> None:
+    model = export_module(Two(), {"a": A, "b": B})
+    assert names_of(model) == ["a", "b"]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"a": A}, "does not run on example_inputs.*missing"),
+        ({"a": A, "c": B}, "does not run on example_inputs"),
+        ({"a": A, "b": 3}, "mapping from arguments of forward to tensors.*got tuple"),
+        ((A.half().long(), B), "does not run on example_inputs"),
+        (torch.tensor(1.0), "batch first"),
+    ],
+)
+def test_inputs_that_do_not_fit(inputs: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        export_module(Two(), inputs)
+
+
+def test_a_module_without_weights() -> None:
+    with pytest.raises(OptionError, match=r"no weights.*got tensors on the meta device"):
+        export_module(Two().to("meta"), (A, B))

@@ -130,3 +130,10 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(OptionError, match="plan is not a text file"):
         read_text(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_plans_as_editors_of_other_systems_write_them(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_bytes("# Überblick\r\nx = 1\r\n".encode(encoding))
+    assert read_text(path) == "# Überblick\nx = 1\n"

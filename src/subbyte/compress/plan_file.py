@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -60,9 +61,11 @@ def read_plan(path: Path, layers: Sequence[Weighted]) -> Plan:
 
 
 def read_text(path: Path) -> str:
-    """The plan file's text, or `OptionError`."""
+    """The plan file's text, or `OptionError`; editors write UTF-16 too, and marks of byte order."""
     try:
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         reason = error.strerror or str(error)
         raise OptionError("cannot read the plan", where=str(path), got=reason) from error
