@@ -76,9 +76,11 @@ def too_small(layer: Weighted) -> bool:
 
 
 def methods_for(layer: Weighted, options: CompressOptions) -> tuple[str, ...]:
-    """The allowed methods that a weight can be coded with; scalar where it can with none.
+    """The allowed methods that a weight can be coded with; for an unpacked one also scalar, as
+    none of the others may fit it.
 
-    A table of which single rows are read takes those that unpack single rows.
+    A table of which single rows are read takes those that unpack single rows. The matrices of
+    a batch are often too small for a codebook each.
     """
     if not isinstance(layer, Unpacked):
         return options.allowed
@@ -87,7 +89,7 @@ def methods_for(layer: Weighted, options: CompressOptions) -> tuple[str, ...]:
         for method in options.allowed
         if method != "binary" and (not layer.rows or has_rows(method))
     ]
-    return tuple(fit) or ("scalar",)
+    return tuple(dict.fromkeys([*fit, "scalar"]))
 
 
 def product_forms(layer: Weighted, options: CompressOptions) -> list[ProductOptions]:

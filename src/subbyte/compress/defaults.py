@@ -15,7 +15,7 @@ from subbyte.compress.candidates import (
     methods_for,
     too_small,
 )
-from subbyte.compress.encode import LayerOptions
+from subbyte.compress.encode import LayerOptions, stored_bytes
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, trained_options
 from subbyte.errors import OptionError, WeightError
@@ -151,10 +151,17 @@ def default_options(
         return CompositeOptions(
             **{"planes": DEFAULT_PLANES[options.procedure]} | options.composite()
         )
+    return _default_product(layer, options)
+
+
+def _default_product(layer: Weighted, options: CompressOptions) -> LayerOptions:
+    """Of an unpacked weight whose codebooks take more than what they save, a scalar grid."""
     group = options.group or DEFAULT_PRODUCT.group
     gain = DEFAULT_PRODUCT.gain if options.gain is None else options.gain
     wanted = options.words or DEFAULT_PRODUCT.words
-    return ProductOptions(group, min(wanted, most_words(sub_columns(layer.shape))), gain)
+    found = ProductOptions(group, min(wanted, most_words(sub_columns(layer.shape))), gain)
+    larger = stored_bytes(layer, found) > stored_bytes(layer, DEFAULT_SCALAR)
+    return DEFAULT_SCALAR if isinstance(layer, Unpacked) and larger else found
 
 
 def _published_product(layer: Weighted, options: CompressOptions, output: bool) -> LayerOptions:

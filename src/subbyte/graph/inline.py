@@ -16,9 +16,13 @@ from onnx import helper
 from subbyte.graph.body import DOMAIN
 from subbyte.graph.check import check_model
 from subbyte.graph.protos import RANDOM, reads, rename_reads, value_names
+from subbyte.graph.unpacked_functions import gives_weight
 from subbyte.runtime.ort import open_session, ort
 
 LAYER_KEY = "subbyte.layer"
+# Of a node that gives another one its weight, or takes rows of it: the packed arrays, and the
+# shape of the whole.
+PACKED_KEY, SHAPE_KEY = "subbyte.packed", "subbyte.shape"
 
 _COMPUTES = ("Conv", "ConvTranspose", "MatMul")
 
@@ -88,6 +92,9 @@ class Expander:
 
     @staticmethod
     def _label(call: onnx.NodeProto, inner: Sequence[onnx.NodeProto]) -> None:
+        if gives_weight(call.op_type):
+            _label_weight(call, inner[-1])
+            return
         # A weight that is a product itself is made before it is used.
         main = next((node for node in reversed(inner) if node.op_type in _COMPUTES), None)
         if main is not None:
@@ -102,6 +109,20 @@ class Expander:
             name = f"u{self.count}"
             if name not in self.used:
                 return name
+
+
+def _label_weight(call: onnx.NodeProto, last: onnx.NodeProto) -> None:
+    """Say on ``last``, which gives the call's output, what was unpacked."""
+    attributes = {attribute.name: list(attribute.ints) for attribute in call.attribute}
+    rows = "row_shape" in attributes
+    packed = call.input[1:] if rows else call.input
+    shape = attributes.get("tensor_shape", [])
+    if rows:
+        shape = [attributes["weight_shape"][0], *attributes["row_shape"]]
+    last.name = call.name
+    last.metadata_props.add(key=LAYER_KEY, value=call.op_type)
+    last.metadata_props.add(key=PACKED_KEY, value=" ".join(packed))
+    last.metadata_props.add(key=SHAPE_KEY, value=" ".join(map(str, shape)))
 
 
 def _resolve(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> None:

@@ -19,7 +19,7 @@ from onnx import helper
 
 from subbyte.errors import ModelFileError, reason
 from subbyte.graph.body import DOMAIN
-from subbyte.graph.inline import LAYER_KEY
+from subbyte.graph.inline import LAYER_KEY, PACKED_KEY, SHAPE_KEY
 from subbyte.graph.unpacked_functions import ROWS, gives_weight
 from subbyte.graph.write_layers import FLOAT_REASON
 from subbyte.methods import METHODS
@@ -76,16 +76,27 @@ def find_layers(model: StoredModel, where: str) -> list[StoredLayer]:
     found: dict[frozenset[str], StoredLayer] = {}
     layers = [*_coded_layers(model), *_standard_layers(model, where)]
     for layer in sorted(layers, key=lambda layer: layer.position):
-        first = found.get(layer.stored)
-        found[layer.stored] = (
-            layer if first is None else replace(first, name=f"{first.name}, {layer.name}")
-        )
+        first = found.get(_same(found, layer.stored))
+        if first is None:
+            found[layer.stored] = layer
+        else:
+            found[first.stored] = replace(first, name=f"{first.name}, {layer.name}")
     return list(found.values())
+
+
+def _same(found: Mapping[frozenset[str], StoredLayer], stored: frozenset[str]) -> frozenset[str]:
+    """Of the weights ``found``, the one that is made of the same constants: in an inlined file
+    one reader may also count the tables with which it unpacks."""
+    if stored in found:
+        return stored
+    return next((other for other in found if other <= stored or stored <= other), stored)
 
 
 def _coded_layers(model: StoredModel) -> Iterator[StoredLayer]:
     functions = {function.name: function for function in model.proto.functions}
     for position, node in enumerate(model.proto.graph.node):
+        if _property(node, PACKED_KEY):
+            yield _inlined_weight(position, node, model)
         if node.domain != DOMAIN or node.op_type not in functions:
             continue
         function = functions[node.op_type]
@@ -149,6 +160,26 @@ def _unpacked_layer(
     )
 
 
+def _inlined_weight(position: int, node: onnx.NodeProto, model: StoredModel) -> StoredLayer:
+    """A weight that was unpacked by a function; its numbers in the node are constants now."""
+    op_type, packed = _property(node, LAYER_KEY), _property(node, PACKED_KEY).split(" ")
+    if not set(packed) <= set(model.constants):
+        raise ModelFileError("layer without its packed weight", where=node.name, got=op_type)
+    rows = op_type.endswith(ROWS)
+    return StoredLayer(
+        position=position,
+        name=node.name,
+        op="Gather" if rows else _reader(model.proto.graph, node.output[0]),
+        method=_method_of(op_type),
+        shape=tuple(int(size) for size in _property(node, SHAPE_KEY).split(" ")),
+        stored=frozenset(packed),
+        attribute_bytes=0,
+        bias="",
+        activations="float",
+        reason="",
+    )
+
+
 def _reader(graph: onnx.GraphProto, name: str) -> str:
     """The operators that read the value ``name``, in bodies too."""
     found = dict.fromkeys(reading_operators(graph, name))
@@ -200,7 +231,7 @@ def _standard_layers(model: StoredModel, where: str) -> list[StoredLayer]:
 
 def _is_unpacked(maker: onnx.NodeProto | None) -> bool:
     """Whether a value is a weight that a function of ours unpacks: that is the layer."""
-    return maker is not None and maker.domain == DOMAIN
+    return maker is not None and (maker.domain == DOMAIN or bool(_property(maker, PACKED_KEY)))
 
 
 def _standard_layer(
