@@ -236,3 +236,38 @@ def test_outputs_that_are_inputs_constants_or_read_again(tmp_path: Path) -> None
     nodes = [node("MatMul", "x w1", "a"), node("Relu", "a", "r"), node("MatMul", "r w2", "y")]
     model = model_of(nodes, RIGHT, ["N", 16], outputs=("y", "x", "w1", "r"))
     assert_compresses(model, normal(SAMPLES, 16), tmp_path)
+
+
+@pytest.mark.parametrize("opset", [7, 10])
+def test_networks_of_old_operator_sets(opset: int, tmp_path: Path) -> None:
+    """Attributes where there are inputs now, initializers that are inputs, no shapes between."""
+    scales = np.array([1, 1, 2, 2], np.float32)
+    grow = node("Upsample", "b", "u", scales=list(scales), mode="linear")
+    constants = {
+        "k": weight(8, 4, 3, 3),
+        "gamma": np.abs(normal(8)),
+        "beta": normal(8),
+        "mean": normal(8),
+        "var": np.abs(normal(8)) + 1,
+        "l": weight(10, 8, 3, 3),
+    }
+    if opset == 10:
+        grow, constants["scales"] = node("Resize", "b scales", "u", mode="linear"), scales
+    nodes = [
+        node("Conv", "x k", "a", pads=[1] * 4),
+        node("BatchNormalization", "a gamma beta mean var", "b"),
+        grow,
+        node("Clip", "u", "c", min=0.0, max=6.0),
+        node("Dropout", "c", "d", ratio=0.5),
+        node("Conv", "d l", "e", auto_pad="SAME_UPPER", strides=[2, 2]),
+        node("GlobalAveragePool", "e", "f"),
+        node("Softmax", "f", "g"),
+        node("Squeeze", "g", "y", axes=[2, 3]),
+    ]
+    model = model_of(nodes, constants, ["N", 4, 8, 8])
+    model.graph.input.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape)
+        for name, array in constants.items()
+    )
+    model.opset_import[0].version, model.ir_version = opset, 3
+    assert_compresses(model, normal(SAMPLES, 4, 8, 8), tmp_path)

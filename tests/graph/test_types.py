@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -12,9 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from subbyte.errors import WeightError
+from subbyte.graph import large
 from subbyte.graph.module import GraphModule
 from subbyte.graph.prepare_types import OTHER_FLOATS
-from subbyte.graph.read import prepare
+from subbyte.graph.read import prepare, read_network
 from tests.graph.one_node import compare, run_module, run_ort
 
 KINDS: dict[int, Any] = {
@@ -205,3 +207,76 @@ def test_outputs_that_are_inputs_or_constants_keep_their_type() -> None:
     assert names == ["x", "y", "k", "z"]
     compare(run_module(model, [x]), run_ort(model, [x]))
     assert GraphModule(network).input_names == ("x",)
+
+
+def inner(name: str, kind: int, dtype: Any, op_type: str) -> onnx.GraphProto:
+    """A branch that reads ``a`` from outside and has an initializer and a Constant of its own."""
+    nodes = [
+        helper.make_node("Constant", [], [f"{name}.k"], value=numpy_helper.from_array(dtype(0.5))),
+        helper.make_node(op_type, ["a", f"{name}.k"], [f"{name}.b"]),
+        helper.make_node("Cast", [f"{name}.b"], [f"{name}.c"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", [f"{name}.c"], [f"{name}.d"], to=kind),
+        helper.make_node("Mul", [f"{name}.d", f"{name}.w"], [f"{name}.y"]),
+    ]
+    made = helper.make_tensor_value_info(f"{name}.y", kind, None)
+    weight = numpy_helper.from_array(np.linspace(1, 2, 6).astype(dtype), f"{name}.w")
+    return helper.make_graph(nodes, name, [], [made], [weight])
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_graphs_within_nodes(kind: int) -> None:
+    dtype = KINDS[kind]
+    body_types = [("i", TensorProto.INT64, []), ("on", TensorProto.BOOL, []), ("s", kind, [6])]
+    body = helper.make_graph(
+        [
+            helper.make_node("Mul", ["s", "half"], ["t"]),
+            helper.make_node("Add", ["t", "b"], ["out"]),
+            helper.make_node("Identity", ["on"], ["go"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info(*entry) for entry in body_types],
+        [
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("out", kind, [6]),
+        ],
+        [numpy_helper.from_array(dtype(0.5), "half")],
+    )
+    nodes = [
+        helper.make_node("Abs", ["x"], ["a"], "abs"),
+        helper.make_node("ReduceMax", ["a"], ["m"], "max", keepdims=0),
+        helper.make_node("Greater", ["m", "one"], ["c"], "greater"),
+        helper.make_node(
+            "If",
+            ["c"],
+            ["b"],
+            "if",
+            then_branch=inner("then", kind, dtype, "Add"),
+            else_branch=inner("else", kind, dtype, "Sub"),
+        ),
+        helper.make_node("Loop", ["count", "true", "b"], ["y"], "loop", body=body),
+    ]
+    constants = {"one": dtype(1), "count": np.array(3), "true": np.array(True)}
+    model = model_of(nodes, constants, {"x": (kind, [6])}, {"y": kind})
+    prepared = assert_float_inside(model)
+    inside = [value for graph in prepared.graph.subgraphs() for value in graph.inputs]
+    inside += [v for graph in prepared.graph.subgraphs() for v in graph.initializers.values()]
+    assert not [value for value in inside if value.dtype in OTHER_FLOATS]
+    for scale in (0.25, 4):
+        x = (scale * np.linspace(-1, 1, 6)).astype(dtype)
+        compare(run_module(model, [x]), run_ort(model, [x]), 4e-3)
+
+
+def test_data_that_are_mapped_are_converted_at_each_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large, "LARGE", 16)
+    model, path = conv_net(TensorProto.FLOAT16), tmp_path / "net.onnx"
+    expected = prepare(model, "net").model.graph.initializers
+    onnx.save_model(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
+    found = read_network(path).model.graph.initializers["w1"].const_value
+    assert isinstance(found, ir.LazyTensor)
+    assert found.dtype == ir.DataType.FLOAT
+    first = expected["w1"].const_value
+    assert first is not None
+    np.testing.assert_array_equal(found.numpy(), first.numpy())
+    assert not np.shares_memory(found.numpy(), found.numpy())
