@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,9 @@ def command(
     for line in said:
         OUT.print(line, soft_wrap=True, markup=False)
     found = [_document(row) for row in rows]
-    write_json(json, {"input": str(source), "seconds": seconds, "summary": said, "layers": found})
+    document = {"input": str(source), "seconds": seconds, "summary": said, "layers": found}
+    document["kept_float"] = [asdict(constant) for constant in planned.kept_float]
+    write_json(json, document)
 
 
 def _print(rows: list[PlanRow]) -> None:
