@@ -7,14 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from subbyte.graph.ops import OPERATORS
+from tests.random_graphs.__main__ import attempt
 from tests.random_graphs.grow import BATCHES, COUNT, Drawn, draw
 from tests.random_graphs.judge import run
 from tests.random_graphs.recipes import RECIPES
 from tests.random_graphs.trial import MODES, Mode, compare, compress
 from tests.random_graphs.yardstick import rounded, squared_error
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 1 << 30))
+def test_a_random_network_is_compressed_or_refused_in_one_line(
+    seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outcome = attempt(random.Random(seed), tmp_path_factory.mktemp("drawn"))
+    assert outcome is None or not outcome.fault, f"{outcome.kind}: {outcome.detail}"
 
 
 def test_every_operator_of_the_table_has_a_recipe() -> None:

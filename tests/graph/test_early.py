@@ -52,10 +52,23 @@ def _numbers(opset: int) -> onnx.ModelProto:
     return _model(opset, helper.make_node("Mul", ["x", "n"], ["h"]), {}, number)
 
 
+def _mean_variance(opset: int) -> onnx.ModelProto:
+    """On x [N, 4, 6, 1], as its axes are those of images."""
+    axes = helper.make_node("Constant", [], ["last"], value=numpy_helper.from_array(np.array([3])))
+    nodes = [
+        axes,
+        helper.make_node("Unsqueeze", ["x", "last"], ["image"]),
+        helper.make_node("MeanVarianceNormalization", ["image"], ["normal"]),
+    ]
+    return _model(opset, helper.make_node("Squeeze", ["normal", "last"], ["h"]), {}, *nodes)
+
+
 MODELS = [
     *((_layer_norm, opset) for opset in (11, 13, 16)),
     *((_group_norm, opset) for opset in (18, 20)),
     (_numbers, 11),
+    (_mean_variance, 13),
+    (_mean_variance, 20),
 ]
 
 

@@ -8,15 +8,24 @@ numbers, or that decides by a threshold, is far off then, whoever computes it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from tests.random_graphs.judge import Feeds, run, untyped
 from tests.random_graphs.pool import Array
 
 LEAST_WEIGHT = 4
+
+
+class Range(NamedTuple):
+    """Least and greatest entry of a value, and its type."""
+
+    low: float
+    high: float
+    dtype: Any
 
 
 def rounded(model: onnx.ModelProto, batches: Sequence[Feeds]) -> onnx.ModelProto | None:
@@ -35,40 +44,40 @@ def rounded(model: onnx.ModelProto, batches: Sequence[Feeds]) -> onnx.ModelProto
 
 def _ranges(
     model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Feeds]
-) -> dict[str, Array] | None:
-    """Least and greatest entry of the float32 values."""
+) -> dict[str, Range] | None:
+    """Of every float value."""
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
     inner = names[len(model.graph.input) :]
     del wide.graph.output[:]
     wide.graph.output.extend(untyped(name) for name in inner)
-    found: dict[str, Array] = {}
+    found: dict[str, Range] = {}
     for feeds in batches:
         arrays = run(wide, feeds)
         if arrays is None:
             return None
         for name, array in [*feeds.items(), *zip(inner, arrays, strict=True)]:
-            if array.dtype == np.float32 and array.size:
-                ends = np.array([array.min(), array.max()], np.float64)
-                old = found.get(name, ends)
-                found[name] = np.array([min(ends[0], old[0]), max(ends[1], old[1])])
-    return {name: ends for name, ends in found.items() if np.isfinite(ends).all()}
+            if array.dtype.kind == "f" and array.size:
+                low, high = float(array.min()), float(array.max())
+                old = found.get(name, Range(low, high, array.dtype))
+                found[name] = Range(min(low, old.low), max(high, old.high), array.dtype)
+    return {name: ends for name, ends in found.items() if np.isfinite(ends[:2]).all()}
 
 
 def _round_constants(model: onnx.ModelProto) -> None:
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype == np.float32 and array.size >= LEAST_WEIGHT:
+        if array.dtype.kind == "f" and array.size >= LEAST_WEIGHT:
             step = np.abs(array).max() / 127 or 1
-            steps = (np.round(array / step) * step).astype(np.float32)
+            steps = (np.round(array / step) * step).astype(array.dtype)
             tensor.CopyFrom(numpy_helper.from_array(steps, tensor.name))
 
 
-def _round_values(model: onnx.ModelProto, ranges: Mapping[str, Array]) -> None:
+def _round_values(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> None:
     """Every reader of a value in ``ranges``, and the output, gets it through 255 steps."""
     renamed, nodes = {}, []
     outputs = {value.name for value in model.graph.output}
-    for count, (name, (low, high)) in enumerate(ranges.items()):
+    for count, (name, (low, high, dtype)) in enumerate(ranges.items()):
         low, high = min(low, 0.0), max(high, 0.0)
         scale = max((high - low) / 255, 1e-9)
         zero = int(np.clip(np.round(-low / scale), 0, 255))
@@ -79,10 +88,14 @@ def _round_values(model: onnx.ModelProto, ranges: Mapping[str, Array]) -> None:
         source = f"rounding_{count}_of" if name in outputs else name
         target = name if name in outputs else f"rounding_{count}_of"
         renamed[name] = (source, target)
-        steps = f"rounding_{count}_steps"
+        single, steps, near = (f"rounding_{count}_{part}" for part in ("single", "steps", "near"))
         ends = [held["scale"], held["zero"]]
-        nodes.append(helper.make_node("QuantizeLinear", [source, *ends], [steps]))
-        nodes.append(helper.make_node("DequantizeLinear", [steps, *ends], [target]))
+        nodes += [
+            helper.make_node("Cast", [source], [single], to=TensorProto.FLOAT),
+            helper.make_node("QuantizeLinear", [single, *ends], [steps]),
+            helper.make_node("DequantizeLinear", [steps, *ends], [near]),
+            helper.make_node("Cast", [near], [target], to=helper.np_dtype_to_tensor_dtype(dtype)),
+        ]
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = renamed.get(name, (name, name))[1]

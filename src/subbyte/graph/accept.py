@@ -151,6 +151,20 @@ def _correct_shapes(model: onnx.ModelProto) -> None:
             value.type.CopyFrom(known)
 
 
+def free_contradicted_sizes(model: onnx.ModelProto) -> None:
+    """Free the sizes of outputs that onnx infers otherwise than runtimes compute them.
+
+    With ``ceil_mode``, a window that would start in the end padding counts for onnx alone.
+    """
+    inferred = _inferred_types(model)
+    for value in model.graph.output:
+        declared = value.type.tensor_type.shape.dim
+        known = inferred.get(value.name, value.type).tensor_type.shape.dim
+        for dim, real in zip(declared, known, strict=False):
+            if dim.dim_value and real.dim_value and dim.dim_value != real.dim_value:
+                dim.Clear()
+
+
 def _inferred_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
     """Types that follow from inputs and constants alone, by the name of the value."""
     bare = onnx.ModelProto()

@@ -5,12 +5,13 @@
   pass over, until the graph is lifted to a set that has them.
 - ``GroupNormalization`` of sets 18 to 20, which onnx withdrew: scale and bias of a group each, so
   an ``InstanceNormalization`` of the groups.
+- ``MeanVarianceNormalization`` without axes, of which onnx's own function makes nothing valid.
 - ``Constant`` with a number or numbers as its attribute before set 12.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -31,9 +32,9 @@ _NUMBERS = {"value_float": "float32", "value_floats": "float32"} | dict.fromkeys
 
 
 def modernize(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """``model``, or a copy in which withdrawn forms of nodes are written as standard ones."""
-    found = [node for graph in graphs(model.graph) for node in graph.node]
-    if not any(_replacement(node, opset) for node in found):
+    """``model``, or a copy in which such forms of nodes are written as valid ones."""
+    found = (node for graph in graphs(model.graph) for node in graph.node)
+    if not any(_rewriting(node, opset) for node in found):
         return model
     made = onnx.ModelProto()
     made.CopyFrom(model)
@@ -41,20 +42,27 @@ def modernize(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         nodes: list[onnx.NodeProto] = []
         for node in graph.node:
             copied = onnx.NodeProto.FromString(node.SerializeToString())
-            nodes += _replacement(copied, opset) or [copied]
+            rewrite = _rewriting(copied, opset)
+            nodes += rewrite(copied) if rewrite else [copied]
         del graph.node[:]
         graph.node.extend(nodes)
     return made
 
 
-def _replacement(node: onnx.NodeProto, opset: int) -> Sequence[onnx.NodeProto]:
+def _rewriting(
+    node: onnx.NodeProto, opset: int
+) -> Callable[[onnx.NodeProto], list[onnx.NodeProto]] | None:
+    """What is to be done with a node, None: nothing."""
     if node.domain:
-        return []
+        return None
     if node.op_type == "GroupNormalization" and opset < _GROUPS_ARE_CHANNELS:
-        return _of_groups(node)
-    if node.op_type == "Constant" and opset < _NUMBERS_ARE_ALLOWED:
-        return [_tensor(node, a) for a in node.attribute if a.name in _NUMBERS]
-    return []
+        return _of_groups
+    if node.op_type == "MeanVarianceNormalization" and not node.attribute:
+        return _with_axes
+    numbers = any(attribute.name in _NUMBERS for attribute in node.attribute)
+    if node.op_type == "Constant" and opset < _NUMBERS_ARE_ALLOWED and numbers:
+        return _tensor
+    return None
 
 
 def _of_groups(node: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -79,10 +87,16 @@ def _of_groups(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     ]
 
 
-def _tensor(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> onnx.NodeProto:
+def _with_axes(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    node.attribute.append(helper.make_attribute("axes", [0, 2, 3]))
+    return [node]
+
+
+def _tensor(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    (attribute,) = node.attribute
     array = np.array(helper.get_attribute_value(attribute), _NUMBERS[attribute.name])
     tensor = numpy_helper.from_array(array)
-    return helper.make_node("Constant", [], list(node.output), node.name, value=tensor)
+    return [helper.make_node("Constant", [], list(node.output), node.name, value=tensor)]
 
 
 def set_aside(model: onnx.ModelProto, opset: int, target: int) -> onnx.ModelProto:

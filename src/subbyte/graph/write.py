@@ -14,6 +14,7 @@ from onnx import helper
 
 from subbyte.errors import OutputError, ProofError, reason
 from subbyte.graph import topology
+from subbyte.graph.accept import free_contradicted_sizes
 from subbyte.graph.body import DOMAIN, DOMAIN_VERSION, FORMAT_KEY, FORMAT_VERSION
 from subbyte.graph.check import check_model
 from subbyte.graph.emit import Emitter
@@ -76,7 +77,11 @@ def _check_written(model: onnx.ModelProto, name: str) -> None:
     before has inferred shapes as strictly.
     """
     try:
-        check_model(model, full=True)
+        try:
+            check_model(model, full=True)
+        except onnx.shape_inference.InferenceError:
+            free_contradicted_sizes(model)
+            check_model(model, full=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ProofError(
             "the network as written is not valid",
