@@ -7,6 +7,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from subbyte.errors import WeightError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.read import prepare
@@ -34,8 +35,10 @@ BATCHED = [
 ]
 
 
-def einsum(equation: str) -> tuple[Network, np.ndarray, np.ndarray]:
-    """The prepared network of one Einsum, an input, and what onnxruntime makes of it."""
+def einsum(equation: str, first: float = 1) -> tuple[Network, np.ndarray, np.ndarray]:
+    """The prepared network of one Einsum, an input, and what onnxruntime makes of it.
+
+    ``first``: one number of the constant."""
     operands = equation.split("->")[0].replace("...", "bt").split(",")
     side = 0 if operands[0] == "kn" else 1
     rng = np.random.default_rng(0)
@@ -43,6 +46,7 @@ def einsum(equation: str) -> tuple[Network, np.ndarray, np.ndarray]:
         rng.standard_normal([SIZES[c] for c in operands[at]]).astype(np.float32)
         for at in (side, 1 - side)
     )
+    weight.flat[0] = first
     node = helper.make_node("Einsum", [*["wx", "xw"][side]], ["y"], "ein", equation=equation)
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -67,3 +71,8 @@ def test_einsum_is_a_product(equation: str) -> None:
         assert [layer.name for layer in network.layers] == ["ein"]
     elif equation != "bh,hde->bhde":
         assert [entry.name for entry in network.unpacked] == ["ein"]
+
+
+def test_infinite_weights_are_refused() -> None:
+    with pytest.raises(WeightError, match="not finite"):
+        einsum("btk,kn->btn", np.inf)
