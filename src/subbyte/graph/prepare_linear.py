@@ -19,6 +19,7 @@ from subbyte.graph.ops import PREPARED
 from subbyte.graph.prepare_binary import keep_binarization
 from subbyte.graph.prepare_edit import Editor, describe, float_constant, rank_of
 from subbyte.graph.prepare_einsum import normalize_einsum
+from subbyte.graph.topology import known
 
 
 def normalize_linear(model: ir.Model) -> None:
@@ -49,14 +50,36 @@ def _rewrite_matmul(editor: Editor, node: ir.Node) -> None:
         return
     if b is not None and b.ndim == 2 and right is not None and rank_of(left) != 0:
         weight = _gemm_weight(editor, right, b, 1.0, True)
+        if left is not None and rank_of(left) == 1:
+            _replace_by_row(editor, node, left, weight)
+            return
         linear = _linear(left, weight, None, -1, node.name)
         editor.replace([node], keep_binarization(node, linear))
     elif a is not None and a.ndim == 2 and left is not None:
         rank = rank_of(right)
         if rank is not None:
-            axis = -1 if rank == 1 else -2
             weight = _gemm_weight(editor, left, a, 1.0, False)
-            editor.replace([node], _linear(right, weight, None, axis, node.name))
+            if right is not None and rank == 1:
+                _replace_by_row(editor, node, right, weight)
+                return
+            editor.replace([node], _linear(right, weight, None, -2, node.name))
+
+
+def _replace_by_row(editor: Editor, node: ir.Node, x: ir.Value, weight: ir.Value) -> None:
+    """Replace the product of a vector [K], as networks without a batch have it, by that of the
+    row [1, K]: a layer's input has rows."""
+    sizes = {"row": [1, -1], "flat": [-1]}
+    shapes = {k: editor.constant(f"{node.name}.{k}", np.array(v)) for k, v in sizes.items()}
+    row = ir.node("Reshape", [x, shapes["row"]], name=f"{node.name}.row")
+    linear = keep_binarization(node, _linear(row.outputs[0], weight, None, -1, node.name))
+    outputs, inputs = known(weight).shape
+    for made, width in ((row, inputs), (linear, outputs)):
+        value = made.outputs[0]
+        value.name = editor.unique(f"{made.name}.value")
+        value.type, value.shape = x.type, ir.Shape([1, width])
+        editor.graph.insert_before(node, made)
+    flat = ir.node("Reshape", [linear.outputs[0], shapes["flat"]], name=f"{node.name}.flat")
+    editor.replace([node], flat)
 
 
 def _matrix(value: ir.Value | None, other: ir.Value | None) -> NDArray[Any] | None:
