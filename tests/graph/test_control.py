@@ -268,3 +268,14 @@ def test_constants_of_a_branch_are_folded_there() -> None:
     inner = next(each for each in nested_graphs(graph) if each.initializers)
     assert [node.op_type for node in inner] == ["MatMul", "Identity", "Mul"]
     assert len(inner.initializers) == 2
+
+
+def test_stack_traces_in_branches_are_not_written() -> None:
+    model = both_sides(ON_DATA)
+    trace = "at line 1 of net.py" * 100
+    (choices,) = (node for node in model.graph.node if node.op_type == "If")
+    inner = choices.attribute[0].g.node[0]
+    inner.doc_string = trace
+    inner.metadata_props.add(key="pkg.torch.onnx.stack_trace", value=trace)
+    assert trace.encode() in model.SerializeToString()
+    assert trace.encode() not in write_network(prepare(model, "net"), {}).SerializeToString()

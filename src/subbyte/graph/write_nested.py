@@ -42,6 +42,7 @@ def _rename(graph: onnx.GraphProto, renamed: Callable[[str], str]) -> None:
     # Types and shapes are inferred again: what the source declared may hold no more.
     del graph.value_info[:]
     del graph.quantization_annotation[:]
+    _drop_notes(graph)
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.name = renamed(value.name)
     for tensor in graph.sparse_initializer:
@@ -49,3 +50,10 @@ def _rename(graph: onnx.GraphProto, renamed: Callable[[str], str]) -> None:
     for node in graph.node:
         node.input[:] = [renamed(name) for name in node.input]
         node.output[:] = [renamed(name) for name in node.output]
+
+
+def _drop_notes(graph: onnx.GraphProto) -> None:
+    """Remove what exporters note of nodes and values: stack traces can outweigh the weights."""
+    for entry in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        entry.ClearField("doc_string")
+        entry.ClearField("metadata_props")
