@@ -39,7 +39,17 @@ def packages_page(records: Sequence[Record]) -> str:
         lines += ["## With random weights", "", "For coverage and speed, not for accuracy.", ""]
         lines += _section(zoo)
     conditions = f"Options: `{' '.join(records[0]['options'])}`." if records else ""
-    return "\n".join([*lines, "## Where", "", conditions, "", *machines(records), ""])
+    return "\n".join(
+        [*lines, "## Where", "", conditions, _load(records), "", *machines(records), ""]
+    )
+
+
+def _load(records: Sequence[Record]) -> str:
+    """How busy the machine was: other programs slow all sides down alike, in turn."""
+    found = [record["load"] for record in records if "load" in record]
+    if len(found) < len(records):
+        return "Timed while other programs kept all cores busy: compare times of one row only."
+    return f"Load average while timing: {min(found):.1f} to {max(found):.1f}." if found else ""
 
 
 def _section(records: Sequence[Record]) -> list[str]:

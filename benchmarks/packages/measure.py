@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -28,12 +29,14 @@ def record(case: Case, options: Sequence[str], limit: float = LIMIT) -> Record:
         target = folder / "small.onnx"
         arguments = [case.source, "-o", target, *_samples(case, folder), *options]
         found = child.compress(arguments, limit)
-        found["line"] = found["line"].replace(str(folder), "").replace(str(case.source.parent), "")
         files = {"float": case.source}
         if target.exists():
             files |= {"portable": target, "native": target}
             found |= {"bits": subbyte.inspect(target)["bits_per_weight"]}
         found |= _compared(case, files, folder)
+        shown = partial(_shown, folders=(folder, case.source.parent))
+        found["line"] = shown(found["line"])
+        found["missing"] = {side: shown(why) for side, why in found["missing"].items()}
     return {
         "network": case.name,
         "origin": case.origin,
@@ -42,6 +45,13 @@ def record(case: Case, options: Sequence[str], limit: float = LIMIT) -> Record:
         **found,
         "system": system(),
     }
+
+
+def _shown(line: str, folders: Sequence[Path]) -> str:
+    """A message without the folders of this machine."""
+    for folder in folders:
+        line = line.replace(f"{folder}/", "")
+    return line
 
 
 def _counts(inputs: Inputs) -> dict[str, int]:
@@ -97,6 +107,7 @@ def _compared(case: Case, files: dict[str, Path], folder: Path) -> Record:
         "task": {"name": task.name, **scores} if task else None,
         "ms": sides.in_turn(opened, test[0]),
         "missing": missing,
+        "load": os.getloadavg()[0],
     }
 
 

@@ -50,6 +50,7 @@ def test_a_refusal_is_recorded_with_its_line_and_what_int8_makes_of_it(tmp_path:
     assert found["result"] == "refused"
     assert found["line"].startswith("--bits out of reach")
     assert set(found["errors"]) == {"int8"}
+    assert str(tmp_path) not in json.dumps(found)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,12 @@ def test_the_page_has_a_row_for_networks_that_are_refused_too() -> None:
     assert "- **lstm**, refused: no such thing" in page
     assert "- **lstm**, int8: why not" in page
     assert page.index("## With random weights") < page.index("| zoo_net |")
+
+
+def test_the_page_says_how_busy_the_machine_was() -> None:
+    quiet = [_record("one", load=0.5), _record("two", load=1.25)]
+    assert "Load average while timing: 0.5 to 1.2." in packages_page(quiet)
+    assert "kept all cores busy" in packages_page([*quiet, _record("three")])
 
 
 def test_three_lines_say_what_runs_how_near_and_how_fast() -> None:
