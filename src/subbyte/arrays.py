@@ -20,7 +20,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from subbyte.errors import CalibrationError
-from subbyte.foreign import ARRAYS, KERAS, PYTORCH, foreign
+from subbyte.file_kinds import ARRAYS, KERAS, PYTORCH, foreign
 
 # An npy header is a Python literal: a damaged one may fail in the tokenizer or the parser.
 _BROKEN_FILE = (

@@ -47,7 +47,7 @@ MakeTuner = Callable[..., Tuner]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTuner:
-    """Encode `MODEL` roughly and make a tuner for it; ``spoil``: with something to gain."""
+    """Encode `MODEL` roughly and make a tuner for it; ``spoil``: how far biases are off."""
     monkeypatch.setattr(tune_module, "MOVE_ABOVE", 0.2)
     monkeypatch.setattr(tune_module, "CHECK_EVERY", 5)
     monkeypatch.setattr(tune_module, "WARM_UP", 1)
@@ -55,7 +55,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTuner:
 
     def make(
         steps: int,
-        spoil: bool = True,
+        spoil: float = 0.2,
         folder: str = "",
         seed: int = 0,
         count: int = len(IMAGES),
@@ -65,8 +65,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTuner:
         made += 1
         images = IMAGES[:count]
         sequence, encoded, network = encode(MODEL, images, plan or PLAN, tmp_path / f"e{made}")
-        if spoil:
-            shift_biases(encoded)
+        shift_biases(encoded, spoil)
         checkpoints = Checkpoints(tmp_path / (folder or f"t{made}"), "key", keep=True)
         samples = samples_for(MODEL, images)
         return Tuner(
@@ -85,9 +84,9 @@ def harm_of(encoded: Encoded, samples: Samples) -> float:
     return float(divergence((wanted,), (got,)))
 
 
-def shift_biases(encoded: Encoded) -> None:
+def shift_biases(encoded: Encoded, size: float) -> None:
     for name, value in encoded.biases.items():
-        encoded.biases[name] = value + 0.2 * torch.from_numpy(
+        encoded.biases[name] = value + size * torch.from_numpy(
             np.random.default_rng(len(name)).standard_normal(len(value)).astype(np.float32)
         )
 
@@ -154,7 +153,7 @@ def test_nothing_gained_keeps_the_untuned(make: MakeTuner, monkeypatch: pytest.M
     """With rates that ruin the network, what was there before is kept."""
     monkeypatch.setattr(tune_module, "RATES", dict.fromkeys(tune_module.RATES, 5.0))
     monkeypatch.setattr(tune_module, "SCALAR_RATE", 5.0)
-    tuner = make(10, spoil=False)
+    tuner = make(10, spoil=0.0)
     untuned = tuner._encoded
     tuned = tuner.run()
     assert harm_of(tuned, tuner._held) == pytest.approx(harm_of(untuned, tuner._held), rel=1e-3)
@@ -163,7 +162,7 @@ def test_nothing_gained_keeps_the_untuned(make: MakeTuner, monkeypatch: pytest.M
 
 
 def test_biases_are_trained(make: MakeTuner) -> None:
-    tuner = make(300)
+    tuner = make(300, spoil=0.8)
     before, untuned = harm_of(tuner._encoded, tuner._held), tuner._encoded.biases
     frozen = {
         name: value.detach().clone()

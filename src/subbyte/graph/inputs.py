@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from subbyte.errors import ModelFileError
-from subbyte.foreign import check_network_file
+from subbyte.file_kinds import check_network_file
 from subbyte.graph.external import DataFolder, locations
 from subbyte.specs import InputSpec, find_axes
 

@@ -133,9 +133,6 @@ class _Planner:
         )
 
     def _layer_plan(self, layer: Layer) -> LayerPlan:
-        kind = layer.node.outputs[0].dtype
-        if kind is not None and not topology.is_float32(layer.node.outputs[0]):
-            return LayerPlan("float", f"the network computes in {kind.name.lower()}")
         if layer.op == "ConvTranspose":
             return LayerPlan("float", "transposed convolution")
         if layer.op == "Conv" and len(layer.kernel_shape) != 2:

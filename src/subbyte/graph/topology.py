@@ -72,11 +72,6 @@ def data_inputs(node: ir.Node) -> list[ir.Value]:
     return [value for value in node.inputs if value is not None and not is_constant(value)]
 
 
-def is_float32(value: ir.Value) -> bool:
-    """Whether a value is float32, or of a type that is not known."""
-    return value.dtype in (ir.DataType.FLOAT, None)
-
-
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
     """(low, high) of a Relu or a Clip with constant bounds; None for anything else."""
     if is_standard(node, "Relu"):

@@ -53,16 +53,10 @@ class LayerWriter:
             self._call(layer, "", source, params, self.emitter.define(y, stored))
 
     def _write_float(self, layer: Layer, reason: str | None) -> None:
-        """The form that computes in float32, between casts where the network does not."""
+        """The form that computes on floats."""
         emitter, x, y = self.emitter, layer.node.inputs[0], layer.node.outputs[0]
         source, output = emitter.get(x), emitter.define(y)
-        if topology.is_float32(y):
-            node = self._call(layer, "Float", source, [], output)
-        else:
-            wide, result = emitter.fresh(), emitter.fresh()
-            emitter.node("Cast", [source], [wide], to=onnx.TensorProto.FLOAT)
-            node = self._call(layer, "Float", wide, [], result)
-            emitter.node("Cast", [result], [output], to=int(y.dtype or 0))
+        node = self._call(layer, "Float", source, [], output)
         if reason:
             node.metadata_props.add(key=FLOAT_REASON, value=reason)
 

@@ -17,7 +17,7 @@ from subbyte.errors import (
     OptionError,
     reason,
 )
-from subbyte.foreign import ORT, check_network_file
+from subbyte.file_kinds import ORT, check_network_file
 from subbyte.runtime.library import find_library, library_path
 from subbyte.runtime.ort import ERRORS, open_session, ort
 from subbyte.specs import InputSpec, find_axes

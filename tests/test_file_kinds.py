@@ -11,7 +11,7 @@ import torch
 
 from subbyte.arrays import read_array
 from subbyte.errors import CalibrationError, ModelFileError
-from subbyte.foreign import ORT, check_network_file, foreign
+from subbyte.file_kinds import ORT, check_network_file, foreign
 from subbyte.graph.inputs import parse_model
 from subbyte.runtime import load
 
