@@ -42,6 +42,7 @@ def test_rms_normalization(axis: int) -> None:
 def test_instance_normalization() -> None:
     check("InstanceNormalization", [X, vector(4), vector(4)])
     check("InstanceNormalization", [X[:, :, 0], vector(4), vector(4)], 11)
+    check("InstanceNormalization", [X[:1, :1, :1, :1], vector(1), vector(1)])
 
 
 def test_group_normalization() -> None:

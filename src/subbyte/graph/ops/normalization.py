@@ -61,8 +61,8 @@ def instance_normalization(form: Form) -> Kernel:
     epsilon = form.attribute("epsilon", 1e-5)
 
     def run(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        # Not F.instance_norm: it refuses a single spatial element.
-        return F.group_norm(x, x.shape[1], scale, bias, epsilon)
+        # Not those of F: they refuse a single element a channel.
+        return torch.group_norm(x, x.shape[1], scale, bias, epsilon)
 
     return run
 
@@ -72,7 +72,7 @@ def group_normalization(form: Form) -> Kernel:
     """Normalise over groups of channels; one scale and bias per channel (operator set 21)."""
     groups, epsilon = form.attribute("num_groups", 1), form.attribute("epsilon", 1e-5)
     form.attribute("stash_type", 1)
-    return lambda x, scale, bias: F.group_norm(
+    return lambda x, scale, bias: torch.group_norm(
         x, groups, scale.reshape(-1), bias.reshape(-1), epsilon
     )
 
