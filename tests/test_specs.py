@@ -32,6 +32,16 @@ def specs(*shapes: Shape) -> tuple[InputSpec, ...]:
         ((("N", "T", 8), (4, "T", "N", 8)), (0, 2)),
         ((("N", "T", 8), (1, "T", None)), (0, 2)),
         ((("n", 80), (256, 80)), (0, None)),
+        # Time first, or features first: no first dimension is a batch.
+        (((5, "N", 24), (2, "N", 32), (2, "N", 32)), (1, 1, 1)),
+        (((5, "m", 24), (2, "m", 32), ()), (1, 1, None)),
+        (((8, 16, "N"),), (2,)),
+        (((32, "B"), (7,)), (1, None)),
+        # A baked batch before lengths.
+        (((1, "N", 3),), (0,)),
+        (((1, "T", 80), (1, "T")), (0, 0)),
+        (((4, "T", 80), (4, "T")), (0, 0)),
+        (((5, "m", "k"), (2, "m", "k")), (0, None)),
         # Exporters that give every dimension a name of its own.
         ((("unk__1", 3), ("unk__2", "unk__3")), (0, 0)),
         ((("minibatches", 3), ("batch", 4)), (0, 0)),

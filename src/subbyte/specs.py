@@ -12,6 +12,7 @@ import numpy as np
 from subbyte.errors import OptionError
 
 Dimension = int | str | None
+_LETTERS = ("N", "B", "n", "b")
 _BATCH_NAME = re.compile(r"(.*[^a-z])?batch([^a-z].*|size)?", re.IGNORECASE)
 
 
@@ -61,16 +62,21 @@ def find_axes(specs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
     """``specs`` with the batch axis that the declared shapes tell.
 
     A dimension that is named for the batch (``batch_size``), or as the first free
-    dimension of another input, is it; else the first one, where it is free. Beside inputs
+    dimension of another input, is it; else the first one, where it is free. Where every
+    input begins with a number, and these numbers cannot be a batch (`_later_batch`), it is
+    the dimension that all inputs share by name, or that is named N or B. Beside inputs
     with a free batch an input of fixed size has none, and one whose first dimension is a
     number has it on the first axis that is free. If no batch is free, it is the first
     dimension of the first input, and of the others the first one of that size; one of a
     single dimension beside wider ones has none.
     """
     first = next((spec for spec in specs if spec.shape and not _fixed(spec.shape[0])), None)
+    wide = [spec for spec in specs if len(spec.shape) > 1] or [s for s in specs if s.shape]
     symbol = first.shape[0] if first is not None else None
     free = first is not None or any(_named(spec.shape, None) for spec in specs)
-    wide = [spec for spec in specs if len(spec.shape) > 1] or [s for s in specs if s.shape]
+    if not free:
+        symbol = _later_batch([spec.shape for spec in wide])
+        free = symbol is not None
     lengths: set[Dimension] = {
         size for spec in specs for size in spec.shape[1:] if isinstance(size, str)
     }
@@ -135,6 +141,22 @@ def _named(shape: Sequence[Dimension], symbol: Dimension) -> list[int]:
         for axis, size in enumerate(shape)
         if isinstance(size, str) and (size == symbol or _BATCH_NAME.fullmatch(size))
     ]
+
+
+def _later_batch(shapes: Sequence[Sequence[Dimension]]) -> str | None:
+    """The name of a batch that is not the first dimension of any of ``shapes``.
+
+    Inputs that all begin with 1 have a baked batch of 1 there, and what is free behind it is a
+    length; so have inputs that begin with the same number, unless a dimension is named N or B.
+    """
+    firsts = {shape[0] for shape in shapes}
+    if not shapes or firsts == {1}:
+        return None
+    names = {size for shape in shapes for size in shape if isinstance(size, str)}
+    letters = [name for name in names if name in _LETTERS]
+    shared = [name for name in names if all(name in shape for shape in shapes)]
+    likely = letters or (shared if len(firsts) > 1 else [])
+    return likely[0] if len(likely) == 1 else None
 
 
 def _free_axis(

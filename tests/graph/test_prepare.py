@@ -318,3 +318,21 @@ def test_progress_where_a_batch_is_baked_in() -> None:
     assert said == [(0, 2), (1, 2), (2, 2)]
     prepare(model_of([node("MatMul", "x w", "y")], constants, ("N", 6)), "net", step=step)
     assert len(said) == 3
+
+
+@pytest.mark.parametrize("more", [{}, {"onesided": 1}, {"onesided": 0}])
+def test_a_layer_behind_a_spectrum_of_default_sides(more: dict[str, int]) -> None:
+    constants = {
+        "hop": np.array(8, np.int64),
+        "window": normal(16),
+        "part": np.array([3], np.int64),
+    }
+    constants["w"] = normal(16 if more.get("onesided") == 0 else 9, 5)
+    nodes = [
+        node("STFT", "x hop window", "s", **more),
+        node("Abs", "s", "a"),
+        node("ReduceSum", "a part", "r", keepdims=0),
+        node("MatMul", "r w", "y"),
+    ]
+    network = checked(model_of(nodes, constants, ("N", 64)), 2, 64)
+    assert [layer.op for layer in network.layers] == ["Linear"]

@@ -25,6 +25,7 @@ _SMALL = 1024
 
 def infer_shapes(model: ir.Model) -> None:
     """Find the types and shapes of the values of ``model``, in place; some stay unknown."""
+    _say_defaults(model)
     passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     if all(node.domain in STANDARD for node in all_nodes(model.graph)):
         return
@@ -32,6 +33,13 @@ def infer_shapes(model: ir.Model) -> None:
     unknown = [v for v in made if (v.shape is None or v.dtype is None) and not is_opaque(v)]
     if unknown:
         _ask_runtime(model, unknown)
+
+
+def _say_defaults(model: ir.Model) -> None:
+    """Onnx takes an STFT that does not say so for two-sided; by default it is one-sided."""
+    for node in all_nodes(model.graph):
+        if node.op_type == "STFT" and not node.domain and "onesided" not in node.attributes:
+            node.attributes["onesided"] = ir.AttrInt64("onesided", 1)
 
 
 def _ask_runtime(model: ir.Model, unknown: list[ir.Value]) -> None:
