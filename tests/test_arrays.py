@@ -152,3 +152,8 @@ def test_damaged_bytes_end_in_the_named_error(tmp_path: Path) -> None:
         except CalibrationError:
             failed += 1
     assert 100 < failed < 400
+
+
+def test_numbers_longer_than_a_name_are_no_file() -> None:
+    text = "v=" + ",".join(["0.25"] * 100)
+    assert split_reference(text) == (Path(text), None)

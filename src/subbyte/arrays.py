@@ -54,14 +54,15 @@ def split_reference(reference: str | os.PathLike[str]) -> tuple[Path, str | None
     and which arrays it holds, decides. A reference that exists as a file, colon and all, is
     that file.
     """
+    # Numbers of --set-input come here too: `Path.exists` raises where they are no file's name.
     text = os.fspath(reference)
     whole = Path(text)
-    if whole.exists():
+    if os.path.exists(whole):
         return whole, None
     parts = text.split(":")
     cuts = [(":".join(parts[:i]), ":".join(parts[i:])) for i in range(1, len(parts))]
     splits = [(Path(head), name) for head, name in cuts if head and name]
-    files = [split for split in splits if split[0].is_file()]
+    files = [split for split in splits if os.path.isfile(split[0])]
     if len(files) > 1:
         files = [split for split in files if _holds(*split)] or files
     if files:
@@ -134,11 +135,11 @@ def describe(headers: dict[str, ArrayHeader]) -> str:
 
 
 def _check_is_file(path: Path) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CalibrationError("data file is a folder", where=str(path), expected=".npz or .npy")
-    if not path.exists():
+    if not os.path.exists(path):
         raise CalibrationError("no such data file", where=str(path))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CalibrationError(
             "data file is no regular file", where=str(path), expected=".npz or .npy"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -43,9 +44,9 @@ ARCHIVE = Foreign("a zip archive", "the ONNX file in it")
 
 def foreign(path: Path) -> Foreign | None:
     """What another program's file or folder is; None for anything that is not known."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return SAVED_MODEL if (path / "saved_model.pb").exists() else None
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
         with path.open("rb") as stream:
@@ -66,9 +67,9 @@ def check_network_file(path: Path, *, also: Collection[Foreign] = ()) -> None:
         raise ModelFileError(
             "the network is no ONNX file", where=str(path), expected=known.network, got=known.name
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelFileError("model is a folder", where=str(path), expected="an ONNX file")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise ModelFileError(
             "model is no regular file", where=str(path), expected="an ONNX file on a disk"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -27,18 +28,26 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     """
     target = _place(path)
     folder = target.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError("output folder does not exist", where=str(folder))
     sweep_partial(folder, target.name)
     try:
         handle, probe = _open_partial(target)
     except OSError as error:
-        raise OutputError(
-            "output folder is not writable", where=str(folder), got=error.strerror
-        ) from error
+        named = error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+        what = "output cannot have this name" if named else "output folder is not writable"
+        where = str(target) if named else str(folder)
+        raise OutputError(what, where=where, got=error.strerror) from error
     os.unlink(probe)
     os.close(handle)
     return Path(path)
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file; `OSError` for a pipe, a socket or a device, which might never end."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return path.read_bytes()
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -81,13 +90,14 @@ def pending(path: str | os.PathLike[str], data: bytes) -> Iterator[Path]:
 
 def _place(path: str | os.PathLike[str]) -> Path:
     """Where the file of this name is or will be: what a link leads to."""
+    # `Path.is_dir` and its kind raise where a name is too long for the file system.
     target = Path(path)
-    real = Path(os.path.realpath(target)) if target.is_symlink() else target
-    if real.is_symlink():
+    real = Path(os.path.realpath(target)) if os.path.islink(target) else target
+    if os.path.islink(real):
         raise OutputError("output is a link to itself", where=str(target), expected="a file name")
-    if real.is_dir():
+    if os.path.isdir(real):
         raise OutputError("output is a folder", where=str(target), expected="a file name")
-    if real.exists() and not real.is_file():
+    if os.path.exists(real) and not os.path.isfile(real):
         kinds = {"a pipe": real.is_fifo(), "a socket": real.is_socket()}
         got = next((name for name, found in kinds.items() if found), "a device")
         raise OutputError(

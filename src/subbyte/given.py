@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from subbyte.arrays import read_array, split_reference
 from subbyte.errors import OptionError
 from subbyte.fitting import Part, fit_fixed
-from subbyte.specs import InputSpec, check_name
+from subbyte.specs import InputSpec, check_name, check_once
 
 OPTION = "--set-input"
 SetInputs = Mapping[str, ArrayLike] | Sequence[str]
@@ -25,7 +25,7 @@ def given_parts(given: SetInputs | None, specs: Sequence[InputSpec]) -> dict[str
     texts ``NAME=VALUE`` (`read_value`).
 
     Raises:
-        OptionError: no such input, a value that cannot be read.
+        OptionError: no such input, one that is set twice, a value that cannot be read.
         CalibrationError: a file that cannot be read, a value that does not fit.
     """
     if given is None:
@@ -33,6 +33,7 @@ def given_parts(given: SetInputs | None, specs: Sequence[InputSpec]) -> dict[str
     if isinstance(given, str) or not isinstance(given, Mapping):
         texts = [given] if isinstance(given, str) else given
         pairs = [_split(text, specs) for text in texts]
+        check_once([name for name, _ in pairs], OPTION)
         values: Mapping[str, Any] = {name: read_value(text) for name, text in pairs}
     else:
         values = given
@@ -62,7 +63,7 @@ def read_value(text: str) -> NDArray[Any]:
     except ValueError:
         pass
     path, name = split_reference(text)
-    if path.is_file() or path.suffix.lower() in (".npy", ".npz"):
+    if os.path.isfile(path) or path.suffix.lower() in (".npy", ".npz"):
         return read_array(Path(path), name)
     raise OptionError(
         "value of an input cannot be read",

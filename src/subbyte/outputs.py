@@ -48,7 +48,7 @@ def files_of(references: Iterable[str | None]) -> list[Path]:
         parts = (text or "").split("=")
         tails = ["=".join(parts[i:]) for i in range(len(parts))]
         paths = [split_reference(tail)[0] for tail in tails if tail]
-        found += [path for path in paths if path.is_file()]
+        found += [path for path in paths if os.path.isfile(path)]
     return found
 
 

@@ -125,6 +125,13 @@ def check_name(name: str, specs: Sequence[InputSpec], option: str) -> None:
         )
 
 
+def check_once(names: Sequence[str], option: str) -> None:
+    """Raise `OptionError` if an option names an input more than once."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise OptionError(f"input {twice!r} is given twice", where=option, expected="once")
+
+
 def baked_batch(specs: Sequence[InputSpec]) -> int | None:
     """The only batch size that the inputs allow; None if any will do."""
     return next((spec.baked for spec in specs if spec.baked is not None), None)

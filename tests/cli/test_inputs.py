@@ -77,6 +77,20 @@ def test_values_in_the_file_and_set_are_the_same(folder: Path) -> None:
     assert load(folder / "a.onnx").input_names == ["x", "state", "rate", "gain"]
 
 
+def test_the_next_command_is_one_that_takes_the_network(folder: Path) -> None:
+    """`subbyte eval` needs one output of class scores."""
+    model = voice()
+    model.graph.output.append(helper.make_tensor_value_info("r", TensorProto.FLOAT, ["N", 16]))
+    onnx.save(model, folder / "two.onnx")
+    said = run(
+        *("compress", folder / "two.onnx", "-o", folder / "two_c.onnx", "--method", "scalar"),
+        *("--calib", folder / "all.npz", "--scale", "1.00000001"),
+    )
+    assert "subbyte report" in said
+    assert "--scale 1.00000001" in said
+    assert "subbyte eval" not in said
+
+
 @pytest.fixture(scope="module")
 def folded(folder: Path) -> Path:
     """The network compressed, its three other inputs folded."""
@@ -148,6 +162,9 @@ def test_tune_gives_the_teacher_what_the_file_has_inside(folder: Path, folded: P
         ((*SET, "--batch-axis", "x=2"), "no such axis"),
         ((*SET, "--batch-axis", "x"), "expected NAME=0"),
         (("--fold-inputs",), "no input to fold"),
+        ((*SET, "--set-input", "rate=8000"), "'rate' is given twice"),
+        ((*SET, "--batch-axis", "x=0", "--batch-axis", "x=1"), "'x' is given twice"),
+        (("--set-input", "rate=" + "," * 300), "cannot be read"),
     ],
 )
 def test_what_does_not_fit_is_one_line(

@@ -180,13 +180,14 @@ def test_mapping_for_several_inputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        (None, "a tensor or a sequence of tensors, batch first, got NoneType"),
+        (None, "arguments of forward to tensors, batch first, got NoneType"),
         (3, "got int"),
         (np.zeros((1, 3, 8, 8), np.float32), "got ndarray"),
         (torch.tensor(1.0), r"batch first, got \[\[\]\]"),
         ((), r"batch first, got \[\]"),
         (torch.zeros(0, 3, 8, 8), r"got \[\[0, 3, 8, 8\]\]"),
-        ({"x": torch.zeros(1, 3, 8, 8)}, "got dict"),
+        ({"x": 3}, "got dict"),
+        ({"no such": torch.zeros(1, 3, 8, 8)}, "does not run on example_inputs: got TypeError"),
         (torch.zeros(1, 5, 8, 8), "does not run on example_inputs: got RuntimeError: Given groups"),
         ((torch.zeros(1, 3, 8, 8),) * 2, "does not run on example_inputs: got TypeError"),
     ],

@@ -79,7 +79,7 @@ def command(
             threads=threads,
             runs=runs,
             batch=batch,
-            shapes=dict(shape or []),
+            shapes=options.by_input(shape, "--shape"),
             engine=engine,
             set_inputs=set_input,
             peers=PEERS if peers == "all" else [name for name in peers.split(",") if name],

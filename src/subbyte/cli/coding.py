@@ -9,7 +9,7 @@ import typer
 
 from subbyte import budgets
 from subbyte.cli.console import ERRORS
-from subbyte.cli.options import BatchAxis
+from subbyte.cli.options import BatchAxis, by_input
 from subbyte.data import Preprocessing, Samples, as_samples
 
 DATA = "Calibration"
@@ -270,7 +270,7 @@ def read_samples(
         *(calib, read_input_specs(source), steps),
         option="--calib",
         set_inputs=set_input,
-        batch_axes=dict(batch_axis or []),
+        batch_axes=by_input(batch_axis, "--batch-axis"),
         fold_inputs=fold_inputs,
     )
     if count is not None and count > len(data):

@@ -182,7 +182,10 @@ def command(
     _report(source, output, json, len(data), time.monotonic() - started, done.proof)
     print_proof(done.proof)
     _note_untrained(done.untrained)
-    _suggest(source, output, steps, [*(set_input or [])], [*(batch_axis or [])])
+    _suggest(
+        *(source, output, steps, [*(set_input or [])], [*(batch_axis or [])]),
+        classes=_classes(done.proof),
+    )
 
 
 def _report(
@@ -243,15 +246,24 @@ def _kept_float(constants: list[dict[str, Any]]) -> list[list[str]]:
     return [["stays float", f"{total}: {number} ({one})"]]
 
 
+def _classes(proof: Proof) -> bool:
+    """Whether the network has one output, of class scores."""
+    found = [d for engines in proof.outputs.values() for d in engines.values() if d is not None]
+    return len(proof.outputs) == 1 and any(divergence.kl is not None for divergence in found)
+
+
 def _suggest(
     source: Path,
     output: Path,
     steps: Preprocessing,
     set_input: list[str],
     batch_axis: list[options.BatchAxis],
+    *,
+    classes: bool,
 ) -> None:
-    """Say how to look at the result, with the same preprocessing and inputs."""
-    given = ["--scale", f"{steps.scale:g}"] if steps.scale != 1 else []
+    """Say how to look at the result, with the same preprocessing and inputs: `subbyte eval`
+    where there are ``classes``, which it needs, else `subbyte report`."""
+    given = ["--scale", str(steps.scale).removesuffix(".0")] if steps.scale != 1 else []
     for name, values in (("--mean", steps.mean), ("--std", steps.std)):
         given += [name, ",".join(map(str, values))] if values else []
     given += ["--layout", steps.layout] if steps.layout != "nchw" else []
@@ -261,6 +273,7 @@ def _suggest(
         for name, k in batch_axis
         for word in ("--batch-axis", f"{name}={'none' if k is None else k}")
     ]
-    words = ["subbyte", "eval", str(output), "--reference", str(source), *given]
+    how = ["eval", str(output)] if classes else ["report", str(output), "-o", "report.html"]
+    words = ["subbyte", *how, "--reference", str(source), *given]
     OUT.print(f"Next: {shlex.join(['subbyte', 'inspect', str(output)])}", soft_wrap=True)
     OUT.print(f"      {shlex.join(words)} --data FILE.npz ...", soft_wrap=True)

@@ -59,7 +59,7 @@ def check_outputs(
     read = [*networks, *files, *files_of(arrays)]
     check_apart(paths, read)
     # What is not there yet is no network's data.
-    if any(path is not None and path.exists() for path in paths):
+    if any(path is not None and os.path.exists(path) for path in paths):
         from subbyte.graph.inputs import data_files
 
         check_apart(

@@ -81,7 +81,7 @@ def command(
             label_offset=label_offset,
             limit=limit,
             set_inputs=set_input,
-            batch_axes=dict(batch_axis or []),
+            batch_axes=options.by_input(batch_axis, "--batch-axis"),
             batch_size=batch_size,
             engine=engine,
             threads=threads,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from subbyte.data import Layout, Preprocessing
 from subbyte.errors import OptionError
 from subbyte.runtime import Engine
+from subbyte.specs import check_once
 
 DATA = "Data"
 INPUTS = "Inputs that are no samples"
+Said = TypeVar("Said")
 PREPROCESSING = "Preprocessing: (x / scale - mean) / std, channels first"
 
 
@@ -61,6 +64,12 @@ def parse_axis(text: str | BatchAxis) -> BatchAxis:
             "cannot read --batch-axis", expected="NAME=0, NAME=1 ... or NAME=none", got=text
         )
     return BatchAxis((name, None if axis == "none" else int(axis)))
+
+
+def by_input(pairs: Sequence[tuple[str, Said]] | None, option: str) -> dict[str, Said]:
+    """What an option says of each input; `OptionError` for one that it names twice."""
+    check_once([name for name, _ in pairs or ()], option)
+    return dict(pairs or ())
 
 
 JsonFile = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -111,7 +112,7 @@ def command(
     check_outputs(
         output,
         networks=[model, reference],
-        files=[data, *(points.iterdir() if points is not None and points.is_dir() else ())],
+        files=[data, *(points.iterdir() if points is not None and os.path.isdir(points) else ())],
         arrays=set_input or [],
     )
     if data is None and (inputs is not None or labels is not None):
@@ -129,7 +130,7 @@ def command(
             label_offset=label_offset,
             limit=limit,
             set_inputs=set_input,
-            batch_axes=dict(batch_axis or []),
+            batch_axes=options.by_input(batch_axis, "--batch-axis"),
             samples=samples,
             points=points,
             runs=runs,

@@ -112,7 +112,7 @@ def command(
         *(options.member(data, inputs), source, teacher),
         options.preprocessing(scale, mean, std, layout),
         set_inputs=set_input,
-        batch_axes=dict(batch_axis or []),
+        batch_axes=options.by_input(batch_axis, "--batch-axis"),
     )
     found = None if labels is None else read_labels(options.member(data, labels), len(samples))
     with stage_progress() as progress:

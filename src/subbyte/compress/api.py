@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def compress(
     if options is not None and wishes:
         raise OptionError("options and keywords exclude each other", got=", ".join(wishes))
     options = options or CompressOptions(**wishes)
-    _check_output(output, source, calib, options)
+    _check_output(output, source, [calib, *_texts(set_inputs)], options)
     network: str | os.PathLike[str] | onnx.ModelProto
     if isinstance(source, nn.Module):
         network = export_module(source, example_inputs)
@@ -78,11 +79,19 @@ def compress(
     return compress_network(network, output, samples, options, progress or _silent)
 
 
-def _check_output(output: File, source: object, calib: object, options: CompressOptions) -> None:
+def _check_output(
+    output: File, source: object, data: Iterable[object], options: CompressOptions
+) -> None:
     files = [Path(source), *data_files(source)] if isinstance(source, str | os.PathLike) else []
-    if isinstance(calib, str | os.PathLike):
-        files += files_of([os.fspath(calib)])
+    files += files_of(os.fspath(text) for text in data if isinstance(text, str | os.PathLike))
     check_apart([output], [*files, options.plan, options.timings])
+
+
+def _texts(given: SetInputs | None) -> Iterable[object]:
+    """What of ``set_inputs`` may name files."""
+    if isinstance(given, Mapping):
+        return given.values()
+    return [given] if isinstance(given, str) else given or []
 
 
 def _silent(stage: str, done: int, total: int, detail: str) -> None:

@@ -142,7 +142,7 @@ def read_points(folder: Path) -> list[Point]:
     Raises:
         OptionError: as `points_file.read_points`.
     """
-    there = (folder / POINTS_FILE).exists()
+    there = os.path.exists(folder / POINTS_FILE)
     return points_file.read_points(folder, finite=False) if there else []
 
 
@@ -161,7 +161,7 @@ def _claimed(
 ) -> Iterator[None]:
     """`_claim`; of an error that would come again no work is left, and nothing at all if there
     was nothing in the folder yet."""
-    new = not folder.exists()
+    new = not os.path.exists(folder)
     _claim(folder, network, samples, options)
     try:
         yield

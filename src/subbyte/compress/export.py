@@ -131,7 +131,7 @@ def _as_tuple(example_inputs: Any) -> tuple[Tensors, Names]:
         "example_inputs of a PyTorch module",
         expected="a tensor, a sequence of tensors, or a mapping from arguments of forward to "
         "tensors, batch first",
-        got=[list(x.shape) for x in found] if tensors else type(found).__name__,
+        got=[list(x.shape) for x in found] if tensors else type(example_inputs).__name__,
     )
 
 

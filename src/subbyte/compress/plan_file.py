@@ -10,6 +10,7 @@ from typing import Any
 
 from subbyte.compress.encode import LayerOptions
 from subbyte.errors import OptionError
+from subbyte.files import read_regular
 from subbyte.graph.layers import has_binary_form
 from subbyte.graph.network import Network, Unpacked, Weighted
 from subbyte.methods import Binarization
@@ -63,7 +64,7 @@ def read_plan(path: Path, layers: Sequence[Weighted]) -> Plan:
 def read_text(path: Path) -> str:
     """The plan file's text, or `OptionError`; editors write UTF-16 too, and marks of byte order."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
         wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n")
     except OSError as error:

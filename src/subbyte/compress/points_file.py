@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.errors import OptionError
+from subbyte.files import read_regular
 
 POINTS_FILE = "points.jsonl"
 _NUMBERS = ("bits", "bytes", "kl")
@@ -26,7 +27,7 @@ def read_points(folder: Path, finite: bool = True) -> list[Point]:
     """
     path = folder / POINTS_FILE
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode().splitlines()
     except OSError as error:
         raise OptionError(
             "cannot read the points",

@@ -70,7 +70,7 @@ def model_files(path: Path) -> dict[str, bytes]:
 
 def data_files(path: str | os.PathLike[str]) -> list[Path]:
     """The file of a network, and those that keep its weights, as far as they are there."""
-    names = locations(parse_model(path)) if Path(path).is_file() else []
+    names = locations(parse_model(path)) if os.path.isfile(path) else []
     return [Path(path), *(Path(path).parent / name for name in names)]
 
 

@@ -215,7 +215,7 @@ def _not_scores(model: Model) -> OptionError:
     return OptionError(
         "top1, top5, balanced_accuracy, agreement and kl need class scores",
         where=str(model.path),
-        expected="one output [N, classes]",
+        expected="one output [N, classes] (subbyte report --reference takes any outputs)",
         got=outputs,
     )
 

@@ -207,7 +207,7 @@ def score_points(
     exploration are of other samples, beside which nothing can be put."""
     for number, point in enumerate(points):
         path = folder / point["file"]
-        if not path.is_file():
+        if not os.path.isfile(path):
             subject.left_out.append(f"{point['name']} on these samples: no file {path}.")
             continue
         result = evaluate(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from subbyte.cpu import cpu_name
 from subbyte.errors import OutputError, TimingsError
-from subbyte.files import write_atomic
+from subbyte.files import read_regular, write_atomic
 from subbyte.runtime.grid import (
     ALL_FORMS,
     DEPTHWISE,
@@ -208,7 +208,7 @@ def load_timings(path: Path | None = None) -> Timings:
     """
     file = path or cache_path()
     try:
-        timings = _parse(json.loads(file.read_text(encoding="utf-8")))
+        timings = _parse(json.loads(read_regular(file).decode()))
     except OSError as error:
         raise _calibrate_first("no table of kernel timings", file, error.strerror) from error
     except (KeyError, TypeError, ValueError) as error:
