@@ -2,10 +2,10 @@
 
 In order: constants lifted to initializers, subgraphs put in order, Identity and Dropout
 removed, layers trained binary replaced by standard nodes, shapes inferred, halves and doubles
-made float32, operators of ONNX Runtime's optimizer replaced by standard nodes, constants and
-decided Ifs folded, a baked batch freed, known sizes folded, Gemm, MatMul and Einsum normalised to
-Linear, BatchNorm and per-channel arithmetic folded into layers, pads made explicit, one
-initializer for every form of a weight.
+made float32, operators of ONNX Runtime's optimizer and of quantizers replaced by standard nodes,
+constants and decided Ifs folded, a baked batch freed, known sizes folded, Gemm, MatMul and
+Einsum normalised to Linear, BatchNorm and per-channel arithmetic folded into layers, pads made
+explicit, one initializer for every form of a weight.
 """
 
 from __future__ import annotations
