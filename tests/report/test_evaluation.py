@@ -153,7 +153,9 @@ def test_something_to_measure_against_is_needed(model: Path) -> None:
 def test_outputs_that_are_no_class_scores(tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["x"], ["a"]), helper.make_node("Neg", ["x"], ["b"])]
     two = tiny.build(nodes, {}, {"x": ["N", 5]}, {"a": ["N", 5], "b": ["N", 5]})
-    with pytest.raises(OptionError, match=r"need class scores.*one output \[N, classes\] .subbyte report.*, got a"):
+    with pytest.raises(
+        OptionError, match=r"need class scores.*N, classes\] .subbyte report.*, got a"
+    ):
         subbyte.evaluate(tiny.save(two, tmp_path / "two.onnx"), SAMPLES, LABELS)
     volume = tiny.build(nodes[:1], {}, {"x": ["N", 5, 2]}, {"a": ["N", 5, 2]})
     with pytest.raises(OptionError, match="need class scores"):

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import subbyte
 from subbyte.compress import similarity
@@ -17,7 +17,7 @@ from subbyte.graph.inputs import read_input_specs
 from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.read import read_network
 from subbyte.methods import decode_weight
-from subbyte.report.coded import coded_layers
+from subbyte.report.coded import coded_layers, unpacked_weights
 from subbyte.report.sensitivity import (
     Distance,
     Sensitivity,
@@ -168,6 +168,36 @@ def test_file_of_another_network(tmp_path: Path) -> None:
     some = dict(list(coded.items())[:-1])
     with pytest.raises(OptionError, match="expected no layers but those of the file, got a layer"):
         coded_network(pair.network, some)
+
+
+def test_weights_of_other_nodes_do_harm_too(tmp_path: Path) -> None:
+    """A table and recurrent weights, of which no layer is: their harm is in the total."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "table": rng.normal(size=(60, 24)).astype(np.float32),
+        "w": rng.normal(size=(1, 96, 24)).astype(np.float32) / 5,
+        "r": rng.normal(size=(1, 96, 24)).astype(np.float32) / 5,
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["words"], "words"),
+        helper.make_node("Transpose", ["words"], ["t"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["t", "w", "r"], ["", "y"], "lstm", hidden_size=24),
+    ]
+    model = tiny.build(nodes, weights, {}, {"y": [1, "N", 24]})
+    model.graph.input.append(helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", 6]))
+    reference, small = tiny.save(model, tmp_path / "net.onnx"), tmp_path / "small.onnx"
+    ids = rng.integers(0, 60, (16, 6))
+    subbyte.compress(reference, small, ids, bits=3.0, method="scalar", activations="float")
+    network, found = read_network(reference), unpacked_weights(read_stored(small), small)
+    assert set(found) == {entry.name for entry in network.unpacked}
+    data = as_samples(ids, read_input_specs(reference))
+    harms = measure_layers(network, coded_network(network, {}, found), {}, data, unpacked=found)
+    assert set(harms.harm) == set(found)
+    assert min(harms.harm.values()) > 1e-4
+    whole = file_distance(network, subbyte.load(small, engine="portable"), data)
+    assert harms.total == pytest.approx(whole, rel=1e-3)
+    with pytest.raises(OptionError, match="expected a weight none"):
+        coded_network(network, {}, found | {"none": found["words"]})
 
 
 def test_layers_without_a_bias(tmp_path: Path) -> None:

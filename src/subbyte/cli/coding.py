@@ -92,8 +92,8 @@ Bits = Annotated[
     float | None,
     typer.Option(
         metavar="B",
-        help="At most B bits per weight in all layers together, codebooks, scales and signs "
-        "included.",
+        help="At most B bits per weight in all layers and large constants together, codebooks, "
+        "scales and signs included.",
         rich_help_panel=BUDGET,
         show_default=False,
     ),

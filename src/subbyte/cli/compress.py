@@ -120,8 +120,9 @@ def command(
 ) -> None:
     r"""Make a trained network several times smaller.
 
-    The weights of convolutions and linear layers are coded in 0.5 to 4 bits each, guided by
-    the calibration samples. The result is one ONNX file that any ONNX runtime runs.
+    The weights of convolutions, linear layers, tables and recurrent nodes are coded in 0.5 to
+    4 bits each, guided by the calibration samples. The result is one ONNX file that any ONNX
+    runtime runs.
 
     Example (bytes 0 - 255, channels last, 2 bits per weight):
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from subbyte.errors import ModelFileError
 from subbyte.graph.body import DOMAIN
+from subbyte.graph.unpacked_functions import ROWS, gives_weight
 from subbyte.methods import METHODS
 from subbyte.methods.binary.form import VARIANTS
 from subbyte.methods.coded import CodedWeight, WeightShape
@@ -44,6 +45,26 @@ def coded_layers(model: StoredModel, where: Path) -> dict[str, CodedLayer]:
     return {layer.name: layer for layer in _layers(model, where)}
 
 
+def unpacked_weights(model: StoredModel, where: Path) -> dict[str, CodedWeight]:
+    """The coded weights of a file that are unpacked before other nodes read them (of tables, of
+    recurrent nodes), by the name of the node that unpacks them.
+
+    Raises:
+        ModelFileError: as `coded_layers`.
+    """
+    functions = {function.name: function for function in model.proto.functions}
+    found = {}
+    for node in model.proto.graph.node:
+        if node.domain == DOMAIN and node.op_type in functions and gives_weight(node.op_type):
+            rows = node.op_type.endswith(ROWS)
+            actual = dict(zip(functions[node.op_type].input, node.input, strict=False))
+            names = list(actual)[1:] if rows else list(actual)
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            arrays = _arrays(model, where, node, actual, names)
+            found[node.name] = _weight(node, attributes, arrays)
+    return found
+
+
 def settings(weight: CodedWeight) -> Settings:
     """The options that the packed form shows, by the names that plans use."""
     find = _SETTINGS.get(weight.method)
@@ -52,21 +73,29 @@ def settings(weight: CodedWeight) -> Settings:
 
 def _layers(model: StoredModel, where: Path) -> Iterator[CodedLayer]:
     functions = {function.name: function for function in model.proto.functions}
-    tensors = {tensor.name: tensor for tensor in model.proto.graph.initializer}
     for node, attributes in coded_nodes(model.proto):
         function = functions[node.op_type]
         unpack = next(inner for inner in function.node if inner.domain == DOMAIN)
         actual = dict(zip(function.input, node.input, strict=False))
-        missing = [name for name in (*unpack.input, "bias") if actual.get(name) not in tensors]
-        if missing:
-            raise ModelFileError("layer without its packed weight", where=node.name, got=missing[0])
-        arrays = {
-            name: numpy_helper.to_array(tensors[actual[name]], str(where.parent))
-            for name in (*unpack.input, "bias")
-        }
+        arrays = _arrays(model, where, node, actual, [*unpack.input, "bias"])
         bias = arrays.pop("bias")
         weight = _weight(node, attributes, arrays)
         yield CodedLayer(node.name, weight, bias.astype(np.float32), actual, node.output[0])
+
+
+def _arrays(
+    model: StoredModel,
+    where: Path,
+    node: onnx.NodeProto,
+    actual: Mapping[str, str],
+    names: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    """The stored arrays of a node, by the names ``names`` that its function has for them."""
+    tensors = {tensor.name: tensor for tensor in model.proto.graph.initializer}
+    missing = [name for name in names if actual.get(name) not in tensors]
+    if missing:
+        raise ModelFileError("layer without its packed weight", where=node.name, got=missing[0])
+    return {name: numpy_helper.to_array(tensors[actual[name]], str(where.parent)) for name in names}
 
 
 def _weight(

@@ -19,8 +19,9 @@ from subbyte.fitting import InputChoice, Part
 from subbyte.graph.inputs import read_input_specs
 from subbyte.graph.network import Network
 from subbyte.graph.read import read_network
+from subbyte.methods.coded import CodedWeight
 from subbyte.report.benchmark import bench
-from subbyte.report.coded import CodedLayer, coded_layers
+from subbyte.report.coded import CodedLayer, coded_layers, unpacked_weights
 from subbyte.report.evaluation import evaluate
 from subbyte.report.peers.source import Source
 from subbyte.report.saturation import carried_tensors, clipped
@@ -57,6 +58,7 @@ class Subject:
         self.left_out: list[str] = []
         self.stored: StoredModel = read_stored(self.path)
         self.coded: dict[str, CodedLayer] = coded_layers(self.stored, self.path)
+        self.unpacked: dict[str, CodedWeight] = unpacked_weights(self.stored, self.path)
         self.model: Model = load(self.path, threads=self.threads)
         self.inputs = self._inputs()
         self.folded = [spec.name for spec in self.inputs if spec.name not in self.model.input_names]
@@ -92,7 +94,7 @@ class Subject:
         folded = {name: given[name] for name in self.folded if name in given}
         choice = InputChoice(folded=folded) if data is None else data.choice
         self.network = read_network(self.reference, choice)
-        if self.coded:
+        if self.coded or self.unpacked:
             check_form(self.network, self.coded)
         else:
             self.left_out.append("Harm of each layer: the file has no subbyte nodes.")
@@ -102,13 +104,14 @@ def on_samples(subject: Subject, data: Samples, rows: list[Document], samples: i
     """Harm of layers and saturation of activations; fills the rows."""
     few = data.first(samples)
     result: Document = {"sensitivity": None, "activations": None}
-    if not subject.coded:
+    if not (subject.coded or subject.unpacked):
         return result
-    compressed = coded_network(subject.network, subject.coded)
+    compressed = coded_network(subject.network, subject.coded, subject.unpacked)
     with blaming(subject.network, few):
         found = measure_layers(
             *(subject.network, compressed, subject.coded, few),
             lambda done, total: subject.progress("Layers", done, total),
+            subject.unpacked,
         )
     del compressed
     _fill(rows, found)
@@ -131,7 +134,8 @@ def _fill(rows: list[Document], found: Sensitivity) -> None:
         if names:
             row["harm"] = sum(found.harm[name] for name in names)
             row["harm_share"] = 100 * row["harm"] / total if total > 0 else 0.0
-            row["error"] = max(found.error[name] for name in names)
+            errors = [found.error[name] for name in names if name in found.error]
+            row["error"] = max(errors, default=None)
 
 
 def proof(subject: Subject, few: Samples) -> Document:

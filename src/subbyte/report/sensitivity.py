@@ -28,6 +28,7 @@ from subbyte.data import Samples
 from subbyte.errors import OptionError, RunError
 from subbyte.graph.module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.methods.coded import CodedWeight
 from subbyte.report.coded import CodedLayer
 from subbyte.runtime import Model
 
@@ -71,8 +72,13 @@ def check_form(network: Network, layers: Mapping[str, CodedLayer]) -> None:
             )
 
 
-def coded_network(network: Network, layers: Mapping[str, CodedLayer]) -> GraphModule:
-    """The float network with the weights and biases of a compressed file.
+def coded_network(
+    network: Network,
+    layers: Mapping[str, CodedLayer],
+    unpacked: Mapping[str, CodedWeight] | None = None,
+) -> GraphModule:
+    """The float network with the weights and biases of a compressed file; ``unpacked``: those
+    that no layer reads (`unpacked_weights`).
 
     Raises:
         OptionError: the file is no compressed form of ``network``.
@@ -80,6 +86,9 @@ def coded_network(network: Network, layers: Mapping[str, CodedLayer]) -> GraphMo
     check_form(network, layers)
     by_name = {layer.name: layer for layer in network.layers}
     weights = {by_name[name].weight: coded.weight for name, coded in layers.items()}
+    weights |= {
+        weight: (unpacked or {})[name] for weight, name in _names(network, unpacked or {}).items()
+    }
     biases = {name: torch.from_numpy(coded.bias.copy()) for name, coded in layers.items()}
     return coded_module(network, Encoded(weights, biases, {}), open_device("cpu"))
 
@@ -91,13 +100,16 @@ def measure_layers(
     coded: Mapping[str, CodedLayer],
     samples: Samples,
     progress: Callable[[int, int], None] | None = None,
+    unpacked: Mapping[str, CodedWeight] | None = None,
 ) -> Sensitivity:
-    """Harm and output error of every coded layer on ``samples``; ``compressed`` is that of
-    `coded_network`. Memory holds one batch of both networks."""
+    """Harm and output error of every coded layer, and harm of every weight of ``unpacked``, on
+    ``samples``; ``compressed`` is that of `coded_network`. Memory holds one batch of both
+    networks."""
     exact = GraphModule(network).eval()
     layers = {layer.name: layer for layer in network.layers if layer.name in coded}
+    others = _names(network, unpacked or {})
     distance, total, done = Distance(), np.zeros((1, 1)), 0
-    harms = {name: np.zeros((1, 1)) for name in layers}
+    harms = {name: np.zeros((1, 1)) for name in [*layers, *others.values()]}
     errors = {name: np.zeros(2) for name in layers}
     for batch in samples.batches(chunk_size(exact, samples, open_device("cpu"))):
         values = {name: torch.from_numpy(array) for name, array in batch.items()}
@@ -111,6 +123,10 @@ def measure_layers(
                 errors[layer.name] += _error(layer, values, before)
                 after = _outputs(exact, before, number + 1)
                 harms[layer.name] = harms[layer.name] + distance.sums(outputs, after)
+                continue
+            for weight in others.keys() & set(step.inputs):
+                after = _with_one(exact, weight, compressed.constant(weight), dict(before), number)
+                harms[others[weight]] = harms[others[weight]] + distance.sums(outputs, after)
         done += batch.count
         if progress is not None:
             progress(done, len(samples))
@@ -123,6 +139,33 @@ def measure_layers(
         {name: distance.of(sums) for name, sums in harms.items()},
         {name: ratio(sums) for name, sums in errors.items()},
     )
+
+
+def _names(network: Network, unpacked: Mapping[str, CodedWeight]) -> dict[str, str]:
+    """Weight -> the name that it has in ``unpacked``, of those that no layer reads."""
+    names = {entry.weight: entry.name for entry in network.unpacked if entry.name in unpacked}
+    unknown = set(unpacked) - {entry.name for entry in network.unpacked}
+    if unknown:
+        raise OptionError(
+            "the file is no compressed form of the reference",
+            where=network.name,
+            expected=f"a weight {min(unknown)}",
+            got="none",
+        )
+    return names
+
+
+def _with_one(
+    exact: GraphModule, weight: str, coded: Tensor, values: dict[str, Tensor], number: int
+) -> Outputs:
+    """The outputs from step ``number`` on where that step alone reads ``coded`` as ``weight``."""
+    own = exact.constant(weight).detach().clone()
+    exact.set_constant(weight, coded)
+    try:
+        exact.run(values, number, number + 1, keep=exact.steps[number].outputs)
+    finally:
+        exact.set_constant(weight, own)
+    return _outputs(exact, values, number + 1)
 
 
 def _error(
