@@ -25,6 +25,9 @@ BATCH = 8
 MOST_VALUES = 1 << 25
 BATCH_VALUES = 1 << 22
 LEAST_SAMPLES = 4
+# From so many bytes of the file on, portable is run without ONNX Runtime's optimizations: at load
+# they unpack all weights, and take some 60 bytes a weight for a moment.
+LARGE_FILE = 1 << 22
 
 BUG = "a bug of subbyte, please report it with the network or its name"
 _FAR_FROM_FLOAT = "--activations float, or more bits"
@@ -129,7 +132,8 @@ class _Subject:
     def __init__(self, path: Path, name: str, engine: Engine) -> None:
         self._path, self._name, self._engine = path, name, engine
         try:
-            self._model = load(path, engine=engine)
+            optimize = engine == "native" or path.stat().st_size < LARGE_FILE
+            self._model = load(path, engine=engine, optimize=optimize)
         except MissingDependencyError:
             raise
         except SubbyteError as error:

@@ -138,7 +138,11 @@ class Model:
 
 
 def load(
-    path: str | os.PathLike[str], *, engine: Engine | None = None, threads: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    engine: Engine | None = None,
+    threads: int | None = None,
+    optimize: bool = True,
 ) -> Model:
     """Load an ONNX file, compressed or not, for running on the CPU.
 
@@ -148,6 +152,9 @@ def load(
             library; "portable" runs their standard operators, in ONNX Runtime alone. None:
             native where the package has the library. The model's ``engine`` says which.
         threads: threads of one operator; None leaves it to ONNX Runtime (all cores).
+        optimize: False leaves the graph as it is. The portable engine then unpacks weights at
+            every run, one layer after the other: it takes longer, and a fraction of the memory
+            (unpacking all of them at load takes some 60 bytes a weight for a moment).
 
     Raises:
         ModelFileError: no such file, not ONNX, truncated, more than ONNX Runtime can, or
@@ -161,6 +168,8 @@ def load(
     _check_file(file)
     chosen = engine or ("portable" if find_library() is None else "native")
     options = session_options(chosen, threads)
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return Model(file, open_session(str(file), options), chosen)
     except ERRORS as error:
