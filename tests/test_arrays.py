@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from subbyte.arrays import read_array, read_headers, split_reference
+from subbyte.arrays import read_array, read_headers, split_reference, to_array
 from subbyte.errors import CalibrationError
 
 
@@ -152,6 +153,22 @@ def test_damaged_bytes_end_in_the_named_error(tmp_path: Path) -> None:
         except CalibrationError:
             failed += 1
     assert 100 < failed < 400
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.ones(2, 3, requires_grad=True), torch.ones(2, 3, dtype=torch.bfloat16), [[1, 1, 1]] * 2],
+)
+def test_arrays_of_python_values(tensor: object) -> None:
+    np.testing.assert_array_equal(to_array(tensor, "here"), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("value", [None, iter([1]), [[1], [1, 2]], object()])
+def test_python_values_that_are_no_arrays(value: object) -> None:
+    with pytest.raises(
+        CalibrationError, match=r"not numeric \[here\]: expected an array of numbers"
+    ):
+        to_array(value, "here")
 
 
 def test_numbers_longer_than_a_name_are_no_file() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from subbyte.errors import CalibrationError
+from subbyte.errors import CalibrationError, reason
 from subbyte.file_kinds import ARRAYS, KERAS, PYTORCH, foreign
 
 # An npy header is a Python literal: a damaged one may fail in the tokenizer or the parser.
@@ -127,6 +127,28 @@ def read_array(path: Path, name: str | None = None) -> NDArray[Any]:
         )
     _check_numeric(headers[key], f"{path}:{key}" if key else str(path))
     return _read_data(path, key)
+
+
+def to_array(value: Any, where: str) -> NDArray[Any]:
+    """The array that a Python value is: numbers, lists, tensors (also those of bfloat16, on
+    another device, or with a gradient).
+
+    Raises:
+        CalibrationError: rows of different lengths, an iterator, any other object.
+    """
+    if callable(getattr(value, "detach", None)):
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+    try:
+        array = np.asarray(value)
+        got = type(value).__name__ if array.dtype.hasobject else None
+    except (ValueError, TypeError, RuntimeError) as error:
+        got = f"{type(value).__name__}: {reason(error)}"
+    if got is not None:
+        raise CalibrationError(
+            "array is not numeric", where=where, expected="an array of numbers", got=got
+        )
+    return array
 
 
 def describe(headers: dict[str, ArrayHeader]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subbyte.arrays import describe, read_array, read_headers, split_reference
+from subbyte.arrays import describe, read_array, read_headers, split_reference, to_array
 from subbyte.errors import CalibrationError, OptionError
 from subbyte.fitting import InputChoice, Part, chunks, fit_arrays
 from subbyte.given import SetInputs as SetInputs
@@ -274,11 +274,13 @@ def _named_arrays(
         available = name or describe(headers)
     elif isinstance(source, Mapping):
         if set(names) <= set(source):
-            return [(f"{option}, {each}", np.asarray(source[each])) for each in names]
+            return [
+                (f"{option}, {each}", to_array(source[each], f"{option}, {each}")) for each in names
+            ]
         available = ", ".join(source)
     else:
         if len(names) == 1:
-            return [(option, np.asarray(source))]
+            return [(option, to_array(source, option))]
         available = "one array"
     raise CalibrationError(
         "every input of the model needs an array of the same name, or a value by --set-input",

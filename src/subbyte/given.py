@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subbyte.arrays import read_array, split_reference
+from subbyte.arrays import read_array, split_reference, to_array
 from subbyte.errors import OptionError
 from subbyte.fitting import Part, fit_fixed
 from subbyte.specs import InputSpec, check_name, check_once
@@ -42,8 +42,9 @@ def given_parts(given: SetInputs | None, specs: Sequence[InputSpec]) -> dict[str
     for name, value in values.items():
         check_name(name, specs, OPTION)
         file = isinstance(value, str | os.PathLike)
-        array = read_value(os.fspath(value)) if file else np.asarray(value)
-        parts[name] = fit_fixed(array, by_name[name], f"{OPTION} {name}")
+        where = f"{OPTION} {name}"
+        array = read_value(os.fspath(value)) if file else to_array(value, where)
+        parts[name] = fit_fixed(array, by_name[name], where)
     return parts
 
 

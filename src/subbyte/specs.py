@@ -104,7 +104,7 @@ def set_axes(
         check_name(name, specs, "--batch-axis")
     for spec in specs:
         axis = axes.get(spec.name)
-        if axis is not None and not 0 <= axis < len(spec.shape):
+        if axis is not None and not (_whole(axis) and 0 <= axis < len(spec.shape)):
             raise OptionError(
                 f"input {spec.name!r} has no such axis",
                 where="--batch-axis",
@@ -135,6 +135,10 @@ def check_once(names: Sequence[str], option: str) -> None:
 def baked_batch(specs: Sequence[InputSpec]) -> int | None:
     """The only batch size that the inputs allow; None if any will do."""
     return next((spec.baked for spec in specs if spec.baked is not None), None)
+
+
+def _whole(axis: object) -> bool:
+    return isinstance(axis, int | np.integer) and not isinstance(axis, bool)
 
 
 def _fixed(size: Dimension) -> bool:

@@ -177,6 +177,19 @@ def test_mapping_for_several_inputs(tmp_path: Path) -> None:
     assert not (tmp_path / "b.onnx").exists()
 
 
+@pytest.mark.parametrize("source", [None, b"net", nn.Module, 3])
+def test_what_is_no_network(source: Any, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no network to compress: expected an ONNX file"):
+        subbyte.compress(source, tmp_path / "a.onnx", smooth_images(8))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripts_name_the_way_out(tmp_path: Path) -> None:
+    script = torch.jit.trace(nn.Linear(4, 4).eval(), torch.zeros(2, 4))
+    with pytest.raises(OptionError, match=r"TorchScript.*the Python module.*dynamo=False"):
+        subbyte.compress(script, tmp_path / "a.onnx", np.ones((8, 4)), example_inputs=None)
+
+
 @pytest.mark.parametrize(
     ("example", "message"),
     [

@@ -60,8 +60,14 @@ def compress(
         network = export_module(source, example_inputs)
     elif example_inputs is not None:
         raise OptionError("example_inputs belongs to a PyTorch module", got=type(source).__name__)
-    else:
+    elif isinstance(source, onnx.ModelProto | str | os.PathLike):
         network = source
+    else:
+        raise OptionError(
+            "no network to compress",
+            expected="an ONNX file, an onnx.ModelProto or a torch.nn.Module (not its class)",
+            got=type(source).__name__,
+        )
     if isinstance(calib, Samples):
         samples = calib
     else:

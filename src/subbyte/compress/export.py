@@ -33,11 +33,19 @@ def export_module(module: nn.Module, example_inputs: Any) -> onnx.ModelProto:
     `subbyte.compress.residual_binary`), and the model carries its function.
 
     Raises:
-        OptionError: inputs that are no tensors, or that the module does not run on; binary
+        OptionError: a TorchScript module; inputs that are no tensors, or that the module does not
+            run on; binary
             layers whose weights are not binarized yet.
         UnsupportedOperatorError: a module that torch.onnx.export cannot export.
     """
     module = _plain(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise OptionError(
+            "a TorchScript module cannot be exported",
+            expected="the Python module that it was made of, or an ONNX file of it by "
+            "torch.onnx.export(..., dynamo=False)",
+            got=type(module).__name__,
+        )
     inputs, names = _as_tuple(example_inputs)
     if not all(layer.binarize_weights for layer in binary_layers(module)):
         raise OptionError(
