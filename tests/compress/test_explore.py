@@ -170,6 +170,14 @@ def test_words_that_no_layer_fills_do_not_take_the_folder(source: Path, tmp_path
     assert not (tmp_path / "points").exists()
 
 
+def test_the_network_is_no_point(source: Path, tmp_path: Path) -> None:
+    network = Path(shutil.copy(source, tmp_path / "bits-2.000.onnx"))
+    with pytest.raises(OptionError, match=r"would overwrite the input .*bits-2\.000\.onnx"):
+        run(network, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [network.name]
+    assert network.read_bytes() == source.read_bytes()
+
+
 def test_another_exploration_is_refused(source: Path, folder: Path) -> None:
     with pytest.raises(OptionError, match="holds another exploration"):
         run(source, folder, seed=1)

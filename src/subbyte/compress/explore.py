@@ -41,6 +41,7 @@ from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
 from subbyte.errors import OptionError, OutputError
 from subbyte.files import write_atomic
+from subbyte.graph.inputs import data_files
 from subbyte.graph.network import Network
 from subbyte.runtime.library import find_library
 
@@ -97,6 +98,7 @@ def explore(
         OptionError: a folder that belongs to another exploration.
         SubbyteError: as `compress`.
     """
+    _check_source(source, folder)
     network = read_source(source, progress, samples.choice)
     fit, held = hold_back(samples, HELD, options.seed)
     # Before the folder is taken: the same one serves when the option is right.
@@ -107,6 +109,18 @@ def explore(
     if wishes.latency and find_library() is not None:
         _measure(folder, points, held, progress)
     return sorted(points.values(), key=_order)
+
+
+def _check_source(source: str | os.PathLike[str], folder: Path) -> None:
+    """Raise `OptionError` for a network that has the place of a point's file."""
+    for path in data_files(source):
+        real = Path(os.path.realpath(path))
+        if real.parent == Path(os.path.realpath(folder)) and _is_name(real.stem):
+            raise OptionError(
+                "a point of the exploration would overwrite the input",
+                where=str(path),
+                expected="another folder for the points",
+            )
 
 
 def _make_points(
