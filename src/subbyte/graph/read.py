@@ -28,7 +28,7 @@ from subbyte.graph.inputs import parse_model
 from subbyte.graph.large import LargeConstants, attach, detach
 from subbyte.graph.nested import all_nodes, nested_graphs
 from subbyte.graph.network import Network
-from subbyte.graph.ops import OPERATORS
+from subbyte.graph.ops import OPERATORS, build_kernel
 from subbyte.graph.ops.binary import TRAINED
 from subbyte.graph.ops.foreign import WAY_OUT
 from subbyte.graph.ops.node import node_form
@@ -125,6 +125,7 @@ def _prepare(
     if opset < PREPARED_OPSET:
         graph_model = attach(_to_ir(lift(model, opset, PREPARED_OPSET, where), where), large)
         put_back(graph_model)
+    _check_trained(graph_model)
     return prepare_graph(graph_model, name, axes=choice.axes, step=step)
 
 
@@ -201,6 +202,14 @@ def _check_operators(model: ir.Model, opset: int, where: str) -> None:
             expected=WAY_OUT,
             got="; ".join(found.values()),
         )
+
+
+def _check_trained(model: ir.Model) -> None:
+    """Raise `UnsupportedOperatorError` for a layer trained binary whose attributes are not
+    covered: ONNX Runtime does not run such a node either."""
+    for node in all_nodes(model.graph):
+        if node.domain == DOMAIN and node.op_type in TRAINED:
+            build_kernel(node_form(node, model.opset_imports[""]))
 
 
 def _check_valid(model: onnx.ModelProto, where: str) -> None:
