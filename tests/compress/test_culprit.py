@@ -24,7 +24,9 @@ Case = tuple[onnx.ModelProto, np.ndarray, str]
 
 
 def constant(name: str, *shape: int) -> onnx.TensorProto:
-    array = np.random.default_rng(len(name)).normal(size=shape) / np.sqrt(shape[-1])
+    # Equal weights would be one.
+    rng = np.random.default_rng(list(name.encode()))
+    array = rng.normal(size=shape) / np.sqrt(shape[-1])
     return numpy_helper.from_array(array.astype(np.float32), name)
 
 
