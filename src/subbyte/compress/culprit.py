@@ -20,6 +20,7 @@ from subbyte.graph.module_steps import Step
 from subbyte.graph.network import Network
 
 _WAY_OUT = "samples that the network takes: leave this one out, or mend it"
+_OTHER_AXIS = "; give --batch-axis NAME=K where all samples fail because the batch is on axis K"
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def culprit(network: Network, samples: Samples) -> RunError | None:
             return RunError(
                 error.what,
                 where=f"sample {place}, {error.where}",
-                expected=_WAY_OUT,
+                expected=_WAY_OUT + _OTHER_AXIS,
                 got=error.got,
             )
         if found is not None:
