@@ -150,7 +150,7 @@ def test_inputs_by_the_names_of_arguments() -> None:
     [
         ({"a": A}, "does not run on example_inputs.*missing"),
         ({"a": A, "c": B}, "does not run on example_inputs"),
-        ({"a": A, "b": 3}, "mapping from arguments of forward to tensors.*got tuple"),
+        ({"a": A, "b": 3}, "mapping from arguments of forward to tensors.*got dict of Tensor, int"),
         ((A.half().long(), B), "does not run on example_inputs"),
         (torch.tensor(1.0), "batch first"),
     ],

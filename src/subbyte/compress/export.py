@@ -139,8 +139,16 @@ def _as_tuple(example_inputs: Any) -> tuple[Tensors, Names]:
         "example_inputs of a PyTorch module",
         expected="a tensor, a sequence of tensors, or a mapping from arguments of forward to "
         "tensors, batch first",
-        got=[list(x.shape) for x in found] if tensors else type(example_inputs).__name__,
+        got=[list(x.shape) for x in found] if tensors else _kinds(example_inputs, found),
     )
+
+
+def _kinds(given: Any, entries: Any) -> str:
+    """``int``, or ``dict of Tensor, int``."""
+    kind = type(given).__name__
+    if not isinstance(given, (Mapping, list, tuple)):
+        return kind
+    return f"{kind} of {', '.join(type(entry).__name__ for entry in entries)}"
 
 
 def _export(module: nn.Module, inputs: Tensors, names: Names) -> onnx.ModelProto:
