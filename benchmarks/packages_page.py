@@ -46,10 +46,15 @@ def packages_page(records: Sequence[Record]) -> str:
 
 def _load(records: Sequence[Record]) -> str:
     """How busy the machine was: other programs slow all sides down alike, in turn."""
-    found = [record["load"] for record in records if "load" in record]
+    found, coding = (
+        [record[key] for record in records if key in record] for key in ("load", "load_compress")
+    )
     if len(found) < len(records):
         return "Timed while other programs kept all cores busy: compare times of one row only."
-    return f"Load average while timing: {min(found):.1f} to {max(found):.1f}." if found else ""
+    text = f"Load average while timing: {min(found):.1f} to {max(found):.1f}." if found else ""
+    if coding:
+        text += f" While compressing: {min(coding):.1f} to {max(coding):.1f}."
+    return text
 
 
 def _section(records: Sequence[Record]) -> list[str]:

