@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from subbyte.arrays import read_array
+from subbyte.data.arrays import read_array
 from subbyte.errors import CalibrationError, ModelFileError
 from subbyte.file_kinds import ORT, check_network_file, foreign
 from subbyte.graph.inputs import parse_model

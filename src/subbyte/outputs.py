@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from subbyte.arrays import split_reference
+from subbyte.data.arrays import split_reference
 from subbyte.errors import OptionError
 from subbyte.files import check_writable
 

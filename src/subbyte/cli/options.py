@@ -10,9 +10,9 @@ from typing import Annotated, TypeVar
 import typer
 
 from subbyte.data import Layout, Preprocessing
+from subbyte.data.specs import check_once
 from subbyte.errors import OptionError
 from subbyte.runtime import Engine
-from subbyte.specs import check_once
 
 DATA = "Data"
 INPUTS = "Inputs that are no samples"

@@ -35,9 +35,9 @@ from subbyte.compress.stages import encode_network
 from subbyte.compress.trials import Trials
 from subbyte.compress.tune import Tuner, check_tunable
 from subbyte.data import Samples
+from subbyte.data.fitting import InputChoice
 from subbyte.errors import BudgetError, CalibrationError, ModelFileError, OutputError, WeightError
 from subbyte.files import check_writable, pending, write_atomic
-from subbyte.fitting import InputChoice
 from subbyte.graph.layers import output_layers
 from subbyte.graph.network import Network, Weighted
 from subbyte.graph.read import prepare, read_file

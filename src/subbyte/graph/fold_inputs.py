@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from subbyte.fitting import InputChoice, Part
+from subbyte.data.fitting import InputChoice, Part
 
 
 def fold_inputs(model: onnx.ModelProto, choice: InputChoice) -> onnx.ModelProto:

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from subbyte.data.specs import InputSpec, find_axes
 from subbyte.errors import ModelFileError
 from subbyte.file_kinds import check_network_file
 from subbyte.graph.external import DataFolder, locations
-from subbyte.specs import InputSpec, find_axes
 
 
 def input_specs(model: onnx.ModelProto) -> tuple[InputSpec, ...]:

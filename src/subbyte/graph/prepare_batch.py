@@ -24,6 +24,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
+from subbyte.data.specs import InputSpec, find_axes
 from subbyte.graph import topology
 from subbyte.graph.kernels import NodeKernel, unit_kernel
 from subbyte.graph.nested import all_nodes, captured, nested_graphs
@@ -31,7 +32,6 @@ from subbyte.graph.opaque import Unit, is_opaque, units
 from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.ops.node import constant_array, to_torch
 from subbyte.graph.prepare_edit import Editor, static_sizes
-from subbyte.specs import InputSpec, find_axes
 
 Step = Callable[[int, int], None]
 """step(done, total): nodes that have been run."""

@@ -10,13 +10,13 @@ import onnx.checker
 import onnx.inliner
 import onnx_ir as ir
 
+from subbyte.data.fitting import InputChoice
 from subbyte.errors import (
     AlreadyCompressedError,
     ModelFileError,
     UnsupportedOperatorError,
     reason,
 )
-from subbyte.fitting import InputChoice
 from subbyte.graph.accept import put_right
 from subbyte.graph.body import DOMAIN, FORMAT_KEY
 from subbyte.graph.check import check_model

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.data import InputSpec, SetInputs, check_seed
+from subbyte.data.given import given_parts
 from subbyte.errors import ModelFileError, OptionError, SubbyteError
-from subbyte.given import given_parts
 from subbyte.report.peers import Bind, Feeds, Source, check_names, make_peer
 from subbyte.report.system import system
 from subbyte.runtime import Engine, Model, load, native_isa

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from subbyte.data import BatchAxes, Preprocessing, SetInputs, Source, as_samples
+from subbyte.data.given import given_parts
 from subbyte.errors import OptionError
-from subbyte.given import given_parts
 from subbyte.methods import METHODS
 from subbyte.report.advice import advice
 from subbyte.report.coded import CodedLayer, settings

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subbyte.arrays import read_array, split_reference
 from subbyte.data import Batch, BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
+from subbyte.data.arrays import read_array, split_reference
+from subbyte.data.specs import InputSpec
 from subbyte.errors import CalibrationError, ModelFileError, OptionError, RunError
 from subbyte.runtime import Engine, Model, load, native_isa
-from subbyte.specs import InputSpec
 
 Scores = NDArray[np.float64]
 

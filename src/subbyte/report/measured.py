@@ -14,8 +14,9 @@ from subbyte.compress.culprit import blaming
 from subbyte.compress.prove import prove
 from subbyte.compress.reference import Reference
 from subbyte.data import Batch, Samples
+from subbyte.data.fitting import InputChoice, Part
+from subbyte.data.specs import InputSpec
 from subbyte.errors import OptionError, PeerError
-from subbyte.fitting import InputChoice, Part
 from subbyte.graph.inputs import read_input_specs
 from subbyte.graph.network import Network
 from subbyte.graph.read import read_network
@@ -35,7 +36,6 @@ from subbyte.report.sensitivity import (
 from subbyte.report.stored import StoredModel, read_stored
 from subbyte.report.timing import node_times
 from subbyte.runtime import Model, load
-from subbyte.specs import InputSpec
 
 STOCK_INT8 = "onnxruntime-int8"
 Progress = Callable[[str, int, int], None]

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from subbyte.data.specs import InputSpec, find_axes
 from subbyte.errors import (
     CalibrationError,
     MissingDependencyError,
@@ -20,7 +21,6 @@ from subbyte.errors import (
 from subbyte.file_kinds import ORT, check_network_file
 from subbyte.runtime.library import find_library, library_path
 from subbyte.runtime.ort import ERRORS, open_session, ort
-from subbyte.specs import InputSpec, find_axes
 
 Engine = Literal["portable", "native"]
 

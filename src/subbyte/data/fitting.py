@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subbyte.data.preprocessing import Preprocessing
+from subbyte.data.specs import InputSpec
 from subbyte.errors import CalibrationError
-from subbyte.preprocessing import Preprocessing
-from subbyte.specs import InputSpec
 
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 24

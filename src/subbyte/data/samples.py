@@ -12,15 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subbyte.arrays import describe, read_array, read_headers, split_reference, to_array
+from subbyte.data.arrays import describe, read_array, read_headers, split_reference, to_array
+from subbyte.data.fitting import InputChoice, Part, chunks, fit_arrays
+from subbyte.data.given import SetInputs, given_parts
+from subbyte.data.preprocessing import Preprocessing
+from subbyte.data.specs import InputSpec, baked_batch, set_axes
 from subbyte.errors import CalibrationError, OptionError
-from subbyte.fitting import InputChoice, Part, chunks, fit_arrays
-from subbyte.given import SetInputs as SetInputs
-from subbyte.given import given_parts
-from subbyte.preprocessing import Layout as Layout
-from subbyte.preprocessing import Preprocessing as Preprocessing
-from subbyte.specs import InputSpec as InputSpec
-from subbyte.specs import baked_batch, set_axes
 
 MOST_SEED = (1 << 32) - 1
 BatchAxes = Mapping[str, int | None]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from subbyte.data import InputSpec, Samples, as_samples
+from subbyte.data.specs import find_axes
 from subbyte.errors import CalibrationError, OptionError
-from subbyte.specs import find_axes
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)
 VOICE = find_axes(

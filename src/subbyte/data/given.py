@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from subbyte.arrays import read_array, split_reference, to_array
+from subbyte.data.arrays import read_array, split_reference, to_array
+from subbyte.data.fitting import Part, fit_fixed
+from subbyte.data.specs import InputSpec, check_name, check_once
 from subbyte.errors import OptionError
-from subbyte.fitting import Part, fit_fixed
-from subbyte.specs import InputSpec, check_name, check_once
 
 OPTION = "--set-input"
 SetInputs = Mapping[str, ArrayLike] | Sequence[str]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from subbyte.arrays import read_array, read_headers, split_reference, to_array
+from subbyte.data.arrays import read_array, read_headers, split_reference, to_array
 from subbyte.errors import CalibrationError
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from subbyte.data.specs import Dimension, InputSpec, baked_batch, find_axes, set_axes
 from subbyte.errors import OptionError
-from subbyte.specs import Dimension, InputSpec, baked_batch, find_axes, set_axes
 
 Shape = tuple[Dimension, ...]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from subbyte.data import InputSpec
+from subbyte.data.given import given_parts, read_value
 from subbyte.errors import CalibrationError, OptionError
-from subbyte.given import given_parts, read_value
 
 FLOAT = np.dtype(np.float32)
 SPECS = [
