@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import subbyte
-from subbyte.cli import (
+from subbyte.cli.commands import (
     bench,
     calibrate,
     compress,

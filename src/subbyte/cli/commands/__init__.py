@@ -1,0 +1,1 @@
+"""The commands of the program, a module each: options in, tables out."""
