@@ -26,7 +26,7 @@ from rich.table import Table
 import subbyte
 from subbyte.files import write_atomic
 from subbyte.outputs import check_apart, files_of
-from subbyte.report.text import byte_size as byte_size
+from subbyte.report.page.text import byte_size as byte_size
 
 _FILE_WIDTH = 200
 

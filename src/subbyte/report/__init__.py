@@ -13,13 +13,13 @@ from subbyte.report.benchmark import bench
 from subbyte.report.evaluation import evaluate
 
 if TYPE_CHECKING:
-    from subbyte.report.document import make_report as make_report
     from subbyte.report.inspection import inspect as inspect
-    from subbyte.report.rendering import render as render
+    from subbyte.report.page.document import make_report as make_report
+    from subbyte.report.page.rendering import render as render
 
 __all__ = ["bench", "evaluate", "inspect", "make_report", "render"]
 
-_HOMES = {"inspect": "inspection", "make_report": "document", "render": "rendering"}
+_HOMES = {"inspect": "inspection", "make_report": "page.document", "render": "page.rendering"}
 
 
 def __getattr__(name: str) -> Any:

@@ -24,15 +24,15 @@ from subbyte.methods.coded import CodedWeight
 from subbyte.report.benchmark import bench
 from subbyte.report.coded import CodedLayer, coded_layers, unpacked_weights
 from subbyte.report.evaluation import evaluate
-from subbyte.report.peers.source import Source
-from subbyte.report.saturation import carried_tensors, clipped
-from subbyte.report.sensitivity import (
+from subbyte.report.page.saturation import carried_tensors, clipped
+from subbyte.report.page.sensitivity import (
     Sensitivity,
     check_form,
     coded_network,
     file_distance,
     measure_layers,
 )
+from subbyte.report.peers.source import Source
 from subbyte.report.stored import StoredModel, read_stored
 from subbyte.report.timing import node_times
 from subbyte.runtime import Model, load

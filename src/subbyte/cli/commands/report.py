@@ -118,8 +118,8 @@ def command(
     if data is None and (inputs is not None or labels is not None):
         raise OptionError("--inputs and --labels name arrays of a file", expected="--data FILE.npz")
     with compress_extra("subbyte report"):
-        from subbyte.report.document import make_report
-        from subbyte.report.rendering import render
+        from subbyte.report.page.document import make_report
+        from subbyte.report.page.rendering import render
     with stage_progress() as progress:
         document = make_report(
             model,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import subbyte
 from subbyte.cli.app import app
 from subbyte.errors import AlreadyCompressedError, CalibrationError, OptionError
-from subbyte.report.rendering import render, tiles, trade_off
+from subbyte.report.page.rendering import render, tiles, trade_off
 from subbyte.runtime.library import find_library
 from tests import tiny
 from tests.report.reported import Pair, make_pair

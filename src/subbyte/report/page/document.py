@@ -15,7 +15,6 @@ from subbyte.data import BatchAxes, Preprocessing, SetInputs, Source, as_samples
 from subbyte.data.given import given_parts
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS
-from subbyte.report.advice import advice
 from subbyte.report.coded import CodedLayer, settings
 from subbyte.report.inspection import inspect
 from subbyte.report.measured import (
@@ -32,9 +31,10 @@ from subbyte.report.measured import (
     stock_int8,
     times,
 )
+from subbyte.report.page.advice import advice
+from subbyte.report.page.tradeoff import read_points
 from subbyte.report.peers import check_names
 from subbyte.report.system import system
-from subbyte.report.tradeoff import read_points
 
 MOST_BOOKS = 16
 _OF_SAMPLES = ("scores", "sensitivity", "activations", "nodes", "proof")
@@ -67,8 +67,8 @@ def make_report(
         ``latency``: rows of `bench`; ``points``: `read_points`, measured on ``inputs``;
         ``layers``: rows of `inspect` with options, shares, error, harm and ms;
         ``sensitivity``: D of the
-        weights and of the file (`subbyte.report.sensitivity`); ``activations``:
-        `subbyte.report.saturation.clipped`; ``nodes``: `node_times`; ``proof``: how far each
+        weights and of the file (`subbyte.report.page.sensitivity`); ``activations``:
+        `subbyte.report.page.saturation.clipped`; ``nodes``: `node_times`; ``proof``: how far each
         output is from float on each engine (`subbyte.compress.proof.Proof.document`);
         ``advice``: sentences; ``left_out``: what could not be measured, and why. Without ``inputs``
         what needs samples is None.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from subbyte.errors import OptionError
-from subbyte.report.tradeoff import read_points
+from subbyte.report.page.tradeoff import read_points
 
 POINT = {"name": "2 bits", "file": "a.onnx", "bits": 2, "bytes": 900, "kl": 0.1, "agreement": 97.5}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import subbyte
-from subbyte.report.rendering import render
+from subbyte.report.page.rendering import render
 from tests.report.reported import make_pair
 
 

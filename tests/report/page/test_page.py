@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import subbyte
-from subbyte.report.rendering import render
+from subbyte.report.page.rendering import render
 from tests.report.browser import CHROMIUM, Page, open_browser
 from tests.report.reported import make_pair
 

@@ -9,7 +9,7 @@ from subbyte.data import as_samples
 from subbyte.graph.inputs import read_input_specs
 from subbyte.graph.module import GraphModule
 from subbyte.report.coded import coded_layers
-from subbyte.report.saturation import Carried, carried_tensors, clipped
+from subbyte.report.page.saturation import Carried, carried_tensors, clipped
 from subbyte.report.stored import read_stored
 from tests.graph.coding import values_of
 from tests.report.reported import Pair, make_pair

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from subbyte.report.advice import advice
+from subbyte.report.page.advice import advice
 
 
 def layer(name: str, **changes: Any) -> dict[str, Any]:

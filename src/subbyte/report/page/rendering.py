@@ -11,10 +11,10 @@ from typing import Any, Literal
 import jinja2
 
 import subbyte
-from subbyte.report.advice import tensor_name
-from subbyte.report.charts import Axis, Mark, scatter
-from subbyte.report.pictures import weight_pictures
-from subbyte.report.text import byte_size, divergence, milliseconds
+from subbyte.report.page.advice import tensor_name
+from subbyte.report.page.charts import Axis, Mark, scatter
+from subbyte.report.page.pictures import weight_pictures
+from subbyte.report.page.text import byte_size, divergence, milliseconds
 
 Format = Literal["html", "md", "json"]
 

@@ -18,7 +18,7 @@ from subbyte.graph.layers import to_onnx_layout
 from subbyte.graph.read import read_network
 from subbyte.methods import decode_weight
 from subbyte.report.coded import coded_layers, unpacked_weights
-from subbyte.report.sensitivity import (
+from subbyte.report.page.sensitivity import (
     Distance,
     Sensitivity,
     coded_network,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from subbyte.report import charts
-from subbyte.report.charts import Axis, Mark, scatter
-from subbyte.report.pictures import heat_map, histogram, png, weight_pictures
-from subbyte.report.text import byte_size, divergence, milliseconds
+from subbyte.report.page import charts
+from subbyte.report.page.charts import Axis, Mark, scatter
+from subbyte.report.page.pictures import heat_map, histogram, png, weight_pictures
+from subbyte.report.page.text import byte_size, divergence, milliseconds
 
 SIZE = Axis("size", "log", lambda v: byte_size(round(v)))
 KL = Axis("KL", "root", lambda v: f"{v:.3g}")

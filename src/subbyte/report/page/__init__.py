@@ -1,0 +1,1 @@
+"""The page of a report: its parts, its charts, its words, and how they become HTML."""
