@@ -46,7 +46,7 @@ from subbyte.compress.prices import Prices, price
 from subbyte.compress.trials import Trials
 from subbyte.data import Samples
 from subbyte.errors import BudgetError
-from subbyte.graph.layers import output_layers
+from subbyte.graph.weight_layout import output_layers
 from subbyte.methods.product.form import GROUPS, ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.report.system import system

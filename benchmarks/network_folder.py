@@ -27,7 +27,7 @@ from subbyte.compress.plan_file import Plan, planned_layers
 from subbyte.compress.plan_text import plan_text
 from subbyte.compress.planned import Planned
 from subbyte.data import Samples, as_samples
-from subbyte.graph.inputs import read_input_specs
+from subbyte.graph.load.model_file import read_input_specs
 from subbyte.methods.product.form import ProductOptions
 
 SAMPLES = 250

@@ -12,7 +12,7 @@ import torch
 from subbyte.data.arrays import read_array
 from subbyte.errors import CalibrationError, ModelFileError
 from subbyte.file_kinds import ORT, check_network_file, foreign
-from subbyte.graph.inputs import parse_model
+from subbyte.graph.load.model_file import parse_model
 from subbyte.runtime import load
 
 

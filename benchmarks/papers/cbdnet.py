@@ -34,10 +34,10 @@ from benchmarks.papers import vgg
 from subbyte.compress.candidates import keeps_eight_bits
 from subbyte.compress.plan_file import planned_layers
 from subbyte.errors import OptionError
-from subbyte.graph.layers import canonical
+from subbyte.graph.load.network import read_network
 from subbyte.graph.network import Layer
-from subbyte.graph.read import read_network
-from subbyte.graph.topology import known
+from subbyte.graph.query import known
+from subbyte.graph.weight_layout import canonical
 from subbyte.methods.composite.accounting import account
 from subbyte.methods.composite.encode import encode_paper
 from subbyte.methods.composite.form import CompositeOptions

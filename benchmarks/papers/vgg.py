@@ -16,9 +16,9 @@ from torch import nn
 from benchmarks.networks import datasets
 from benchmarks.networks.catalog import NetworkRow
 from benchmarks.papers import soft_hard
-from subbyte.compress.export import export_module
 from subbyte.data import Preprocessing
 from subbyte.files import write_atomic
+from subbyte.graph.load.torch_export import export_module
 
 WIDTHS = (24, 48, 96)
 HIDDEN = 256

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.papers import ffn, qcnn
 from benchmarks.papers_page import horq_section, papers_page
-from subbyte.compress.export import export_module
 from subbyte.compress.plan_file import parse_plan, planned_layers
-from subbyte.graph.read import read_network
+from subbyte.graph.load.network import read_network
+from subbyte.graph.load.torch_export import export_module
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from benchmarks import stock_int8
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from tests.graph.builder import Builder
 
 

@@ -9,7 +9,7 @@ from benchmarks.papers import soft_hard, vgg
 from benchmarks.papers.soft_hard import Images
 from subbyte import load
 from subbyte.compress.plan_file import planned_layers
-from subbyte.graph.read import read_network
+from subbyte.graph.load.network import read_network
 from tests.compress.nets import smooth_images
 
 

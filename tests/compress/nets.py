@@ -17,12 +17,12 @@ import subbyte
 from subbyte.compress.checkpoint import Checkpoints
 from subbyte.compress.sequence import Encoded, Sequence
 from subbyte.data import Samples, as_samples
-from subbyte.graph.inputs import input_specs
-from subbyte.graph.layers import canonical
-from subbyte.graph.module import GraphModule
+from subbyte.graph.load.model_file import input_specs
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.graph.read import prepare
-from subbyte.graph.topology import known
+from subbyte.graph.query import known
+from subbyte.graph.weight_layout import canonical
 from tests import tiny
 
 DATA = Path(os.environ.get("SUBBYTE_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -14,7 +14,7 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import EIGHT_BITS
 from subbyte.compress.planned import Planned
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
 from subbyte.runtime.grid import DEPTHWISE, form_names
 from subbyte.runtime.timings import Timings

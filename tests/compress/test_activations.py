@@ -23,9 +23,9 @@ from subbyte.compress.activations import (
     measure,
     quantize_activations,
 )
-from subbyte.graph.islands import plan_islands
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
+from subbyte.graph.islands.plan import plan_islands
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.report import inspect
 from tests import tiny
 from tests.compress.nets import CPU, Array, normal, samples_for, silent, smooth_images

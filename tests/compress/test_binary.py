@@ -16,14 +16,14 @@ from torch import nn
 
 import subbyte
 from subbyte.compress.candidates import binary_candidates, layer_candidates
-from subbyte.compress.export import export_module
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import EIGHT_BITS, parse_plan, planned_layers, write_plan
 from subbyte.compress.statistics import collect
 from subbyte.errors import BudgetError, OptionError, UnsupportedOperatorError
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
+from subbyte.graph.load.torch_export import export_module
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.methods.binary.form import SCALES, Binarization, BinaryOptions
 from subbyte.nn import ResidualBinaryConv2d, ResidualBinaryLinear
 from subbyte.report import inspect

@@ -13,7 +13,7 @@ from subbyte.compress.blank import blank_model, overhead
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, planned_layers, read_plan
 from subbyte.errors import BudgetError
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.report import inspect
 from tests import tiny
 from tests.compress.nets import normal

@@ -16,8 +16,8 @@ from subbyte.cli.app import app
 from subbyte.compress.culprit import culprit
 from subbyte.data import as_samples
 from subbyte.errors import CalibrationError, RunError
-from subbyte.graph.inputs import input_specs
-from subbyte.graph.read import prepare
+from subbyte.graph.load.model_file import input_specs
+from subbyte.graph.load.network import prepare
 
 COUNT, BAD = 12, 7
 Case = tuple[onnx.ModelProto, np.ndarray, str]

@@ -9,9 +9,9 @@ from onnx import helper
 
 from subbyte.compress.gains import LEAST_GAIN, noise_gains
 from subbyte.compress.statistics import collect
-from subbyte.graph.module import GraphModule
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
-from subbyte.graph.read import prepare
 from tests import tiny
 from tests.compress.nets import CPU, Array, normal, samples_for, smooth_images
 

@@ -24,7 +24,7 @@ from subbyte.compress.planned import Planned
 from subbyte.compress.prices import Prices
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, CalibrationError, OptionError
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.methods.scalar.form import ScalarOptions
 from tests import tiny
 from tests.compress.nets import CPU, classifier, normal, one_layer, samples_for, smooth_images

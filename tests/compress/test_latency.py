@@ -13,7 +13,7 @@ from subbyte.compress.latency import kernel_form, latency_model, measure_models
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS
 from subbyte.errors import TimingsError
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions

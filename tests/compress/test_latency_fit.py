@@ -9,7 +9,7 @@ from subbyte.compress.latency import latency_model
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS
 from subbyte.compress.prices import price
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
 from tests.compress.nets import CPU, silent
 from tests.compress.pretended import BESIDE, MODEL, SAMPLES, pretend, timings

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from subbyte.compress.moments import CONV_DAMPING, LINEAR_DAMPING, MOST_DAMPING, Moments, damping_of
-from subbyte.graph.layers import to_onnx_layout
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer
+from subbyte.graph.weight_layout import to_onnx_layout
 from tests.compress.nets import CPU, matmul, normal, one_layer, weight_of
 
 ROWS = 300

@@ -18,7 +18,7 @@ from subbyte.compress.patches import (
     output_rows,
     position_count,
 )
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
 from tests.compress.nets import matmul, normal, one_layer, weight_of
 

@@ -21,9 +21,9 @@ from subbyte.compress.plan_file import EIGHT_BITS, Plan
 from subbyte.compress.statistics import LayerStatistics, collect
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
-from subbyte.graph.module import GraphModule
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
-from subbyte.graph.read import prepare
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.plan_file import EIGHT_BITS, parse_plan, read_plan, read_text, write_plan
 from subbyte.errors import OptionError
+from subbyte.graph.load.network import prepare
 from subbyte.graph.network import Layer
-from subbyte.graph.read import prepare
 from subbyte.methods.product.form import GROUPS, WORDS, ProductOptions
 from subbyte.methods.scalar.form import BITS, ScalarOptions
 from tests import tiny

@@ -20,7 +20,7 @@ from subbyte.compress.plan_file import EIGHT_BITS, Plan, planned_layers
 from subbyte.compress.plan_text import plan_text
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, TimingsError
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
 from tests.compress.nets import CPU, samples_for, silent, smooth_images
 from tests.compress.pretended import BESIDE, MODEL, SAMPLES, planned, pretend, timings

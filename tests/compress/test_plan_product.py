@@ -13,7 +13,7 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan import make_plan
 from subbyte.compress.plan_file import EIGHT_BITS
 from subbyte.errors import OptionError
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
 from tests import tiny
 from tests.compress.nets import CPU, normal, samples_for, silent

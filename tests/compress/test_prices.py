@@ -8,7 +8,7 @@ import pytest
 
 from subbyte.compress import prices
 from subbyte.compress.options import CompressOptions
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from tests import tiny
 from tests.compress.nets import CPU, normal, samples_for, silent
 

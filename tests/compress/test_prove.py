@@ -17,7 +17,7 @@ from subbyte.compress.proof import Divergence, Proof
 from subbyte.compress.prove import batches_of, prove
 from subbyte.compress.reference import Reference
 from subbyte.errors import OutputError, ProofError
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.runtime import Engine
 from tests import tiny
 from tests.compress.nets import classifier, normal, samples_for, silent, smooth_images

@@ -24,10 +24,10 @@ from subbyte.compress.sequence import (
 )
 from subbyte.compress.store import ActivationStore
 from subbyte.errors import OptionError, OutputError
-from subbyte.graph.layers import to_onnx_layout
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
-from subbyte.graph.topology import known
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
+from subbyte.graph.query import known
+from subbyte.graph.weight_layout import to_onnx_layout
 from subbyte.methods import decode_weight
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions

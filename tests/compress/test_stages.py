@@ -21,8 +21,8 @@ from subbyte.compress.sequence import Encoded
 from subbyte.compress.similarity import divergence
 from subbyte.compress.stages import encode_network, linear_tail
 from subbyte.errors import CalibrationError
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions

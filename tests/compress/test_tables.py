@@ -9,10 +9,10 @@ import torch
 from subbyte.compress import tables
 from subbyte.compress.activations import quantize_activations
 from subbyte.compress.tables import MOST_SHIFT, SATURATION, shift_errors, table_shifts
-from subbyte.graph.layers import canonical, to_onnx_layout
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
-from subbyte.graph.topology import known
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
+from subbyte.graph.query import known
+from subbyte.graph.weight_layout import canonical, to_onnx_layout
 from subbyte.methods import METHODS, CodedWeight, WeightShape, decode_weight
 from tests import tiny
 from tests.compress.nets import CPU, samples_for, silent, smooth_images

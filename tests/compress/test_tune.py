@@ -21,8 +21,8 @@ from subbyte.compress.similarity import divergence
 from subbyte.compress.tune import Tuner
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.ternary.form import TernaryOptions

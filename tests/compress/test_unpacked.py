@@ -15,7 +15,7 @@ import subbyte
 from subbyte.compress.plan_file import planned_layers
 from subbyte.compress.unpacked import counts_of, importance, rows_of
 from subbyte.errors import BudgetError
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
 from subbyte.report import inspect
 from subbyte.runtime.library import find_library
 

@@ -10,7 +10,7 @@ import pytest
 
 import subbyte
 from subbyte.compress import tables
-from subbyte.graph.functions import TABLE_SHIFT
+from subbyte.graph.functions.layer import TABLE_SHIFT
 from tests import tiny
 from tests.compress.nets import relative, smooth_images
 

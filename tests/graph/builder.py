@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from subbyte.graph.load.network import prepare
 from subbyte.graph.network import Network
-from subbyte.graph.read import prepare
 
 SIZE = 8
 

@@ -7,12 +7,12 @@ import onnx
 import onnxruntime
 import torch
 
-from subbyte.graph.islands import IslandPlan
-from subbyte.graph.layers import canonical, has_binary_form, to_onnx_layout
-from subbyte.graph.module import GraphModule
+from subbyte.graph.islands.params import QuantParams
+from subbyte.graph.islands.plan import IslandPlan
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.graph.quant import QuantParams
-from subbyte.graph.topology import known
+from subbyte.graph.query import known
+from subbyte.graph.weight_layout import canonical, has_binary_form, to_onnx_layout
 from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight
 from subbyte.methods.binary import form as binary
 from subbyte.methods.composite import form as composite

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 
 Array = NDArray[Any]
 IR_VERSIONS = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8}

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import subbyte
-from subbyte.graph.body import DOMAIN
-from subbyte.graph.functions import TABLE_SHIFT, layer_function, weight_functions
+from subbyte.graph.functions.body import DOMAIN
+from subbyte.graph.functions.layer import TABLE_SHIFT, layer_function, weight_functions
 from subbyte.methods import METHODS, CodedWeight, binarization_of
 
 OPSET = 18

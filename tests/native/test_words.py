@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from subbyte.graph.functions import TABLE_SHIFT
+from subbyte.graph.functions.layer import TABLE_SHIFT
 from subbyte.methods import WeightShape
 from tests.graph.coding import code_product
 from tests.native.operators import Node, assert_close, layer, open_model, random_codes

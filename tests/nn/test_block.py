@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from subbyte.compress.export import export_module
 from subbyte.errors import OptionError
+from subbyte.graph.load.torch_export import export_module
 from subbyte.nn import ResidualBinaryBlock, set_binarize_weights
 
 

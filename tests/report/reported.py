@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.graph.islands import plan_islands
+from subbyte.graph.islands.params import QuantParams
+from subbyte.graph.islands.plan import plan_islands
+from subbyte.graph.load.network import read_network
 from subbyte.graph.network import Network
-from subbyte.graph.quant import QuantParams
-from subbyte.graph.read import read_network
-from subbyte.graph.write import write_network
+from subbyte.graph.write.model import write_network
 from subbyte.methods import CodedWeight
 from tests import tiny
 from tests.graph.coding import calibrate, code_network, coded_module

@@ -10,9 +10,9 @@ from onnx import helper, numpy_helper
 
 import subbyte
 from subbyte.errors import ModelFileError
-from subbyte.graph.layers import canonical
-from subbyte.graph.read import prepare
-from subbyte.graph.write import write_network
+from subbyte.graph.load.network import prepare
+from subbyte.graph.weight_layout import canonical
+from subbyte.graph.write.model import write_network
 from subbyte.methods import CodedWeight
 from subbyte.methods.product import encode as product
 from subbyte.methods.product.form import ProductOptions

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import subbyte
-from subbyte.graph.layers import canonical
-from subbyte.graph.read import prepare
-from subbyte.graph.topology import known
-from subbyte.graph.write import write_network
+from subbyte.graph.load.network import prepare
+from subbyte.graph.query import known
+from subbyte.graph.weight_layout import canonical
+from subbyte.graph.write.model import write_network
 from subbyte.methods.composite.accounting import account
 from tests import tiny
 from tests.graph.coding import code_composite, code_scalar

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import subbyte
 from subbyte.compress.similarity import divergence
 from subbyte.errors import CalibrationError, OptionError, OutputError, WeightError
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.train import Student, fit, load
 from tests import tiny
 from tests.compress.nets import classifier, relative, run, smooth_images

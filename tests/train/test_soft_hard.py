@@ -15,8 +15,8 @@ import subbyte
 from subbyte.compress import CompressOptions, tables
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, parse_plan, planned_layers, write_plan
 from subbyte.errors import OptionError, WeightError
-from subbyte.graph.coded import read_coded
-from subbyte.graph.read import load_model, prepare
+from subbyte.graph.compressed.trainable import read_coded
+from subbyte.graph.load.network import load_model, prepare
 from subbyte.methods import decode_weight
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.train import SoftHard

@@ -15,8 +15,8 @@ from torch import Tensor
 import subbyte
 from subbyte.compress.similarity import divergence
 from subbyte.errors import ModelFileError, OptionError, OutputError, WeightError
-from subbyte.graph.coded import read_coded
-from subbyte.graph.read import load_model
+from subbyte.graph.compressed.trainable import read_coded
+from subbyte.graph.load.network import load_model
 from subbyte.methods import decode_weight
 from subbyte.train import Student, load
 from tests import tiny
@@ -165,8 +165,8 @@ def test_a_saturated_activation_passes_no_gradient(files: dict[str, Path]) -> No
 
 def test_distillation_brings_it_nearer(files: dict[str, Path]) -> None:
     """With the float network as the teacher, in a loop of one's own."""
-    from subbyte.graph.module import GraphModule
-    from subbyte.graph.read import prepare
+    from subbyte.graph.load.network import prepare
+    from subbyte.graph.module.graph_module import GraphModule
 
     teacher = GraphModule(prepare(MODEL, "net")).eval()
     student = load(files["product without gain"])

@@ -264,7 +264,7 @@ def read_samples(
     fold_inputs: bool = False,
 ) -> Samples:
     """The calibration samples of a command, ``count`` of them; a note where there are fewer."""
-    from subbyte.graph.inputs import read_input_specs
+    from subbyte.graph.load.model_file import read_input_specs
 
     data = as_samples(
         *(calib, read_input_specs(source), steps),

@@ -60,7 +60,7 @@ def check_outputs(
     check_apart(paths, read)
     # What is not there yet is no network's data.
     if any(path is not None and os.path.exists(path) for path in paths):
-        from subbyte.graph.inputs import data_files
+        from subbyte.graph.load.model_file import data_files
 
         check_apart(
             paths, [part for net in networks if net is not None for part in data_files(net)]

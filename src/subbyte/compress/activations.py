@@ -24,11 +24,11 @@ from subbyte.compress.culprit import check_finite
 from subbyte.compress.patches import output_rows
 from subbyte.compress.sequence import Progress, chunk_size
 from subbyte.data import Samples
-from subbyte.graph.groups import CarriedValue, Group
-from subbyte.graph.islands import IslandPlan, plan_islands
-from subbyte.graph.module import GraphModule
+from subbyte.graph.islands.params import QuantParams
+from subbyte.graph.islands.plan import IslandPlan, plan_islands
+from subbyte.graph.islands.shared_scales import CarriedValue, Group
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.graph.quant import QuantParams
 
 RANGE_SAMPLES = 512
 BINS = 4096

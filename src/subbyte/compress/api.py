@@ -10,13 +10,13 @@ from typing import Any
 import onnx
 from torch import nn
 
-from subbyte.compress.export import export_module
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.pipeline import Compressed, compress_network
 from subbyte.compress.sequence import Progress
 from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
 from subbyte.errors import OptionError
-from subbyte.graph.inputs import data_files, input_specs, read_input_specs
+from subbyte.graph.load.model_file import data_files, input_specs, read_input_specs
+from subbyte.graph.load.torch_export import export_module
 from subbyte.outputs import File, check_apart, files_of
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from subbyte.graph.layers import to_onnx_layout
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Weighted
+from subbyte.graph.weight_layout import to_onnx_layout
 from subbyte.methods import CodedWeight, binarization_of, decode_weight
 
 

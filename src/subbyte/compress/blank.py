@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import Plan
-from subbyte.graph.inline import inline
-from subbyte.graph.islands import plan_islands
+from subbyte.graph.compressed.inline import inline
+from subbyte.graph.islands.plan import plan_islands
 from subbyte.graph.network import Network, Weighted
-from subbyte.graph.write import write_network
+from subbyte.graph.write.model import write_network
 from subbyte.methods import CodedWeight
 from subbyte.methods.binary import form as binary_form
 from subbyte.methods.binary.form import BinaryOptions

@@ -14,9 +14,9 @@ from subbyte.compress.encode import LayerOptions, stored_bytes
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import trained_options
 from subbyte.compress.statistics import BLOCK, LayerStatistics
-from subbyte.graph.layers import has_binary_form
+from subbyte.graph.functions.unpacked import has_rows
 from subbyte.graph.network import Unpacked, Weighted
-from subbyte.graph.unpacked_functions import has_rows
+from subbyte.graph.weight_layout import has_binary_form
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite import encode as composite_encode
 from subbyte.methods.composite import form as composite_form

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from subbyte.data import Samples
 from subbyte.errors import RunError
-from subbyte.graph.module import GraphModule
-from subbyte.graph.module_steps import Step
+from subbyte.graph.module.graph_module import GraphModule
+from subbyte.graph.module.steps import Step
 from subbyte.graph.network import Network
 
 _WAY_OUT = "samples that the network takes: leave this one out, or mend it"

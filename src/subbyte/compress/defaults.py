@@ -19,9 +19,9 @@ from subbyte.compress.encode import LayerOptions, stored_bytes
 from subbyte.compress.options import CompressOptions
 from subbyte.compress.plan_file import EIGHT_BITS, Plan, trained_options
 from subbyte.errors import OptionError, WeightError
-from subbyte.graph.layers import canonical, output_layers
 from subbyte.graph.network import Network, Unpacked, Weighted
-from subbyte.graph.topology import known
+from subbyte.graph.query import known
+from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import (
     WORDS,

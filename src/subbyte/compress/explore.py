@@ -41,7 +41,7 @@ from subbyte.compress.sequence import Progress
 from subbyte.data import Samples
 from subbyte.errors import OptionError, OutputError
 from subbyte.files import write_atomic
-from subbyte.graph.inputs import data_files
+from subbyte.graph.load.model_file import data_files
 from subbyte.graph.network import Network
 from subbyte.runtime.library import find_library
 

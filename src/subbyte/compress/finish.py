@@ -12,12 +12,12 @@ from subbyte.compress.options import CompressOptions
 from subbyte.compress.sequence import Encoded, Progress
 from subbyte.compress.tables import table_shifts
 from subbyte.data import Samples
-from subbyte.graph.inline import inline
-from subbyte.graph.islands import IslandPlan
-from subbyte.graph.module import GraphModule
+from subbyte.graph.compressed.inline import inline
+from subbyte.graph.islands.params import QuantParams
+from subbyte.graph.islands.plan import IslandPlan
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
-from subbyte.graph.quant import QuantParams
-from subbyte.graph.write import write_network
+from subbyte.graph.write.model import write_network
 
 
 def write_coded(

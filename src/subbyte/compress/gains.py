@@ -22,7 +22,7 @@ from torch import Tensor
 
 from subbyte.compress.statistics import LayerStatistics, channel_axis
 from subbyte.data import Samples
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer
 
 GAIN_SAMPLES = 8

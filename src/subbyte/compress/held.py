@@ -14,7 +14,7 @@ from subbyte.compress.sequence import chunk_size
 from subbyte.compress.similarity import Distance, are_scores, of_one
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError, RunError
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.runtime import load
 

@@ -17,9 +17,9 @@ from subbyte.compress.tally import Tally
 from subbyte.data import Batch, InputSpec
 from subbyte.errors import ModelFileError, ProofError, SubbyteError
 from subbyte.files import pending
-from subbyte.graph.body import DOMAIN
-from subbyte.graph.inline import inline
-from subbyte.graph.inputs import parse_model
+from subbyte.graph.compressed.inline import inline
+from subbyte.graph.functions.body import DOMAIN
+from subbyte.graph.load.model_file import parse_model
 from subbyte.outputs import check_apart
 from subbyte.runtime import Model, load
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from subbyte.compress.encode import LayerOptions
 from subbyte.compress.tables import LEAST_WORK, Work, lookup_gains
 from subbyte.data import Batch, Samples
-from subbyte.graph.islands import IslandPlan, plan_islands
-from subbyte.graph.module import GraphModule
+from subbyte.graph.islands.plan import IslandPlan, plan_islands
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions

@@ -38,9 +38,9 @@ from subbyte.data import Samples
 from subbyte.data.fitting import InputChoice
 from subbyte.errors import BudgetError, CalibrationError, ModelFileError, OutputError, WeightError
 from subbyte.files import check_writable, pending, write_atomic
-from subbyte.graph.layers import output_layers
+from subbyte.graph.load.network import prepare, read_file
 from subbyte.graph.network import Network, Weighted
-from subbyte.graph.read import prepare, read_file
+from subbyte.graph.weight_layout import output_layers
 from subbyte.runtime.timings import load_timings
 
 FORMAT = 1

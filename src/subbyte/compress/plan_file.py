@@ -11,8 +11,8 @@ from typing import Any
 from subbyte.compress.encode import LayerOptions
 from subbyte.errors import OptionError
 from subbyte.files import read_regular
-from subbyte.graph.layers import has_binary_form
 from subbyte.graph.network import Network, Unpacked, Weighted
+from subbyte.graph.weight_layout import has_binary_form
 from subbyte.methods import Binarization
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions

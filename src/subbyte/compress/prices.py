@@ -25,9 +25,9 @@ from subbyte.compress.sequence import Progress
 from subbyte.compress.statistics import collect
 from subbyte.compress.unpacked_statistics import read_rows, weighed
 from subbyte.data import Samples
-from subbyte.graph.layers import canonical, output_layers
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import KeptFloat, Layer, Network, Unpacked, Weighted
+from subbyte.graph.weight_layout import canonical, output_layers
 
 GAIN_POWER = 0.25
 

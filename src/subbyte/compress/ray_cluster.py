@@ -27,7 +27,7 @@ from subbyte.data import Samples
 from subbyte.errors import OptionError, OutputError, SubbyteError, reason
 from subbyte.extras import ray_extra
 from subbyte.files import write_atomic
-from subbyte.graph.inputs import model_files
+from subbyte.graph.load.model_file import model_files
 
 RETRIES = 5
 SECONDS_TO_ANSWER = 10.0

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from subbyte.compress.proof import FLOAT
 from subbyte.data import Samples
 from subbyte.errors import ModelFileError, SubbyteError
-from subbyte.graph.loose_shapes import loose_outputs
-from subbyte.graph.module import GraphModule
+from subbyte.graph.compressed.loose_shapes import loose_outputs
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
-from subbyte.graph.topology import dims
+from subbyte.graph.query import dims
 from subbyte.runtime import Model, load
 
 MOST_BYTES = 1 << 28

@@ -31,9 +31,9 @@ from subbyte.compress.store import ActivationStore, Environment
 from subbyte.compress.unpacked import Evidence, values_read
 from subbyte.data import Samples
 from subbyte.errors import SubbyteError
-from subbyte.graph.layers import canonical, output_layers
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network, Unpacked, Weighted
+from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods import Binarization, CodedWeight, decode_weight
 from subbyte.methods.binary.residual import binarize_fields, scales_of
 

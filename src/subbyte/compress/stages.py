@@ -19,9 +19,9 @@ from subbyte.compress.sequence import Encoded, Progress, Sequence
 from subbyte.compress.tune import Source, Tuner
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
-from subbyte.graph.layers import canonical
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.graph.weight_layout import canonical
 from subbyte.methods.product.form import ProductOptions
 
 TUNE_STEPS = 200

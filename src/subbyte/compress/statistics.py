@@ -15,7 +15,7 @@ from torch import Tensor
 from subbyte.compress.culprit import check_finite
 from subbyte.compress.sequence import chunk_size
 from subbyte.data import Samples
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer
 
 BLOCK = 24

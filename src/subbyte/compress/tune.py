@@ -22,10 +22,10 @@ from subbyte.compress.sequence import Encoded, Progress, chunk_size
 from subbyte.compress.similarity import check_gradient, divergence
 from subbyte.data import Samples
 from subbyte.errors import OptionError, RunError
-from subbyte.graph.gradient import untrained
-from subbyte.graph.layers import canonical, to_onnx_layout
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.gradient import untrained
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network, Weighted
+from subbyte.graph.weight_layout import canonical, to_onnx_layout
 from subbyte.methods import CodedWeight
 from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.scalar.trainable import ScalarWeight

@@ -15,7 +15,7 @@ from torch import Tensor
 from subbyte.compress.encode import LayerOptions, encode_weight
 from subbyte.compress.moments import Moments, Target
 from subbyte.graph.network import Unpacked
-from subbyte.graph.readings import RECURRENT
+from subbyte.graph.passes.readings import RECURRENT
 from subbyte.methods import CodedWeight
 
 SELDOM = 0.25

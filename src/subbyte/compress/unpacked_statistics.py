@@ -11,7 +11,7 @@ from subbyte.compress.sequence import chunk_size
 from subbyte.compress.statistics import BLOCK, STATISTICS_SAMPLES, LayerStatistics
 from subbyte.compress.unpacked import counts_of, importance, values_read
 from subbyte.data import Samples
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Unpacked
 
 

@@ -13,7 +13,7 @@ from subbyte.methods.coded import WeightShape
 LayerOp = Literal["Conv", "ConvTranspose", "Linear"]
 
 Order = Literal["kernel", "transposed kernel", "stored", "turned"]
-"""How a stored weight becomes W[O, T, I] (`subbyte.graph.layers`)."""
+"""How a stored weight becomes W[O, T, I] (`subbyte.graph.weight_layout`)."""
 
 
 @dataclass(frozen=True)

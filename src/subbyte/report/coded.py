@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from subbyte.errors import ModelFileError
-from subbyte.graph.body import DOMAIN
-from subbyte.graph.unpacked_functions import ROWS, gives_weight
+from subbyte.graph.functions.body import DOMAIN
+from subbyte.graph.functions.unpacked import ROWS, gives_weight
 from subbyte.methods import METHODS
 from subbyte.methods.binary.form import VARIANTS
 from subbyte.methods.coded import CodedWeight, WeightShape

@@ -10,8 +10,8 @@ from typing import Any
 
 import onnx
 
-from subbyte.graph.prepare_sharing import LEAST_COUNT
-from subbyte.graph.prepare_unpacked import read_by
+from subbyte.graph.passes.find_unpacked import read_by
+from subbyte.graph.passes.share_weights import LEAST_COUNT
 from subbyte.report.layers import StoredLayer, find_layers
 from subbyte.report.operations import count_operations
 from subbyte.report.planes import count_planes

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from subbyte.errors import ModelFileError, reason
-from subbyte.graph.body import DOMAIN
-from subbyte.graph.inline import LAYER_KEY, PACKED_KEY, SHAPE_KEY
-from subbyte.graph.unpacked_functions import ROWS, gives_weight
-from subbyte.graph.write_layers import FLOAT_REASON
+from subbyte.graph.compressed.inline import LAYER_KEY, PACKED_KEY, SHAPE_KEY
+from subbyte.graph.functions.body import DOMAIN
+from subbyte.graph.functions.unpacked import ROWS, gives_weight
+from subbyte.graph.write.layers import FLOAT_REASON
 from subbyte.methods import METHODS
 from subbyte.report.stored import StoredModel, constant_sources, reading_operators
 from subbyte.runtime.ort import ERRORS, open_session, ort

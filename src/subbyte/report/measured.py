@@ -17,9 +17,9 @@ from subbyte.data import Batch, Samples
 from subbyte.data.fitting import InputChoice, Part
 from subbyte.data.specs import InputSpec
 from subbyte.errors import OptionError, PeerError
-from subbyte.graph.inputs import read_input_specs
+from subbyte.graph.load.model_file import read_input_specs
+from subbyte.graph.load.network import read_network
 from subbyte.graph.network import Network
-from subbyte.graph.read import read_network
 from subbyte.methods.coded import CodedWeight
 from subbyte.report.benchmark import bench
 from subbyte.report.coded import CodedLayer, coded_layers, unpacked_weights

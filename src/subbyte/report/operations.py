@@ -10,8 +10,8 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-from subbyte.graph.body import DOMAIN
-from subbyte.graph.unpacked_functions import gives_weight
+from subbyte.graph.functions.body import DOMAIN
+from subbyte.graph.functions.unpacked import gives_weight
 from subbyte.methods.coded import CodedWeight, WeightShape
 from subbyte.methods.ternary import cost, form
 from subbyte.report.stored import StoredModel

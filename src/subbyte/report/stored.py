@@ -11,8 +11,8 @@ import onnx
 from onnx import external_data_helper
 
 from subbyte.errors import ModelFileError, reason
-from subbyte.graph.external import DataFolder
-from subbyte.graph.inputs import parse_model
+from subbyte.graph.load.external_data import DataFolder
+from subbyte.graph.load.model_file import parse_model
 
 _DATA_FIELDS = (
     "raw_data",

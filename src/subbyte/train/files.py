@@ -31,10 +31,10 @@ from subbyte.data import (
 )
 from subbyte.errors import CalibrationError, OptionError, RunError
 from subbyte.files import pending
-from subbyte.graph.inputs import read_input_specs
-from subbyte.graph.module import GraphModule
+from subbyte.graph.load.model_file import read_input_specs
+from subbyte.graph.load.network import read_network
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
-from subbyte.graph.read import read_network
 from subbyte.outputs import check_apart
 from subbyte.train.loop import as_tuple, fit, measure
 from subbyte.train.student import Student, load

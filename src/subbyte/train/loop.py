@@ -21,8 +21,8 @@ from subbyte.compress.sequence import Progress
 from subbyte.compress.similarity import check_gradient, divergence
 from subbyte.errors import CalibrationError, OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import read_network
+from subbyte.graph.load.network import read_network
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.train.student import Student
 
 WARM_UP = 20

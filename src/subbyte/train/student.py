@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from subbyte.compress.tune import RATES, SCALAR_RATE
 from subbyte.errors import OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
-from subbyte.graph.coded import CodedNetwork, read_coded, write_coded
-from subbyte.graph.module import GraphModule
+from subbyte.graph.compressed.trainable import CodedNetwork, read_coded, write_coded
+from subbyte.graph.load.network import load_model
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
-from subbyte.graph.read import load_model
 from subbyte.methods.scalar.trainable import ScalarWeight
 from subbyte.methods.trainable import trainable
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from subbyte.graph.module import GraphModule
-from subbyte.graph.read import prepare
+from subbyte.graph.load.network import prepare
+from subbyte.graph.module.graph_module import GraphModule
 from tests.graph.one_node import Array, check, compare, one_node, run_module, run_ort
 
 RNG = np.random.default_rng(0)

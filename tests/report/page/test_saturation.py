@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from subbyte.data import as_samples
-from subbyte.graph.inputs import read_input_specs
-from subbyte.graph.module import GraphModule
+from subbyte.graph.load.model_file import read_input_specs
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.report.coded import coded_layers
 from subbyte.report.page.saturation import Carried, carried_tensors, clipped
 from subbyte.report.stored import read_stored
@@ -66,7 +66,7 @@ def test_values_below_a_zero_point_of_zero_do_not_count(tmp_path: Path) -> None:
 
 
 def test_float_layers_carry_nothing(tmp_path: Path) -> None:
-    from subbyte.graph.write import write_network
+    from subbyte.graph.write.model import write_network
     from tests import tiny
 
     pair = make_pair(tmp_path)

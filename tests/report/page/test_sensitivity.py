@@ -13,9 +13,9 @@ import subbyte
 from subbyte.compress import similarity
 from subbyte.data import as_samples
 from subbyte.errors import OptionError
-from subbyte.graph.inputs import read_input_specs
-from subbyte.graph.layers import to_onnx_layout
-from subbyte.graph.read import read_network
+from subbyte.graph.load.model_file import read_input_specs
+from subbyte.graph.load.network import read_network
+from subbyte.graph.weight_layout import to_onnx_layout
 from subbyte.methods import decode_weight
 from subbyte.report.coded import coded_layers, unpacked_weights
 from subbyte.report.page.sensitivity import (

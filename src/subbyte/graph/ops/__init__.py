@@ -1,7 +1,6 @@
 """The operators that the graph reader covers, one file per family."""
 
 from subbyte.graph.ops import (
-    attention,
     binary,
     conv,
     elementwise,
@@ -28,7 +27,6 @@ from subbyte.graph.ops.registry import (
 )
 
 FAMILIES = (
-    attention,
     binary,
     conv,
     elementwise,

@@ -15,8 +15,8 @@ from torch import Tensor
 from subbyte.compress.device import open_device
 from subbyte.compress.sequence import chunk_size
 from subbyte.data import Samples
-from subbyte.graph import topology
-from subbyte.graph.module import GraphModule
+from subbyte.graph import query
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.report.coded import CodedLayer
 from subbyte.report.stored import StoredModel
@@ -76,11 +76,11 @@ def written(layer: Layer, summed: bool) -> str:
     value = layer.node.outputs[0]
     if summed:
         value = next(
-            node.outputs[0] for node in value.consumers() if topology.is_standard(node, "Add")
+            node.outputs[0] for node in value.consumers() if query.is_standard(node, "Add")
         )
     while True:
         readers = list(value.consumers())
-        if len(readers) != 1 or topology.clip_bounds(readers[0]) is None:
+        if len(readers) != 1 or query.clip_bounds(readers[0]) is None:
             return str(value.name)
         value = readers[0].outputs[0]
 

@@ -26,7 +26,7 @@ from subbyte.compress.sequence import Encoded, chunk_size
 from subbyte.compress.similarity import Distance, energy, ratio
 from subbyte.data import Samples
 from subbyte.errors import OptionError, RunError
-from subbyte.graph.module import GraphModule
+from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods.coded import CodedWeight
 from subbyte.report.coded import CodedLayer

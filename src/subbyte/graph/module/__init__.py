@@ -1,0 +1,1 @@
+"""A network as a differentiable ``nn.Module``, step by step."""

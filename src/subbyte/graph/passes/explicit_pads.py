@@ -1,0 +1,105 @@
+"""Attributes of convolutions and pools made explicit: pads, kernel shape, strides, dilations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from subbyte.graph.module.node_form import constant_array
+from subbyte.graph.ops.conv import transposed_pads
+from subbyte.graph.ops.windows import same_pads
+from subbyte.graph.passes.editor import static_sizes
+
+POOLS = ("AveragePool", "LpPool", "MaxPool")
+
+
+def resolve_pads(model: ir.Model) -> None:
+    """Replace ``auto_pad`` and ``output_shape`` by ``pads`` wherever static shapes allow."""
+    for node in model.graph:
+        if node.domain != "" or node.op_type not in ("Conv", "ConvTranspose", *POOLS):
+            continue
+        kernel = _complete(node)
+        if kernel is None:
+            continue
+        if node.op_type == "ConvTranspose":
+            _resolve_transposed(node, kernel)
+        else:
+            _resolve(node, kernel)
+
+
+def _set(node: ir.Node, name: str, values: Sequence[int]) -> None:
+    node.attributes[name] = ir.AttrInt64s(name, list(values))
+
+
+def _complete(node: ir.Node) -> list[int] | None:
+    """Write the defaults of the window attributes out; return the kernel shape if known."""
+    kernel = node.attributes.get_ints("kernel_shape", None)
+    if kernel is None:
+        weight = constant_array(node.inputs[1]) if node.op_type not in POOLS else None
+        if weight is None:
+            return None
+        kernel = list(weight.shape[2:])
+        _set(node, "kernel_shape", kernel)
+    for name in ("strides", "dilations"):
+        if node.attributes.get_ints(name, None) is None:
+            _set(node, name, [1] * len(kernel))
+    return list(kernel)
+
+
+def _replace_auto_pad(node: ir.Node, pads: Sequence[int]) -> None:
+    node.attributes.pop("auto_pad", None)
+    _set(node, "pads", pads)
+
+
+def _resolve(node: ir.Node, kernel: list[int]) -> None:
+    auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
+    none = [0] * 2 * len(kernel)
+    if auto_pad == "NOTSET":
+        _replace_auto_pad(node, node.attributes.get_ints("pads", none))
+        return
+    if auto_pad == "VALID":
+        # A pool with ceil_mode has its own size formula for VALID.
+        if not node.attributes.get_int("ceil_mode", 0):
+            _replace_auto_pad(node, none)
+        return
+    strides = node.attributes.get_ints("strides")
+    dilations = node.attributes.get_ints("dilations")
+    sizes = static_sizes(node.inputs[0])
+    if all(stride == 1 for stride in strides):
+        spatial: list[int | None] = [1] * len(kernel)
+    else:
+        spatial = sizes[2:] if sizes is not None else []
+    known = [size for size in spatial if size is not None]
+    if len(known) == len(kernel):
+        upper = auto_pad == "SAME_UPPER"
+        _replace_auto_pad(node, same_pads(known, kernel, strides, dilations, upper))
+
+
+def _resolve_transposed(node: ir.Node, kernel: list[int]) -> None:
+    auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
+    shape = node.attributes.get_ints("output_shape", None)
+    rank = len(kernel)
+    strides, dilations = (node.attributes.get_ints(name) for name in ("strides", "dilations"))
+    more = list(node.attributes.get_ints("output_padding", [0] * rank))
+    if shape is None and not auto_pad.startswith("SAME"):
+        none = [0] * 2 * rank
+        pads = none if auto_pad == "VALID" else node.attributes.get_ints("pads", none)
+        _replace_auto_pad(node, pads)
+        return
+    sizes = static_sizes(node.inputs[0])
+    # With SAME the pads do not depend on the input's size.
+    spatial = [1] * rank if shape is None else [] if sizes is None else sizes[2:]
+    known = [size for size in spatial if size is not None]
+    if len(known) != rank:
+        return
+    wanted = list(shape)[-rank:] if shape is not None else list(strides)
+    natural = [
+        strides[axis] * (known[axis] - 1) + more[axis] + (kernel[axis] - 1) * dilations[axis] + 1
+        for axis in range(rank)
+    ]
+    upper, extend = auto_pad == "SAME_UPPER", shape is not None
+    pads, more = transposed_pads(natural, wanted, more, upper, extend)
+    node.attributes.pop("output_shape", None)
+    _set(node, "output_padding", more)
+    _replace_auto_pad(node, pads)

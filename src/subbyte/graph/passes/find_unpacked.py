@@ -1,0 +1,111 @@
+"""Finding the weights that are unpacked before their node reads them, and what stays float."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from subbyte.graph.nested import nested_nodes
+from subbyte.graph.network import KeptFloat, Layer, Unpacked
+from subbyte.graph.passes.editor import float_constant
+from subbyte.graph.passes.readings import RECURRENT, Reading, reading_of
+from subbyte.graph.passes.share_weights import LEAST_COUNT
+
+
+def find_unpacked(model: ir.Model, layers: Sequence[Layer]) -> tuple[Unpacked, ...]:
+    """The weights of `LEAST_COUNT` numbers and more that other nodes than layers read, one for
+    every place where one is read, in execution order."""
+    nodes = {layer.node for layer in layers}
+    names = {layer.name for layer in layers}
+    found: list[Unpacked] = []
+    for owner in model.graph:
+        if owner in nodes:
+            continue
+        for node in (owner, *nested_nodes(owner)):
+            for place, value in enumerate(node.inputs):
+                if value is None or not _is_codable(value):
+                    continue
+                reading = reading_of(node, place)
+                if reading is not None:
+                    found.append(_unpacked(owner, node, place, reading, names))
+    return tuple(found)
+
+
+def _is_codable(value: ir.Value) -> bool:
+    """A float32 initializer of the graph itself, of many numbers that are not all zero."""
+    array = float_constant(value) if value.is_initializer() else None
+    return (
+        array is not None
+        and array.dtype == np.float32
+        and array.size >= LEAST_COUNT
+        and bool(array.any())
+        and not value.is_graph_output()
+    )
+
+
+def _unpacked(
+    owner: ir.Node, node: ir.Node, place: int, reading: Reading, names: set[str]
+) -> Unpacked:
+    value, array = node.inputs[place], float_constant(node.inputs[place])
+    assert value is not None  # noqa: S101 - it is codable
+    assert array is not None  # noqa: S101 - it is codable
+    name = str(owner.name)
+    if node is not owner:
+        name = f"{name}.{node.name}" if node.name else name
+    if node.op_type in RECURRENT:
+        name = f"{name}.{'WR'[place - 1]}"
+    return Unpacked(
+        name=_unique(name, names),
+        op=node.op_type,
+        node=owner,
+        place=place if node is owner else None,
+        weight=str(value.name),
+        shape=reading.shape,
+        order=reading.order,
+        stored=tuple(array.shape),
+        rows=node is owner and node.domain == "" and node.op_type == "Gather",
+    )
+
+
+def _unique(name: str, names: set[str]) -> str:
+    candidate, count = name, 1
+    while candidate in names:
+        count += 1
+        candidate = f"{name}_{count}"
+    names.add(candidate)
+    return candidate
+
+
+def kept_float(
+    model: ir.Model, layers: Sequence[Layer], unpacked: Sequence[Unpacked]
+) -> tuple[KeptFloat, ...]:
+    """The float constants of `LEAST_COUNT` numbers and more that are no coded weight, and no
+    layer's bias."""
+    coded = {layer.weight for layer in layers} | {entry.weight for entry in unpacked}
+    coded |= {layer.bias for layer in layers if layer.bias is not None}
+    found = []
+    for name, value in model.graph.initializers.items():
+        array = float_constant(value)
+        if array is None or name in coded or array.size < LEAST_COUNT:
+            continue
+        if value.uses() or value.is_graph_output():
+            reason = _reason(value, bool(array.any()))
+            found.append(KeptFloat(name, math.prod(array.shape), array.nbytes, reason))
+    return tuple(found)
+
+
+def _reason(value: ir.Value, any_number: bool) -> str:
+    if not any_number:
+        return "all zero"
+    if value.is_graph_output():
+        return "an output of the network"
+    return read_by(use.node.op_type for use in value.uses())
+
+
+def read_by(op_types: Iterable[str]) -> str:
+    """Why a constant stays float, by the operators that read it: none of them multiplies with it
+    or takes its rows."""
+    return f"read by {', '.join(sorted(set(op_types)))}"

@@ -1,0 +1,1 @@
+"""Nodes of special kinds become the standard nodes that they stand for."""

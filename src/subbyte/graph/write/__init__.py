@@ -1,0 +1,1 @@
+"""From a prepared network and its coded weights to an ONNX file."""
