@@ -30,20 +30,20 @@ import torch
 from benchmarks.network_folder import Change, NetworkFolder, command_line, judged, silent
 from benchmarks.records import Record
 from subbyte.budgets import Budget
-from subbyte.compress.contenders import HELD, best_by_trial
-from subbyte.compress.device import repeatable
-from subbyte.compress.encode import LayerOptions
-from subbyte.compress.held import Judge, hold_back
-from subbyte.compress.latency import LatencyModel, latency_model, measure_files, rest
-from subbyte.compress.latency_fit import fitted_model, seconds_of_eight
-from subbyte.compress.options import CompressOptions
-from subbyte.compress.pipeline import compress_network
-from subbyte.compress.plan_file import planned_layers
-from subbyte.compress.plan_latency import LatencyPlans
-from subbyte.compress.plan_text import plan_text
-from subbyte.compress.planned import Planned
-from subbyte.compress.prices import Prices, price
-from subbyte.compress.trials import Trials
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.device import repeatable
+from subbyte.compression.encoding.layer import LayerOptions
+from subbyte.compression.latency.fit import fitted_model, seconds_of_eight
+from subbyte.compression.latency.model import LatencyModel, latency_model, measure_files, rest
+from subbyte.compression.planning.by_latency import LatencyPlans
+from subbyte.compression.planning.coding_plan import Planned
+from subbyte.compression.planning.contenders import HELD, best_by_trial
+from subbyte.compression.planning.plan_file import planned_layers
+from subbyte.compression.planning.plan_text import plan_text
+from subbyte.compression.planning.search_space import Prices, price
+from subbyte.compression.planning.trials import Trials
+from subbyte.compression.run import compress_network
+from subbyte.compression.validation import Judge, hold_back
 from subbyte.data import Samples
 from subbyte.errors import BudgetError
 from subbyte.graph.weight_layout import output_layers

@@ -18,14 +18,14 @@ from benchmarks.networks.catalog import NETWORKS, NetworkRow
 from benchmarks.networks.datasets import Split, halves
 from benchmarks.networks.record import preprocessing_options
 from benchmarks.records import Record
-from subbyte.compress.defaults import default_plan
-from subbyte.compress.encode import LayerOptions
-from subbyte.compress.held import Judge
-from subbyte.compress.options import CompressOptions
-from subbyte.compress.pipeline import read_source
-from subbyte.compress.plan_file import Plan, planned_layers
-from subbyte.compress.plan_text import plan_text
-from subbyte.compress.planned import Planned
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.encoding.layer import LayerOptions
+from subbyte.compression.planning.coding_plan import Planned
+from subbyte.compression.planning.defaults import default_plan
+from subbyte.compression.planning.plan_file import Plan, planned_layers
+from subbyte.compression.planning.plan_text import plan_text
+from subbyte.compression.run import read_source
+from subbyte.compression.validation import Judge
 from subbyte.data import Samples, as_samples
 from subbyte.graph.load.model_file import read_input_specs
 from subbyte.methods.product.form import ProductOptions

@@ -29,10 +29,10 @@ from benchmarks.networks.measure import metric
 from benchmarks.networks.record import run, without_folders
 from benchmarks.records import Record
 from benchmarks.tradeoffs_page import equal_bits
-from subbyte.compress.explore import HELD, read_points
-from subbyte.compress.held import Judge, hold_back
-from subbyte.compress.options import CompressOptions
-from subbyte.compress.pipeline import compress_network
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.exploration.explore import HELD, read_points
+from subbyte.compression.run import compress_network
+from subbyte.compression.validation import Judge, hold_back
 from subbyte.data import Samples
 from subbyte.methods.product.form import ProductOptions
 from subbyte.report.system import system

@@ -38,7 +38,7 @@ from benchmarks.networks.catalog import NETWORKS
 from benchmarks.networks.datasets import halves
 from benchmarks.random_networks import NETWORKS as SHAPED
 from benchmarks.stock_int8 import calibrate
-from subbyte.compress.tables import table_shifts
+from subbyte.compression.calibration.table_shifts import table_shifts
 from subbyte.data import InputSpec, as_samples
 from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan, plan_islands

@@ -19,9 +19,9 @@ from typing import Any
 _PROGRAM = """
 import contextlib, json, os, signal, sys
 import torch
-import subbyte.compress.explore, subbyte.report.inspection, subbyte.train
+import subbyte.compression.exploration.explore, subbyte.report.inspection, subbyte.train
 from subbyte.cli.app import app
-from subbyte.compress.device import repeatable
+from subbyte.compression.device import repeatable
 
 torch.set_num_threads(1)
 with repeatable():

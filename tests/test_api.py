@@ -52,7 +52,7 @@ def test_exports() -> None:
 
 def test_compress_is_a_function_however_it_is_reached() -> None:
     assert callable(subbyte.compress)
-    code = "import subbyte.compress.options, subbyte; print(callable(subbyte.compress))"
+    code = "import subbyte.compression.config, subbyte; print(callable(subbyte.compress))"
     assert run_python(code).strip() == "True"
 
 

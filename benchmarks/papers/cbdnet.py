@@ -31,8 +31,8 @@ from benchmarks.networks.detection import error_of_change
 from benchmarks.networks.measure import detections, metric
 from benchmarks.networks.record import preprocessing_options, run
 from benchmarks.papers import vgg
-from subbyte.compress.candidates import keeps_eight_bits
-from subbyte.compress.plan_file import planned_layers
+from subbyte.compression.planning.candidates import keeps_eight_bits
+from subbyte.compression.planning.plan_file import planned_layers
 from subbyte.errors import OptionError
 from subbyte.graph.load.network import read_network
 from subbyte.graph.network import Layer

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from benchmarks.networks.__main__ import DATA
 from subbyte import compress, load
-from subbyte.compress.options import CompressOptions
-from subbyte.compress.plan_file import planned_layers, write_plan
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.planning.plan_file import planned_layers, write_plan
 from subbyte.graph.load.network import read_network
 from subbyte.graph.load.torch_export import export_module
 from subbyte.methods.product.form import PROCEDURES, Procedure, ProductOptions

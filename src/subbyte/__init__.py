@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from subbyte import methods as methods
     from subbyte import nn as nn
     from subbyte import train as train
-    from subbyte.compress.api import compress as compress
-    from subbyte.compress.inlined import inline_file as inline
+    from subbyte.compression.api import compress as compress
+    from subbyte.compression.proof.inline import inline_file as inline
     from subbyte.data import InputSpec as InputSpec
     from subbyte.data import Preprocessing as Preprocessing
     from subbyte.data import Samples as Samples
@@ -36,14 +36,15 @@ _HOMES = {
     "Preprocessing": ("subbyte.data", "Preprocessing"),
     "Samples": ("subbyte.data", "Samples"),
     "bench": ("subbyte.report", "bench"),
+    "compress": ("subbyte.compression", "compress"),
     "evaluate": ("subbyte.report", "evaluate"),
-    "inline": ("subbyte.compress.inlined", "inline_file"),
+    "inline": ("subbyte.compression.proof.inline", "inline_file"),
     "inspect": ("subbyte.report", "inspect"),
     "library_path": ("subbyte.runtime", "library_path"),
     "load": ("subbyte.runtime", "load"),
     "make_report": ("subbyte.report", "make_report"),
 }
-_MODULES = ("compress", "errors", "methods", "nn", "train")
+_MODULES = ("errors", "methods", "nn", "train")
 
 __version__ = "0.1.0"
 __all__ = [

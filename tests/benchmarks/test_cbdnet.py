@@ -4,7 +4,7 @@ import numpy as np
 
 from benchmarks.papers import cbdnet
 from subbyte.methods.composite.form import CompositeOptions
-from tests.compress.nets import one_layer
+from tests.compression.nets import one_layer
 
 
 def layers():  # type: ignore[no-untyped-def]

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.papers import ffn, qcnn
 from benchmarks.papers_page import horq_section, papers_page
-from subbyte.compress.plan_file import parse_plan, planned_layers
+from subbyte.compression.planning.plan_file import parse_plan, planned_layers
 from subbyte.graph.load.network import read_network
 from subbyte.graph.load.torch_export import export_module
 from subbyte.methods.product.form import ProductOptions

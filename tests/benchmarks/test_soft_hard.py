@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.papers import soft_hard
 from benchmarks.papers.soft_hard import Images, Row
-from tests.compress.nets import smooth_images
+from tests.compression.nets import smooth_images
 
 
 def images() -> Images:

@@ -8,9 +8,9 @@ import torch
 from benchmarks.papers import soft_hard, vgg
 from benchmarks.papers.soft_hard import Images
 from subbyte import load
-from subbyte.compress.plan_file import planned_layers
+from subbyte.compression.planning.plan_file import planned_layers
 from subbyte.graph.load.network import read_network
-from tests.compress.nets import smooth_images
+from tests.compression.nets import smooth_images
 
 
 def images() -> Images:

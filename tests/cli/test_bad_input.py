@@ -350,7 +350,7 @@ def test_interrupt_says_how_to_go_on(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("subbyte.compress.compress", interrupt)
+    monkeypatch.setattr("subbyte.compression.compress", interrupt)
     arguments = ["compress", model, "-o", out, "--calib", f"{data}:x", "--layout", "nhwc"]
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 130
@@ -361,7 +361,7 @@ def test_interrupt_says_how_to_go_on(
 def test_our_own_bugs_keep_their_traceback(
     model: Path, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("subbyte.compress.compress", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr("subbyte.compression.compress", lambda *_, **__: 1 // 0)
     arguments = ["compress", model, "-o", out, "--calib", f"{data}:x", "--layout", "nhwc"]
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert isinstance(result.exception, ZeroDivisionError)

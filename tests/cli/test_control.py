@@ -12,9 +12,9 @@ import pytest
 import subbyte
 from subbyte.graph.compressed.inline import inline
 from tests.cli.test_commands import run
-from tests.graph.passes.lowering import test_control_flow as control
 from tests.graph.module.test_foreign import DISTANCE, between, normal, one_layer_behind
 from tests.graph.one_node import run_ort
+from tests.graph.passes.lowering import test_control_flow as control
 
 NETS: dict[str, Callable[[], onnx.ModelProto]] = {
     "if": lambda: control.both_sides(control.ON_DATA),

@@ -16,7 +16,7 @@ import pytest
 
 import subbyte
 from tests import tiny
-from tests.compress.nets import ROUGH_PLAN, classifier, smooth_images
+from tests.compression.nets import ROUGH_PLAN, classifier, smooth_images
 from tests.killing import Killer
 
 KILLS = 10

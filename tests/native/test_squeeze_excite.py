@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import subbyte
-from tests.compress.nets import relative
+from tests.compression.nets import relative
 from tests.graph.builder import SIZE, Builder
 
 CHANNELS = 8

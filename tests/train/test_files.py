@@ -15,7 +15,7 @@ from subbyte.train import tune
 from tests import tiny
 from tests.cli.test_bad_input import fails
 from tests.cli.test_commands import run
-from tests.compress.nets import ROUGH_PLAN, classifier, smooth_images
+from tests.compression.nets import ROUGH_PLAN, classifier, smooth_images
 
 IMAGES = smooth_images(400, size=tiny.SIZE)
 MODEL = classifier(IMAGES)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import subbyte
-from subbyte.compress.similarity import divergence
+from subbyte.compression.divergence import divergence
 from subbyte.errors import CalibrationError, OptionError, OutputError, WeightError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.train import Student, fit, load
 from tests import tiny
-from tests.compress.nets import classifier, relative, run, smooth_images
+from tests.compression.nets import classifier, relative, run, smooth_images
 
 IMAGES = smooth_images(80, size=tiny.SIZE)
 MODEL = classifier(IMAGES)

@@ -12,8 +12,15 @@ import torch
 from torch import Tensor, nn
 
 import subbyte
-from subbyte.compress import CompressOptions, tables
-from subbyte.compress.plan_file import EIGHT_BITS, Plan, parse_plan, planned_layers, write_plan
+from subbyte.compression import CompressOptions
+from subbyte.compression.calibration import table_shifts as tables
+from subbyte.compression.planning.plan_file import (
+    EIGHT_BITS,
+    Plan,
+    parse_plan,
+    planned_layers,
+    write_plan,
+)
 from subbyte.errors import OptionError, WeightError
 from subbyte.graph.compressed.trainable import read_coded
 from subbyte.graph.load.network import load_model, prepare
@@ -22,7 +29,7 @@ from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.train import SoftHard
 from subbyte.train.grids import LEVELS, Distance, nearest, start_scale
 from tests import tiny
-from tests.compress.nets import normal, relative, run, smooth_images
+from tests.compression.nets import normal, relative, run, smooth_images
 
 every_grid = pytest.mark.parametrize("levels", sorted(LEVELS))
 

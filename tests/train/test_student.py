@@ -13,14 +13,14 @@ from onnx import helper
 from torch import Tensor
 
 import subbyte
-from subbyte.compress.similarity import divergence
+from subbyte.compression.divergence import divergence
 from subbyte.errors import ModelFileError, OptionError, OutputError, WeightError
 from subbyte.graph.compressed.trainable import read_coded
 from subbyte.graph.load.network import load_model
 from subbyte.methods import decode_weight
 from subbyte.train import Student, load
 from tests import tiny
-from tests.compress.nets import DATA, classifier, needs_data, relative, run, smooth_images
+from tests.compression.nets import DATA, classifier, needs_data, relative, run, smooth_images
 
 IMAGES = smooth_images(96, size=tiny.SIZE)
 MODEL = classifier(IMAGES)

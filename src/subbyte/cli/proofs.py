@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from subbyte.cli.console import ERRORS, OUT, Column, print_table
-from subbyte.compress.proof import Proof
+from subbyte.compression.proof.record import Proof
 
 MOST_ROWS = 20
 

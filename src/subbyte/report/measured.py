@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.compress.culprit import blaming
-from subbyte.compress.prove import prove
-from subbyte.compress.reference import Reference
+from subbyte.compression.calibration.culprit import blaming
+from subbyte.compression.proof.prove import prove
+from subbyte.compression.proof.reference import Reference
 from subbyte.data import Batch, Samples
 from subbyte.data.fitting import InputChoice, Part
 from subbyte.data.specs import InputSpec

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from subbyte.compress.culprit import blaming
-from subbyte.compress.device import open_device
-from subbyte.compress.proof import Proof
-from subbyte.compress.prove import prove
-from subbyte.compress.reference import Reference
-from subbyte.compress.sequence import Progress
+from subbyte.compression.calibration.culprit import blaming
+from subbyte.compression.device import open_device
+from subbyte.compression.encoding.layerwise import Progress
+from subbyte.compression.proof.prove import prove
+from subbyte.compression.proof.record import Proof
+from subbyte.compression.proof.reference import Reference
 from subbyte.data import (
     BatchAxes,
     Preprocessing,

@@ -17,8 +17,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from subbyte.compress.sequence import Progress
-from subbyte.compress.similarity import check_gradient, divergence
+from subbyte.compression.divergence import check_gradient, divergence
+from subbyte.compression.encoding.layerwise import Progress
 from subbyte.errors import CalibrationError, OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.load.network import read_network

@@ -11,7 +11,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from subbyte.compress.tune import RATES, SCALAR_RATE
+from subbyte.compression.encoding.distill import RATES, SCALAR_RATE
 from subbyte.errors import OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.compressed.trainable import CodedNetwork, read_coded, write_coded

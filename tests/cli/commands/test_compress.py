@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 import subbyte
 from subbyte.cli.app import app
 from tests import tiny
-from tests.compress.nets import ROUGH_PLAN, classifier, smooth_images
+from tests.compression.nets import ROUGH_PLAN, classifier, smooth_images
 
 STEPS = ("--scale", 255, "--mean", "0.5,0.5,0.5", "--std", "0.25", "--layout", "nhwc")
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import subbyte
-from subbyte.compress import CompressOptions, compress
+from subbyte.compression import CompressOptions, compress
 from tests.graph.one_node import run_ort
 
 SIZES = (1, 2, 4, 4)

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import subbyte
-from subbyte.compress import CompressOptions, compress
+from subbyte.compression import CompressOptions, compress
 from subbyte.errors import SubbyteError
 from tests.graph.one_node import IR_VERSIONS, compare, run_module, run_ort
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import subbyte
-from subbyte.compress import similarity
+from subbyte.compression import divergence as similarity
 from subbyte.data import as_samples
 from subbyte.errors import OptionError
 from subbyte.graph.load.model_file import read_input_specs

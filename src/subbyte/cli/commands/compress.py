@@ -25,7 +25,7 @@ from subbyte.data import Preprocessing
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
-    from subbyte.compress.proof import Proof
+    from subbyte.compression.proof.record import Proof
 
 _CODING, _RUN = coding.CODING, coding.RUN
 
@@ -140,7 +140,7 @@ def command(
     )
     with compress_extra("subbyte compress"):
         from subbyte.cli.proofs import print_proof
-        from subbyte.compress import CompressOptions, compress
+        from subbyte.compression import CompressOptions, compress
 
     wishes = CompressOptions(
         method=method,

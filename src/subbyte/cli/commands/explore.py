@@ -105,8 +105,8 @@ def command(
     """
     steps = options.preprocessing(scale, mean, std, layout)
     with compress_extra("subbyte explore"):
-        from subbyte.compress import CompressOptions
-        from subbyte.compress.explore import Exploration, explore
+        from subbyte.compression import CompressOptions
+        from subbyte.compression.exploration.explore import Exploration, explore
 
     data = coding.read_samples(
         *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)

@@ -33,7 +33,7 @@ def command(
     """
     check_outputs(output, json, networks=[source])
     with compress_extra("subbyte inline"):
-        from subbyte.compress.inlined import inline_file
+        from subbyte.compression.proof.inline import inline_file
 
         done = inline_file(source, output)
     result = {

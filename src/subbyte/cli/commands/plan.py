@@ -16,7 +16,7 @@ from subbyte.extras import compress_extra
 from subbyte.files import write_atomic
 
 if TYPE_CHECKING:
-    from subbyte.compress.plan_text import PlanRow
+    from subbyte.compression.planning.plan_text import PlanRow
 
 
 def command(
@@ -69,9 +69,9 @@ def command(
         *(output, json), networks=[source], files=[timings], arrays=[calib, *(set_input or [])]
     )
     with compress_extra("subbyte plan"):
-        from subbyte.compress import CompressOptions
-        from subbyte.compress.pipeline import plan_network
-        from subbyte.compress.plan_text import plan_rows, plan_text, summary
+        from subbyte.compression import CompressOptions
+        from subbyte.compression.planning.plan_text import plan_rows, plan_text, summary
+        from subbyte.compression.run import plan_network
 
     wishes = CompressOptions(
         method=method,

@@ -69,7 +69,7 @@ def make_report(
         ``sensitivity``: D of the
         weights and of the file (`subbyte.report.page.sensitivity`); ``activations``:
         `subbyte.report.page.saturation.clipped`; ``nodes``: `node_times`; ``proof``: how far each
-        output is from float on each engine (`subbyte.compress.proof.Proof.document`);
+        output is from float on each engine (`subbyte.compression.proof.record.Proof.document`);
         ``advice``: sentences; ``left_out``: what could not be measured, and why. Without ``inputs``
         what needs samples is None.
 

@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subbyte.compress.device import open_device
-from subbyte.compress.finish import coded_module
-from subbyte.compress.patches import output_rows
-from subbyte.compress.sequence import Encoded, chunk_size
-from subbyte.compress.similarity import Distance, energy, ratio
+from subbyte.compression.calibration.rows import output_rows
+from subbyte.compression.device import open_device
+from subbyte.compression.divergence import Distance, energy, ratio
+from subbyte.compression.encoding.layerwise import Encoded, chunk_size
+from subbyte.compression.encoding.write_file import coded_module
 from subbyte.data import Samples
 from subbyte.errors import OptionError, RunError
 from subbyte.graph.module.graph_module import GraphModule

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from subbyte.compress import points_file
+from subbyte.compression.exploration import points_file
 
 _KEYS = ("name", "file", "bits", "bytes", "kl", "agreement", "metric", "latency_ms")
 

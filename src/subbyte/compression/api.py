@@ -1,0 +1,104 @@
+"""``subbyte.compress``: the Python form of ``subbyte compress``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from torch import nn
+
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.encoding.layerwise import Progress
+from subbyte.compression.run import Compressed, compress_network
+from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
+from subbyte.errors import OptionError
+from subbyte.graph.load.model_file import data_files, input_specs, read_input_specs
+from subbyte.graph.load.torch_export import export_module
+from subbyte.outputs import File, check_apart, files_of
+
+
+def compress(
+    source: str | os.PathLike[str] | onnx.ModelProto | nn.Module,
+    output: str | os.PathLike[str],
+    calib: Source,
+    options: CompressOptions | None = None,
+    *,
+    example_inputs: Any = None,
+    preprocessing: Preprocessing | None = None,
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
+    fold_inputs: bool = False,
+    progress: Progress | None = None,
+    **wishes: Any,
+) -> Compressed:
+    """Compress a network and write it to ``output``.
+
+    Args:
+        source: an ONNX file, an onnx.ModelProto, or a torch.nn.Module (exported with
+            ``example_inputs``, a tensor or a tuple of tensors, batch first).
+        output: the ONNX file to write.
+        calib: a few hundred unlabelled samples: an array [N, ...], a mapping from input
+            names to arrays, ``FILE.npz[:array]``, or `Samples`.
+        options: `CompressOptions`; or give its fields as keywords (``bits=2.0``).
+        preprocessing: applied to ``calib`` unless it is `Samples`.
+        set_inputs, batch_axes, fold_inputs: inputs that are no samples, and where the batch
+            of the others is, as `subbyte.data.as_samples`.
+        progress: called as progress(stage, done, total, detail).
+
+    Raises:
+        SubbyteError: whatever is wrong with the input; nothing is written then.
+    """
+    if options is not None and wishes:
+        raise OptionError("options and keywords exclude each other", got=", ".join(wishes))
+    options = options or CompressOptions(**wishes)
+    _check_output(output, source, [calib, *_texts(set_inputs)], options)
+    network: str | os.PathLike[str] | onnx.ModelProto
+    if isinstance(source, nn.Module):
+        network = export_module(source, example_inputs)
+    elif example_inputs is not None:
+        raise OptionError("example_inputs belongs to a PyTorch module", got=type(source).__name__)
+    elif isinstance(source, onnx.ModelProto | str | os.PathLike):
+        network = source
+    else:
+        raise OptionError(
+            "no network to compress",
+            expected="an ONNX file, an onnx.ModelProto or a torch.nn.Module (not its class)",
+            got=type(source).__name__,
+        )
+    if isinstance(calib, Samples):
+        samples = calib
+    else:
+        specs = (
+            input_specs(network)
+            if isinstance(network, onnx.ModelProto)
+            else read_input_specs(network)
+        )
+        samples = as_samples(
+            *(calib, specs, preprocessing),
+            set_inputs=set_inputs,
+            batch_axes=batch_axes,
+            fold_inputs=fold_inputs,
+        ).take(options.samples, options.seed)
+    return compress_network(network, output, samples, options, progress or _silent)
+
+
+def _check_output(
+    output: File, source: object, data: Iterable[object], options: CompressOptions
+) -> None:
+    files = [Path(source), *data_files(source)] if isinstance(source, str | os.PathLike) else []
+    files += files_of(os.fspath(text) for text in data if isinstance(text, str | os.PathLike))
+    check_apart([output], [*files, options.plan, options.timings])
+
+
+def _texts(given: SetInputs | None) -> Iterable[object]:
+    """What of ``set_inputs`` may name files."""
+    if isinstance(given, Mapping):
+        return given.values()
+    return [given] if isinstance(given, str) else given or []
+
+
+def _silent(stage: str, done: int, total: int, detail: str) -> None:
+    """No progress."""

@@ -1,0 +1,1 @@
+"""What the samples say: inputs of layers as rows, moments, statistics, ranges, table shifts."""

@@ -1,0 +1,1 @@
+"""From a plan to coded weights: layer by layer, then tuned, then written."""

@@ -1,0 +1,258 @@
+"""Tuning: distillation from the float network on the same unlabelled samples.
+
+Codebooks, scales and biases are trained (Adam, cosine schedule) to lower the divergence
+between the float network's outputs and the compressed one's; codes are held, except in
+layers whose first error is large, where moving them pays for its overfitting. A part of
+the samples is held back: the state with the least divergence on it is kept, the untuned
+one included, so tuning never makes that worse.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from subbyte.compression.checkpoint import Checkpoints
+from subbyte.compression.divergence import check_gradient, divergence
+from subbyte.compression.encoding.layerwise import Encoded, Progress, chunk_size
+from subbyte.data import Samples
+from subbyte.errors import OptionError, RunError
+from subbyte.graph.module.gradient import untrained
+from subbyte.graph.module.graph_module import GraphModule
+from subbyte.graph.network import Network, Weighted
+from subbyte.graph.weight_layout import canonical, to_onnx_layout
+from subbyte.methods import CodedWeight
+from subbyte.methods.product.trainable import ProductWeight
+from subbyte.methods.scalar.trainable import ScalarWeight
+from subbyte.methods.trainable import TrainableWeight, trainable
+
+BATCH = 64
+HELD_BACK = 0.15
+MOST_HELD_BACK = 512
+MOVE_ABOVE = 0.25
+CHECK_EVERY = 50
+WARM_UP = 20
+RATES = {"codebook": 1e-3, "log_scale": 1e-3, "bias": 3e-4, "latent": 1e-3}
+RATES |= {"latent_left": 3e-4, "latent_right": 3e-4, "log_d": 1e-3, "weight": 1e-4}
+SCALAR_RATE = 5e-4
+
+
+class Source(nn.Module):
+    """A layer's weight in the layout its node wants, from its trainable parts."""
+
+    def __init__(self, layer: Weighted, weight: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.weight = layer, weight
+
+    def forward(self) -> Tensor:
+        """The weight as its node reads it."""
+        return to_onnx_layout(self.layer, self.weight())
+
+
+def check_tunable(network: Network) -> dict[str, str]:
+    """Layers that cannot be tuned, as `untrained`.
+
+    Raises:
+        OptionError: no output has a gradient, as all are integers, or none reaches a layer.
+    """
+    outputs = network.model.graph.outputs
+    if not any(x.dtype is None or x.dtype.is_floating_point() for x in outputs):
+        raise OptionError(
+            "--tune and --tune-linear need an output that is no integer",
+            where=network.name,
+            got=", ".join(f"{x.name} ({x.dtype})" for x in outputs),
+        )
+    blocked = untrained(network)
+    if len(blocked) == len(network.layers):
+        raise OptionError(
+            "--tune and --tune-linear need a layer that a gradient reaches",
+            where=network.name,
+            got="operators without one behind every layer: "
+            + ", ".join(dict.fromkeys(blocked.values())),
+        )
+    return blocked
+
+
+@dataclass
+class _Best:
+    harm: float
+    state: dict[str, Tensor]
+
+
+class Tuner:
+    """Trains the compressed network of a `Sequence` in place."""
+
+    checkpoint = "tune"
+
+    def __init__(
+        self,
+        network: Network,
+        compressed: GraphModule,
+        encoded: Encoded,
+        samples: Samples,
+        steps: int,
+        seed: int,
+        device: torch.device,
+        checkpoints: Checkpoints,
+        progress: Progress,
+    ) -> None:
+        self._name, self._steps = network.name, steps
+        self._module, self._encoded = compressed, encoded
+        self._device, self._checkpoints, self._progress = device, checkpoints, progress
+        self._teacher = GraphModule(network).to(device).eval()
+        self._rng = np.random.default_rng(seed)
+        order = self._rng.permutation(len(samples))
+        held = min(MOST_HELD_BACK, max(1, round(HELD_BACK * len(samples))))
+        self._held, self._train = (
+            samples.select(np.sort(order[:held])),
+            samples.select(order[held:]),
+        )
+        self._chunk = chunk_size(compressed, samples, device)
+        self._layers = {entry.weight: entry for entry in network.weighted}
+        self._sources = self._make_sources()
+        self._biases = self._make_biases(network)
+        self._parts = nn.ModuleDict(
+            {str(i): source for i, source in enumerate(self._sources.values())}
+        )
+        self._parts["biases"] = nn.ParameterList(self._biases.values())
+
+    def _make_sources(self) -> dict[str, Source]:
+        sources = {}
+        for weight, coded in self._encoded.weights.items():
+            part = trainable(
+                coded,
+                move=self._encoded.losses[weight] > MOVE_ABOVE,
+                reference=canonical(self._layers[weight], self._teacher.constant(weight).detach()),
+            )
+            sources[weight] = Source(self._layers[weight], part.to(self._device))
+            self._module.replace(weight, sources[weight])
+        return sources
+
+    def _make_biases(self, network: Network) -> dict[str, nn.Parameter]:
+        biases = {}
+        for layer in network.layers:
+            if layer.name in self._encoded.biases:
+                self._module.set_bias(layer.name, self._encoded.biases[layer.name])
+                biases[layer.name] = _bias_parameter(self._module, layer.name)
+        return biases
+
+    def run(self) -> Encoded:
+        """Train, keep the best, return it packed."""
+        self.train()
+        return self._result()
+
+    def train(self) -> None:
+        """Train, and put the best into the module."""
+        optimizer = torch.optim.Adam(self._groups(), betas=(0.9, 0.99))
+        first, best = self._resume(optimizer)
+        best = best or _Best(self._harm(), _copy(self._parts))
+        if not math.isfinite(best.harm):
+            raise RunError("NaN or Inf in the outputs, before any training", where=self._name)
+        batches = _epochs(len(self._train), self._rng, first)
+        for step in range(first, self._steps):
+            self._progress("tune", step, self._steps, f"held-back divergence {best.harm:.4f}")
+            self._step(optimizer, step, next(batches))
+            if (step + 1) % CHECK_EVERY == 0 or step + 1 == self._steps:
+                harm = self._harm()
+                if harm < best.harm:
+                    best = _Best(harm, _copy(self._parts))
+                self._save(optimizer, step + 1, best)
+        self._progress("tune", self._steps, self._steps, f"held-back divergence {best.harm:.4f}")
+        self._parts.load_state_dict(best.state)
+
+    def _groups(self) -> list[dict[str, object]]:
+        """Parameter groups by kind, each with its own base rate."""
+        kinds: dict[float, list[nn.Parameter]] = {}
+        for source in self._sources.values():
+            for name, parameter in source.weight.named_parameters():
+                scalar = isinstance(source.weight, ScalarWeight)
+                kinds.setdefault(SCALAR_RATE if scalar else RATES[name], []).append(parameter)
+        kinds.setdefault(RATES["bias"], []).extend(self._biases.values())
+        return [{"params": found, "lr": rate, "base": rate} for rate, found in kinds.items()]
+
+    def _step(self, optimizer: torch.optim.Adam, step: int, index: np.ndarray) -> None:
+        warm = min(1.0, (step + 1) / WARM_UP)
+        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / self._steps))
+        for group in optimizer.param_groups:
+            group["lr"] = group["base"] * warm * decay
+        optimizer.zero_grad()
+        batch = self._train.select(index)
+        for part in batch.batches(self._chunk):
+            inputs = [torch.from_numpy(v).to(self._device) for v in part.values()]
+            with torch.no_grad():
+                wanted = _tuple(self._teacher(*inputs))
+            loss = divergence(wanted, _tuple(self._module(*inputs)))
+            check_gradient(loss, self._name)
+            (loss * (part.count / len(batch))).backward()
+        optimizer.step()
+        for source in self._sources.values():
+            if isinstance(source.weight, ProductWeight):
+                source.weight.reassign()
+
+    @torch.no_grad()
+    def _harm(self) -> float:
+        total = 0.0
+        for part in self._held.batches(self._chunk):
+            inputs = [torch.from_numpy(v).to(self._device) for v in part.values()]
+            harm = divergence(_tuple(self._teacher(*inputs)), _tuple(self._module(*inputs)))
+            total += float(harm) * part.count
+        return total / len(self._held)
+
+    def _result(self) -> Encoded:
+        weights: dict[str, CodedWeight] = {}
+        for name, source in self._sources.items():
+            part = source.weight
+            assert isinstance(part, TrainableWeight)  # noqa: S101 - `_make_sources` made it
+            weights[name] = part.coded()
+        biases = {name: value.detach().cpu() for name, value in self._biases.items()}
+        return Encoded(weights, biases, self._encoded.losses)
+
+    def _save(self, optimizer: torch.optim.Adam, step: int, best: _Best) -> None:
+        buffer = io.BytesIO()
+        state = {"now": self._parts.state_dict(), "best": best.state}
+        torch.save(state | {"optimizer": optimizer.state_dict()}, buffer)
+        raw = np.frombuffer(buffer.getvalue(), np.uint8)
+        self._checkpoints.save(self.checkpoint, {"state": raw}, {"step": step, "harm": best.harm})
+
+    def _resume(self, optimizer: torch.optim.Adam) -> tuple[int, _Best | None]:
+        found = self._checkpoints.load(self.checkpoint)
+        if found is None:
+            return 0, None
+        arrays, facts = found
+        state = torch.load(io.BytesIO(arrays["state"].tobytes()), weights_only=True)
+        self._parts.load_state_dict(state["now"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(facts["step"]), _Best(float(facts["harm"]), state["best"])
+
+
+def _bias_parameter(module: GraphModule, node: str) -> nn.Parameter:
+    """The parameter that ``module`` itself reads as the bias of layer ``node``."""
+    name = next(step.inputs[2] for step in module.steps if step.name == node)
+    value = module.constant(str(name))
+    assert isinstance(value, nn.Parameter)  # noqa: S101 - what set_bias makes
+    return value
+
+
+def _epochs(count: int, rng: np.random.Generator, skip: int):  # type: ignore[no-untyped-def]
+    """Batches of indices, reshuffled every epoch; ``skip`` of them passed over."""
+    size = min(BATCH, count)
+    number = 0
+    while True:
+        order = rng.permutation(count)
+        for start in range(0, count - size + 1, size):
+            if number >= skip:
+                yield order[start : start + size]
+            number += 1
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)

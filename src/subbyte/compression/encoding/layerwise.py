@@ -1,0 +1,384 @@
+"""Layer by layer through the network, float and compressed side by side.
+
+For each layer in execution order: bring both networks up to it (only the values that are
+still needed are kept, see `ActivationStore`), sum up the layer's moments over all
+samples, encode the weight, put the coded weight into the compressed network, go on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subbyte.compression.calibration.activation_store import ActivationStore, Environment
+from subbyte.compression.calibration.moments import PAPER_DAMPING, Moments, Target, damping_of
+from subbyte.compression.calibration.rows import (
+    choose_places,
+    entries_at,
+    entry_axis,
+    input_rows,
+    output_rows,
+    position_count,
+)
+from subbyte.compression.checkpoint import Checkpoints
+from subbyte.compression.encoding.apply import apply_coded
+from subbyte.compression.encoding.layer import (
+    Fit,
+    LayerOptions,
+    encode_weight,
+    fit_of,
+    names_procedure,
+)
+from subbyte.compression.encoding.unpacked import Evidence, values_read
+from subbyte.data import Samples
+from subbyte.errors import SubbyteError
+from subbyte.graph.module.graph_module import GraphModule
+from subbyte.graph.network import Layer, Network, Unpacked, Weighted
+from subbyte.graph.weight_layout import canonical, output_layers
+from subbyte.methods import Binarization, CodedWeight, decode_weight
+from subbyte.methods.binary.residual import binarize_fields, scales_of
+
+POSITIONS = 128
+LEAST_ROWS = 16384
+ROWS_PER_COLUMN = 4
+MOST_WORK = 200_000_000_000
+CHUNK_VALUES = 1 << 24
+MAX_CHUNK = 100
+
+Progress = Callable[[str, int, int, str], None]
+
+
+@dataclass
+class Encoded:
+    """Results by name: coded weights by initializer, biases [O] by node, relative errors."""
+
+    weights: dict[str, CodedWeight]
+    biases: dict[str, Tensor]
+    losses: dict[str, float]
+
+
+class Sequence:
+    """One pass over the layers of ``network`` with ``samples``.
+
+    ``modules``: the network to follow, whose weights are dropped behind the pass, and the one to
+    code, where parts of both are coded already; by default both are the float network. ``only``:
+    the weights to code in this pass; by default all of the plan's.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        samples: Samples,
+        plan: Mapping[str, LayerOptions],
+        seed: int,
+        device: torch.device,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        modules: tuple[GraphModule, GraphModule] | None = None,
+        only: Collection[str] | None = None,
+    ) -> None:
+        self._network, self._samples, self._plan = network, samples, plan
+        self._seed, self._device = seed, device
+        self._checkpoints, self._progress = checkpoints, progress
+        self._float, self.compressed = modules or _modules(network, device)
+        self._only = plan.keys() if only is None else only
+        self._published = names_procedure(plan.values())
+        self._step = {step.name: i for i, step in enumerate(self._float.steps)}
+        self._last = {name: i for i, step in enumerate(self._float.steps) for name in step.inputs}
+        self._chunk = chunk_size(self._float, samples, device)
+        self._outputs = output_layers(network)
+        self._done = Encoded({}, {}, {})
+
+    @torch.no_grad()
+    def run(self) -> Encoded:
+        """Encode every layer of the plan; the coded network is left in ``compressed``."""
+        entries = [entry for entry in self._network.weighted if entry.weight in self._plan]
+        store = ActivationStore(self._checkpoints.folder)
+        try:
+            self._fill(store)
+            at_float, at_coded = 0, 0
+            for step, numbers in self._stops(entries):
+                first = entries[numbers[0]]
+                self._progress("encode", numbers[0], len(entries), first.name)
+                if isinstance(first, Layer):
+                    self._layer(store, first, numbers[0], at_float, at_coded)
+                else:
+                    found = {n: e for n in numbers if isinstance(e := entries[n], Unpacked)}
+                    self._unpacked(store, found, step, at_float, at_coded)
+                at_float, at_coded = step + 1, step
+                for number in numbers:
+                    if self._last[entries[number].weight] == step:
+                        self._float.forget(entries[number].weight)
+            self._progress("encode", len(entries), len(entries), "")
+        finally:
+            store.close()
+        return self._done
+
+    def _stops(self, entries: list[Weighted]) -> Iterator[tuple[int, list[int]]]:
+        """The steps at which the pass stops, in order, and which of ``entries`` it codes there:
+        a layer, or the weights of another node that are not coded yet."""
+        stops: dict[int, list[int]] = {}
+        for number, entry in enumerate(entries):
+            if entry.weight in self._only:
+                stops.setdefault(self._place(entry), []).append(number)
+        seen: set[str] = set()
+        for step in sorted(stops):
+            numbers = stops[step]
+            if isinstance(entries[numbers[0]], Unpacked):
+                numbers = [n for n in numbers if entries[n].weight not in seen]
+                numbers = list({entries[n].weight: n for n in reversed(numbers)}.values())[::-1]
+            seen.update(entries[number].weight for number in numbers)
+            if numbers:
+                yield step, numbers
+
+    def _place(self, entry: Weighted) -> int:
+        """The step that runs the node of ``entry``, alone or together with others."""
+        name = str(entry.node.name)
+        if name in self._step:
+            return self._step[name]
+        readers = (n for n, step in enumerate(self._float.steps) if entry.weight in step.inputs)
+        return next(readers)
+
+    def _fill(self, store: ActivationStore) -> None:
+        for chunk, batch in enumerate(self._samples.batches(self._chunk)):
+            inputs = {k: torch.from_numpy(v).to(self._device) for k, v in batch.items()}
+            store.put(("float", chunk), dict(inputs))
+            store.put(("coded", chunk), inputs)
+
+    def _chunks(self) -> Iterator[int]:
+        return iter(range(-(-len(self._samples) // self._chunk)))
+
+    def _layer(
+        self, store: ActivationStore, layer: Layer, number: int, at_float: int, at_coded: int
+    ) -> None:
+        """Advance to the layer, take its moments unless a checkpoint has its result."""
+        found = self._checkpoints.load_weight(f"layer-{number}")
+        step = self._step[layer.name]
+        damping = damping_of(layer, len(self._samples))
+        if self._fit(layer) == "responses":
+            damping = PAPER_DAMPING
+        moments = None if found else Moments(layer, self._device, damping)
+        for chunk in self._chunks():
+            ours, coded = store.take(("float", chunk)), store.take(("coded", chunk))
+            inputs = [v for v in (layer.input, layer.output) if v]
+            self._float.run(ours, at_float, step + 1, keep=inputs)
+            self.compressed.run(coded, at_coded, step, keep=inputs)
+            if moments is not None:
+                self._add(moments, layer, ours, coded, (number, chunk))
+            self._trim(ours, step + 1)
+            store.put(("float", chunk), ours)
+            store.put(("coded", chunk), coded)
+        if found:
+            self._apply(layer, found[0], torch.from_numpy(found[1]["bias"]), found[1]["loss"])
+        elif moments is not None:
+            self._encode(layer, number, moments)
+
+    def _unpacked(
+        self,
+        store: ActivationStore,
+        entries: Mapping[int, Unpacked],
+        step: int,
+        at_float: int,
+        at_coded: int,
+    ) -> None:
+        """Advance to the node of ``entries``, by their numbers, and code its weights."""
+        found = {n: self._checkpoints.load_weight(f"layer-{n}") for n in entries}
+        evidence = {
+            number: self._evidence(entry, number)
+            for number, entry in entries.items()
+            if found[number] is None
+        }
+        names = [name for entry in entries.values() for name in values_read(entry)]
+        for chunk in self._chunks():
+            ours, coded = store.take(("float", chunk)), store.take(("coded", chunk))
+            self._float.run(ours, at_float, step + 1, keep=names)
+            self.compressed.run(coded, at_coded, step, keep=names)
+            for sums in evidence.values():
+                sums.add(ours, coded)
+            self._trim(ours, step + 1)
+            store.put(("float", chunk), ours)
+            store.put(("coded", chunk), coded)
+        for number, entry in entries.items():
+            held = found[number]
+            if held is not None:
+                self._apply_unpacked(entry, held[0], held[1]["loss"])
+                continue
+            options, seed = self._plan[entry.weight], self._seed * 1009 + number
+            corrected = self._fit(entry) == "corrected"
+            weight, loss = evidence[number].encode(options, seed, corrected)
+            self._checkpoints.save_weight(f"layer-{number}", weight, {"loss": np.array(loss)})
+            self._apply_unpacked(entry, weight, loss)
+
+    def _evidence(self, entry: Unpacked, number: int) -> Evidence:
+        weight = canonical(entry, self._float.constant(entry.weight).detach())
+        samples = len(self._samples)
+        wanted = positions_per_sample(entry.shape.inputs, samples)
+        seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
+        return Evidence(entry, weight, damping_of(entry, samples), wanted * self._chunk, seed)
+
+    def _apply_unpacked(self, entry: Unpacked, coded: CodedWeight, loss: object) -> None:
+        apply_coded(self.compressed, entry, coded)
+        self._done.weights[entry.weight] = coded
+        self._done.losses[entry.weight] = float(np.asarray(loss))
+
+    def _trim(self, environment: Environment, step: int) -> None:
+        for name in set(environment) - self._float.live(step):
+            del environment[name]
+
+    def _add(
+        self,
+        moments: Moments,
+        layer: Layer,
+        ours: Environment,
+        coded: Environment,
+        seed: tuple[int, int],
+    ) -> None:
+        """Sample positions, the same in both networks, and add their rows."""
+        target = ours[layer.input if layer.op == "ConvTranspose" else layer.output]
+        if layer.op != "ConvTranspose" and self._fit(layer) == "corrected":
+            target = target + self._residual(layer, ours, coded)
+        value, output = coded[layer.input], ours[layer.output]
+        chosen, positions = self._places(layer, value, output, seed)
+        value, target = entries_at(layer, value, chosen), entries_at(layer, target, chosen)
+        positions = positions.to(self._device)
+        size = tuple(output.shape[2:])
+        rows = input_rows(layer, value, positions, size)
+        rows = self._as_read(layer, value, rows).flatten(0, 1)
+        if layer.op == "ConvTranspose":
+            targets = input_rows(layer, target, positions, size).flatten(2)
+        else:
+            index = positions[:, :, None].expand(-1, -1, layer.shape.outputs)
+            targets = output_rows(layer, target).gather(1, index)
+        moments.add(rows, targets.flatten(0, 1))
+
+    def _places(
+        self, layer: Layer, value: Tensor, output: Tensor, seed: tuple[int, int]
+    ) -> tuple[Tensor | None, Tensor]:
+        """Where to look: some positions of every sample, or as many wherever samples lie."""
+        width = layer.shape.inputs * layer.shape.taps
+        wanted = positions_per_sample(width, len(self._samples))
+        state = np.random.SeedSequence((self._seed, *seed)).generate_state(1)[0]
+        rng = torch.Generator().manual_seed(int(state))
+        samples = min(self._chunk, len(self._samples) - seed[1] * self._chunk)
+        axis, count = entry_axis(layer, value), position_count(layer, value, output)
+        if axis is None or value.shape[axis] != samples:
+            return choose_places(layer, value, output, wanted * samples, rng)
+        if wanted < count:
+            return None, torch.randint(0, count, (samples, wanted), generator=rng)
+        return None, torch.arange(count).expand(samples, count)
+
+    def _as_read(self, layer: Layer, value: Tensor, rows: Tensor) -> Tensor:
+        """Rows [N, S, groups, T * I] of the layer's input ``value`` as its weight meets them."""
+        options = self._plan[layer.weight]
+        if not isinstance(options, Binarization):
+            return rows
+        scales = None
+        if options.scales == "image":
+            images = value.reshape(len(value), 1, layer.shape.groups, 1, -1)
+            scales = scales_of(images, options.order, (-1,))
+        fields = rows.unflatten(3, (layer.shape.taps, layer.shape.inputs))
+        return binarize_fields(fields, options, scales).flatten(3)
+
+    def _residual(self, layer: Layer, ours: Environment, coded: Environment) -> Tensor | float:
+        """Float minus compressed value of the other side of the Add that ``layer`` feeds."""
+        other = residual_operand(self._float, layer)
+        if other is None or other not in ours or other not in coded:
+            return 0.0
+        if ours[other].shape != ours[layer.output].shape:
+            return 0.0
+        return ours[other] - coded[other]
+
+    def _encode(self, layer: Layer, number: int, moments: Moments) -> None:
+        weight = canonical(layer, self._float.constant(layer.weight))
+        bias = self._float.bias(layer.name, layer.shape.outputs).detach()
+        options, fit = self._plan[layer.weight], self._fit(layer)
+        if layer.weight in self._done.weights:
+            coded, loss = self._done.weights[layer.weight], self._done.losses[layer.weight]
+        else:
+            coded, loss = encode_weight(
+                layer,
+                _target(moments, weight, bias, fit),
+                options,
+                seed=self._seed * 1009 + number,
+                balanced=layer.weight in self._outputs and fit == "corrected",
+            )
+        decoded = torch.from_numpy(decode_weight(coded)).to(self._device)
+        if fit == "corrected":
+            bias = moments.bias(weight, decoded, bias)
+        extra = {"bias": bias.cpu().numpy(), "loss": np.array(loss)}
+        self._checkpoints.save_weight(f"layer-{number}", coded, extra)
+        self._apply(layer, coded, bias, loss)
+
+    def _fit(self, layer: Weighted) -> Fit:
+        return fit_of(self._plan[layer.weight], self._published)
+
+    def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:
+        apply_coded(self.compressed, layer, coded, bias)
+        self._done.weights[layer.weight] = coded
+        self._done.biases[layer.name] = bias.cpu()
+        self._done.losses[layer.weight] = float(np.asarray(loss))
+
+
+def _modules(network: Network, device: torch.device) -> tuple[GraphModule, GraphModule]:
+    """The network twice, with one set of weights for as long as both have the same."""
+    module = GraphModule(network).to(device).eval()
+    return module, GraphModule(network, share=module).to(device).eval()
+
+
+def _target(moments: Moments, weight: Tensor, bias: Tensor, fit: Fit) -> Target:
+    if fit == "responses":
+        return moments.target(weight, bias)
+    target = moments.target(weight)
+    return Target(weight, target.moments) if fit == "weights" else target
+
+
+def residual_operand(module: GraphModule, layer: Layer) -> str | None:
+    """The other input of the Add that alone reads ``layer``'s output, if there is one."""
+    readers = [step for step in module.steps if layer.output in step.inputs]
+    if len(readers) != 1 or readers[0].op_type != "Add" or layer.output in module.output_names:
+        return None
+    others = [name for name in readers[0].inputs if name != layer.output]
+    return others[0] if len(others) == 1 else None
+
+
+def positions_per_sample(width: int, samples: int) -> int:
+    """Positions to take of each sample for the moments of a layer with ``width`` inputs.
+
+    `POSITIONS`, more where samples are few; less where a wide layer's rows x width^2
+    multiplications would pass `MOST_WORK`; but `ROWS_PER_COLUMN` rows a column always.
+    """
+    least = max(LEAST_ROWS, ROWS_PER_COLUMN * width)
+    most = max(least, MOST_WORK // (width * width))
+    return min(max(POSITIONS, math.ceil(least / samples)), math.ceil(most / samples))
+
+
+@torch.no_grad()
+def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> int:
+    """Samples a chunk, so that the values alive at once stay near `CHUNK_VALUES`; one where the
+    network does not take two, though its batch is said to be free."""
+    if module.fixed_batch is not None or samples.single:
+        return module.fixed_batch or 1
+    batch = next(iter(samples.batches(1)))
+    environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+    most = 1
+    for step in range(len(module.steps)):
+        module.run(environment, step, step + 1)
+        most = max(most, sum(value.numel() for value in environment.values()))
+    chunk = max(1, min(MAX_CHUNK, CHUNK_VALUES // most))
+    return chunk if chunk == 1 or _takes_two(module, samples, device) else 1
+
+
+def _takes_two(module: GraphModule, samples: Samples, device: torch.device) -> bool:
+    """Whether the first sample, which runs alone, runs in a batch of two."""
+    (batch,) = samples.select([0, 0]).batches(2)
+    environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+    try:
+        module.run(environment, 0, len(module.steps))
+    except (SubbyteError, RuntimeError, IndexError, ValueError):
+        return False
+    return True

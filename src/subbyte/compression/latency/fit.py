@@ -1,0 +1,117 @@
+"""Predicted times of layers, put right by whole networks.
+
+A kernel does not take as long in a network as alone: what it reads has just been written, and its
+codes have long been out of the cache. So of every form of weights one blank file is measured in
+which all layers that can have it do, and the form's predictions are scaled by one factor to add
+up to what the file takes. Files are measured beside one of 8 bits in all layers, and only what
+they take to what that takes is used: it stays the same when the machine gets slower. (Ours.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.encoding.layerwise import Progress
+from subbyte.compression.latency.blank import blank_model
+from subbyte.compression.latency.model import LatencyModel, measure_models, rest
+from subbyte.compression.planning.knapsack import Choices
+from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
+from subbyte.compression.planning.search_space import Prices
+from subbyte.data import Samples
+from subbyte.graph.network import Network
+
+# Beyond these a prediction is not off, but what was measured.
+LEAST_RATIO, MOST_RATIO = 0.5, 2.0
+
+
+def fitted_model(
+    network: Network,
+    model: LatencyModel,
+    prices: Prices,
+    samples: Samples,
+    options: CompressOptions,
+    progress: Progress,
+) -> LatencyModel:
+    """``model`` with what every form in ``prices`` takes in the network to what is predicted, and
+    with what the network takes beside its layers.
+
+    Int8 layers are taken to be predicted well: what they are off counts as the network's own.
+    """
+    choices = prices.precise()
+    files = BlankFiles(network, choices, model, samples, options)
+    plans = _by_form(choices, model)
+    rest()
+    relative = {}
+    for number, (name, coded) in enumerate(plans.items()):
+        progress("time", number, len(plans), name)
+        relative[name] = files.relative(files.eight | coded)
+    progress("time", len(plans), len(plans), "")
+    whole = files.seconds_of_eight()
+    ratios = {}
+    for name, coded in plans.items():
+        others = whole - _predicted(model, dict.fromkeys(coded, EIGHT_BITS))
+        predicted = _predicted(model, coded)
+        if predicted > 0:
+            taken = relative[name] * whole - others
+            ratios[name] = min(max(taken / predicted, LEAST_RATIO), MOST_RATIO)
+    return replace(model, ratios=ratios, beside=whole - _predicted(model, files.eight))
+
+
+class BlankFiles:
+    """Measures blank files of plans for ``weights``, beside ``eight``: 8 bits for all."""
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Iterable[str],
+        model: LatencyModel,
+        samples: Samples,
+        options: CompressOptions,
+    ) -> None:
+        self.eight: Plan = dict.fromkeys(weights, EIGHT_BITS)
+        self._network, self._model = network, model
+        self._samples, self._options = samples, options
+        self._least = math.inf
+
+    def relative(self, plan: Plan) -> float:
+        """What the file of ``plan`` takes to what that of ``eight`` takes."""
+        if plan == self.eight:
+            return 1.0
+        eight, taken = self._measured(self.eight, plan)
+        self._least = min(self._least, eight)
+        return taken / eight
+
+    def seconds_of_eight(self) -> float:
+        """What the file of ``eight`` takes, the least that it has been measured at."""
+        self._least = min(self._least, *self._measured(self.eight))
+        return self._least
+
+    def _measured(self, *plans: Plan) -> list[float]:
+        models = (
+            blank_model(self._network, plan, self._options, self._model.looked_up(plan))
+            for plan in plans
+        )
+        return measure_models(models, self._samples)
+
+
+def seconds_of_eight(model: LatencyModel, weights: Iterable[str]) -> float:
+    """What a fitted ``model`` has for 8 bits in all layers: as it was measured."""
+    return model.beside + _predicted(model, dict.fromkeys(weights, EIGHT_BITS))
+
+
+def _predicted(model: LatencyModel, plan: Plan) -> float:
+    return sum(model.seconds(weight, options) for weight, options in plan.items())
+
+
+def _by_form(choices: Choices, model: LatencyModel) -> dict[str, Plan]:
+    """For every form but int8, by its name, the first options of every layer that give it."""
+    plans: dict[str, Plan] = {}
+    for weight, found in choices.items():
+        for candidate in found:
+            forms = {form.name for _, form in model.forms(weight, candidate.options)}
+            if len(forms) == 1 and forms != {"int8"}:
+                plans.setdefault(forms.pop(), {}).setdefault(weight, candidate.options)
+    return plans

@@ -1,0 +1,130 @@
+"""Which way each layer is coded, chosen under a budget."""
+
+from __future__ import annotations
+
+import torch
+
+from subbyte.budgets import Budget
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.encoding.layerwise import Progress
+from subbyte.compression.latency.blank import overhead
+from subbyte.compression.planning.by_latency import latency_plans
+from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
+from subbyte.compression.planning.defaults import check_plan_words, check_possible, default_plan
+from subbyte.compression.planning.knapsack import choose_finely, least
+from subbyte.compression.planning.plan_file import Plan, planned_layers, read_plan
+from subbyte.compression.planning.search_space import Prices, price
+from subbyte.data import Samples
+from subbyte.errors import BudgetError, OptionError
+from subbyte.graph.network import Network
+
+_SIZE_ROUNDS = 8
+# Of the constants that stay float, how many a message names.
+_NAMED = 3
+# Of a file beside its weights: what varies with the values that are written.
+_SIZE_SLACK = 0.02
+
+
+def make_plan(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    progress: Progress,
+) -> Planned:
+    """The options of every layer: from the plan file, the budget, or the defaults.
+
+    Every layer's error counts relative to its output and by what the next layers see of it:
+    it is partly made good by the layers after it, and weighting layers by what they do alone
+    to the network's output did worse (docs/decisions).
+
+    Raises:
+        BudgetError: a budget out of reach; it names the least that works.
+        TimingsError: ``--latency`` without kernel timings of this machine.
+    """
+    layers = planned_layers(network)
+    if options.plan is not None:
+        given = read_plan(options.plan, layers)
+        check_plan_words(given, layers)
+        return Planned(given)
+    check_possible(layers, options)
+    budget = options.budget
+    if budget is None:
+        if options.methods is not None:
+            raise OptionError(
+                "--methods is for a budget", expected="--bits, --size, --latency or --keep"
+            )
+        return Planned(default_plan(network, layers, options))
+    if budget.kind == "latency":
+        return latency_plans(network, samples, options, device, progress, budget).least_harm()
+    return plan_budget(network, price(network, samples, options, device, progress), options, budget)
+
+
+def plan_budget(
+    network: Network, prices: Prices, options: CompressOptions, budget: Budget
+) -> Planned:
+    """`plan_size` or `plan_bits`."""
+    if budget.kind == "size":
+        return plan_size(network, prices, options, budget)
+    return plan_bits(prices, budget)
+
+
+def plan_bits(prices: Prices, budget: Budget) -> Planned:
+    """The least total relative error within so many bits per weight.
+
+    Constants that stay float count with all their bits.
+    """
+    limit = budget.value * prices.count / 8 - prices.float_bytes
+    needed = least(prices.choices)
+    if needed > limit:
+        # Rounded up, so that the number it names is one that works.
+        bits = -(-8 * int(needed + prices.float_bytes) * 1000 // prices.count) / 1000
+        raise BudgetError(
+            "--bits out of reach for this network and these options",
+            expected=f"at least {bits:.3f} bits per weight",
+            got=f"{budget.value:g}{_float_part(prices)}",
+        )
+    choice = choose_finely(prices.within(limit), limit)
+    return planned_from(budget, choice, kept_float=prices.kept_float)
+
+
+def _float_part(prices: Prices) -> str:
+    """What of the network stays float, as a part of a message; empty where nothing does."""
+    largest = sorted(prices.kept_float, key=lambda constant: -constant.nbytes)
+    if not largest:
+        return ""
+    named = ", ".join(map(str, largest[:_NAMED]))
+    more = f", and {len(largest) - _NAMED} more" if len(largest) > _NAMED else ""
+    return f"; {prices.float_bytes} bytes stay float: {named}{more}"
+
+
+def plan_size(
+    network: Network, prices: Prices, options: CompressOptions, budget: Budget
+) -> Planned:
+    """The least total relative error in a file of so many bytes.
+
+    What the file holds beside the weights depends on the methods that are used: it is
+    measured on a blank file of the plan, and the plan made again until both fit.
+    """
+    smallest = {w: min(c, key=lambda c: c.bytes).options for w, c in prices.choices.items()}
+    beside = _beside(network, smallest, options)
+    needed = beside + least(prices.choices)
+    for _ in range(_SIZE_ROUNDS):
+        limit = budget.value - beside
+        if least(prices.choices) > limit:
+            raise BudgetError(
+                "--size out of reach for this network and these options",
+                expected=f"at least {needed:.0f} bytes",
+                got=f"{budget.value:.0f}{_float_part(prices)}",
+            )
+        choice = choose_finely(prices.within(limit), limit)
+        now = _beside(network, options_of(choice), options)
+        if now <= beside:
+            break
+        beside = now
+    said = f"{beside:.0f} bytes of the file are not weights"
+    return planned_from(budget, choice, [said], prices.kept_float)
+
+
+def _beside(network: Network, plan: Plan, options: CompressOptions) -> float:
+    return (1 + _SIZE_SLACK) * overhead(network, plan, options)

@@ -1,0 +1,39 @@
+"""What a plan is, once it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from subbyte.budgets import Budget
+from subbyte.compression.planning.knapsack import Choice
+from subbyte.compression.planning.plan_file import Plan
+from subbyte.graph.network import KeptFloat
+
+
+@dataclass(frozen=True)
+class Planned:
+    """``plan``: the options of every layer, by weight name. With a budget, ``choice`` has the
+    predicted bytes, harm and time of each, and ``facts`` what is worth saying. ``kept_float``:
+    the constants that no plan codes, which count against the budget."""
+
+    plan: Plan
+    budget: Budget | None = None
+    choice: Choice | None = None
+    facts: Sequence[str] = field(default=())
+    kept_float: tuple[KeptFloat, ...] = ()
+
+
+def planned_from(
+    budget: Budget,
+    choice: Choice,
+    facts: Sequence[str] = (),
+    kept_float: tuple[KeptFloat, ...] = (),
+) -> Planned:
+    """The plan of a choice."""
+    return Planned(options_of(choice), budget, choice, facts, kept_float)
+
+
+def options_of(choice: Choice) -> Plan:
+    """The options of every layer, by weight name."""
+    return {weight: found.options for weight, found in choice.chosen.items()}

@@ -1,0 +1,93 @@
+"""A plan with what is known of it: for people, as comments beside the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from subbyte.compression.encoding.layer import LayerOptions
+from subbyte.compression.planning.coding_plan import Planned
+from subbyte.compression.planning.plan_file import write_plan
+from subbyte.graph.network import Weighted
+from subbyte.methods.binary.form import BinaryOptions
+from subbyte.methods.composite.form import CompositeOptions
+from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.ternary.form import TernaryOptions
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A layer of a plan. ``harm``: predicted error over the output's variance; ``share``: of
+    the harm of all layers; ``milliseconds``: predicted, where there are timings."""
+
+    layer: Weighted
+    form: str
+    bytes: int
+    bits: float
+    harm: float
+    share: float
+    milliseconds: float | None
+
+
+def plan_rows(planned: Planned, layers: Sequence[Weighted]) -> list[PlanRow]:
+    """One row a layer, where the plan was made for a budget; else none."""
+    choice = planned.choice
+    if choice is None:
+        return []
+    rows = []
+    for layer in layers:
+        found = choice.chosen[layer.weight]
+        share = found.harm / choice.harm if choice.harm > 0 else 0.0
+        bits = 8 * found.bytes / layer.shape.count
+        time = None if found.seconds is None else 1e3 * found.seconds
+        rows.append(
+            PlanRow(layer, form_name(found.options), found.bytes, bits, found.harm, share, time)
+        )
+    return rows
+
+
+def summary(planned: Planned, layers: Sequence[Weighted]) -> list[str]:
+    """What the plan reaches, a sentence a line."""
+    choice = planned.choice
+    if choice is None:
+        return []
+    stored = sum(candidate.bytes for candidate in choice.chosen.values())
+    stored += sum(constant.nbytes for constant in planned.kept_float)
+    count = sum(layer.shape.count for layer in layers)
+    count += sum(constant.count for constant in planned.kept_float)
+    return [
+        f"budget: {planned.budget}",
+        f"{8 * stored / count:.3f} bits per weight, {stored} bytes of weights",
+        *(f"stays float: {constant}" for constant in planned.kept_float),
+        f"predicted harm {choice.harm:.4f}, at most {100 * choice.gap:.2f}% above the least "
+        "that any plan within the budget could have",
+        *planned.facts,
+    ]
+
+
+def plan_text(planned: Planned, layers: Sequence[Weighted]) -> str:
+    """The plan as TOML; with a budget, each layer with its bits, bytes, time and harm."""
+    notes = {row.layer.weight: _note(row) for row in plan_rows(planned, layers)}
+    return write_plan(planned.plan, layers, summary(planned, layers), notes)
+
+
+def form_name(options: LayerOptions) -> str:
+    """A layer's method and options in a few words."""
+    if isinstance(options, ProductOptions):
+        gain = f", gain {options.gain}" if options.gain else ""
+        return f"product {options.group}{gain}{', shared' if options.shared else ''}"
+    if isinstance(options, TernaryOptions):
+        return f"ternary, rank {options.rank}"
+    if isinstance(options, CompositeOptions):
+        return f"composite, {options.planes} planes"
+    if isinstance(options, BinaryOptions):
+        return f"binary, order {options.order}, {options.scales}"
+    return f"scalar {options.bits}{', exact' if options.exact else ''}"
+
+
+def _note(row: PlanRow) -> str:
+    time = "" if row.milliseconds is None else f", {row.milliseconds:.3f} ms"
+    return (
+        f"{row.bits:.2f} bits a weight, {row.bytes} bytes{time}, harm {row.harm:.4f} "
+        f"({100 * row.share:.0f}% of all)"
+    )

@@ -1,0 +1,127 @@
+"""What every layer may be: all its candidates, priced once, for any number of budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from subbyte.compression.calibration.moments import damping_of
+from subbyte.compression.calibration.statistics import collect
+from subbyte.compression.calibration.unpacked import read_rows, weighed
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.device import few_threads
+from subbyte.compression.encoding.layer import LayerOptions
+from subbyte.compression.encoding.layerwise import Progress
+from subbyte.compression.latency.model import LatencyModel
+from subbyte.compression.planning.candidates import (
+    Candidate,
+    balanced,
+    layer_candidates,
+)
+from subbyte.compression.planning.defaults import kept_at_eight_bits
+from subbyte.compression.planning.knapsack import least, stored
+from subbyte.compression.planning.plan_file import EIGHT_BITS, planned_layers
+from subbyte.compression.planning.sensitivity import noise_gains
+from subbyte.data import Samples
+from subbyte.graph.module.graph_module import GraphModule
+from subbyte.graph.network import KeptFloat, Layer, Network, Unpacked, Weighted
+from subbyte.graph.weight_layout import canonical, output_layers
+
+GAIN_POWER = 0.25
+
+
+@dataclass(frozen=True)
+class Prices:
+    """``choices``: the candidates of every layer, by weight name; ``kept``: the layers that
+    are kept at 8 bits by default; ``gains`` (`noise_gains`): by which, to the power
+    `GAIN_POWER`, the harms count; ``kept_float``: the constants that are not coded."""
+
+    layers: tuple[Weighted, ...]
+    choices: dict[str, list[Candidate]]
+    kept: frozenset[str]
+    gains: Mapping[str, float] = field(default_factory=dict)
+    kept_float: tuple[KeptFloat, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Weights in all layers, and numbers in the constants that stay float."""
+        coded = sum(layer.shape.count for layer in self.layers)
+        return coded + sum(constant.count for constant in self.kept_float)
+
+    @property
+    def float_bytes(self) -> int:
+        """Bytes of the constants that stay float, whatever the plan."""
+        return sum(constant.nbytes for constant in self.kept_float)
+
+    def bits(self, coded_bytes: float) -> float:
+        """Bits per weight with so many bytes of coded weights."""
+        return 8 * (coded_bytes + self.float_bytes) / self.count
+
+    def within(self, budget: float) -> dict[str, list[Candidate]]:
+        """The candidates for a budget of bytes: layers that are kept at 8 bits by default go
+        below only where the budget is out of reach otherwise."""
+        precise = self.precise()
+        return precise if least(precise, stored) <= budget else self.choices
+
+    def precise(self) -> dict[str, list[Candidate]]:
+        """The candidates with the layers that are kept at 8 bits by default at 8 bits."""
+        kept = {
+            weight: [c for c in self.choices[weight] if c.options == EIGHT_BITS]
+            for weight in self.kept
+        }
+        return self.choices | kept
+
+    def timed(self, model: LatencyModel) -> Prices:
+        """The same with predicted times."""
+        choices = {
+            weight: [replace(c, seconds=model.seconds(weight, c.options)) for c in found]
+            for weight, found in self.choices.items()
+        }
+        return replace(self, choices=choices)
+
+    def candidate(self, weight: str, options: LayerOptions) -> Candidate:
+        """The candidate that codes a layer so."""
+        return next(c for c in self.choices[weight] if c.options == options)
+
+
+def price(
+    network: Network,
+    samples: Samples,
+    options: CompressOptions,
+    device: torch.device,
+    progress: Progress,
+) -> Prices:
+    """All candidates of all layers, from one float pass over a few samples.
+
+    A layer's harm counts by its gain (`noise_gains`) to the power `GAIN_POWER`: between all
+    layers alike, as if what lies behind made good all that is passed on, and by what is passed
+    on (docs/decisions/0018). The harm of an unpacked weight is its own relative error.
+    """
+    entries = planned_layers(network)
+    layers = [entry for entry in entries if isinstance(entry, Layer)]
+    module = GraphModule(network).to(device).eval()
+    statistics = collect(module, layers, samples, device)
+    gains = noise_gains(module, network.layers, statistics, samples, device)
+    tables = read_rows(module, network.unpacked, samples, device)
+    outputs = output_layers(network)
+    choices = {}
+    for number, layer in enumerate(entries):
+        progress("plan", number, len(entries), layer.name)
+        weight = canonical(layer, module.constant(layer.weight).detach())
+        if isinstance(layer, Unpacked):
+            weight, data = weighed(layer, weight, tables.get(layer.weight))
+            with few_threads(0):
+                choices[layer.weight] = layer_candidates(layer, weight, data, options, options.seed)
+            continue
+        data = statistics[layer.weight].damped(damping_of(layer, len(samples)))
+        if layer.weight in outputs:
+            weight, data = balanced(weight, data)
+        with few_threads(0):
+            found = layer_candidates(layer, weight, data, options, options.seed)
+        counted = gains[layer.weight] ** GAIN_POWER
+        choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
+    progress("plan", len(entries), len(entries), "")
+    kept = kept_at_eight_bits(network, entries, options)
+    return Prices(tuple(entries), choices, kept, gains, network.kept_float)

@@ -1,0 +1,128 @@
+"""Predicted times of layers, and how files are measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.latency import model as latency
+from subbyte.compression.latency.blank import blank_model
+from subbyte.compression.latency.model import kernel_form, latency_model, measure_models
+from subbyte.compression.planning.plan_file import EIGHT_BITS
+from subbyte.errors import TimingsError
+from subbyte.graph.load.network import prepare
+from subbyte.methods.binary.form import BinaryOptions
+from subbyte.methods.composite.form import CompositeOptions
+from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods.ternary.form import TernaryOptions
+from subbyte.runtime.kernels import Form, LayerSize
+from subbyte.runtime.library import find_library
+from tests import tiny
+from tests.compression.nets import CPU
+from tests.compression.pretended import MODEL, SAMPLES, timings
+
+
+def test_which_kernel_computes_a_layer() -> None:
+    layer = prepare(MODEL, "net").layers[1]
+    size = LayerSize(64, 64, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, size, ProductOptions(4, gain=0)) == Form(4)
+    assert kernel_form(layer, size, ProductOptions(8, gain=2)) == Form(8, gain=True)
+    assert kernel_form(layer, size, ProductOptions(4, words=32)) == Form()
+    assert kernel_form(layer, size, ScalarOptions(4)) == kernel_form(layer, size, EIGHT_BITS)
+    assert kernel_form(layer, size, ProductOptions(3)) == Form(3)
+    assert kernel_form(layer, size, ScalarOptions(2)) == Form(2)
+    # With a stride, a table serves too few look-ups.
+    strided = LayerSize(64, 64, 32, 32, kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, strided, ScalarOptions(2)) == Form()
+    small = LayerSize(4, 4, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, small, ProductOptions(4)) == Form()
+    assert kernel_form(layer, size, TernaryOptions(8)) == Form()
+    assert kernel_form(layer, size, CompositeOptions(4)) == Form()
+    binary = BinaryOptions(order=1, scales="pixel")
+    assert kernel_form(layer, size, binary) == Form(order=1, scales="pixel")
+    streamed = LayerSize(1, 1, 1024, 1024, linear=True)
+    assert kernel_form(layer, streamed, ScalarOptions(3)) == Form(bits=3)
+
+
+def test_many_words_are_looked_up_where_the_file_will_say_so() -> None:
+    """The rule is that of `table_shifts`: tables of many words need many outputs."""
+    layer = prepare(tiny.classifier(tiny.conv_weights(width=128)), "net").layers[1]
+    size = LayerSize(28, 28, 128, 128, kernel=(3, 3), pads=(1, 1, 1, 1))
+    for words in (32, 64):
+        form = kernel_form(layer, size, ProductOptions(8, words=words, gain=1))
+        assert form == Form(8, gain=True, words=words)
+        assert form.name == f"look-up 8 of {words} gain"
+    assert kernel_form(layer, size, ProductOptions(2, words=256)) == Form()
+    small = LayerSize(1, 1, 128, 128, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert kernel_form(layer, small, ProductOptions(8, words=64)) == Form()
+
+
+def test_sizes_of_the_layers() -> None:
+    model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
+    assert model.sizes["conv2"] == LayerSize(6, 6, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
+    assert model.sizes["head"] == LayerSize(1, 1, 32, 4, linear=True)
+    work = 6 * 6 * 9 * 32 * 32
+    assert model.seconds("conv2.weight", EIGHT_BITS) == pytest.approx(1e-9 * work)
+    rows = 6 * 6 * 9 * 32
+    assert model.seconds("conv2.weight", BinaryOptions(2)) == pytest.approx(1e-9 * rows)
+    with pytest.raises(TimingsError, match=r"no kernel timings.*got binary 5 column"):
+        model.seconds("conv2.weight", BinaryOptions(5))
+
+
+def test_a_blank_file_is_looked_up_where_the_file_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = prepare(MODEL, "net")
+    model = latency_model(network, SAMPLES, CPU, timings())
+    form = {layer.weight: ProductOptions(4) for layer in model.layers}
+    form["head.weight"] = EIGHT_BITS
+    # All its layers are too small to be looked up.
+    assert model.looked_up(form) == set()
+    monkeypatch.setattr(latency, "LEAST_WORK", 1)
+    assert model.looked_up(form) == {"conv1", "conv2"}
+    for names in (set(), {"conv2"}):
+        written = blank_model(network, form, CompressOptions(), names)
+        marked = {
+            n.name for n in written.graph.node for a in n.attribute if a.name == "table_shift"
+        }
+        assert marked == names
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What blocks of runs take, in seconds; those that are measured are taken out of it."""
+    taken: list[float] = []
+    network = SimpleNamespace(session=SimpleNamespace(run=lambda *_: None))
+    monkeypatch.setattr(latency, "load", lambda *_, **__: network)
+    monkeypatch.setattr(latency, "_block", lambda *_: taken.pop(0))
+    return taken
+
+
+def test_a_measurement_ends_when_it_gets_no_faster(blocks: list[float]) -> None:
+    blocks += [3.0, 3.0, 3.0, 3.0, 2.0, 2.5, 2.0, 1.99, 2.5, 2.5, 1.0]
+    assert latency.measure_files([Path("net.onnx")], SAMPLES) == [1.99]
+    assert blocks == [1.0]
+
+
+def test_a_measurement_ends_though_it_gets_faster_and_faster(blocks: list[float]) -> None:
+    blocks += [0.9**turn for turn in range(60)]
+    assert latency.measure_files([Path("net.onnx")], SAMPLES) == [0.9**49]
+
+
+def test_blocks_of_files_are_measured_in_turn(blocks: list[float]) -> None:
+    """Until none gets faster."""
+    blocks += [3.0, 5.0, 2.0, 4.0, 2.0, 4.0, 2.0, 4.0, 2.0, 3.0, *([2.5, 3.5] * 5), 1.0]
+    assert latency.measure_files([Path("a.onnx"), Path("b.onnx")], SAMPLES) == [2.0, 3.0]
+    assert blocks == [1.0]
+
+
+@pytest.mark.skipif(find_library() is None, reason="no native library")
+def test_a_file_is_measured() -> None:
+    network = prepare(MODEL, "net")
+    eight = {layer.weight: EIGHT_BITS for layer in network.layers}
+    written = blank_model(network, eight, CompressOptions())
+    found = measure_models([written, written], SAMPLES)
+    assert len(found) == 2
+    assert all(0 < seconds < 1 for seconds in found)
