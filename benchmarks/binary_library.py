@@ -1,4 +1,4 @@
-"""The binary kernels of the native library (``subbyte/binary.h``), for benchmarks."""
+"""The binary kernels of the native library (``subbyte/conv_binary.h``), for benchmarks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PER_COLUMN = 0
 
 @dataclass(frozen=True)
 class BinaryShape:
-    """``subbyte_binary`` on one image of uint8, without stride, dilation or groups."""
+    """``subbyte_conv_binary`` on one image of uint8, without stride, dilation or groups."""
 
     height: int
     width: int
@@ -32,9 +32,9 @@ class BinaryShape:
     input_zero: int
     input_scale: float
 
-    def structure(self) -> structures.Binary:
+    def structure(self) -> structures.ConvBinary:
         """The C structure."""
-        layer = structures.Binary(
+        layer = structures.ConvBinary(
             images=1, height=self.height, width=self.width, inputs=self.inputs, groups=1
         )
         layer.outputs, layer.order, layer.scales = self.outputs, self.order, self.scales
@@ -57,7 +57,7 @@ class Binary:
     def prepare(self, x: _Bytes, y: NDArray[Any], finish: Finish) -> Callable[[], None]:
         """A call that fills y uint8 or float32 from x, both [1, height, width, channels]."""
         layer, output = self.shape.structure(), c_output(TYPES[y.dtype], finish)
-        size = self.library.number("subbyte_binary_scratch_size", ctypes.byref(layer))
+        size = self.library.number("subbyte_conv_binary_scratch_size", ctypes.byref(layer))
         if size == 0 or not (x.flags.c_contiguous and y.flags.c_contiguous):
             raise NativeError(self.library.error())
         scratch = aligned(size)
@@ -67,7 +67,8 @@ class Binary:
 
         def call(keep: object = (x, y, finish, scratch, self)) -> None:
             self.library.call(
-                *("subbyte_binary_run", ctypes.byref(layer), packed, x_at, ctypes.byref(output)),
+                *("subbyte_conv_binary_run", ctypes.byref(layer), packed, x_at),
+                ctypes.byref(output),
                 *(y_at, ctypes.c_int64(0), ctypes.c_int64(self.shape.height), scratch_at),
             )
 
@@ -77,12 +78,12 @@ class Binary:
 def pack_binary(library: Library, shape: BinaryShape, negative: NDArray[np.bool_]) -> Binary:
     """Pack the signs of the weights [O, T, C]: True for negative."""
     layer = shape.structure()
-    size = library.number("subbyte_binary_packed_size", ctypes.byref(layer))
+    size = library.number("subbyte_conv_binary_packed_size", ctypes.byref(layer))
     if size == 0:
         raise NativeError(library.error())
     packed, signs = aligned(size), np.packbits(negative.ravel(), bitorder="little")
     library.call(
-        *("subbyte_binary_pack", ctypes.byref(layer)),
+        *("subbyte_conv_binary_pack", ctypes.byref(layer)),
         *(ctypes.c_void_p(a.ctypes.data) for a in (signs, packed)),
     )
     return Binary(library, shape, packed)

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.native_library import TYPES, Finish, Library, NativeError, aligned, c_output
-from subbyte.runtime.structures import GemvLookup, GemvUnpack
+from subbyte.runtime.structures import GemvInt4, GemvLut16
 
 _Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class LookupShape:
-    """``subbyte_gemv_lookup``, field by field."""
+    """``subbyte_gemv_lut16``, field by field."""
 
-    kind: ClassVar[str] = "lookup"
+    kind: ClassVar[str] = "lut16"
     rows: int
     inputs: int
     outputs: int
@@ -32,14 +32,14 @@ class LookupShape:
 
     def structure(self) -> ctypes.Structure:
         """The C structure."""
-        return _filled(GemvLookup(), self)
+        return _filled(GemvLut16(), self)
 
 
 @dataclass(frozen=True)
 class UnpackShape:
-    """``subbyte_gemv_unpack``, field by field."""
+    """``subbyte_gemv_int4``, field by field."""
 
-    kind: ClassVar[str] = "unpack"
+    kind: ClassVar[str] = "int4"
     rows: int
     inputs: int
     outputs: int
@@ -48,7 +48,7 @@ class UnpackShape:
 
     def structure(self) -> ctypes.Structure:
         """The C structure."""
-        return _filled(GemvUnpack(), self)
+        return _filled(GemvInt4(), self)
 
 
 @dataclass(frozen=True)

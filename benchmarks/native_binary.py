@@ -45,7 +45,7 @@ def binary(library: Library, layer: Layer, x: NDArray[np.uint8], order: int) -> 
 def expected(
     layer: Layer, x: NDArray[np.uint8], negative: NDArray[np.bool_], order: int, row: int, col: int
 ) -> NDArray[np.float64]:
-    """The sums of binary.h at one output position, for all outputs, in double precision."""
+    """The sums of conv_binary.h at one output position, for all outputs, in double precision."""
     k, pad = layer.kernel, layer.kernel // 2
     values = (x[0].astype(np.float64) - X_ZERO) * np.float32(X_SCALE)
     padded = np.pad(values, ((pad, pad), (pad, pad), (0, 0)))

@@ -31,7 +31,7 @@ class NativeError(Exception):
 
 @dataclass(frozen=True)
 class Shape:
-    """``subbyte_lookup`` of subbyte.h, field by field."""
+    """``subbyte_conv_lut16``, field by field."""
 
     images: int
     height: int
@@ -49,10 +49,10 @@ class Shape:
     input_zero: int = 0
     shift: int = 0
 
-    def structure(self) -> structures.Lookup:
+    def structure(self) -> structures.ConvLut16:
         """The C structure."""
-        layer = structures.Lookup()
-        for name, kind, *_ in structures.Lookup._fields_:
+        layer = structures.ConvLut16()
+        for name, kind, *_ in structures.ConvLut16._fields_:
             value = getattr(self, name)
             setattr(layer, name, kind(*value) if isinstance(value, tuple) else int(value))
         return layer
@@ -115,7 +115,7 @@ class Lookup:
         )
 
         def call(keep: object = (x, y, finish, self)) -> None:
-            self.library.call("subbyte_lookup_run", *arguments)
+            self.library.call("subbyte_conv_lut16_run", *arguments)
 
         return call
 
@@ -128,9 +128,9 @@ class Library:
         for name in ("isa", "error"):
             getattr(self._library, f"subbyte_{name}").restype = ctypes.c_char_p
         for name in ("out_height", "out_width"):
-            getattr(self._library, f"subbyte_lookup_{name}").restype = ctypes.c_int64
+            getattr(self._library, f"subbyte_conv_lut16_{name}").restype = ctypes.c_int64
         for name in ("packed_size", "scratch_size"):
-            getattr(self._library, f"subbyte_lookup_{name}").restype = ctypes.c_size_t
+            getattr(self._library, f"subbyte_conv_lut16_{name}").restype = ctypes.c_size_t
 
     @property
     def isa(self) -> str:
@@ -141,9 +141,9 @@ class Library:
         return name.decode()
 
     def size(self, name: str, shape: Shape) -> int:
-        """``subbyte_lookup_<name>``."""
+        """``subbyte_conv_lut16_<name>``."""
         value = int(
-            getattr(self._library, f"subbyte_lookup_{name}")(ctypes.byref(shape.structure()))
+            getattr(self._library, f"subbyte_conv_lut16_{name}")(ctypes.byref(shape.structure()))
         )
         if value == 0:
             raise NativeError(self.error())
@@ -164,7 +164,7 @@ class Library:
             for array in (codes, gain_codes, gains, codebook)
         ]
         self.call(
-            "subbyte_lookup_pack",
+            "subbyte_conv_lut16_pack",
             ctypes.byref(shape.structure()),
             *(None if array is None else _pointer(array) for array in arrays),
             _pointer(packed),

@@ -7,7 +7,7 @@
 #include "ort/parallel.h"
 #include "ort/shapes.h"
 #include "ort/weights.h"
-#include "subbyte/binary.h"
+#include "subbyte/conv_binary.h"
 
 namespace subbyte::ort {
 namespace {

@@ -5,11 +5,12 @@
 
 #include "ort/error.h"
 #include "ort/parallel.h"
-#include "subbyte/binary.h"
+#include "subbyte/conv_binary.h"
 #include "subbyte/gemv.h"
-#include "subbyte/int8.h"
-#include "subbyte/unpack.h"
-#include "subbyte/words.h"
+#include "subbyte/conv_int8.h"
+#include "subbyte/conv_lut16.h"
+#include "subbyte/conv_int4.h"
+#include "subbyte/conv_lut256.h"
 
 namespace subbyte::ort {
 namespace {
@@ -41,11 +42,11 @@ bool unpacked(const Geometry &g, int bits) {
     static constexpr auto scratch_size = layer##_scratch_size;  \
     static constexpr auto run = layer##_run;                    \
   };
-SUBBYTE_KERNEL(LookupKernel, subbyte_lookup)
-SUBBYTE_KERNEL(WordsKernel, subbyte_words)
-SUBBYTE_KERNEL(Int8Kernel, subbyte_int8)
-SUBBYTE_KERNEL(UnpackKernel, subbyte_unpack)
-SUBBYTE_KERNEL(BinaryKernel, subbyte_binary)
+SUBBYTE_KERNEL(LookupKernel, subbyte_conv_lut16)
+SUBBYTE_KERNEL(WordsKernel, subbyte_conv_lut256)
+SUBBYTE_KERNEL(Int8Kernel, subbyte_conv_int8)
+SUBBYTE_KERNEL(UnpackKernel, subbyte_conv_int4)
+SUBBYTE_KERNEL(BinaryKernel, subbyte_conv_binary)
 #undef SUBBYTE_KERNEL
 
 // Sizes are positive: 0 is an error that the kernel library describes.
@@ -133,44 +134,44 @@ class WordsLinear final : public Packed<WordsKernel> {
 
   int64_t parts(const Geometry &geometry) const override {
     if (!few(geometry)) return Packed::parts(geometry);
-    return (geometry.outputs + SUBBYTE_WORDS_BLOCK - 1) / SUBBYTE_WORDS_BLOCK;
+    return (geometry.outputs + SUBBYTE_CONV_LUT256_BLOCK - 1) / SUBBYTE_CONV_LUT256_BLOCK;
   }
 
   const void *prepare(const Geometry &geometry, const uint8_t *x) const override {
     if (!few(geometry)) return x;
-    const subbyte_words layer = at(geometry);
-    void *memory = scratch(checked(subbyte_words_scratch_size(&layer)));
-    check_kernel(subbyte_words_prepare(&layer, packed(), x, memory));
+    const subbyte_conv_lut256 layer = at(geometry);
+    void *memory = scratch(checked(subbyte_conv_lut256_scratch_size(&layer)));
+    check_kernel(subbyte_conv_lut256_prepare(&layer, packed(), x, memory));
     return memory;
   }
 
   void run(const Geometry &geometry, const void *prepared, const subbyte_output &output, void *y,
            int64_t begin, int64_t end) const override {
     if (!few(geometry)) return Packed::run(geometry, prepared, output, y, begin, end);
-    const subbyte_words layer = at(geometry);
-    const int64_t last = std::min(end * SUBBYTE_WORDS_BLOCK, geometry.outputs);
-    check_kernel(subbyte_words_run_outputs(&layer, packed(), prepared, &output, y,
-                                           begin * SUBBYTE_WORDS_BLOCK, last));
+    const subbyte_conv_lut256 layer = at(geometry);
+    const int64_t last = std::min(end * SUBBYTE_CONV_LUT256_BLOCK, geometry.outputs);
+    check_kernel(subbyte_conv_lut256_run_outputs(&layer, packed(), prepared, &output, y,
+                                                 begin * SUBBYTE_CONV_LUT256_BLOCK, last));
   }
 
  private:
-  static bool few(const Geometry &geometry) { return geometry.height <= SUBBYTE_WORDS_ROWS; }
+  static bool few(const Geometry &geometry) { return geometry.height <= SUBBYTE_CONV_LUT256_ROWS; }
 };
 
 struct LookupStream {
-  using Layer = subbyte_gemv_lookup;
-  static constexpr auto packed_size = subbyte_gemv_lookup_packed_size;
-  static constexpr auto scratch_size = subbyte_gemv_lookup_scratch_size;
-  static constexpr auto prepare = subbyte_gemv_lookup_prepare;
-  static constexpr auto run = subbyte_gemv_lookup_run;
+  using Layer = subbyte_gemv_lut16;
+  static constexpr auto packed_size = subbyte_gemv_lut16_packed_size;
+  static constexpr auto scratch_size = subbyte_gemv_lut16_scratch_size;
+  static constexpr auto prepare = subbyte_gemv_lut16_prepare;
+  static constexpr auto run = subbyte_gemv_lut16_run;
 };
 
 struct UnpackStream {
-  using Layer = subbyte_gemv_unpack;
-  static constexpr auto packed_size = subbyte_gemv_unpack_packed_size;
-  static constexpr auto scratch_size = subbyte_gemv_unpack_scratch_size;
-  static constexpr auto prepare = subbyte_gemv_unpack_prepare;
-  static constexpr auto run = subbyte_gemv_unpack_run;
+  using Layer = subbyte_gemv_int4;
+  static constexpr auto packed_size = subbyte_gemv_int4_packed_size;
+  static constexpr auto scratch_size = subbyte_gemv_int4_scratch_size;
+  static constexpr auto prepare = subbyte_gemv_int4_prepare;
+  static constexpr auto run = subbyte_gemv_int4_run;
 };
 
 // Weights of a linear layer that are read from memory as codes; its parts are blocks of outputs.
@@ -247,38 +248,38 @@ std::unique_ptr<Weights> make_lookup(const Geometry &g, Layer layer, const Looku
 
 std::unique_ptr<Weights> pack_lookup(const Geometry &g, const Lookup &lookup, int32_t shift) {
   if (lookup.words != kLookupWords) {
-    subbyte_words layer = {};
+    subbyte_conv_lut256 layer = {};
     layer.words = static_cast<int32_t>(lookup.words);
     if (g.few_rows) {
-      return make_lookup<WordsLinear>(g, layer, lookup, shift, subbyte_words_pack);
+      return make_lookup<WordsLinear>(g, layer, lookup, shift, subbyte_conv_lut256_pack);
     }
-    return make_lookup<Packed<WordsKernel>>(g, layer, lookup, shift, subbyte_words_pack);
+    return make_lookup<Packed<WordsKernel>>(g, layer, lookup, shift, subbyte_conv_lut256_pack);
   }
   if (streamed(g) && lookup.gain_levels <= kStreamedGains) {
-    return make_lookup<Streamed<LookupStream>>(g, subbyte_gemv_lookup{}, lookup, shift,
-                                               subbyte_gemv_lookup_pack);
+    return make_lookup<Streamed<LookupStream>>(g, subbyte_gemv_lut16{}, lookup, shift,
+                                               subbyte_gemv_lut16_pack);
   }
-  return make_lookup<Packed<LookupKernel>>(g, subbyte_lookup{}, lookup, shift,
-                                           subbyte_lookup_pack);
+  return make_lookup<Packed<LookupKernel>>(g, subbyte_conv_lut16{}, lookup, shift,
+                                           subbyte_conv_lut16_pack);
 }
 
 std::unique_ptr<Weights> pack_int8(const Geometry &g, const std::vector<int8_t> &weight) {
   return std::make_unique<Packed<Int8Kernel>>(
-      g, subbyte_int8{}, 1.0F, [&](const subbyte_int8 &layer, void *packed) {
-        return subbyte_int8_pack(&layer, weight.data(), packed);
+      g, subbyte_conv_int8{}, 1.0F, [&](const subbyte_conv_int8 &layer, void *packed) {
+        return subbyte_conv_int8_pack(&layer, weight.data(), packed);
       });
 }
 
 std::unique_ptr<Weights> pack_binary(const Geometry &g, const Coding &coding,
                                      const uint8_t *signs) {
-  subbyte_binary layer = {};
+  subbyte_conv_binary layer = {};
   layer.order = coding.order;
   layer.scales = coding.scales;
   layer.input_type = SUBBYTE_UINT8;
   layer.input_scale = 1;
   return std::make_unique<Packed<BinaryKernel>>(
-      g, layer, 1.0F, [&](const subbyte_binary &placed, void *packed) {
-        return subbyte_binary_pack(&placed, signs, packed);
+      g, layer, 1.0F, [&](const subbyte_conv_binary &placed, void *packed) {
+        return subbyte_conv_binary_pack(&placed, signs, packed);
       });
 }
 
@@ -286,21 +287,21 @@ std::unique_ptr<Weights> pack_levels(const Geometry &g, int bits,
                                      const std::vector<uint8_t> &codes,
                                      const std::vector<int8_t> &levels) {
   if (streamed(g) && bits <= kMostBits && g.inputs <= kStreamedInputs) {
-    subbyte_gemv_unpack layer = {};
+    subbyte_gemv_int4 layer = {};
     layer.bits = std::max(bits, kFewestBits);
     std::vector<int8_t> all = levels;
     all.resize(size_t{1} << layer.bits);
     return std::make_unique<Streamed<UnpackStream>>(
-        g, layer, 1.0F, [&](const subbyte_gemv_unpack &placed, void *packed) {
-          return subbyte_gemv_unpack_pack(&placed, codes.data(), all.data(), packed);
+        g, layer, 1.0F, [&](const subbyte_gemv_int4 &placed, void *packed) {
+          return subbyte_gemv_int4_pack(&placed, codes.data(), all.data(), packed);
         });
   }
   if (!unpacked(g, bits)) return nullptr;
-  subbyte_unpack layer = {};
+  subbyte_conv_int4 layer = {};
   layer.bits = bits;
   return std::make_unique<Packed<UnpackKernel>>(
-      g, layer, 1.0F, [&](const subbyte_unpack &placed, void *packed) {
-        return subbyte_unpack_pack(&placed, codes.data(), levels.data(), packed);
+      g, layer, 1.0F, [&](const subbyte_conv_int4 &placed, void *packed) {
+        return subbyte_conv_int4_pack(&placed, codes.data(), levels.data(), packed);
       });
 }
 

@@ -23,7 +23,7 @@ std::unique_ptr<Weights> pack_lookup(const Geometry &geometry, const Lookup &loo
 // Weights [outputs][taps][channels].
 std::unique_ptr<Weights> pack_int8(const Geometry &geometry, const std::vector<int8_t> &weight);
 
-// Signs as subbyte_binary_pack takes them; x is binarized as whole numbers.
+// Signs as subbyte_conv_binary_pack takes them; x is binarized as whole numbers.
 std::unique_ptr<Weights> pack_binary(const Geometry &geometry, const Coding &coding,
                                      const uint8_t *signs);
 

@@ -5,7 +5,7 @@
 #include "ort/kernel.h"
 #include "ort/parallel.h"
 #include "ort/shapes.h"
-#include "subbyte/nhwc.h"
+#include "subbyte/elementwise.h"
 
 namespace subbyte::ort {
 namespace {

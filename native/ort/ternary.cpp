@@ -6,7 +6,7 @@
 #include "ort/codes.h"
 #include "ort/decode.h"
 #include "ort/error.h"
-#include "subbyte/int8.h"
+#include "subbyte/conv_int8.h"
 
 namespace subbyte::ort {
 namespace {
@@ -72,7 +72,7 @@ class Multiplier {
 
  private:
   void multiply(int64_t first, int64_t count, int shift) {
-    subbyte_int8 layer = {};
+    subbyte_conv_int8 layer = {};
     layer.images = layer.width = layer.groups = 1;
     layer.height = f_.width;
     layer.inputs = f_.rank;
@@ -88,13 +88,13 @@ class Multiplier {
       weights[static_cast<size_t>(i)] =
           static_cast<int8_t>(digit * (shift == 1 ? d >> 1 : d & 1));
     }
-    const Buffer packed(subbyte_int8_packed_size(&layer));
-    const Buffer scratch(subbyte_int8_scratch_size(&layer));
-    check_kernel(subbyte_int8_pack(&layer, weights.data(), packed.get()));
+    const Buffer packed(subbyte_conv_int8_packed_size(&layer));
+    const Buffer scratch(subbyte_conv_int8_scratch_size(&layer));
+    check_kernel(subbyte_conv_int8_pack(&layer, weights.data(), packed.get()));
     subbyte_output output = {};
     output.type = SUBBYTE_INT32;
-    check_kernel(subbyte_int8_run(&layer, packed.get(), columns_.data(), &output, part_.data(), 0,
-                                  f_.width, scratch.get()));
+    check_kernel(subbyte_conv_int8_run(&layer, packed.get(), columns_.data(), &output, part_.data(),
+                                       0, f_.width, scratch.get()));
   }
 
   Factors f_;

@@ -12,7 +12,7 @@ namespace subbyte::ort {
 namespace {
 
 constexpr char kTableShift[] = "table_shift";
-// Terms of one sum that the look-up kernel takes (subbyte_lookup_packed_size).
+// Terms of one sum that the look-up kernel takes (subbyte_conv_lut16_packed_size).
 constexpr int64_t kLookupTerms = 1 << 16;
 // Of methods whose weights the size of a file does not bound: zeros after the last one of a plane
 // take no room, nor does more than its factors a product.

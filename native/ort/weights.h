@@ -9,7 +9,7 @@
 
 namespace subbyte::ort {
 
-// What the weights are multiplied with; the fields are those of subbyte_lookup.
+// What the weights are multiplied with; the fields are those of subbyte_conv_lut16.
 struct Geometry {
   int64_t images = 1, height = 1, width = 1, inputs = 1, outputs = 1, groups = 1;
   int64_t kernel[2] = {1, 1}, strides[2] = {1, 1}, dilations[2] = {1, 1};
@@ -47,7 +47,7 @@ enum class Method {
   kBinary
 };
 
-// How the weights of a node are coded, and x binarized: subbyte_binary's order and scales.
+// How the weights of a node are coded, and x binarized: subbyte_conv_binary's order and scales.
 struct Coding {
   Method method;
   int32_t order = 0, scales = 0;

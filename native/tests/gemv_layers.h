@@ -18,7 +18,7 @@ constexpr subbyte_output kRaw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0,
 
 // Look-ups, with the codes of a layer of the look-up kernels, which have the same formula.
 struct Words {
-  subbyte_gemv_lookup shape;
+  subbyte_gemv_lut16 shape;
   layers::Layer layer;
   std::vector<uint8_t> x() const { return layer.x; }
   std::vector<int32_t> sums() const { return layers::sums(layer); }
@@ -41,7 +41,7 @@ struct Words {
 };
 
 struct Weights {
-  subbyte_gemv_unpack shape;
+  subbyte_gemv_int4 shape;
   std::vector<uint8_t> codes, inputs;
   std::vector<int8_t> levels;
   std::vector<uint8_t> x() const { return inputs; }
@@ -77,7 +77,7 @@ struct Weights {
 
 inline Words words(int64_t rows, int64_t inputs, int64_t outputs, int d, int gain_levels,
                    Random &random) {
-  subbyte_lookup shape = layers::shape(rows, 1, inputs, outputs, d);
+  subbyte_conv_lut16 shape = layers::shape(rows, 1, inputs, outputs, d);
   shape.gain_levels = gain_levels;
   shape.shared = pick(random, 0, 1);
   shape.shift = pick(random, 0, 8);

@@ -10,7 +10,7 @@
 namespace layers {
 namespace {
 
-using subbyte::lookup::Plan;
+using subbyte::conv_lut16::Plan;
 
 // A word whose positive and negative entries each sum to at most 126.
 void fill_word(int8_t *word, int64_t d, Random &random) {
@@ -23,9 +23,9 @@ void fill_word(int8_t *word, int64_t d, Random &random) {
   }
 }
 
-Plan checked_plan(const subbyte_lookup &shape, const subbyte::lookup::Level &level) {
+Plan checked_plan(const subbyte_conv_lut16 &shape, const subbyte::conv_lut16::Level &level) {
   Plan plan;
-  if (subbyte::lookup::make_plan(&shape, &level, &plan) != SUBBYTE_OK) {
+  if (subbyte::conv_lut16::make_plan(&shape, &level, &plan) != SUBBYTE_OK) {
     throw std::runtime_error(std::string("plan: ") + subbyte::last_error());
   }
   return plan;
@@ -33,8 +33,9 @@ Plan checked_plan(const subbyte_lookup &shape, const subbyte::lookup::Level &lev
 
 }  // namespace
 
-subbyte_lookup shape(int64_t height, int64_t width, int64_t inputs, int64_t outputs, int64_t d) {
-  subbyte_lookup s = {};
+subbyte_conv_lut16 shape(int64_t height, int64_t width, int64_t inputs, int64_t outputs,
+                         int64_t d) {
+  subbyte_conv_lut16 s = {};
   s.images = 1;
   s.height = height;
   s.width = width;
@@ -47,12 +48,12 @@ subbyte_lookup shape(int64_t height, int64_t width, int64_t inputs, int64_t outp
   return s;
 }
 
-subbyte_lookup random_shape(Random &random) {
+subbyte_conv_lut16 random_shape(Random &random) {
   constexpr int kLengths[] = {1, 2, 3, 4, 6, 8, 16};
   const int groups = pick(random, 0, 3) == 0 ? pick(random, 2, 3) : 1;
-  subbyte_lookup s = shape(pick(random, 1, 9), pick(random, 1, 11), groups * pick(random, 1, 40),
-                           groups * pick(random, 1, groups > 1 ? 20 : 150),
-                           kLengths[pick(random, 0, 6)]);
+  subbyte_conv_lut16 s =
+      shape(pick(random, 1, 9), pick(random, 1, 11), groups * pick(random, 1, 40),
+            groups * pick(random, 1, groups > 1 ? 20 : 150), kLengths[pick(random, 0, 6)]);
   s.groups = groups;
   s.images = pick(random, 1, 2);
   for (int i = 0; i < 2; ++i) {
@@ -73,8 +74,8 @@ subbyte_lookup random_shape(Random &random) {
   return s;
 }
 
-Layer fill(const subbyte_lookup &s, Random &random) {
-  const Plan plan = checked_plan(s, subbyte::lookup::kReference);
+Layer fill(const subbyte_conv_lut16 &s, Random &random) {
+  const Plan plan = checked_plan(s, subbyte::conv_lut16::kReference);
   Layer layer = {};
   layer.shape = s;
   layer.out_height = plan.out_height;
@@ -109,7 +110,7 @@ namespace {
 
 // entry(word, pixel) of the formula; `x` is nullptr in the padding.
 int32_t entry(const Layer &layer, const int8_t *word, const uint8_t *x, int64_t channels) {
-  const subbyte_lookup &s = layer.shape;
+  const subbyte_conv_lut16 &s = layer.shape;
   int32_t sum = (1 << s.shift) / 2;
   for (int64_t i = 0; x != nullptr && i < std::min(s.word_length, channels); ++i) {
     sum += word[i] * (x[i] - s.input_zero);
@@ -118,7 +119,7 @@ int32_t entry(const Layer &layer, const int8_t *word, const uint8_t *x, int64_t 
 }
 
 int32_t one_sum(const Layer &layer, int64_t image, int64_t row, int64_t column, int64_t o) {
-  const subbyte_lookup &s = layer.shape;
+  const subbyte_conv_lut16 &s = layer.shape;
   const int64_t channels = s.inputs / s.groups, group = o / (s.outputs / s.groups);
   int32_t sum = 0;
   for (int64_t tap = 0; tap < s.kernel[0] * s.kernel[1]; ++tap) {
@@ -155,7 +156,7 @@ std::vector<int32_t> sums(const Layer &layer) {
   return all;
 }
 
-std::string describe(const subbyte_lookup &s) {
+std::string describe(const subbyte_conv_lut16 &s) {
   std::ostringstream text;
   text << s.images << "x" << s.height << "x" << s.width << "x" << s.inputs << " -> " << s.outputs
        << " groups " << s.groups << " kernel " << s.kernel[0] << "," << s.kernel[1] << " strides "
@@ -167,13 +168,13 @@ std::string describe(const subbyte_lookup &s) {
 }
 
 template <typename T>
-std::vector<T> compute(const Layer &layer, const subbyte::lookup::Level &level,
+std::vector<T> compute(const Layer &layer, const subbyte::conv_lut16::Level &level,
                        const subbyte_output &output, size_t misalign, int64_t split) {
   const Plan plan = checked_plan(layer.shape, level);
   Aligned packed(plan.packed_size), scratch(plan.scratch_size);
-  if (subbyte::lookup::pack(layer.shape, plan, layer.codes.data(), layer.gain_codes.data(),
-                            layer.gains.data(), layer.codebook.data(),
-                            packed.data()) != SUBBYTE_OK) {
+  if (subbyte::conv_lut16::pack(layer.shape, plan, layer.codes.data(), layer.gain_codes.data(),
+                                layer.gains.data(), layer.codebook.data(),
+                                packed.data()) != SUBBYTE_OK) {
     throw std::runtime_error(std::string("pack: ") + subbyte::last_error());
   }
   Buffer<uint8_t> x(layer.x.size(), misalign);
@@ -183,19 +184,19 @@ std::vector<T> compute(const Layer &layer, const subbyte::lookup::Level &level,
   const int64_t rows = layer.shape.images * layer.out_height;
   const int64_t ends[] = {std::min(split, rows), rows};
   for (int64_t begin = 0, part = 0; part < 2; begin = ends[part++]) {
-    if (subbyte::lookup::run(layer.shape, plan, packed.data(), x.data(), &output, y.data(), begin,
-                             ends[part], scratch.data()) != SUBBYTE_OK) {
+    if (subbyte::conv_lut16::run(layer.shape, plan, packed.data(), x.data(), &output, y.data(),
+                                 begin, ends[part], scratch.data()) != SUBBYTE_OK) {
       throw std::runtime_error(std::string("run: ") + subbyte::last_error());
     }
   }
   return std::vector<T>(y.data(), y.data() + count);
 }
 
-template std::vector<int32_t> compute(const Layer &, const subbyte::lookup::Level &,
+template std::vector<int32_t> compute(const Layer &, const subbyte::conv_lut16::Level &,
                                       const subbyte_output &, size_t, int64_t);
-template std::vector<float> compute(const Layer &, const subbyte::lookup::Level &,
+template std::vector<float> compute(const Layer &, const subbyte::conv_lut16::Level &,
                                     const subbyte_output &, size_t, int64_t);
-template std::vector<uint8_t> compute(const Layer &, const subbyte::lookup::Level &,
+template std::vector<uint8_t> compute(const Layer &, const subbyte::conv_lut16::Level &,
                                       const subbyte_output &, size_t, int64_t);
 
 }  // namespace layers

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "lookup/plan.h"
-#include "subbyte/subbyte.h"
+#include "conv_lut16/plan.h"
+#include "subbyte/conv_lut16.h"
 
 namespace layers {
 
@@ -78,7 +78,7 @@ struct Ends {
 };
 
 struct Layer {
-  subbyte_lookup shape;
+  subbyte_conv_lut16 shape;
   std::vector<uint8_t> codes, gain_codes, x;
   std::vector<int8_t> gains, codebook;
   int64_t out_height, out_width, words;
@@ -87,22 +87,22 @@ struct Layer {
 };
 
 // height, width, inputs, outputs of one group, d; a plain 1 x 1 convolution on one image.
-subbyte_lookup shape(int64_t height, int64_t width, int64_t inputs, int64_t outputs, int64_t d);
+subbyte_conv_lut16 shape(int64_t height, int64_t width, int64_t inputs, int64_t outputs, int64_t d);
 
 // Random codes, gains, codebook (within its limits, and sometimes at them) and x for a shape.
-Layer fill(const subbyte_lookup &shape, Random &random);
+Layer fill(const subbyte_conv_lut16 &shape, Random &random);
 
 // Any shape of up to a few thousand outputs.
-subbyte_lookup random_shape(Random &random);
+subbyte_conv_lut16 random_shape(Random &random);
 
 // sum[pixel][output].
 std::vector<int32_t> sums(const Layer &layer);
 
-std::string describe(const subbyte_lookup &shape);
+std::string describe(const subbyte_conv_lut16 &shape);
 
 // Pack and run on one level; `misalign` shifts x and y. Throws on an error status.
 template <typename T>
-std::vector<T> compute(const Layer &layer, const subbyte::lookup::Level &level,
+std::vector<T> compute(const Layer &layer, const subbyte::conv_lut16::Level &level,
                        const subbyte_output &output, size_t misalign = 0, int64_t split = 0);
 
 }  // namespace layers

@@ -2,7 +2,7 @@
 #include "check.h"
 #include "gemv/select.h"
 #include "gemv_layers.h"
-#include "lookup/select.h"
+#include "conv_lut16/select.h"
 
 namespace {
 
@@ -19,7 +19,7 @@ template <typename Visit>
 void each_level(const Visit &visit) {
   for (size_t i = 0; i < gemv::kLevelCount; ++i) {
     const gemv::Level &level = *gemv::kLevels[i];
-    if (subbyte::lookup::select_level(level.name) != nullptr) visit(level);
+    if (subbyte::conv_lut16::select_level(level.name) != nullptr) visit(level);
   }
 }
 

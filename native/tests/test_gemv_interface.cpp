@@ -26,9 +26,9 @@ void refused(const Layer &good, Size size, const char *says, void (*spoil)(Layer
 }  // namespace
 
 TEST(layers_it_refuses) {
-  using L = subbyte_gemv_lookup;
+  using L = subbyte_gemv_lut16;
   const L lookup = {2, 64, 32, 4, 0, 4, 7, 5};
-  for (const auto size : {subbyte_gemv_lookup_packed_size, subbyte_gemv_lookup_scratch_size}) {
+  for (const auto size : {subbyte_gemv_lut16_packed_size, subbyte_gemv_lut16_scratch_size}) {
     refused<L>(lookup, size, "rows", [](L &l) { l.rows = 0; });
     refused<L>(lookup, size, "inputs", [](L &l) { l.inputs = -5; });
     refused<L>(lookup, size, "outputs", [](L &l) { l.outputs = int64_t{1} << 62; });
@@ -46,9 +46,9 @@ TEST(layers_it_refuses) {
       l.rows = 1 << 30;
     });
   }
-  using U = subbyte_gemv_unpack;
+  using U = subbyte_gemv_int4;
   const U unpack = {2, 64, 32, 4, 7};
-  for (const auto size : {subbyte_gemv_unpack_packed_size, subbyte_gemv_unpack_scratch_size}) {
+  for (const auto size : {subbyte_gemv_int4_packed_size, subbyte_gemv_int4_scratch_size}) {
     refused<U>(unpack, size, "rows", [](U &l) { l.rows = -1; });
     refused<U>(unpack, size, "bits", [](U &l) { l.bits = 1; });
     refused<U>(unpack, size, "bits", [](U &l) { l.bits = 5; });
@@ -56,17 +56,17 @@ TEST(layers_it_refuses) {
     refused<U>(unpack, size, "input_zero", [](U &l) { l.input_zero = -1; });
     refused<U>(unpack, size, "too large", [](U &l) { l.rows = l.outputs = 1 << 30; });
   }
-  CHECK_EQUAL(subbyte_gemv_lookup_packed_size(nullptr), size_t{0});
-  CHECK_EQUAL(subbyte_gemv_unpack_packed_size(nullptr), size_t{0});
+  CHECK_EQUAL(subbyte_gemv_lut16_packed_size(nullptr), size_t{0});
+  CHECK_EQUAL(subbyte_gemv_int4_packed_size(nullptr), size_t{0});
 }
 
 TEST(weights_it_refuses) {
   Random random(9);
   const Words good = words(1, 30, 5, 3, 4, random);
-  layers::Aligned packed(subbyte_gemv_lookup_packed_size(&good.shape));
+  layers::Aligned packed(subbyte_gemv_lut16_packed_size(&good.shape));
   const auto pack = [&](const layers::Layer &l) {
-    return subbyte_gemv_lookup_pack(&good.shape, l.codes.data(), l.gain_codes.data(),
-                                    l.gains.data(), l.codebook.data(), packed.data());
+    return subbyte_gemv_lut16_pack(&good.shape, l.codes.data(), l.gain_codes.data(), l.gains.data(),
+                                   l.codebook.data(), packed.data());
   };
   CHECK_EQUAL(pack(good.layer), SUBBYTE_OK);
   layers::Layer bad = good.layer;
@@ -83,7 +83,7 @@ TEST(weights_it_refuses) {
   CHECK(pack(bad) == SUBBYTE_BAD_DATA && error_says("codebook"));
   const auto with = [&](const uint8_t *codes, const uint8_t *gain_codes, const int8_t *gains,
                         const int8_t *codebook, void *to) {
-    return subbyte_gemv_lookup_pack(&good.shape, codes, gain_codes, gains, codebook, to);
+    return subbyte_gemv_lut16_pack(&good.shape, codes, gain_codes, gains, codebook, to);
   };
   const layers::Layer &l = good.layer;
   CHECK_EQUAL(with(nullptr, l.gain_codes.data(), l.gains.data(), l.codebook.data(), packed.data()),
@@ -98,32 +98,31 @@ TEST(weights_it_refuses) {
               SUBBYTE_BAD_BUFFER);
 
   Weights scalar = weights(1, 30, 5, 3, random);
-  layers::Aligned room(subbyte_gemv_unpack_packed_size(&scalar.shape));
+  layers::Aligned room(subbyte_gemv_int4_packed_size(&scalar.shape));
   scalar.codes.back() = 8;
-  CHECK(subbyte_gemv_unpack_pack(&scalar.shape, scalar.codes.data(), scalar.levels.data(),
-                                 room.data()) == SUBBYTE_BAD_DATA &&
+  CHECK(subbyte_gemv_int4_pack(&scalar.shape, scalar.codes.data(), scalar.levels.data(),
+                               room.data()) == SUBBYTE_BAD_DATA &&
         error_says("codes: expected less than 8, got 8"));
-  CHECK_EQUAL(subbyte_gemv_unpack_pack(&scalar.shape, scalar.codes.data(), nullptr, room.data()),
+  CHECK_EQUAL(subbyte_gemv_int4_pack(&scalar.shape, scalar.codes.data(), nullptr, room.data()),
               SUBBYTE_BAD_BUFFER);
 }
 
 TEST(runs_it_refuses) {
   Random random(10);
   Weights c = weights(2, 40, 600, 2, random);
-  layers::Aligned packed(subbyte_gemv_unpack_packed_size(&c.shape));
-  layers::Aligned scratch(subbyte_gemv_unpack_scratch_size(&c.shape));
-  CHECK_EQUAL(subbyte_gemv_unpack_pack(&c.shape, c.codes.data(), c.levels.data(), packed.data()),
+  layers::Aligned packed(subbyte_gemv_int4_packed_size(&c.shape));
+  layers::Aligned scratch(subbyte_gemv_int4_scratch_size(&c.shape));
+  CHECK_EQUAL(subbyte_gemv_int4_pack(&c.shape, c.codes.data(), c.levels.data(), packed.data()),
               SUBBYTE_OK);
-  CHECK_EQUAL(
-      subbyte_gemv_unpack_prepare(&c.shape, packed.data(), c.inputs.data(), scratch.data()),
-      SUBBYTE_OK);
-  CHECK_EQUAL(subbyte_gemv_unpack_prepare(&c.shape, packed.data(), nullptr, scratch.data()),
+  CHECK_EQUAL(subbyte_gemv_int4_prepare(&c.shape, packed.data(), c.inputs.data(), scratch.data()),
+              SUBBYTE_OK);
+  CHECK_EQUAL(subbyte_gemv_int4_prepare(&c.shape, packed.data(), nullptr, scratch.data()),
               SUBBYTE_BAD_BUFFER);
   std::vector<int32_t> y(1200);
   subbyte_output output = kRaw;
   const auto run = [&](int64_t begin, int64_t end) {
-    return subbyte_gemv_unpack_run(&c.shape, packed.data(), scratch.data(), &output, y.data(),
-                                   begin, end);
+    return subbyte_gemv_int4_run(&c.shape, packed.data(), scratch.data(), &output, y.data(), begin,
+                                 end);
   };
   const int64_t block = subbyte_gemv_block();
   CHECK_EQUAL(run(0, 600), SUBBYTE_OK);

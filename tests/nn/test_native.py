@@ -1,4 +1,4 @@
-"""The layer that is trained against the kernel that runs it (native/include/subbyte/binary.h)."""
+"""The layer that is trained against the kernel that runs it (``subbyte/conv_binary.h``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from subbyte.nn import ResidualBinaryConv2d
 from subbyte.runtime.library import find_library
-from subbyte.runtime.structures import Binary, Output
+from subbyte.runtime.structures import ConvBinary, Output
 from tests.nn import reference
 
 Array = NDArray[Any]
@@ -22,10 +22,10 @@ FLOAT = 1
 ALIGNMENT = 64
 
 
-def structure(layer: ResidualBinaryConv2d, x: Array) -> Binary:
+def structure(layer: ResidualBinaryConv2d, x: Array) -> ConvBinary:
     window, pair, four = layer.window, ctypes.c_int64 * 2, ctypes.c_int64 * 4
     images, inputs, height, width = x.shape
-    return Binary(
+    return ConvBinary(
         *(images, height, width, inputs, layer.out_channels, window.groups),
         *(pair(*layer.kernel_size), pair(*window.stride), pair(*window.dilation)),
         four(*window.pads),
@@ -54,19 +54,20 @@ def run_native(library: ctypes.CDLL, layer: ResidualBinaryConv2d, x: Array) -> A
     shape = structure(layer, x)
     sizes = []
     for name in ("packed_size", "scratch_size", "out_height", "out_width"):
-        function = getattr(library, f"subbyte_binary_{name}")
+        function = getattr(library, f"subbyte_conv_binary_{name}")
         function.restype = ctypes.c_size_t
         sizes.append(function(ctypes.byref(shape)))
     packed, scratch, (height, width) = aligned(sizes[0]), aligned(sizes[1]), sizes[2:]
     weight = layer.weight.detach().numpy()
     bits = signs(weight)
-    assert library.subbyte_binary_pack(ctypes.byref(shape), pointer(bits), pointer(packed)) == 0
+    weights = (pointer(bits), pointer(packed))
+    assert library.subbyte_conv_binary_pack(ctypes.byref(shape), *weights) == 0
     scale = np.abs(weight).mean((1, 2, 3)).astype(np.float32)
     bias = np.zeros_like(scale) if layer.bias is None else layer.bias.detach().numpy()
     output = Output(FLOAT, scale.ctypes.data, bias.ctypes.data, None, 0, 0, 0, 0, 255, 0, 0)
     rows = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
     y = np.empty((len(x), height, width, layer.out_channels), np.float32)
-    status = library.subbyte_binary_run(
+    status = library.subbyte_conv_binary_run(
         *(ctypes.byref(shape), pointer(packed), pointer(rows), ctypes.byref(output), pointer(y)),
         *(ctypes.c_int64(0), ctypes.c_int64(len(x) * height), pointer(scratch)),
     )

@@ -1,4 +1,4 @@
-// GEMV kernels for AVX2. Look-ups and sums as in lookup/avx2.cpp: two groups a register, entries
+// GEMV kernels for AVX2. Look-ups and sums as in conv_lut16/avx2.cpp: two groups a register, entries
 // stored + 128.
 //
 // Unpacked weights are multiplied by `vpmaddubsw`, whose 16-bit sums of two products may

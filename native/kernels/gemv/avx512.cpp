@@ -2,7 +2,7 @@
 //
 // `vpermb` takes six bits of an index and ignores the rest: a table of 64 bytes gives the level
 // of a field at any of those bits, without a shift or a mask. `vpdpbusd` multiplies and adds, as
-// in lookup/avx512.cpp. Weights are read in the order in which they lie, which the CPU's own
+// in conv_lut16/avx512.cpp. Weights are read in the order in which they lie, which the CPU's own
 // prefetching follows; fetching them early was slower.
 #include <immintrin.h>
 
@@ -13,7 +13,7 @@ namespace {
 
 int output_major(int o, int j) { return o * kQuad + j; }
 
-// sum + a * b by four unsigned and signed bytes each; see lookup/avx512.cpp.
+// sum + a * b by four unsigned and signed bytes each; see conv_lut16/avx512.cpp.
 __m512i multiply_add(__m512i sum, __m512i a, __m512i b) {
 #if defined(__clang__)
   return _mm512_dpbusd_epi32(sum, a, b);

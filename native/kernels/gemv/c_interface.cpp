@@ -38,19 +38,19 @@ int run(const Layer *layer, const void *packed, const void *scratch,
 
 int64_t subbyte_gemv_block(void) { return subbyte::gemv::kTile; }
 
-size_t subbyte_gemv_lookup_packed_size(const subbyte_gemv_lookup *layer) {
+size_t subbyte_gemv_lut16_packed_size(const subbyte_gemv_lut16 *layer) {
   Plan plan;
   return make_plan(layer, &plan) == SUBBYTE_OK ? plan.packed_size : 0;
 }
 
-size_t subbyte_gemv_unpack_packed_size(const subbyte_gemv_unpack *layer) {
+size_t subbyte_gemv_int4_packed_size(const subbyte_gemv_int4 *layer) {
   Plan plan;
   return make_plan(layer, &plan) == SUBBYTE_OK ? plan.packed_size : 0;
 }
 
-int subbyte_gemv_lookup_pack(const subbyte_gemv_lookup *layer, const uint8_t *codes,
-                             const uint8_t *gain_codes, const int8_t *gains,
-                             const int8_t *codebook, void *packed) {
+int subbyte_gemv_lut16_pack(const subbyte_gemv_lut16 *layer, const uint8_t *codes,
+                            const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook,
+                            void *packed) {
   Plan plan;
   int status = make_plan(layer, &plan);
   if (status == SUBBYTE_OK) status = check_pointer("codes", codes);
@@ -62,8 +62,8 @@ int subbyte_gemv_lookup_pack(const subbyte_gemv_lookup *layer, const uint8_t *co
   return subbyte::gemv::pack(*layer, plan, codes, gain_codes, gains, codebook, packed);
 }
 
-int subbyte_gemv_unpack_pack(const subbyte_gemv_unpack *layer, const uint8_t *codes,
-                             const int8_t *levels, void *packed) {
+int subbyte_gemv_int4_pack(const subbyte_gemv_int4 *layer, const uint8_t *codes,
+                           const int8_t *levels, void *packed) {
   Plan plan;
   int status = make_plan(layer, &plan);
   if (status == SUBBYTE_OK) status = check_pointer("codes", codes);
@@ -73,18 +73,18 @@ int subbyte_gemv_unpack_pack(const subbyte_gemv_unpack *layer, const uint8_t *co
   return subbyte::gemv::pack(*layer, plan, codes, levels, packed);
 }
 
-size_t subbyte_gemv_lookup_scratch_size(const subbyte_gemv_lookup *layer) {
+size_t subbyte_gemv_lut16_scratch_size(const subbyte_gemv_lut16 *layer) {
   Plan plan;
   return make_plan(layer, &plan) == SUBBYTE_OK ? plan.scratch_size : 0;
 }
 
-size_t subbyte_gemv_unpack_scratch_size(const subbyte_gemv_unpack *layer) {
+size_t subbyte_gemv_int4_scratch_size(const subbyte_gemv_int4 *layer) {
   Plan plan;
   return make_plan(layer, &plan) == SUBBYTE_OK ? plan.scratch_size : 0;
 }
 
-int subbyte_gemv_lookup_prepare(const subbyte_gemv_lookup *layer, const void *packed,
-                                const uint8_t *x, void *scratch) {
+int subbyte_gemv_lut16_prepare(const subbyte_gemv_lut16 *layer, const void *packed,
+                               const uint8_t *x, void *scratch) {
   Plan plan;
   int status = open(layer, packed, scratch, &plan);
   if (status == SUBBYTE_OK) status = check_pointer("x", x);
@@ -92,8 +92,8 @@ int subbyte_gemv_lookup_prepare(const subbyte_gemv_lookup *layer, const void *pa
   return status;
 }
 
-int subbyte_gemv_unpack_prepare(const subbyte_gemv_unpack *layer, const void *packed,
-                                const uint8_t *x, void *scratch) {
+int subbyte_gemv_int4_prepare(const subbyte_gemv_int4 *layer, const void *packed, const uint8_t *x,
+                              void *scratch) {
   Plan plan;
   int status = open(layer, packed, scratch, &plan);
   if (status == SUBBYTE_OK) status = check_pointer("x", x);
@@ -101,14 +101,14 @@ int subbyte_gemv_unpack_prepare(const subbyte_gemv_unpack *layer, const void *pa
   return status;
 }
 
-int subbyte_gemv_lookup_run(const subbyte_gemv_lookup *layer, const void *packed,
-                            const void *scratch, const subbyte_output *output, void *y,
-                            int64_t output_begin, int64_t output_end) {
+int subbyte_gemv_lut16_run(const subbyte_gemv_lut16 *layer, const void *packed, const void *scratch,
+                           const subbyte_output *output, void *y, int64_t output_begin,
+                           int64_t output_end) {
   return run(layer, packed, scratch, output, y, output_begin, output_end);
 }
 
-int subbyte_gemv_unpack_run(const subbyte_gemv_unpack *layer, const void *packed,
-                            const void *scratch, const subbyte_output *output, void *y,
-                            int64_t output_begin, int64_t output_end) {
+int subbyte_gemv_int4_run(const subbyte_gemv_int4 *layer, const void *packed, const void *scratch,
+                          const subbyte_output *output, void *y, int64_t output_begin,
+                          int64_t output_end) {
   return run(layer, packed, scratch, output, y, output_begin, output_end);
 }

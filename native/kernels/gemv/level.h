@@ -1,5 +1,5 @@
 // What one level (instruction set) of the GEMV kernels provides. Only plain data: see
-// lookup/level.h for why. Tables are built and sums finished by the look-up level of the
+// conv_lut16/level.h for why. Tables are built and sums finished by the look-up level of the
 // same name.
 //
 // Weights lie in units of kVectors vectors, for kTile outputs:
@@ -19,7 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "lookup/level.h"
+#include "conv_lut16/level.h"
 
 namespace subbyte::gemv {
 

@@ -1,5 +1,5 @@
 // GEMV kernels for 64-bit Arm with its base vector instructions. Look-ups and sums as in
-// lookup/neon.cpp: one group of sixteen outputs a register, entries signed.
+// conv_lut16/neon.cpp: one group of sixteen outputs a register, entries signed.
 #include <arm_neon.h>
 
 #include "gemv/level.h"
@@ -63,7 +63,7 @@ void lookup_plain(const Tile &tile) {
   const uint8_t *from = tile.weights, *tables = tile.data;
   for (int64_t unit = tile.units; unit > 0; --unit, tables += kTableBytes) {
     for (int b = 0; b < kTileBlocks; ++b, from += kCodeBytes) {
-      for (int at = 0; at < kCodeBytes; at += lookup::kWords) {
+      for (int at = 0; at < kCodeBytes; at += conv_lut16::kWords) {
         int8x16_t entry[2];
         look_up(tables + at / kVectorBytes * 2 * kVectorBytes + at % kVectorBytes, from + at,
                 entry);

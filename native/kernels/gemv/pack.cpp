@@ -3,17 +3,16 @@
 #include <cstring>
 
 #include "gemv/plan.h"
-#include "lookup/codebook.h"
+#include "conv_lut16/codebook.h"
 
 namespace subbyte::gemv {
 namespace {
 
-void pack_codebook(const subbyte_gemv_lookup &layer, const Plan &plan, const int8_t *codebook,
+void pack_codebook(const subbyte_gemv_lut16 &layer, const Plan &plan, const int8_t *codebook,
                    char *packed) {
-  const lookup::Codebook book = {plan.inputs,      plan.units * kUnit,
-                                 plan.word_length, plan.stages->chunk,
-                                 plan.chunks,      layer.shared != 0,
-                                 layer.input_zero, layer.shift};
+  const conv_lut16::Codebook book = {plan.inputs,        plan.units * kUnit, plan.word_length,
+                                     plan.stages->chunk, plan.chunks,        layer.shared != 0,
+                                     layer.input_zero,   layer.shift};
   book.pack(codebook, reinterpret_cast<int8_t *>(packed + plan.codebook),
             reinterpret_cast<int16_t *>(packed + plan.word_start));
 }
@@ -106,17 +105,17 @@ int32_t pack_weights(const Plan &plan, int64_t o, const uint8_t *codes, const in
 
 }  // namespace
 
-int pack(const subbyte_gemv_lookup &layer, const Plan &plan, const uint8_t *codes,
+int pack(const subbyte_gemv_lut16 &layer, const Plan &plan, const uint8_t *codes,
          const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook, void *packed) {
   const int64_t count = plan.outputs * plan.words;
-  int status = lookup::check_codes("codes", codes, count, lookup::kWords);
+  int status = conv_lut16::check_codes("codes", codes, count, conv_lut16::kWords);
   if (status == SUBBYTE_OK && plan.bits > 0) {
-    status = lookup::check_codes("gain_codes", gain_codes, count, layer.gain_levels);
+    status = conv_lut16::check_codes("gain_codes", gain_codes, count, layer.gain_levels);
   }
-  if (status == SUBBYTE_OK) status = lookup::check_gains(gains, layer.gain_levels);
+  if (status == SUBBYTE_OK) status = conv_lut16::check_gains(gains, layer.gain_levels);
   const int64_t books = layer.shared != 0 ? 1 : plan.words;
   if (status == SUBBYTE_OK) {
-    status = lookup::check_words(codebook, books * lookup::kWords, plan.word_length);
+    status = conv_lut16::check_words(codebook, books * conv_lut16::kWords, plan.word_length);
   }
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
@@ -134,11 +133,10 @@ int pack(const subbyte_gemv_lookup &layer, const Plan &plan, const uint8_t *code
   return SUBBYTE_OK;
 }
 
-int pack(const subbyte_gemv_unpack &layer, const Plan &plan, const uint8_t *codes,
+int pack(const subbyte_gemv_int4 &layer, const Plan &plan, const uint8_t *codes,
          const int8_t *levels, void *packed) {
   const int count = 1 << plan.bits;
-  const int status =
-      lookup::check_codes("codes", codes, plan.outputs * plan.inputs, count);
+  const int status = conv_lut16::check_codes("codes", codes, plan.outputs * plan.inputs, count);
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);

@@ -5,7 +5,7 @@
 
 #include "error.h"
 #include "geometry.h"
-#include "lookup/select.h"
+#include "conv_lut16/select.h"
 
 namespace subbyte::gemv {
 namespace {
@@ -20,7 +20,7 @@ int start_plan(const Layer *layer, const Level *level, Plan *plan) {
   if (layer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "layer: expected a pointer, got null");
   *plan = Plan{};
   plan->level = level;
-  plan->stages = lookup::select_level(level->name);
+  plan->stages = conv_lut16::select_level(level->name);
   if (plan->stages == nullptr) return SUBBYTE_BAD_ISA;
   const Field fields[] = {{"rows", layer->rows, 1, kLargest},
                           {"inputs", layer->inputs, 1, kLargest},
@@ -54,7 +54,7 @@ void set_weights(size_t at, Plan *p) {
   p->packed_size = p->weights + static_cast<size_t>(p->tiles * p->units * p->unit_bytes());
 }
 
-int set_words(const subbyte_gemv_lookup &l, Plan *p) {
+int set_words(const subbyte_gemv_lut16 &l, Plan *p) {
   const Field fields[] = {{"word_length", l.word_length, 1, 16},
                           {"shared", l.shared, 0, 1},
                           {"gain_levels", l.gain_levels, 0, 16},
@@ -86,11 +86,11 @@ int64_t Plan::unit_at(int64_t tile, int64_t unit) const {
          unit_bytes();
 }
 
-int make_plan(const subbyte_gemv_lookup *layer, const Level *level, Plan *plan) {
+int make_plan(const subbyte_gemv_lut16 *layer, const Level *level, Plan *plan) {
   int status = start_plan(layer, level, plan);
   if (status == SUBBYTE_OK) status = set_words(*layer, plan);
   if (status != SUBBYTE_OK) return status;
-  const int64_t words = plan->units * kUnit * lookup::kWords;
+  const int64_t words = plan->units * kUnit * conv_lut16::kWords;
   plan->codebook = aligned(sizeof(PackedHeader));
   plan->word_start = plan->codebook + aligned(words * plan->chunks * plan->stages->chunk);
   set_weights(plan->word_start + aligned(words * 2), plan);
@@ -104,7 +104,7 @@ int make_plan(const subbyte_gemv_lookup *layer, const Level *level, Plan *plan) 
   return SUBBYTE_OK;
 }
 
-int make_plan(const subbyte_gemv_unpack *layer, const Level *level, Plan *plan) {
+int make_plan(const subbyte_gemv_int4 *layer, const Level *level, Plan *plan) {
   int status = start_plan(layer, level, plan);
   if (status == SUBBYTE_OK) status = check_field({"bits", layer->bits, 2, 4});
   if (status != SUBBYTE_OK) return status;
@@ -132,12 +132,12 @@ PackedHeader header(const Level &level, const int64_t (&fields)[8]) {
 
 }  // namespace
 
-PackedHeader header_of(const subbyte_gemv_lookup &l, const Level &level) {
+PackedHeader header_of(const subbyte_gemv_lut16 &l, const Level &level) {
   return header(level, {l.inputs, l.outputs, l.word_length, l.shared, l.gain_levels,
                         l.input_zero, l.shift, int64_t{0x47454d4c}});
 }
 
-PackedHeader header_of(const subbyte_gemv_unpack &l, const Level &level) {
+PackedHeader header_of(const subbyte_gemv_int4 &l, const Level &level) {
   return header(level,
                 {l.inputs, l.outputs, l.bits, l.input_zero, 0, 0, 0, int64_t{0x47454d55}});
 }

@@ -8,7 +8,7 @@ namespace subbyte::gemv {
 
 struct Plan {
   const Level *level;
-  const lookup::Level *stages;   // builds tables and finishes
+  const conv_lut16::Level *stages;   // builds tables and finishes
   int64_t rows, inputs, outputs;
   int bits;                      // of a weight or gain; 0: look-ups without gain
   int64_t units;                 // of kUnit groups or inputs
@@ -39,19 +39,19 @@ struct PackedHeader {
 };
 
 // SUBBYTE_OK, or an error with last_error() set.
-int make_plan(const subbyte_gemv_lookup *layer, const Level *level, Plan *plan);
-int make_plan(const subbyte_gemv_unpack *layer, const Level *level, Plan *plan);
+int make_plan(const subbyte_gemv_lut16 *layer, const Level *level, Plan *plan);
+int make_plan(const subbyte_gemv_int4 *layer, const Level *level, Plan *plan);
 
-PackedHeader header_of(const subbyte_gemv_lookup &layer, const Level &level);
-PackedHeader header_of(const subbyte_gemv_unpack &layer, const Level &level);
+PackedHeader header_of(const subbyte_gemv_lut16 &layer, const Level &level);
+PackedHeader header_of(const subbyte_gemv_int4 &layer, const Level &level);
 
-int pack(const subbyte_gemv_lookup &layer, const Plan &plan, const uint8_t *codes,
+int pack(const subbyte_gemv_lut16 &layer, const Plan &plan, const uint8_t *codes,
          const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook, void *packed);
-int pack(const subbyte_gemv_unpack &layer, const Plan &plan, const uint8_t *codes,
+int pack(const subbyte_gemv_int4 &layer, const Plan &plan, const uint8_t *codes,
          const int8_t *levels, void *packed);
 
 // Fill scratch from x.
-void build_tables(const subbyte_gemv_lookup &layer, const Plan &plan, const void *packed,
+void build_tables(const subbyte_gemv_lut16 &layer, const Plan &plan, const void *packed,
                   const uint8_t *x, void *scratch);
 void stage_inputs(const Plan &plan, const uint8_t *x, void *scratch);
 

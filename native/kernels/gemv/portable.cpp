@@ -49,7 +49,8 @@ void lookup(const Tile &tile) {
       int32_t *acc = tile.acc + b * kLanes;
       for (int k = 0; k < kVectors; ++k) {
         for (int lane = 0; lane < kVectorBytes; ++lane) {
-          const int entry = tables[(k * kQuad + lane / kLanes) * lookup::kWords + codes[k][lane]];
+          const int entry =
+              tables[(k * kQuad + lane / kLanes) * conv_lut16::kWords + codes[k][lane]];
           int gain = 1;
           if constexpr (kBits > 0) gain = tile.levels[gains[k][lane]];
           acc[lane % kLanes] += gain * entry;

@@ -27,7 +27,7 @@ void lookup(const Tile &tile) {
         const int k = g / kQuad, lane = output_major(o % kLanes, g % kQuad);
         const int code = field(codes, 4, k, lane);
         const auto entry =
-            static_cast<int8_t>(tile.data[(unit * kUnit + g) * lookup::kWords + code]);
+            static_cast<int8_t>(tile.data[(unit * kUnit + g) * conv_lut16::kWords + code]);
         int gain = 1;
         if constexpr (kBits > 0) gain = tile.levels[field(gains, kBits, k, lane)];
         tile.acc[o] += gain * entry;

@@ -45,7 +45,7 @@ void add_chunk(const Call &call, const Part &part, int64_t unit, int32_t *acc) {
 }
 
 void finish(const Call &call, const Part &part, const int32_t *acc) {
-  lookup::Finish job = {};
+  conv_lut16::Finish job = {};
   job.output = call.output;
   job.acc_stride = kBlock;
   job.pixels = static_cast<int>(part.count);
@@ -83,7 +83,7 @@ int check_outputs(const Plan &plan, int64_t begin, int64_t end) {
 
 }  // namespace
 
-void build_tables(const subbyte_gemv_lookup &layer, const Plan &plan, const void *packed,
+void build_tables(const subbyte_gemv_lut16 &layer, const Plan &plan, const void *packed,
                   const uint8_t *x, void *scratch) {
   auto *base = static_cast<uint8_t *>(scratch);
   // The build stage reads whole units of words.
@@ -93,7 +93,7 @@ void build_tables(const subbyte_gemv_lookup &layer, const Plan &plan, const void
     std::memset(to + plan.inputs, 0, plan.staging_row - static_cast<size_t>(plan.inputs));
   }
   const auto *from = static_cast<const char *>(packed);
-  lookup::TableJob job = {};
+  conv_lut16::TableJob job = {};
   job.x = base + plan.staging;
   job.x_stride = static_cast<ptrdiff_t>(plan.staging_row);
   job.count = plan.rows;

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "lookup/select.h"
+#include "conv_lut16/select.h"
 
 namespace subbyte::gemv {
 
@@ -19,7 +19,7 @@ const Level *const kLevels[] = {
 const size_t kLevelCount = sizeof kLevels / sizeof *kLevels;
 
 const Level *active_level() {
-  const lookup::Level *active = lookup::active_level();
+  const conv_lut16::Level *active = conv_lut16::active_level();
   if (active == nullptr) return nullptr;
   for (const Level *level : kLevels) {
     if (std::strcmp(level->name, active->name) == 0) return level;

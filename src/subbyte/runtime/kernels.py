@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from subbyte.errors import MissingDependencyError, OptionError
 from subbyte.runtime.library import library_path, native_isa
-from subbyte.runtime.structures import Binary, GemvLookup, GemvUnpack, Int8, Lookup, Output, Words
+from subbyte.runtime.structures import (
+    ConvBinary,
+    ConvInt8,
+    ConvLut16,
+    ConvLut256,
+    GemvInt4,
+    GemvLut16,
+    Output,
+)
 
 _ALIGNMENT = 64
 FEWEST_WORDS = 16
@@ -104,7 +112,7 @@ class LayerSize:
         return math.prod(self.out) * self.taps * self.outputs * (self.inputs // self.groups)
 
 
-_KINDS = ("int8", "lookup", "words", "binary", "gemv_lookup", "gemv_unpack")
+_KINDS = ("conv_int8", "conv_lut16", "conv_lut256", "conv_binary", "gemv_lut16", "gemv_int4")
 
 
 class Kernels:
@@ -157,7 +165,7 @@ class Kernels:
 
             return by_rows
         fill = getattr(self._library, f"subbyte_{kind}_prepare")
-        part = getattr(self._library, f"subbyte_{kind}_run" + "_outputs" * (kind == "words"))
+        part = getattr(self._library, f"subbyte_{kind}_run" + "_outputs" * (kind == "conv_lut256"))
 
         def by_outputs(keep: object = kept) -> None:
             ends = (ctypes.c_int64(0), ctypes.c_int64(size.outputs))
@@ -176,22 +184,22 @@ class Kernels:
         rng: np.random.Generator,
     ) -> None:
         inputs = size.inputs // size.groups
-        if kind == "int8":
+        if kind == "conv_int8":
             weights = rng.integers(-63, 64, (size.outputs, size.taps, inputs), np.int8)
-            status = self._library.subbyte_int8_pack(
+            status = self._library.subbyte_conv_int8_pack(
                 ctypes.byref(layer), _pointer(weights), _pointer(packed)
             )
             return self._check(status)
-        if kind == "gemv_unpack":
+        if kind == "gemv_int4":
             codes = rng.integers(0, 1 << form.bits, (size.outputs, inputs), np.uint8)
             levels = np.arange(1 << form.bits, dtype=np.int8)
-            status = self._library.subbyte_gemv_unpack_pack(
+            status = self._library.subbyte_gemv_int4_pack(
                 ctypes.byref(layer), _pointer(codes), _pointer(levels), _pointer(packed)
             )
             return self._check(status)
-        if kind == "binary":
+        if kind == "conv_binary":
             signs = rng.integers(0, 256, -(-size.outputs * size.taps * inputs // 8), np.uint8)
-            status = self._library.subbyte_binary_pack(
+            status = self._library.subbyte_conv_binary_pack(
                 ctypes.byref(layer), _pointer(signs), _pointer(packed)
             )
             return self._check(status)
@@ -230,21 +238,21 @@ def _structure(size: LayerSize, form: Form) -> tuple[str, ctypes.Structure]:
     gains = {"gain_levels": _GAIN_LEVELS if form.gain else 0, "shift": 8}
     gemm = {"rows": size.height, "inputs": size.inputs, "outputs": size.outputs}
     if form.bits:
-        return "gemv_unpack", GemvUnpack(**gemm, bits=form.bits)
+        return "gemv_int4", GemvInt4(**gemm, bits=form.bits)
     many = form.words > FEWEST_WORDS
     if form.group and size.streamed and not many:
-        return "gemv_lookup", GemvLookup(**gemm, word_length=form.group, **gains)
+        return "gemv_lut16", GemvLut16(**gemm, word_length=form.group, **gains)
     kind: str
     layer: ctypes.Structure
     if form.order:
         scales = SCALES.index(form.scales)
-        kind, layer = "binary", Binary(order=form.order, scales=scales, input_scale=1)
+        kind, layer = "conv_binary", ConvBinary(order=form.order, scales=scales, input_scale=1)
     elif form.group and many:
-        kind, layer = "words", Words(word_length=form.group, words=form.words, **gains)
+        kind, layer = "conv_lut256", ConvLut256(word_length=form.group, words=form.words, **gains)
     elif form.group:
-        kind, layer = "lookup", Lookup(word_length=form.group, **gains)
+        kind, layer = "conv_lut16", ConvLut16(word_length=form.group, **gains)
     else:
-        kind, layer = "int8", Int8()
+        kind, layer = "conv_int8", ConvInt8()
     _place(layer, size)
     return kind, layer
 
@@ -252,7 +260,7 @@ def _structure(size: LayerSize, form: Form) -> tuple[str, ctypes.Structure]:
 def _by_outputs(kind: str, size: LayerSize) -> bool:
     """Whether the operators divide a layer by its outputs, not by rows of y."""
     few = size.linear and size.height <= _WORDS_ROWS
-    return kind.startswith("gemv") or (kind == "words" and few)
+    return kind.startswith("gemv") or (kind == "conv_lut256" and few)
 
 
 def _place(layer: ctypes.Structure, size: LayerSize) -> None:

@@ -15,14 +15,14 @@ _PLACE: tuple[tuple[str, _Kind], ...] = (
 )
 
 
-class Int8(ctypes.Structure):
-    """``subbyte_int8``."""
+class ConvInt8(ctypes.Structure):
+    """``subbyte_conv_int8``."""
 
     _fields_ = (*_PLACE, ("input_zero", ctypes.c_int32))
 
 
-class Lookup(ctypes.Structure):
-    """``subbyte_lookup``."""
+class ConvLut16(ctypes.Structure):
+    """``subbyte_conv_lut16``."""
 
     _fields_ = (
         *_PLACE,
@@ -31,8 +31,8 @@ class Lookup(ctypes.Structure):
     )
 
 
-class Words(ctypes.Structure):
-    """``subbyte_words``."""
+class ConvLut256(ctypes.Structure):
+    """``subbyte_conv_lut256``."""
 
     _fields_ = (
         *_PLACE,
@@ -42,8 +42,8 @@ class Words(ctypes.Structure):
     )
 
 
-class Binary(ctypes.Structure):
-    """``subbyte_binary``."""
+class ConvBinary(ctypes.Structure):
+    """``subbyte_conv_binary``."""
 
     _fields_ = (
         *_PLACE,
@@ -52,8 +52,8 @@ class Binary(ctypes.Structure):
     )
 
 
-class GemvLookup(ctypes.Structure):
-    """``subbyte_gemv_lookup``."""
+class GemvLut16(ctypes.Structure):
+    """``subbyte_gemv_lut16``."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs", "word_length")),
@@ -61,8 +61,8 @@ class GemvLookup(ctypes.Structure):
     )
 
 
-class GemvUnpack(ctypes.Structure):
-    """``subbyte_gemv_unpack``."""
+class GemvInt4(ctypes.Structure):
+    """``subbyte_gemv_int4``."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs")),

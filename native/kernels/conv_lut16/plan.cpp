@@ -1,0 +1,106 @@
+#include "conv_lut16/plan.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "error.h"
+#include "geometry.h"
+
+namespace subbyte::conv_lut16 {
+namespace {
+
+// Half of a common L2 cache: the other half is for the codes.
+constexpr int64_t kBandBytes = 256 << 10;
+int check_fields(const subbyte_conv_lut16 &l) {
+  const Field fields[] = {
+      {"word_length", l.word_length, 1, 16}, {"shared", l.shared, 0, 1},
+      {"gain_levels", l.gain_levels, 0, 256}, {"input_zero", l.input_zero, 0, 255},
+      {"shift", l.shift, 0, 8},
+  };
+  for (const Field &field : fields) {
+    const int status = check_field(field);
+    if (status != SUBBYTE_OK) return status;
+  }
+  return SUBBYTE_OK;
+}
+
+int set_weights(const subbyte_conv_lut16 &l, Plan *p) {
+  p->gain = l.gain_levels > 0;
+  p->taps = l.kernel[0] * l.kernel[1];
+  p->channels = l.inputs / l.groups;
+  p->outputs = l.outputs / l.groups;
+  p->word_length = static_cast<int>(l.word_length);
+  p->chunks = static_cast<int>(ceil_div(l.word_length, p->level->chunk));
+  p->words = ceil_div(p->channels, l.word_length);
+  p->vectors = ceil_div(p->words, kVectorGroups);
+  p->lane_blocks = ceil_div(p->outputs, kLanes);
+  const int64_t padded = p->vectors * kVectorGroups;
+  p->read = (padded - 1) * l.word_length + p->chunks * p->level->chunk;
+  // |sum| is at most 255 * 64 a code with gain, 128 without, plus as much in its start
+  // value: this keeps both, and every step between, within int32.
+  if (p->taps > (1 << 16) / padded) {
+    return fail(SUBBYTE_BAD_SHAPE, "kernel taps times codes: expected at most %d, got %lld * %lld",
+                1 << 16, static_cast<long long>(p->taps), static_cast<long long>(padded));
+  }
+  if (!fits(l.groups, p->lane_blocks, p->taps * p->vectors * kVectorBytes)) {
+    return too_large("weights");
+  }
+  p->codebook = aligned(sizeof(PackedHeader));
+  p->codebook_step = static_cast<size_t>(padded * p->chunks * kWords * p->level->chunk);
+  p->start = p->codebook + aligned(l.groups * static_cast<int64_t>(p->codebook_step));
+  p->start_step = static_cast<size_t>(padded * kWords) * sizeof(int16_t);
+  p->sums = p->start + aligned(l.groups * static_cast<int64_t>(p->start_step));
+  p->sums_step = static_cast<size_t>(p->lane_blocks * kLanes) * sizeof(int32_t);
+  p->gain_unit = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
+  p->codes = p->gain_unit + aligned(sizeof(int32_t));
+  p->codes_step = static_cast<size_t>(p->lane_blocks * p->taps * p->vectors * kVectorBytes);
+  const size_t all_codes = static_cast<size_t>(l.groups) * p->codes_step;
+  p->gains = p->codes + (p->gain ? all_codes : 0);
+  p->packed_size = p->gains + all_codes;
+  return SUBBYTE_OK;
+}
+
+int set_scratch(Plan *p) {
+  p->pixel_bytes = static_cast<ptrdiff_t>(p->vectors * kVectorBytes);
+  if (!fits(p->padded_columns, p->pixel_bytes)) return too_large("a row of tables");
+  p->row_bytes = static_cast<ptrdiff_t>(p->padded_columns) * p->pixel_bytes;
+  const int64_t held = kBandBytes / p->row_bytes;
+  p->band = held <= p->reach ? 1 : (held - p->reach) / p->stride[0] + 1;
+  p->band = std::min(p->band, p->out_height);
+  const int64_t table_rows = (p->band - 1) * p->stride[0] + p->reach;
+  if (!fits(table_rows, p->row_bytes)) return too_large("a band of tables");
+  p->tap_offsets = 0;
+  p->staging = aligned(p->taps * static_cast<int64_t>(sizeof(ptrdiff_t)));
+  p->acc = p->staging + aligned(p->read);
+  p->tables = p->acc + aligned(kMaxPixels * kMaxBlocks * kLanes * 4);
+  p->scratch_size = p->tables + static_cast<size_t>(table_rows * p->row_bytes);
+  return SUBBYTE_OK;
+}
+
+}  // namespace
+
+int make_plan(const subbyte_conv_lut16 *layer, const Level *level, Plan *plan) {
+  if (level == nullptr) return SUBBYTE_BAD_ISA;
+  if (layer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "layer: expected a pointer, got null");
+  *plan = Plan{};
+  plan->level = level;
+  const Geometry geometry = geometry_of(*layer);
+  int status = check_geometry(geometry);
+  if (status == SUBBYTE_OK) status = check_fields(*layer);
+  if (status == SUBBYTE_OK) status = set_weights(*layer, plan);
+  if (status == SUBBYTE_OK) status = make_walk(geometry, plan);
+  if (status == SUBBYTE_OK) status = set_scratch(plan);
+  return status;
+}
+
+void fill_header(const subbyte_conv_lut16 &l, const Level &level, PackedHeader *header) {
+  *header = PackedHeader{};
+  std::strncpy(header->level, level.name, sizeof header->level - 1);
+  const int64_t fields[] = {l.inputs,      l.outputs, l.groups,      l.kernel[0],
+                            l.kernel[1],   l.word_length, l.shared, l.gain_levels,
+                            l.input_zero,  l.shift,   int64_t{0x53554259}};
+  static_assert(sizeof fields == sizeof header->fields, "the header holds these fields");
+  std::memcpy(header->fields, fields, sizeof fields);
+}
+
+}  // namespace subbyte::conv_lut16

@@ -1,0 +1,111 @@
+// The walk over a layer: tables of a band of rows, then all its output tiles.
+#include "conv_lut16/plan.h"
+#include "output.h"
+#include "table_rows.h"
+#include "tiles.h"
+
+namespace subbyte::conv_lut16 {
+namespace {
+
+struct Call : TableCall<subbyte_conv_lut16, Plan> {
+  ptrdiff_t *tap_offsets() const {
+    return reinterpret_cast<ptrdiff_t *>(scratch + plan.tap_offsets);
+  }
+};
+
+// All tiles of one block of outputs over a band: the codes stay in the nearest cache.
+void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t row_begin,
+               int64_t row_end) {
+  const Plan &plan = call.plan;
+  const Level &level = *plan.level;
+  const auto group = static_cast<size_t>(part.group);
+  const int blocks =
+      static_cast<int>(std::min<int64_t>(level.blocks, plan.lane_blocks - lane_block));
+  const size_t codes = group * plan.codes_step +
+                       static_cast<size_t>(lane_block * plan.taps * plan.vectors * kVectorBytes);
+  const uint8_t *starts[kMaxPixels] = {};
+  Tile tile = {};
+  tile.tables = starts;
+  tile.tap_offsets = call.tap_offsets();
+  tile.taps = plan.taps;
+  tile.vectors = plan.vectors;
+  tile.codes = reinterpret_cast<const uint8_t *>(call.packed + plan.codes + codes);
+  tile.gains = reinterpret_cast<const int8_t *>(call.packed + plan.gains + codes);
+  std::memcpy(&tile.gain_unit, call.packed + plan.gain_unit, sizeof tile.gain_unit);
+  tile.start = reinterpret_cast<const int32_t *>(call.packed + plan.sums +
+                                                 group * plan.sums_step) +
+               lane_block * kLanes;
+  tile.acc = reinterpret_cast<int32_t *>(call.scratch + plan.acc);
+  Finish finish = {};
+  finish.output = call.output;
+  finish.acc = tile.acc;
+  finish.acc_stride = blocks * kLanes;
+  finish.channels =
+      static_cast<int>(std::min<int64_t>(blocks * kLanes, plan.outputs - lane_block * kLanes));
+  finish.channel = part.group * plan.outputs + lane_block * kLanes;
+  finish.y_stride = call.layer.outputs;
+  finish.y = call.y;
+
+  const Gain gain = !plan.gain ? kNoGain : tile.gain_unit == 0 ? kAnyGain : kSmallGain;
+  const int64_t first = (part.image * plan.out_height + row_begin) * plan.out_width;
+  const int most = level.pixels[gain][blocks - 1];
+  const int64_t total = (row_end - row_begin) * plan.out_width;
+  for_tiles(plan, {call.tables(), 0}, total, most, starts, [&](int64_t pixel, int count) {
+    level.accumulate(gain, blocks, count)(tile);
+    finish.pixels = count;
+    finish.y_offset = (first + pixel) * finish.y_stride + finish.channel;
+    level.finish(finish);
+  });
+}
+
+void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row_end) {
+  const Plan &plan = call.plan;
+  const auto job = table_job<TableJob>(call, part.group, plan.level->flip[plan.gain]);
+  int64_t held_begin = 0, held_end = 0;
+  for (int64_t row = row_begin; row < row_end; row += plan.band) {
+    const int64_t last = std::min(row + plan.band, row_end);
+    const int64_t begin = row * plan.stride[0];
+    const int64_t end = (last - 1) * plan.stride[0] + plan.reach;
+    // Rows that the band before has built are moved, not built again.
+    const int64_t kept = std::max<int64_t>(0, held_end - begin);
+    if (kept > 0) {
+      std::memmove(call.tables(), call.tables() + (begin - held_begin) * plan.row_bytes,
+                   static_cast<size_t>(kept * plan.row_bytes));
+    }
+    build_rows(call, part, job, begin + kept, end, call.tables() + kept * plan.row_bytes);
+    held_begin = begin;
+    held_end = end;
+    for (int64_t block = 0; block < plan.lane_blocks; block += plan.level->blocks) {
+      run_block(call, part, block, row, last);
+    }
+  }
+}
+
+}  // namespace
+
+int run(const subbyte_conv_lut16 &layer, const Plan &plan, const void *packed, const uint8_t *x,
+        const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end, void *scratch) {
+  PackedHeader header;
+  fill_header(layer, *plan.level, &header);
+  int status = check_header(packed, &header, sizeof header, plan.level->name);
+  if (status == SUBBYTE_OK) {
+    status = check_rows(row_begin, row_end, layer.images * plan.out_height);
+  }
+  if (status == SUBBYTE_OK) status = check_output(output);
+  if (status != SUBBYTE_OK) return status;
+  const Call call = {{layer, plan, static_cast<const char *>(packed), x,
+                      x + layer.images * layer.height * layer.width * layer.inputs, output, y,
+                      static_cast<char *>(scratch)}};
+  for (int64_t tap = 0; tap < plan.taps; ++tap) {
+    call.tap_offsets()[tap] =
+        tap / layer.kernel[1] * layer.dilations[0] * plan.row_bytes +
+        tap % layer.kernel[1] * layer.dilations[1] * plan.pixel_bytes;
+  }
+  for_parts(plan.out_height, layer.groups, row_begin, row_end,
+            [&](const Part &part, int64_t begin, int64_t end) {
+              run_part(call, part, begin, end);
+            });
+  return SUBBYTE_OK;
+}
+
+}  // namespace subbyte::conv_lut16

@@ -1,0 +1,144 @@
+// Pack weights into the layout of a level. Done once, so plain loops for all levels.
+#include <algorithm>
+#include <cstring>
+
+#include "error.h"
+#include "conv_lut256/plan.h"
+
+namespace subbyte::conv_lut256 {
+namespace {
+
+// Sums of a word's positive and negative parts; at most this, its inner product with any
+// (x - zero) stays within 126 * 255, and with the rounding constant within int16.
+constexpr int kPartLimit = 126;
+constexpr int kGainLimit = 64;
+
+int bad_value(const char *what, int64_t at, const char *expected, int got) {
+  return fail(SUBBYTE_BAD_DATA, "%s: expected %s, got %d at %lld", what, expected, got,
+              static_cast<long long>(at));
+}
+
+int check_codes(const subbyte_conv_lut256 &layer, const Plan &plan, const uint8_t *codes,
+                const uint8_t *gain_codes, const int8_t *gains) {
+  const int64_t count = layer.outputs * plan.taps * plan.channel_groups;
+  for (int64_t i = 0; i < count; ++i) {
+    if (codes[i] >= plan.words) return bad_value("codes", i, "less than words", codes[i]);
+    if (plan.gain && gain_codes[i] >= layer.gain_levels) {
+      return bad_value("gain_codes", i, "less than gain_levels", gain_codes[i]);
+    }
+  }
+  for (int i = 0; i < layer.gain_levels; ++i) {
+    if (gains[i] < -kGainLimit || gains[i] > kGainLimit) {
+      return bad_value("gains", i, "-64 to 64", gains[i]);
+    }
+  }
+  return SUBBYTE_OK;
+}
+
+int check_codebook(const subbyte_conv_lut256 &layer, const Plan &plan, const int8_t *codebook) {
+  const int64_t books = layer.shared != 0 ? 1 : layer.groups * plan.channel_groups;
+  for (int64_t word = 0; word < books * plan.words; ++word) {
+    int above = 0, below = 0;
+    for (int i = 0; i < plan.word_length; ++i) {
+      const int value = codebook[word * plan.word_length + i];
+      (value > 0 ? above : below) += value;
+    }
+    if (above > kPartLimit || -below > kPartLimit) {
+      return bad_value("codebook", word, "positive and negative entries that sum to 126 at most",
+                       above > kPartLimit ? above : below);
+    }
+  }
+  return SUBBYTE_OK;
+}
+
+// [channel group][words / kUnit][chunks][kUnit][chunk], zeros behind a word's end and behind
+// the last channel, and start = half - input_zero * sum(word).
+void pack_codebook(const subbyte_conv_lut256 &layer, const Plan &plan, int64_t group,
+                   const int8_t *codebook, char *packed) {
+  const int d = plan.word_length, chunk = plan.level->chunk;
+  const auto at = static_cast<size_t>(group);
+  auto *to = reinterpret_cast<int8_t *>(packed + plan.codebook + at * plan.codebook_step);
+  auto *start = reinterpret_cast<int16_t *>(packed + plan.start + at * plan.start_step);
+  const int half = (1 << layer.shift) >> 1;
+  for (int64_t g = 0; g < plan.vectors * kVectorGroups; ++g) {
+    const int64_t book = layer.shared != 0 ? 0 : group * plan.channel_groups + g;
+    for (int c = 0; c < plan.words; ++c) {
+      const int64_t unit = (g * plan.words + c) / kUnit;
+      int sum = 0;
+      for (int i = 0; i < d && g * d + i < plan.channels; ++i) {
+        const int8_t value = codebook[(book * plan.words + c) * d + i];
+        to[((unit * plan.chunks + i / chunk) * kUnit + c % kUnit) * chunk + i % chunk] = value;
+        sum += value;
+      }
+      start[g * plan.words + c] = static_cast<int16_t>(half - layer.input_zero * sum);
+    }
+  }
+}
+
+struct Source {
+  const uint8_t *codes, *gain_codes;
+  const int8_t *gains;
+};
+
+// One tap of one output; returns what its entries, stored + 128, add to the sum too much.
+int32_t pack_tap(const Plan &plan, int64_t row, int64_t o, int64_t tap, const Source &source,
+                 uint8_t *codes, int8_t *gains) {
+  const Level &level = *plan.level;
+  const int64_t most = level.most_cells(plan.words, plan.gain);
+  const int64_t cell = o / level.lanes, first = cell / most * most;
+  const int64_t cells = std::min(plan.cells - first, most);
+  const int lane = static_cast<int>(o % level.lanes);
+  int32_t weight = 0;
+  for (int64_t g = 0; g < plan.vectors * kVectorGroups; ++g) {
+    const int j = static_cast<int>(g % kVectorGroups);
+    const int64_t step = step_of(plan, tap, g / kVectorGroups);
+    const int64_t at = (first * plan.steps + step * cells + cell - first) * plan.cell_bytes;
+    // Behind the last channel group all entries are 0: any code will do.
+    const bool real = g < plan.channel_groups;
+    const int code = real ? source.codes[row * plan.channel_groups + g] : 0;
+    codes[at + level.code_lane(plan.words, plan.gain, lane, j)] =
+        static_cast<uint8_t>(level.code_byte(plan.words, j, code));
+    int8_t gain = 1;
+    if (plan.gain) {
+      gain = real ? source.gains[source.gain_codes[row * plan.channel_groups + g]] : int8_t{0};
+      gains[at + level.gain_lane(lane, j)] = gain;
+    }
+    weight += gain;
+  }
+  return 128 * weight;
+}
+
+// Codes, gains and the sums' start values of one group of the convolution.
+void pack_group(const Plan &plan, int64_t group, const Source &source, char *packed) {
+  const auto at = static_cast<size_t>(group);
+  auto *codes = reinterpret_cast<uint8_t *>(packed + plan.codes + at * plan.codes_step);
+  auto *gains = reinterpret_cast<int8_t *>(packed + plan.gains + at * plan.codes_step);
+  auto *sums = reinterpret_cast<int32_t *>(packed + plan.sums + at * plan.sums_step);
+  for (int64_t o = 0; o < plan.outputs; ++o) {
+    int32_t excess = 0;
+    for (int64_t tap = 0; tap < plan.taps; ++tap) {
+      const int64_t row = (group * plan.outputs + o) * plan.taps + tap;
+      excess += pack_tap(plan, row, o, tap, source, codes, gains);
+    }
+    sums[o] = plan.level->flip ? -excess : 0;
+  }
+}
+
+}  // namespace
+
+int pack(const subbyte_conv_lut256 &layer, const Plan &plan, const uint8_t *codes,
+         const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook, void *packed) {
+  int status = check_codes(layer, plan, codes, gain_codes, gains);
+  if (status == SUBBYTE_OK) status = check_codebook(layer, plan, codebook);
+  if (status != SUBBYTE_OK) return status;
+  auto *base = static_cast<char *>(packed);
+  std::memset(base, 0, plan.packed_size);
+  fill_header(layer, *plan.level, reinterpret_cast<PackedHeader *>(base));
+  for (int64_t group = 0; group < layer.groups; ++group) {
+    pack_codebook(layer, plan, group, codebook, base);
+    pack_group(plan, group, {codes, gain_codes, gains}, base);
+  }
+  return SUBBYTE_OK;
+}
+
+}  // namespace subbyte::conv_lut256

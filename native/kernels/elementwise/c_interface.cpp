@@ -1,0 +1,42 @@
+#include "error.h"
+#include "elementwise/run.h"
+#include "elementwise/select.h"
+#include "output.h"
+
+namespace elementwise = subbyte::elementwise;
+using subbyte::check_pointer;
+
+int64_t subbyte_pairwise_rows(const subbyte_pairwise *job) {
+  int64_t rows = 0;
+  return elementwise::count_rows(job, &rows) == SUBBYTE_OK ? rows : 0;
+}
+
+int subbyte_pairwise_run(const subbyte_pairwise *job, const uint8_t *x, const uint8_t *r,
+                         uint8_t *y, int64_t row_begin, int64_t row_end) {
+  const elementwise::Level *level = elementwise::active_level();
+  if (level == nullptr) return SUBBYTE_BAD_ISA;
+  int status = check_pointer("job", job);
+  if (status == SUBBYTE_OK) status = check_pointer("x", x);
+  if (status == SUBBYTE_OK) status = check_pointer("r", r);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  if (status != SUBBYTE_OK) return status;
+  return elementwise::run_pairwise(*level, *job, x, r, y, row_begin, row_end);
+}
+
+int subbyte_requantize_run(const subbyte_requantize *job, const uint8_t *x, uint8_t *y) {
+  int status = check_pointer("job", job);
+  if (status == SUBBYTE_OK) status = check_pointer("x", x);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  return status == SUBBYTE_OK ? elementwise::run_requantize(*job, x, y) : status;
+}
+
+int subbyte_pool_run(const subbyte_pool *job, const uint8_t *x, uint8_t *y, int64_t row_begin,
+                     int64_t row_end) {
+  const elementwise::Level *level = elementwise::active_level();
+  if (level == nullptr) return SUBBYTE_BAD_ISA;
+  int status = check_pointer("job", job);
+  if (status == SUBBYTE_OK) status = check_pointer("x", x);
+  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  return status == SUBBYTE_OK ? elementwise::run_pool(*level, *job, x, y, row_begin, row_end)
+                              : status;
+}

@@ -1,0 +1,50 @@
+// What one level (instruction set) of the weightless kernels provides. The loops are the
+// same for all but neon (stages.h): a level is what its compiler flags make of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace subbyte::elementwise {
+
+constexpr int kChunk = 64;  // channels at a time
+
+// y[i] = quantize(...) of subbyte_pairwise; a step of 0 repeats one value.
+struct Row {
+  const uint8_t *x, *r;
+  int64_t x_step, r_step, count;
+  int32_t x_zero, r_zero, y_zero;
+  float x_factor, r_factor;  // add; mul: x_factor of the product
+  uint8_t *y;
+};
+
+// One chunk of channels of `count` windows of one shape: rows x columns pixels of x, at these
+// distances; from window to window x and y move on by x_step and y_step.
+struct Window {
+  const uint8_t *x;
+  ptrdiff_t row_stride, column_stride, x_step, y_step;
+  int64_t rows, columns, count;
+  int channels;              // at most kChunk
+  int32_t x_zero, y_zero;    // average
+  float factor;
+  uint8_t *y;
+};
+
+struct Level {
+  const char *name;
+  void (*add)(const Row &);
+  void (*mul)(const Row &);
+  void (*max)(const Window &);
+  void (*average)(const Window &);
+};
+
+extern const Level kReference;
+extern const Level kPortable;
+#if defined(SUBBYTE_X86)
+extern const Level kAvx2;
+extern const Level kAvx512;
+#elif defined(SUBBYTE_ARM64)
+extern const Level kNeon;
+#endif
+
+}  // namespace subbyte::elementwise

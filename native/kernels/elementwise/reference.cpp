@@ -1,0 +1,8 @@
+// The definition, not vectorised.
+#include "elementwise/stages.h"
+
+namespace subbyte::elementwise {
+
+extern const Level kReference = {"reference", pairwise<false>, pairwise<true>, max_window, average_window};
+
+}  // namespace subbyte::elementwise

@@ -1,0 +1,33 @@
+#include "elementwise/select.h"
+
+#include <cstring>
+
+#include "conv_lut16/select.h"
+
+namespace subbyte::elementwise {
+
+const Level *const kLevels[] = {
+    &kReference,
+    &kPortable,
+#if defined(SUBBYTE_X86)
+    &kAvx2,
+    &kAvx512,
+#elif defined(SUBBYTE_ARM64)
+    &kNeon,
+#endif
+};
+const size_t kLevelCount = sizeof kLevels / sizeof *kLevels;
+
+const Level *level_for(const char *name) {
+  for (const Level *level : kLevels) {
+    if (std::strcmp(level->name, name) == 0) return level;
+  }
+  return &kPortable;
+}
+
+const Level *active_level() {
+  const conv_lut16::Level *active = conv_lut16::active_level();
+  return active == nullptr ? nullptr : level_for(active->name);
+}
+
+}  // namespace subbyte::elementwise
