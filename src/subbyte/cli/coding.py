@@ -93,7 +93,7 @@ Bits = Annotated[
     typer.Option(
         metavar="B",
         help="At most B bits per weight in all layers and large constants together, codebooks, "
-        "scales and signs included.",
+        "scales and signs included. 8: 8-bit codes in every layer, scales on top.",
         rich_help_panel=BUDGET,
         show_default=False,
     ),

@@ -23,7 +23,7 @@ from subbyte.compression.encoding.layerwise import Encoded, Progress
 from subbyte.compression.encoding.write_file import write_coded
 from subbyte.compression.planning import by_accuracy, contenders
 from subbyte.compression.planning.by_latency import latency_plans
-from subbyte.compression.planning.by_size import make_plan, plan_budget
+from subbyte.compression.planning.by_size import at_eight_bits, make_plan, plan_budget
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.defaults import check_possible
 from subbyte.compression.planning.plan_file import Plan, parse_plan, planned_layers, read_text
@@ -273,9 +273,9 @@ def _make_plan(
     device: torch.device,
     progress: Progress,
 ) -> Planned:
-    """`make_plan`; with trials where the options ask for them."""
+    """`make_plan`; with trials where the options ask for them and there is a choice."""
     budget = options.budget
-    if budget is None or (budget.kind != "keep" and options.trials == 0):
+    if budget is None or at_eight_bits(budget) or (budget.kind != "keep" and options.trials == 0):
         return make_plan(network, samples, options, device, progress)
     check_possible(planned_layers(network), options)
     share = by_accuracy.HELD if budget.kind == "keep" else contenders.HELD

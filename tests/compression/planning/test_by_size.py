@@ -23,7 +23,7 @@ from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.graph.network import Network
+from subbyte.graph.network import KeptFloat, Network
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
@@ -72,6 +72,31 @@ def test_budget_holds_in_the_file(method: str, bits: float, tmp_path: Path) -> N
     for layer in prepare(MODEL, "net").layers:
         most = stored_bytes(layer, found.plan[layer.weight])
         assert rows[layer.name] <= most if method == "composite" else rows[layer.name] == most
+
+
+@pytest.mark.parametrize("method", ["product", "scalar", "ternary", "composite"])
+def test_at_eight_bits_all_layers_have_eight(method: str) -> None:
+    found = planned(method=method, bits=8.0)
+    assert set(found.values()) == {EIGHT_BITS}
+    assert 8 < bits_of(found) < 8.2  # scales come on top
+
+
+def test_at_eight_bits_there_is_nothing_to_try(tmp_path: Path) -> None:
+    stages = set()
+    given = {"bits": 8.0, "trials": 3, "progress": lambda stage, *_: stages.add(stage)}
+    found = subbyte.compress(MODEL, tmp_path / "a.onnx", IMAGES, **given)  # type: ignore[arg-type]
+    assert set(found.plan.values()) == {EIGHT_BITS}
+    assert not any(stage.startswith("trial") for stage in stages)
+    assert stages
+
+
+def test_eight_bits_with_scales_and_constants_on_top_are_said() -> None:
+    samples = samples_for(MODEL, IMAGES)
+    network = replace(prepare(MODEL, "net"), kept_float=(KeptFloat("mask", 2048, 8192, "all"),))
+    found = make_plan(network, samples, CompressOptions(bits=8.0), CPU, silent)
+    assert set(found.plan.values()) == {EIGHT_BITS}
+    (said,) = found.facts
+    assert re.fullmatch(r"8-bit codes .*: with scales and what stays float 1\d\.\d+ bits .*", said)
 
 
 def test_larger_budgets_are_used() -> None:

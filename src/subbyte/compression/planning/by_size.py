@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from subbyte.budgets import Budget
+from subbyte.budgets import MOST_BITS, Budget
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.latency.blank import overhead
 from subbyte.compression.planning.by_latency import latency_plans
 from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
 from subbyte.compression.planning.defaults import check_plan_words, check_possible, default_plan
-from subbyte.compression.planning.knapsack import choose_finely, least
-from subbyte.compression.planning.plan_file import Plan, planned_layers, read_plan
+from subbyte.compression.planning.knapsack import Choice, choose_finely, least
+from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
 from subbyte.compression.planning.search_space import Prices, price
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
@@ -57,7 +57,8 @@ def make_plan(
         return Planned(default_plan(network, layers, options))
     if budget.kind == "latency":
         return latency_plans(network, samples, options, device, progress, budget).least_harm()
-    return plan_budget(network, price(network, samples, options, device, progress), options, budget)
+    prices = price(network, samples, options, device, progress, at_eight_bits(budget))
+    return plan_budget(network, prices, options, budget)
 
 
 def plan_budget(
@@ -72,8 +73,11 @@ def plan_budget(
 def plan_bits(prices: Prices, budget: Budget) -> Planned:
     """The least total relative error within so many bits per weight.
 
-    Constants that stay float count with all their bits.
+    Constants that stay float count with all their bits. At 8 bits every layer has 8-bit codes,
+    and neither scales nor constants take any of them away.
     """
+    if at_eight_bits(budget):
+        return _eight_bits(prices, budget)
     limit = budget.value * prices.count / 8 - prices.float_bytes
     needed = least(prices.choices)
     if needed > limit:
@@ -86,6 +90,26 @@ def plan_bits(prices: Prices, budget: Budget) -> Planned:
         )
     choice = choose_finely(prices.within(limit), limit)
     return planned_from(budget, choice, kept_float=prices.kept_float)
+
+
+def at_eight_bits(budget: Budget) -> bool:
+    """Whether a budget asks for 8-bit codes in every layer (docs/decisions/0025)."""
+    return budget.kind == "bits" and budget.value >= MOST_BITS
+
+
+def _eight_bits(prices: Prices, budget: Budget) -> Planned:
+    """Every layer at 8 bits but those that were trained binary, which have one form."""
+    chosen = {
+        weight: next((c for c in found if c.options == EIGHT_BITS), found[0])
+        for weight, found in prices.choices.items()
+    }
+    harm = sum(candidate.harm for candidate in chosen.values())
+    bits = prices.bits(sum(candidate.bytes for candidate in chosen.values()))
+    said = []
+    if bits > budget.value:
+        counted = "scales and what stays float" if prices.kept_float else "scales"
+        said = [f"8-bit codes in all layers: with {counted} {bits:.3f} bits per weight"]
+    return planned_from(budget, Choice(chosen, harm, harm), said, prices.kept_float)
 
 
 def _float_part(prices: Prices) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from subbyte.compression.calibration.moments import damping_of
-from subbyte.compression.calibration.statistics import collect
+from subbyte.compression.calibration.statistics import LayerStatistics, collect
 from subbyte.compression.calibration.unpacked import read_rows, weighed
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import few_threads
@@ -19,6 +20,7 @@ from subbyte.compression.planning.candidates import (
     Candidate,
     balanced,
     layer_candidates,
+    scalar_candidates,
 )
 from subbyte.compression.planning.defaults import kept_at_eight_bits
 from subbyte.compression.planning.knapsack import least, stored
@@ -28,6 +30,7 @@ from subbyte.data import Samples
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import KeptFloat, Layer, Network, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
+from subbyte.methods.scalar.form import BITS
 
 GAIN_POWER = 0.25
 
@@ -92,8 +95,9 @@ def price(
     options: CompressOptions,
     device: torch.device,
     progress: Progress,
+    eight_bits_alone: bool = False,
 ) -> Prices:
-    """All candidates of all layers, from one float pass over a few samples.
+    """All candidates of all layers, or 8 bits alone, from one float pass over a few samples.
 
     A layer's harm counts by its gain (`noise_gains`) to the power `GAIN_POWER`: between all
     layers alike, as if what lies behind made good all that is passed on, and by what is passed
@@ -107,19 +111,24 @@ def price(
     tables = read_rows(module, network.unpacked, samples, device)
     outputs = output_layers(network)
     choices = {}
+
+    def candidates(layer: Weighted, weight: Tensor, data: LayerStatistics) -> list[Candidate]:
+        with few_threads(0):
+            if eight_bits_alone and layer.binarization is None:
+                return scalar_candidates(layer, weight, data, BITS[-1:])
+            return layer_candidates(layer, weight, data, options, options.seed)
+
     for number, layer in enumerate(entries):
         progress("plan", number, len(entries), layer.name)
         weight = canonical(layer, module.constant(layer.weight).detach())
         if isinstance(layer, Unpacked):
             weight, data = weighed(layer, weight, tables.get(layer.weight))
-            with few_threads(0):
-                choices[layer.weight] = layer_candidates(layer, weight, data, options, options.seed)
+            choices[layer.weight] = candidates(layer, weight, data)
             continue
         data = statistics[layer.weight].damped(damping_of(layer, len(samples)))
         if layer.weight in outputs:
             weight, data = balanced(weight, data)
-        with few_threads(0):
-            found = layer_candidates(layer, weight, data, options, options.seed)
+        found = candidates(layer, weight, data)
         counted = gains[layer.weight] ** GAIN_POWER
         choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
     progress("plan", len(entries), len(entries), "")
