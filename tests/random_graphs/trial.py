@@ -16,7 +16,7 @@ from subbyte.errors import SubbyteError
 from tests.random_graphs.grow import COUNT, Drawn
 from tests.random_graphs.judge import Feeds, run
 from tests.random_graphs.pool import Array
-from tests.random_graphs.yardstick import rounded, squared_error
+from tests.random_graphs.yardstick import STEPS, rounded, squared_error
 
 FIT = 8
 """The first samples are for calibration, the others to compare."""
@@ -122,19 +122,20 @@ def compare(drawn: Drawn, got: Sequence[Sequence[Array]], parts: Sequence[Feeds]
         for size in drawn.batches
         for at in range(0, FIT - size + 1, size)
     ]
-    if (coarse := rounded(drawn.model, known)) is None:
+    coarse = [rounded(drawn.model, known, steps) for steps in STEPS]
+    if any(model is None for model in coarse):
         return None
-    near = [run(coarse, part) for part in parts]
+    near = [[run(model, part) for part in parts] for model in coarse if model is not None]
     for place in range(len(got[0])):
-        ours, float_, theirs = (
+        ours, float_, *theirs = (
             np.concatenate([np.ravel(arrays[place]) for arrays in side if arrays is not None])
-            for side in (got, expected, near)
+            for side in (got, expected, *near)
         )
-        if ours.shape != float_.shape or theirs.shape != float_.shape:
+        if ours.shape != float_.shape or any(one.shape != float_.shape for one in theirs):
             continue  # values decide about shapes
-        if not np.isfinite(theirs.astype(np.float64)).all():
+        if not np.isfinite(np.asarray(theirs, dtype=np.float64)).all():
             continue
-        allowed = max(LARGEST, TIMES * squared_error(theirs, float_))
+        allowed = max(LARGEST, TIMES * max(squared_error(one, float_) for one in theirs))
         error = squared_error(ours, float_)
         seen = np.mean((ours.astype(np.float64) - float_.astype(np.float64)) ** 2) > TINY
         if not error <= allowed and (seen or not np.isfinite(error)):

@@ -1,8 +1,10 @@
 """How far off a network may be: what rounding to 8 bits does to it in ONNX Runtime alone.
 
 The same network, with every float value between its nodes, and every float constant of some size,
-rounded to 255 even steps between its least and greatest entry. A network that divides by small
-numbers, or that decides by a threshold, is far off then, whoever computes it.
+rounded to some 255 even steps between its least and greatest entry. A network that divides by small
+numbers, or that decides by a threshold, is far off then, whoever computes it. A decision between
+two almost equal values may fall either way: several numbers of `STEPS` show both. Every other of
+them moves all values by a hundredth of a step, up or down: two equal values then differ.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from tests.random_graphs.judge import Feeds, run, untyped
 from tests.random_graphs.pool import Array
 
 LEAST_WEIGHT = 4
+STEPS = (255, 253, 249, 241, 233, 227, 213, 199)
+MOVED = (253, 241), (227, 199)
+"""Numbers of steps with which values are moved up, and down."""
 
 
 class Range(NamedTuple):
@@ -28,7 +33,9 @@ class Range(NamedTuple):
     dtype: Any
 
 
-def rounded(model: onnx.ModelProto, batches: Sequence[Feeds]) -> onnx.ModelProto | None:
+def rounded(
+    model: onnx.ModelProto, batches: Sequence[Feeds], steps: int = 255
+) -> onnx.ModelProto | None:
     """``model`` with its values rounded between the ends that they reach in ``batches``."""
     made = {name for node in model.graph.node for name in node.output if name}
     names = [*(value.name for value in model.graph.input), *sorted(made)]
@@ -38,7 +45,7 @@ def rounded(model: onnx.ModelProto, batches: Sequence[Feeds]) -> onnx.ModelProto
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     _round_constants(copy)
-    _round_values(copy, ranges)
+    _round_values(copy, ranges, steps)
     return copy
 
 
@@ -73,27 +80,30 @@ def _round_constants(model: onnx.ModelProto) -> None:
             tensor.CopyFrom(numpy_helper.from_array(steps, tensor.name))
 
 
-def _round_values(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> None:
-    """Every reader of a value in ``ranges``, and the output, gets it through 255 steps."""
+def _round_values(model: onnx.ModelProto, ranges: Mapping[str, Range], steps: int) -> None:
+    """Every reader of a value in ``ranges``, and the output, gets it through ``steps`` steps."""
     renamed, nodes = {}, []
     outputs = {value.name for value in model.graph.output}
     for count, (name, (low, high, dtype)) in enumerate(ranges.items()):
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = max((high - low) / 255, 1e-9)
+        scale = max((high - low) / steps, 1e-9)
         zero = int(np.clip(np.round(-low / scale), 0, 255))
-        parts = {"scale": np.float32(scale), "zero": np.uint8(zero)}
+        moved = np.float32(0.01 * scale * ((steps in MOVED[0]) - (steps in MOVED[1])))
+        parts = {"scale": np.float32(scale), "zero": np.uint8(zero), "moved": moved}
         held = {key: f"rounding_{count}_{key}" for key in parts}
         for key, value in parts.items():
             model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), held[key]))
         source = f"rounding_{count}_of" if name in outputs else name
         target = name if name in outputs else f"rounding_{count}_of"
         renamed[name] = (source, target)
-        single, steps, near = (f"rounding_{count}_{part}" for part in ("single", "steps", "near"))
+        words = ("single", "even", "close", "near")
+        single, even, close, near = (f"rounding_{count}_{word}" for word in words)
         ends = [held["scale"], held["zero"]]
         nodes += [
             helper.make_node("Cast", [source], [single], to=TensorProto.FLOAT),
-            helper.make_node("QuantizeLinear", [single, *ends], [steps]),
-            helper.make_node("DequantizeLinear", [steps, *ends], [near]),
+            helper.make_node("QuantizeLinear", [single, *ends], [even]),
+            helper.make_node("DequantizeLinear", [even, *ends], [close]),
+            helper.make_node("Add", [close, held["moved"]], [near]),
             helper.make_node("Cast", [near], [target], to=helper.np_dtype_to_tensor_dtype(dtype)),
         ]
     for node in model.graph.node:

@@ -27,7 +27,7 @@ def pool_case(draw: st.DrawFn, dilate: bool) -> Case:
         attributes["dilations"] = dilations
     form = draw(st.sampled_from(["pads", "ceil", "auto"]))
     runs = all(stride <= k for stride, k in zip(strides, kernel, strict=True))
-    if form == "auto" and runs and set(dilations) == {1}:
+    if form == "auto" and runs:
         attributes["auto_pad"] = draw(st.sampled_from(["VALID", "SAME_UPPER", "SAME_LOWER"]))
     else:
         attributes["pads"] = [draw(st.integers(0, k - 1)) for k in kernel + kernel]

@@ -47,8 +47,9 @@ class Window:
         """(pads, extra end pads that only ``ceil_mode`` needs) for spatial ``sizes``."""
         rank, pads = len(self.kernel), self.pads
         if self.auto_pad.startswith("SAME"):
+            # ONNX Runtime pads as if there were no dilation, whatever the standard says.
             upper = self.auto_pad == "SAME_UPPER"
-            pads = same_pads(sizes, self.kernel, self.strides, self.dilations, upper)
+            pads = same_pads(sizes, self.kernel, self.strides, [1] * rank, upper)
         extra = [0] * 2 * rank
         for axis in range(rank) if self.ceil else ():
             span = self.dilations[axis] * (self.kernel[axis] - 1) + 1
