@@ -75,11 +75,12 @@ fuzz: $(READY) ## 100,000 mutated models through the native operators, built wit
 random: $(READY) ## 1,000 random networks made from the operator table through subbyte compress
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.random_graphs --count 1000
 
-check: $(READY) ## Lint, format, types, layers, tables up to date, links of the site
+check: $(READY) ## Lint, format, types, layers, prose, tables up to date, links of the site
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.prose src --headless 12.4 --mean 20 --long 55
 	$(BIN)/python -m benchmarks.tables --check
 	$(SITE)
 
