@@ -29,15 +29,19 @@ def open_device(name: str) -> torch.device:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Within it, torch uses algorithms that give the same bits every time."""
-    before = torch.are_deterministic_algorithms_enabled()
+    """Within it, torch uses algorithms that give the same bits every time.
+
+    This is `torch.use_deterministic_algorithms` without its import of torch's compiler, which
+    takes longer than many a command.
+    """
+    before = torch.get_deterministic_debug_mode()
     # What cuBLAS asks for to be repeatable; read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
 
 
 @contextmanager
