@@ -42,13 +42,13 @@ native-test: $(READY) ## Build and run the C++ tests, with the sanitizers and wi
 	$(BIN)/cmake -S . -B build/native -DSUBBYTE_NATIVE_TESTS=ON
 	$(BIN)/cmake --build build/native-sanitize --parallel $(JOBS)
 	$(BIN)/cmake --build build/native --parallel $(JOBS)
-	$(BIN)/ctest --test-dir build/native-sanitize --output-on-failure
-	$(BIN)/ctest --test-dir build/native --output-on-failure
+	$(BIN)/ctest --test-dir build/native-sanitize --output-on-failure --parallel $(JOBS)
+	$(BIN)/ctest --test-dir build/native --output-on-failure --parallel $(JOBS)
 
 native-test-arm: $(READY) ## The C++ tests for 64-bit Arm (packages g++-aarch64-linux-gnu and qemu-user)
 	$(BIN)/cmake -S . -B build/native-arm -DSUBBYTE_NATIVE_TESTS=ON $(NATIVE_ARM)
 	$(BIN)/cmake --build build/native-arm --parallel $(JOBS)
-	$(BIN)/ctest --test-dir build/native-arm --output-on-failure
+	$(BIN)/ctest --test-dir build/native-arm --output-on-failure --parallel $(JOBS)
 
 # Neither ONNX Runtime's wheel nor Debian 12 has its headers; this package does, for phones.
 ORT_PACKAGE := com.github.asus4.onnxruntime@0.4.9
