@@ -27,17 +27,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.network_folder import Change, NetworkFolder, command_line, judged, silent
+from benchmarks.network_folder import Change, NetworkFolder, command_line, judged
 from benchmarks.records import Record
 from subbyte.budgets import Budget
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import repeatable
 from subbyte.compression.encoding.layer import LayerOptions
-from subbyte.compression.latency.fit import fitted_model, seconds_of_eight
 from subbyte.compression.latency.model import LatencyModel, latency_model, measure_files, rest
 from subbyte.compression.planning.by_latency import LatencyPlans
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.contenders import HELD, best_by_trial
+from subbyte.compression.planning.latency_fit import fitted_model, seconds_of_eight
 from subbyte.compression.planning.plan_file import planned_layers
 from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.planning.search_space import Prices, price
@@ -49,6 +49,7 @@ from subbyte.errors import BudgetError
 from subbyte.graph.weight_layout import output_layers
 from subbyte.methods.product.form import GROUPS, ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.progress import silent
 from subbyte.report.system import system
 from subbyte.runtime.timings import load_timings
 

@@ -106,10 +106,6 @@ def judged(judge: Judge, path: Path, name: str) -> Record:
     }
 
 
-def silent(stage: str, done: int, total: int, detail: str) -> None:
-    """No progress."""
-
-
 class Measured(Protocol):
     """What `command_line` runs."""
 

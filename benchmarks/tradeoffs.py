@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 import subbyte
-from benchmarks.network_folder import Change, NetworkFolder, command_line, judged, silent
+from benchmarks.network_folder import Change, NetworkFolder, command_line, judged
 from benchmarks.networks.catalog import METRICS
 from benchmarks.networks.measure import metric
 from benchmarks.networks.record import run, without_folders
@@ -35,6 +35,7 @@ from subbyte.compression.run import compress_network
 from subbyte.compression.validation import Judge, hold_back
 from subbyte.data import Samples
 from subbyte.methods.product.form import ProductOptions
+from subbyte.progress import silent
 from subbyte.report.system import system
 
 RESULTS = Path(__file__).parent / "results" / "tradeoffs"

@@ -9,12 +9,18 @@ import sys
 import tomllib
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "subbyte"
 FOLDERS = ("src", "tests", "benchmarks", "examples", "native")
 LONGEST_FILE = 500
+MOST_ROOMS, MOST_FLOORS, MOST_SOURCES = 15, 8, 15
+# Still to be mended; nothing is to be added here.
+IN_A_CIRCLE = {"subbyte.graph.module", "subbyte.graph.passes"}
+IN_A_CIRCLE |= {f"subbyte.graph.{room}" for room in ("compressed", "load", "write")}
+LARGE_FOLDERS = {"src/subbyte/graph/ops", "native/ort", "native/tests"}
 
 # Where the name to import is not the name to install.
 _DISTRIBUTION = {"google": "protobuf", "onnx_ir": "onnx-ir"}
@@ -138,3 +144,64 @@ def test_version_is_the_packages() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert subbyte.__version__ == project["version"]
+
+
+# The map of the package: few rooms, few floors, no way round in a circle
+
+
+@pytest.fixture(scope="module")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("subbyte", exclude_type_checking_imports=True)
+
+
+def arrows(imports: grimp.ImportGraph, package: str) -> dict[str, set[str]]:
+    """The rooms of a package, its modules and packages, and the rooms that each imports."""
+    rooms = sorted(imports.find_children(package))
+    room_of = {inside: room for room in rooms for inside in {room} | imports.find_descendants(room)}
+    found: dict[str, set[str]] = {room: set() for room in rooms}
+    for inside, room in room_of.items():
+        read = imports.find_modules_directly_imported_by(inside)
+        found[room] |= {room_of[other] for other in read if other in room_of} - {room}
+    return found
+
+
+def floors(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """Rooms that import nothing, rooms that import only those, and so on; rooms that import
+    each other in a circle are on no floor."""
+    found: list[set[str]] = []
+    left = dict(arrows)
+    while below := {room for room, read in left.items() if not read & left.keys()}:
+        found.append(below)
+        left = {room: read for room, read in left.items() if room not in below}
+    return found
+
+
+def test_floors_of_rooms() -> None:
+    assert floors({"a": {"b"}, "b": set(), "c": {"b"}}) == [{"b"}, {"a", "c"}]
+    assert floors({"a": {"b"}, "b": {"a"}, "c": set(), "d": {"a"}}) == [{"c"}]
+
+
+@pytest.mark.parametrize("package", ["subbyte.compression", "subbyte.graph"])
+def test_rooms_of_a_package_are_few_and_import_no_circle(
+    package: str, imports: grimp.ImportGraph
+) -> None:
+    rooms = arrows(imports, package)
+    stacked = floors(rooms)
+    circle = set(rooms).difference(*stacked)
+    assert not circle - IN_A_CIRCLE
+    assert len(rooms) <= MOST_ROOMS
+    assert len(stacked) <= MOST_FLOORS
+
+
+def test_folders_hold_few_sources() -> None:
+    counts = {
+        folder.relative_to(ROOT).as_posix(): len(
+            [p for p in folder.iterdir() if p.suffix in (".py", ".cpp", ".h")]
+        )
+        - (folder / "__init__.py").is_file()
+        for tree in (ROOT / "src", ROOT / "native")
+        for folder in [tree, *(path for path in tree.rglob("*") if path.is_dir())]
+    }
+    assert len(counts) > 20
+    large = {name for name, count in counts.items() if count > MOST_SOURCES}
+    assert large <= LARGE_FOLDERS

@@ -23,6 +23,7 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical
+from subbyte.progress import silent
 from tests import tiny
 
 DATA = Path(os.environ.get("SUBBYTE_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -30,10 +31,6 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data folder: set S
 CPU = torch.device("cpu")
 
 Array = NDArray[np.float32]
-
-
-def silent(stage: str, done: int, total: int, detail: str) -> None:
-    """No progress."""
 
 
 def normal(seed: int, *shape: int) -> Array:

@@ -9,19 +9,20 @@ import onnx
 import pytest
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.latency import fit as latency_fit
 from subbyte.compression.latency import model as latency
 from subbyte.compression.latency.model import latency_model
 from subbyte.compression.planning import by_latency as plan_latency
+from subbyte.compression.planning import latency_fit
 from subbyte.compression.planning.by_size import make_plan
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
+from subbyte.progress import silent
 from subbyte.runtime.grid import DEPTHWISE, form_names
 from subbyte.runtime.timings import Timings
 from tests import tiny
-from tests.compression.nets import CPU, normal, samples_for, silent
+from tests.compression.nets import CPU, normal, samples_for
 
 MODEL = tiny.classifier(tiny.conv_weights(width=32))
 SAMPLES = samples_for(MODEL, normal(0, 24, 3, 6, 6))

@@ -22,7 +22,7 @@ def test_reports_every_model_and_the_machine(tmp_path: Path, model: Path) -> Non
     other = tiny.save(tiny.classifier(tiny.conv_weights(5)), tmp_path / "other.onnx")
     seen: list[tuple[int, int]] = []
     result = subbyte.bench(
-        [model, other], runs=3, batch=2, progress=lambda *state: seen.append(state)
+        [model, other], runs=3, batch=2, progress=lambda stage, *state: seen.append(state[:2])
     )
     assert [row["model"] for row in result["models"]] == [str(model), str(other)]
     assert result["models"][0]["ratio"] == 1

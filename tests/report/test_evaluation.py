@@ -122,7 +122,7 @@ def test_reads_files_and_reports_progress(tmp_path: Path, model: Path) -> None:
         f"{path}:labels",
         preprocessing=subbyte.Preprocessing(scale=2),
         batch_size=20,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda stage, done, total, detail: seen.append((done, total)),
     )
     assert seen == [(20, 50), (40, 50), (50, 50)]
     assert result["top1"] == subbyte.evaluate(model, SAMPLES, LABELS)["top1"]

@@ -18,6 +18,7 @@ from subbyte.compression.divergence import divergence
 from subbyte.errors import CalibrationError, OptionError, OutputError, WeightError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
+from subbyte.progress import Progress, silent
 from subbyte.train import Student, fit, load
 from tests import tiny
 from tests.compression.nets import classifier, relative, run, smooth_images
@@ -94,7 +95,7 @@ def test_teacher(kind: str, small: Path, tmp_path: Path) -> None:
 def test_interrupted_and_resumed_is_uninterrupted(at: int, small: Path, tmp_path: Path) -> None:
     """At a checkpoint, between two, at the end of an epoch, at the very end."""
 
-    def go(checkpoint: Path | None, progress: Any = None) -> Student:
+    def go(checkpoint: Path | None, progress: Progress = silent) -> Student:
         student = load(small)
         # Five batches an epoch; torch's generator is wherever it happens to be.
         torch.rand(at)

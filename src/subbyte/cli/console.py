@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from rich import progress as rich_progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -26,6 +26,7 @@ from rich.table import Table
 import subbyte
 from subbyte.files import write_atomic
 from subbyte.outputs import check_apart, files_of
+from subbyte.progress import Progress
 from subbyte.report.page.text import byte_size as byte_size
 
 _FILE_WIDTH = 200
@@ -40,7 +41,6 @@ OUT = Console(highlight=False, width=_width(sys.stdout))
 ERRORS = Console(stderr=True, highlight=False)
 
 Column = Literal["text", "word", "number"]
-StageProgress = Callable[[str, int, int, str], None]
 
 
 def check_outputs(
@@ -91,15 +91,15 @@ def print_table(title: str | None, columns: Mapping[str, Column], rows: list[lis
     OUT.print(table)
 
 
-def stage_progress() -> AbstractContextManager[StageProgress]:
+def stage_progress() -> AbstractContextManager[Progress]:
     """Progress on stderr, ``progress(stage, done, total, detail)``: on a terminal a bar per stage
     with the time left, else a line every few seconds."""
     return _bars() if ERRORS.is_terminal else _lines()
 
 
 @contextmanager
-def _bars() -> Iterator[StageProgress]:
-    bars = Progress(
+def _bars() -> Iterator[Progress]:
+    bars = rich_progress.Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -129,7 +129,7 @@ def _bars() -> Iterator[StageProgress]:
 
 
 @contextmanager
-def _lines() -> Iterator[StageProgress]:
+def _lines() -> Iterator[Progress]:
     def write(line: str) -> None:
         ERRORS.print(line, markup=False, highlight=False, soft_wrap=True)
 

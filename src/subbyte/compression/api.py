@@ -11,13 +11,13 @@ import onnx
 from torch import nn
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.run import Compressed, compress_network
 from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
 from subbyte.errors import OptionError
 from subbyte.graph.load.model_file import data_files, input_specs, read_input_specs
 from subbyte.graph.load.torch_export import export_module
 from subbyte.outputs import File, check_apart, files_of
+from subbyte.progress import Progress, silent
 
 
 def compress(
@@ -31,7 +31,7 @@ def compress(
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
     fold_inputs: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     **wishes: Any,
 ) -> Compressed:
     """Compress a network and write it to ``output``.
@@ -82,7 +82,7 @@ def compress(
             batch_axes=batch_axes,
             fold_inputs=fold_inputs,
         ).take(options.samples, options.seed)
-    return compress_network(network, output, samples, options, progress or _silent)
+    return compress_network(network, output, samples, options, progress)
 
 
 def _check_output(
@@ -98,7 +98,3 @@ def _texts(given: SetInputs | None) -> Iterable[object]:
     if isinstance(given, Mapping):
         return given.values()
     return [given] if isinstance(given, str) else given or []
-
-
-def _silent(stage: str, done: int, total: int, detail: str) -> None:
-    """No progress."""

@@ -19,7 +19,7 @@ from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import open_device, repeatable
 from subbyte.compression.encoding.conv_then_linear import encode_network
 from subbyte.compression.encoding.distill import Tuner, check_tunable
-from subbyte.compression.encoding.layerwise import Encoded, Progress
+from subbyte.compression.encoding.layerwise import Encoded
 from subbyte.compression.encoding.write_file import write_coded
 from subbyte.compression.planning import by_accuracy, contenders
 from subbyte.compression.planning.by_latency import latency_plans
@@ -41,6 +41,7 @@ from subbyte.files import check_writable, pending, write_atomic
 from subbyte.graph.load.network import prepare, read_file
 from subbyte.graph.network import Network, Weighted
 from subbyte.graph.weight_layout import output_layers
+from subbyte.progress import Progress, silent
 from subbyte.runtime.timings import load_timings
 
 FORMAT = 1
@@ -139,19 +140,15 @@ def plan_network(
 
 def read_source(
     source: str | os.PathLike[str] | onnx.ModelProto,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     choice: InputChoice | None = None,
 ) -> Network:
     """The prepared network, checked: one that can be compressed. ``choice``: of its inputs."""
 
-    def step(done: int, total: int) -> None:
-        if progress is not None:
-            progress("read", done, total, "")
-
     if isinstance(source, onnx.ModelProto):
-        network = prepare(source, "model", choice=choice, step=step)
+        network = prepare(source, "model", choice=choice, progress=progress)
     else:
-        network = read_file(Path(source), str(source), choice=choice, step=step)
+        network = read_file(Path(source), str(source), choice=choice, progress=progress)
     _check_network(network)
     return network
 

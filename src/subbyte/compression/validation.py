@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subbyte.compression.calibration.batches import chunk_size
 from subbyte.compression.divergence import Distance, are_scores, of_one
-from subbyte.compression.encoding.layerwise import chunk_size
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError, RunError
 from subbyte.graph.module.graph_module import GraphModule

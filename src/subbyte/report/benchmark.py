@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from subbyte.data import InputSpec, SetInputs, check_seed
 from subbyte.data.given import given_parts
 from subbyte.errors import ModelFileError, OptionError, SubbyteError
+from subbyte.progress import Progress, silent
 from subbyte.report.peers import Bind, Feeds, Source, check_names, make_peer
 from subbyte.report.system import system
 from subbyte.runtime import Engine, Model, load, native_isa
@@ -38,7 +39,7 @@ def bench(
     peers: Sequence[str] = (),
     set_inputs: SetInputs | None = None,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Time models on the same random inputs, one run of each in turn.
 
@@ -61,7 +62,7 @@ def bench(
             be a float network then. One that cannot be had is in ``missing``, with the reason.
         set_inputs: values of inputs, as `subbyte.data.as_samples`; the others are random.
         seed: of the random inputs.
-        progress: called with (rounds done, rounds in all).
+        progress: called with ("Rounds", rounds done, rounds in all, "").
 
     Raises:
         SubbyteError: unreadable models, options out of range, shapes that are not fixed.
@@ -172,7 +173,7 @@ def _times(
     sides: Sequence[Side],
     feeds: Feeds,
     runs: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> NDArray[np.float64]:
     """Seconds [runs, sides]."""
     calls = [side.bind(feeds) for side in sides]
@@ -184,8 +185,8 @@ def _times(
             elapsed = time.perf_counter() - start
             if turn >= 0:
                 times[turn, i] = elapsed
-        if progress is not None and turn >= 0:
-            progress(turn + 1, runs)
+        if turn >= 0:
+            progress("Rounds", turn + 1, runs, "")
     return times
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from subbyte.data import Batch, BatchAxes, Preprocessing, Samples, SetInputs, So
 from subbyte.data.arrays import read_array, split_reference
 from subbyte.data.specs import InputSpec
 from subbyte.errors import CalibrationError, ModelFileError, OptionError, RunError
+from subbyte.progress import Progress, silent
 from subbyte.runtime import Engine, Model, load, native_isa
 
 Scores = NDArray[np.float64]
@@ -33,7 +33,7 @@ def evaluate(
     threads: int | None = None,
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measure a model whose one output is class scores [N, classes].
 
@@ -58,7 +58,7 @@ def evaluate(
         engine, threads: as `subbyte.load`.
         set_inputs, batch_axes: as `subbyte.data.as_samples`. An input that only the reference
             has, because it was folded into the model, has to be set.
-        progress: called with (samples done, samples in all).
+        progress: called with ("Samples", samples done, samples in all, "").
 
     Raises:
         SubbyteError: unreadable files, data that do not fit, an output that is not
@@ -87,8 +87,7 @@ def evaluate(
         scores = _scores(network, some)
         part = None if target is None else target[tally.n : tally.n + len(scores)]
         tally.add(scores, part, None if original is None else _scores(original, some))
-        if progress is not None:
-            progress(tally.n, len(samples))
+        progress("Samples", tally.n, len(samples), "")
     engines: dict[str, str] = {"engine": network.engine}
     if network.engine == "native":
         engines["native_isa"] = native_isa()

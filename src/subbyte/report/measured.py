@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from subbyte.graph.load.model_file import read_input_specs
 from subbyte.graph.load.network import read_network
 from subbyte.graph.network import Network
 from subbyte.methods.coded import CodedWeight
+from subbyte.progress import Progress, renamed
 from subbyte.report.benchmark import bench
 from subbyte.report.coded import CodedLayer, coded_layers, unpacked_weights
 from subbyte.report.evaluation import evaluate
@@ -38,7 +39,6 @@ from subbyte.report.timing import node_times
 from subbyte.runtime import Model, load
 
 STOCK_INT8 = "onnxruntime-int8"
-Progress = Callable[[str, int, int], None]
 Document = dict[str, Any]
 Labels = str | os.PathLike[str] | NDArray[np.integer[Any]]
 
@@ -110,7 +110,7 @@ def on_samples(subject: Subject, data: Samples, rows: list[Document], samples: i
     with blaming(subject.network, few):
         found = measure_layers(
             *(subject.network, compressed, subject.coded, few),
-            lambda done, total: subject.progress("Layers", done, total),
+            subject.progress,
             subject.unpacked,
         )
     del compressed
@@ -140,10 +140,7 @@ def _fill(rows: list[Document], found: Sensitivity) -> None:
 
 def proof(subject: Subject, few: Samples) -> Document:
     """`Proof.document` of the file against its reference, both in ONNX Runtime."""
-
-    def progress(stage: str, done: int, total: int, detail: str) -> None:
-        subject.progress("Outputs", done, total)
-
+    progress = renamed(subject.progress, "Outputs")
     reference = Reference(subject.network, subject.reference)
     return prove(subject.path, few, reference, True, progress, str(subject.path)).document()
 
@@ -189,9 +186,7 @@ def scores(
             label_offset=label_offset,
             limit=limit,
             threads=subject.threads,
-            progress=lambda done, total, label=label: subject.progress(  # type: ignore[misc]
-                f"Scores, {label}", done, total
-            ),
+            progress=renamed(subject.progress, f"Scores, {label}"),
         )
         del result["model"]
         rows.append(result | {"label": label, "bytes": size})
@@ -223,7 +218,7 @@ def score_points(
         )
         point |= {key: result[key] for key in ("kl", "agreement")}
         point["metric"] = result.get("top1")
-        subject.progress("Points", number + 1, len(points))
+        subject.progress("Points", number + 1, len(points), "")
 
 
 def latency(
@@ -240,7 +235,7 @@ def latency(
             shapes=shapes,
             peers=peers,
             set_inputs={name: part.array for name, part in choice.items()},
-            progress=lambda done, total: subject.progress("Rounds", done, total),
+            progress=subject.progress,
         )
     except OptionError as error:
         subject.left_out.append(f"Latency: {error}")

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from subbyte.cpu import cpu_name
 from subbyte.errors import OutputError, TimingsError
 from subbyte.files import read_regular, write_atomic
+from subbyte.progress import Progress, silent
 from subbyte.runtime.grid import (
     ALL_FORMS,
     DEPTHWISE,
@@ -100,10 +101,10 @@ class Timings:
         }
 
 
-def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
+def calibrate(progress: Progress = silent) -> Timings:
     """Time the grid, on one thread: less than a minute where nothing else runs.
 
-    ``progress`` is called with (layers timed, layers in all).
+    ``progress`` is called with ("Layers", layers timed, layers in all, "").
 
     Raises:
         MissingDependencyError: a package without the native library.
@@ -112,12 +113,10 @@ def calibrate(progress: Callable[[int, int], None] | None = None) -> Timings:
     cases = grid()
     points: dict[str, list[tuple[NDArray[np.float64], float]]] = {}
     for number, (size, form) in enumerate(cases):
-        if progress is not None:
-            progress(number, len(cases))
+        progress("Layers", number, len(cases), "")
         seconds = _measure(kernels.prepare(size, form))
         points.setdefault(price_name(size, form), []).append((terms(size, form), seconds))
-    if progress is not None:
-        progress(len(cases), len(cases))
+    progress("Layers", len(cases), len(cases), "")
     prices, errors = {}, {}
     for name, found in points.items():
         rows, times = np.array([t for t, _ in found]), np.array([s for _, s in found])

@@ -16,7 +16,6 @@ from torch import nn
 
 from subbyte.compression.calibration.culprit import blaming
 from subbyte.compression.device import open_device
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
 from subbyte.compression.proof.reference import Reference
@@ -36,6 +35,7 @@ from subbyte.graph.load.network import read_network
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.outputs import check_apart
+from subbyte.progress import Progress, silent
 from subbyte.train.loop import as_tuple, fit, measure
 from subbyte.train.student import Student, load
 
@@ -95,7 +95,7 @@ def tune(
     checkpoint: str | os.PathLike[str] | None = None,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Tuned:
     """Train the coded weights and biases of ``source`` and write ``output``.
 
@@ -162,7 +162,7 @@ def tune(
         after = measure(student, parts[0], **by)
     reference = _reference(student, taught, teacher, samples)
     with pending(target, student.export().SerializeToString(deterministic=True)) as path:
-        proof = prove(path, parts[0].samples, reference, True, progress or _silent, str(target))
+        proof = prove(path, parts[0].samples, reference, True, progress, str(target))
     return Tuned(before, after, held, proof)
 
 
@@ -208,10 +208,6 @@ def _reference(
     network = replace(student.network, fixed_batch=samples.baked(samples.inputs))
     original = "the trained module"
     return Reference(network, None, lambda: student.cpu().eval(), original)
-
-
-def _silent(stage: str, done: int, total: int, detail: str) -> None:
-    """No progress."""
 
 
 @torch.no_grad()

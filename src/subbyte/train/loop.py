@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from subbyte.compression.divergence import check_gradient, divergence
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.errors import CalibrationError, OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.load.network import read_network
 from subbyte.graph.module.graph_module import GraphModule
+from subbyte.progress import Progress, silent
 from subbyte.train.student import Student
 
 WARM_UP = 20
@@ -56,7 +56,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 200,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> float:
     """Train ``student`` for ``steps`` steps of Adam; the loss of the last one.
 
@@ -95,8 +95,7 @@ def fit(
         with context:
             value = judge(model, batch)
         runner.step(value)
-        if progress is not None:
-            progress("train", runner.done, steps, f"loss {float(value.detach()):.4f}")
+        progress("train", runner.done, steps, f"loss {float(value.detach()):.4f}")
     return runner.last
 
 

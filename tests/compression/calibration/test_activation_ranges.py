@@ -26,9 +26,10 @@ from subbyte.compression.calibration.activation_ranges import (
 from subbyte.graph.islands.plan import plan_islands
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
+from subbyte.progress import silent
 from subbyte.report import inspect
 from tests import tiny
-from tests.compression.nets import CPU, Array, normal, samples_for, silent, smooth_images
+from tests.compression.nets import CPU, Array, normal, samples_for, smooth_images
 
 
 def histogram(values: Array) -> Histogram:

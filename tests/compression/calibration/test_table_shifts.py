@@ -19,8 +19,9 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical, to_onnx_layout
 from subbyte.methods import METHODS, CodedWeight, WeightShape, decode_weight
+from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import CPU, samples_for, silent, smooth_images
+from tests.compression.nets import CPU, samples_for, smooth_images
 from tests.graph.coding import code_product, code_scalar
 
 

@@ -31,9 +31,10 @@ from subbyte.graph.load.torch_export import export_module
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.methods.binary.form import SCALES, Binarization, BinaryOptions
 from subbyte.nn import ResidualBinaryConv2d, ResidualBinaryLinear
+from subbyte.progress import silent
 from subbyte.report import inspect
 from tests import tiny
-from tests.compression.nets import CPU, normal, one_layer, relative, run, samples_for, silent
+from tests.compression.nets import CPU, normal, one_layer, relative, run, samples_for
 
 MODEL = tiny.classifier(tiny.conv_weights(width=32))
 IMAGES = normal(0, 48, 3, 6, 6)

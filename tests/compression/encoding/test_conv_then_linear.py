@@ -26,8 +26,9 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import CPU, normal, relative, samples_for, silent, smooth_images
+from tests.compression.nets import CPU, normal, relative, samples_for, smooth_images
 
 SIZE = tiny.SIZE
 IMAGES = smooth_images(120, size=SIZE)

@@ -12,6 +12,7 @@ import torch
 from onnx import helper
 
 from subbyte.compression.calibration import activation_store as store_module
+from subbyte.compression.calibration import batches
 from subbyte.compression.calibration.activation_store import ActivationStore
 from subbyte.compression.calibration.moments import Target
 from subbyte.compression.checkpoint import Checkpoints
@@ -272,7 +273,7 @@ def test_chunks_change_nothing_but_rounding(
             into.append(target.weight)
             return encode_weight(layer, target, options, **rest)
 
-        monkeypatch.setattr(sequence_module, "MAX_CHUNK", chunk)
+        monkeypatch.setattr(batches, "MAX_CHUNK", chunk)
         monkeypatch.setattr(sequence_module, "encode_weight", keep)
         encode(chain(), images(), plan_of(chain(), EIGHT), tmp_path / str(chunk))
     for chunk in (7, 1):
@@ -284,7 +285,7 @@ def test_spilled_activations_give_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = residual()
-    monkeypatch.setattr(sequence_module, "MAX_CHUNK", 8)
+    monkeypatch.setattr(batches, "MAX_CHUNK", 8)
     _, held, _ = encode(model, images(), plan_of(model, COARSE), tmp_path / "held")
     spilled_files: list[int] = []
 

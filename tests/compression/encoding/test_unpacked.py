@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import subbyte
-from subbyte.compression.encoding.unpacked import counts_of, importance, rows_of
+from subbyte.compression.calibration.unpacked import counts_of, importance, rows_of
 from subbyte.compression.planning.plan_file import planned_layers
 from subbyte.errors import BudgetError
 from subbyte.graph.load.network import prepare

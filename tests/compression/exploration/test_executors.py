@@ -17,8 +17,9 @@ from subbyte.compression.exploration import executors
 from subbyte.compression.exploration.executors import open_executor
 from subbyte.compression.exploration.points import Task
 from subbyte.errors import OptionError
+from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import samples_for, silent, smooth_images
+from tests.compression.nets import samples_for, smooth_images
 
 
 def sleeping() -> SpawnProcess:

@@ -17,9 +17,10 @@ from subbyte.compression.exploration.explore import Exploration, Point, explore,
 from subbyte.compression.run import compress_network
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, OutputError
+from subbyte.progress import silent
 from subbyte.report import inspect
 from tests import tiny
-from tests.compression.nets import classifier, samples_for, silent, smooth_images
+from tests.compression.nets import classifier, samples_for, smooth_images
 
 IMAGES = smooth_images(64, size=6)
 MODEL = classifier(IMAGES)

@@ -25,8 +25,9 @@ from subbyte.compression.exploration.explore import Exploration, explore
 from subbyte.compression.exploration.points import Point, Task
 from subbyte.compression.validation import hold_back
 from subbyte.errors import MissingDependencyError, OptionError
+from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import classifier, samples_for, silent, smooth_images
+from tests.compression.nets import classifier, samples_for, smooth_images
 
 IMAGES = smooth_images(64, size=tiny.SIZE)
 MODEL = classifier(IMAGES)

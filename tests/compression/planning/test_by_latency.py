@@ -12,10 +12,10 @@ import onnx
 import pytest
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.latency import fit as latency_fit
 from subbyte.compression.latency import model as latency
 from subbyte.compression.latency.model import latency_model
 from subbyte.compression.planning import by_latency as plan_latency
+from subbyte.compression.planning import latency_fit
 from subbyte.compression.planning.knapsack import Choice, choose_finely
 from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan, planned_layers
 from subbyte.compression.planning.plan_text import plan_text
@@ -24,7 +24,8 @@ from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, TimingsError
 from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
-from tests.compression.nets import CPU, samples_for, silent, smooth_images
+from subbyte.progress import silent
+from tests.compression.nets import CPU, samples_for, smooth_images
 from tests.compression.pretended import BESIDE, MODEL, SAMPLES, planned, pretend, timings
 
 

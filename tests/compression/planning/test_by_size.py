@@ -28,9 +28,10 @@ from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
+from subbyte.progress import silent
 from subbyte.report import inspect
 from tests import tiny
-from tests.compression.nets import CPU, matmul, normal, one_layer, samples_for, silent, weight_of
+from tests.compression.nets import CPU, matmul, normal, one_layer, samples_for, weight_of
 
 MODEL = tiny.classifier(tiny.conv_weights(width=32))
 IMAGES = normal(0, 24, 3, 6, 6)

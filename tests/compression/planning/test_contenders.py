@@ -22,7 +22,8 @@ from subbyte.compression.run import plan_network
 from subbyte.compression.validation import Score
 from subbyte.errors import OptionError
 from subbyte.methods.scalar.form import ScalarOptions
-from tests.compression.nets import classifier, normal, one_layer, samples_for, silent, smooth_images
+from subbyte.progress import silent
+from tests.compression.nets import classifier, normal, one_layer, samples_for, smooth_images
 
 BUDGET = Budget("bits", 3.2)
 FORMS = (ScalarOptions(2), ScalarOptions(3), ScalarOptions(4), EIGHT_BITS)

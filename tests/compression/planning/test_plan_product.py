@@ -15,8 +15,9 @@ from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.errors import OptionError
 from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
+from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import CPU, normal, samples_for, silent
+from tests.compression.nets import CPU, normal, samples_for
 
 SMALL = tiny.classifier(tiny.conv_weights(width=32))
 

@@ -9,8 +9,9 @@ import pytest
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.planning import search_space as prices
 from subbyte.graph.load.network import prepare
+from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import CPU, normal, samples_for, silent
+from tests.compression.nets import CPU, normal, samples_for
 
 MODEL = tiny.classifier(tiny.conv_weights(width=32))
 IMAGES = normal(0, 24, 3, 6, 6)

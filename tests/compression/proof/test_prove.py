@@ -18,9 +18,10 @@ from subbyte.compression.proof.record import Divergence, Proof
 from subbyte.compression.proof.reference import Reference
 from subbyte.errors import OutputError, ProofError
 from subbyte.graph.load.network import prepare
+from subbyte.progress import silent
 from subbyte.runtime import Engine
 from tests import tiny
-from tests.compression.nets import classifier, normal, samples_for, silent, smooth_images
+from tests.compression.nets import classifier, normal, samples_for, smooth_images
 
 IMAGES = smooth_images(40, size=tiny.SIZE)
 MODEL = classifier(IMAGES)

@@ -311,12 +311,12 @@ def test_progress_where_a_batch_is_baked_in() -> None:
     nodes = [node("Reshape", "x target", "a"), node("MatMul", "a w", "y")]
     said: list[tuple[int, int]] = []
 
-    def step(done: int, total: int) -> None:
+    def progress(stage: str, done: int, total: int, detail: str) -> None:
         said.append((done, total))
 
-    prepare(model_of(nodes, constants, (4, 2, 3)), "net", step=step)
+    prepare(model_of(nodes, constants, (4, 2, 3)), "net", progress=progress)
     assert said == [(0, 2), (1, 2), (2, 2)]
-    prepare(model_of([node("MatMul", "x w", "y")], constants, ("N", 6)), "net", step=step)
+    prepare(model_of([node("MatMul", "x w", "y")], constants, ("N", 6)), "net", progress=progress)
     assert len(said) == 3
 
 

@@ -83,7 +83,7 @@ def command(
             engine=engine,
             set_inputs=set_input,
             peers=PEERS if peers == "all" else [name for name in peers.split(",") if name],
-            progress=lambda done, total: progress("Rounds", done, total, ""),
+            progress=progress,
         )
     write_json(json, result)
     formats = _FIGURES | (_CLOSENESS if peers else {})

@@ -34,7 +34,7 @@ def command(
     path = output or make_cache()
     check_outputs(path)
     with stage_progress() as progress:
-        timings = calibrate(lambda done, total: progress("Layers", done, total, ""))
+        timings = calibrate(progress)
     save(timings, path)
     print_table(
         f"{timings.cpu}, {timings.isa}",

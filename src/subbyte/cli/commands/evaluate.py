@@ -85,7 +85,7 @@ def command(
             batch_size=batch_size,
             engine=engine,
             threads=threads,
-            progress=lambda done, total: progress("Samples", done, total, ""),
+            progress=progress,
         )
     write_json(json, result)
     rows = [[name, _shown(name, value)] for name, value in result.items() if name != "model"]

@@ -136,7 +136,7 @@ def command(
             runs=runs,
             threads=threads,
             peers=[name for name in peers.split(",") if name],
-            progress=lambda stage, done, total: progress(stage, done, total, ""),
+            progress=progress,
         )
     write_atomic(output, render(document, form).encode())
     for text in document["advice"]:

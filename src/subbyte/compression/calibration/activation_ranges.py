@@ -20,15 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.calibration.culprit import check_finite
 from subbyte.compression.calibration.rows import output_rows
-from subbyte.compression.encoding.layerwise import Progress, chunk_size
 from subbyte.data import Samples
 from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.islands.shared_scales import CarriedValue, Group
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.progress import Progress
 
 RANGE_SAMPLES = 512
 BINS = 4096
@@ -112,7 +113,7 @@ def input_losses(
     sums = {name: np.zeros(2) for name in layers}
     few = samples.first(LOSS_SAMPLES)
     for batch in few.batches(chunk_size(module, few, device)):
-        environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+        environment = on_device(batch, device)
         for number, step in enumerate(module.steps):
             if step.name in layers:
                 layer = layers[step.name]
@@ -194,7 +195,7 @@ def _values(
     device: torch.device,
 ) -> Iterator[tuple[str, Tensor]]:
     """(group, value clamped to its own limit) as the network computes them."""
-    environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+    environment = on_device(batch, device)
     for name in environment.keys() & members.keys():
         yield _clamped(members[name], environment[name])
     for number, step in enumerate(module.steps):

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.calibration.culprit import check_finite
-from subbyte.compression.encoding.layerwise import chunk_size
 from subbyte.data import Samples
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer
@@ -97,7 +97,7 @@ def collect(
     steps = {step.name: i for i, step in enumerate(module.steps)}
     few = samples.first(STATISTICS_SAMPLES)
     for batch in few.batches(chunk_size(module, few, device)):
-        environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+        environment = on_device(batch, device)
         at = 0
         for layer in layers:
             step = steps[layer.name]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from subbyte.compression.encoding.layerwise import chunk_size
+from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.data import Samples
 from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan
@@ -89,7 +89,7 @@ def table_shifts(
     work: dict[str, Work] = {}
     few = samples.first(SAMPLES)
     for batch in few.batches(chunk_size(module, few, device)):
-        environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+        environment = on_device(batch, device)
         for number, step in enumerate(module.steps):
             layer = layers.get(step.name)
             if layer is not None:

@@ -16,13 +16,14 @@ from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.encoding.apply import apply_coded
 from subbyte.compression.encoding.distill import Source, Tuner
 from subbyte.compression.encoding.layer import LayerOptions
-from subbyte.compression.encoding.layerwise import Encoded, Progress, Sequence
+from subbyte.compression.encoding.layerwise import Encoded, Sequence
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.weight_layout import canonical
 from subbyte.methods.product.form import ProductOptions
+from subbyte.progress import Progress
 
 TUNE_STEPS = 200
 

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from subbyte.compression.calibration.batches import chunk_size
 from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.divergence import check_gradient, divergence
-from subbyte.compression.encoding.layerwise import Encoded, Progress, chunk_size
+from subbyte.compression.encoding.layerwise import Encoded
 from subbyte.data import Samples
 from subbyte.errors import OptionError, RunError
 from subbyte.graph.module.gradient import untrained
@@ -30,6 +31,7 @@ from subbyte.methods import CodedWeight
 from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.scalar.trainable import ScalarWeight
 from subbyte.methods.trainable import TrainableWeight, trainable
+from subbyte.progress import Progress
 
 BATCH = 64
 HELD_BACK = 0.15

@@ -8,7 +8,7 @@ samples, encode the weight, put the coded weight into the compressed network, go
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.activation_store import ActivationStore, Environment
+from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.calibration.moments import PAPER_DAMPING, Moments, Target, damping_of
 from subbyte.compression.calibration.rows import (
     choose_places,
@@ -25,6 +26,7 @@ from subbyte.compression.calibration.rows import (
     output_rows,
     position_count,
 )
+from subbyte.compression.calibration.unpacked import values_read
 from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.encoding.apply import apply_coded
 from subbyte.compression.encoding.layer import (
@@ -34,23 +36,19 @@ from subbyte.compression.encoding.layer import (
     fit_of,
     names_procedure,
 )
-from subbyte.compression.encoding.unpacked import Evidence, values_read
+from subbyte.compression.encoding.unpacked import Evidence
 from subbyte.data import Samples
-from subbyte.errors import SubbyteError
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods import Binarization, CodedWeight, decode_weight
 from subbyte.methods.binary.residual import binarize_fields, scales_of
+from subbyte.progress import Progress
 
 POSITIONS = 128
 LEAST_ROWS = 16384
 ROWS_PER_COLUMN = 4
 MOST_WORK = 200_000_000_000
-CHUNK_VALUES = 1 << 24
-MAX_CHUNK = 100
-
-Progress = Callable[[str, int, int, str], None]
 
 
 @dataclass
@@ -146,7 +144,7 @@ class Sequence:
 
     def _fill(self, store: ActivationStore) -> None:
         for chunk, batch in enumerate(self._samples.batches(self._chunk)):
-            inputs = {k: torch.from_numpy(v).to(self._device) for k, v in batch.items()}
+            inputs = on_device(batch, self._device)
             store.put(("float", chunk), dict(inputs))
             store.put(("coded", chunk), inputs)
 
@@ -355,30 +353,3 @@ def positions_per_sample(width: int, samples: int) -> int:
     least = max(LEAST_ROWS, ROWS_PER_COLUMN * width)
     most = max(least, MOST_WORK // (width * width))
     return min(max(POSITIONS, math.ceil(least / samples)), math.ceil(most / samples))
-
-
-@torch.no_grad()
-def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> int:
-    """Samples a chunk, so that the values alive at once stay near `CHUNK_VALUES`; one where the
-    network does not take two, though its batch is said to be free."""
-    if module.fixed_batch is not None or samples.single:
-        return module.fixed_batch or 1
-    batch = next(iter(samples.batches(1)))
-    environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
-    most = 1
-    for step in range(len(module.steps)):
-        module.run(environment, step, step + 1)
-        most = max(most, sum(value.numel() for value in environment.values()))
-    chunk = max(1, min(MAX_CHUNK, CHUNK_VALUES // most))
-    return chunk if chunk == 1 or _takes_two(module, samples, device) else 1
-
-
-def _takes_two(module: GraphModule, samples: Samples, device: torch.device) -> bool:
-    """Whether the first sample, which runs alone, runs in a batch of two."""
-    (batch,) = samples.select([0, 0]).batches(2)
-    environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
-    try:
-        module.run(environment, 0, len(module.steps))
-    except (SubbyteError, RuntimeError, IndexError, ValueError):
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""What the samples say of a weight that is unpacked before its node reads it.
+"""Encoding of a weight that is unpacked before its node reads it, by the samples' evidence.
 
 Of a product [.., O, I] with what moves, and of the gates of a recurrent node, second moments of
 what the weight is multiplied with; of a table, how often each row is read; of any other weight
@@ -13,62 +13,12 @@ import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.moments import Moments, Target
+from subbyte.compression.calibration.unpacked import counts_of, importance, rows_of, values_read
 from subbyte.compression.encoding.layer import LayerOptions, encode_weight
 from subbyte.graph.network import Unpacked
-from subbyte.graph.passes.readings import RECURRENT
 from subbyte.methods import CodedWeight
 
-SELDOM = 0.25
-"""The part of a table's weight that all its rows have alike: rows that no sample reads will be
-read by others."""
-
 Values = Mapping[str, Tensor]
-
-
-def values_read(entry: Unpacked) -> list[str]:
-    """The values of the graph that `Evidence` looks at."""
-    place = _moving_place(entry)
-    if place is None:
-        return []
-    value = entry.node.outputs[0] if place < 0 else entry.node.inputs[place]
-    return [] if value is None or not value.name else [value.name]
-
-
-def _moving_place(entry: Unpacked) -> int | None:
-    """The input that the weight meets; -1: the node's first output; None: none that is known."""
-    if entry.rows:
-        return 1
-    if entry.place is None or entry.node.domain:
-        return None
-    if entry.op == "MatMul":
-        return 1 - entry.place
-    if entry.op in RECURRENT:
-        return 0 if entry.place == 1 else -1
-    return None
-
-
-def rows_of(entry: Unpacked, value: Tensor) -> Tensor | None:
-    """What a product's matrices meet in ``value``: [R, groups, I]; None if shapes do not tell."""
-    groups, inputs = entry.shape.groups, entry.shape.inputs
-    if entry.op == "MatMul":
-        moved = value if entry.place == 1 else value.transpose(-1, -2)
-        batch = entry.stored[:-2]
-        if moved.ndim < 2 or moved.shape[-1] != inputs:
-            return None
-        lead = moved.shape[:-2]
-        try:
-            whole = torch.broadcast_shapes(lead, batch)
-        except RuntimeError:
-            return None
-        if whole[len(whole) - len(batch) :] != batch:
-            return None
-        rows = moved.expand(*whole, *moved.shape[-2:]).reshape(-1, groups, *moved.shape[-2:])
-        return rows.transpose(1, 2).reshape(-1, groups, inputs)
-    if entry.place == 1:
-        return value.reshape(-1, 1, inputs).expand(-1, groups, -1)
-    # Y: [T, directions, N, H], or with layout 1 [N, T, directions, H].
-    axis = 2 if entry.node.attributes.get_int("layout", 0) else 1
-    return value.movedim(axis, 2).reshape(-1, groups, inputs)
 
 
 class Evidence:
@@ -124,18 +74,3 @@ class Evidence:
         if self._entry.rows and corrected:
             spread = importance(self._counts).to(self._weight).rsqrt()
         return encode_weight(self._entry, Target(self._weight, eye), options, seed, spread=spread)
-
-
-def counts_of(indices: Tensor, rows: int) -> Tensor:
-    """How often each of ``rows`` rows is read, float64 on the CPU; negative indices count back."""
-    flat = indices.reshape(-1).to("cpu", torch.int64)
-    flat = torch.where(flat < 0, flat + rows, flat)
-    return torch.bincount(flat[(flat >= 0) & (flat < rows)], minlength=rows).double()
-
-
-def importance(counts: Tensor) -> Tensor:
-    """How much each row of a table counts, 1 on average."""
-    total = counts.sum()
-    if total == 0:
-        return torch.ones_like(counts)
-    return SELDOM + (1 - SELDOM) * counts * (len(counts) / total)

@@ -10,7 +10,7 @@ from subbyte.compression.calibration.activation_ranges import quantize_activatio
 from subbyte.compression.calibration.table_shifts import table_shifts
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.encoding.apply import apply_coded
-from subbyte.compression.encoding.layerwise import Encoded, Progress
+from subbyte.compression.encoding.layerwise import Encoded
 from subbyte.data import Samples
 from subbyte.graph.compressed.inline import inline
 from subbyte.graph.islands.params import QuantParams
@@ -18,6 +18,7 @@ from subbyte.graph.islands.plan import IslandPlan
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.write.model import write_network
+from subbyte.progress import Progress
 
 
 def write_coded(

@@ -15,11 +15,11 @@ from typing import Literal
 
 import torch
 
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.exploration import ray_cluster
-from subbyte.compression.exploration.points import Task, make_point, silent
+from subbyte.compression.exploration.points import Task, make_point
 from subbyte.compression.exploration.points_file import Point
 from subbyte.errors import OutputError
+from subbyte.progress import Progress, silent
 
 Executor = Literal["processes", "ray"]
 EXECUTORS: tuple[Executor, ...] = ("processes", "ray")

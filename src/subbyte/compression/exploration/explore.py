@@ -24,7 +24,6 @@ from subbyte.compression.calibration.culprit import blaming
 from subbyte.compression.checkpoint import Checkpoints, work_folder
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import open_device, repeatable
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.exploration import points_file
 from subbyte.compression.exploration.executors import EXECUTORS, Executor, open_executor
 from subbyte.compression.exploration.points import Task
@@ -43,6 +42,7 @@ from subbyte.errors import OptionError, OutputError
 from subbyte.files import write_atomic
 from subbyte.graph.load.model_file import data_files
 from subbyte.graph.network import Network
+from subbyte.progress import Progress
 from subbyte.runtime.library import find_library
 
 HELD = 0.25

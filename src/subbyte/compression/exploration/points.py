@@ -9,7 +9,6 @@ from subbyte.compression.calibration.culprit import blaming
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import open_device
 from subbyte.compression.encoding.layer import stored_bytes
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.exploration.points_file import Point
 from subbyte.compression.planning.plan_file import planned_layers, read_plan
 from subbyte.compression.proof.prove import prove
@@ -18,6 +17,7 @@ from subbyte.compression.run import compress_network, read_source
 from subbyte.compression.validation import Judge
 from subbyte.data import Samples
 from subbyte.graph.network import Network
+from subbyte.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,6 @@ def make_point(task: Task, name: str, progress: Progress) -> Point:
             "seed": options.seed,
         },
     }
-
-
-def silent(stage: str, done: int, total: int, detail: str) -> None:
-    """No progress."""
 
 
 def _bits(plan: Path, network: Network) -> float:

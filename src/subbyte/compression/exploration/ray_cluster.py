@@ -20,14 +20,14 @@ from typing import Any
 
 import subbyte
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layerwise import Progress
-from subbyte.compression.exploration.points import Task, make_point, silent
+from subbyte.compression.exploration.points import Task, make_point
 from subbyte.compression.exploration.points_file import Point
 from subbyte.data import Samples
 from subbyte.errors import OptionError, OutputError, SubbyteError, reason
 from subbyte.extras import ray_extra
 from subbyte.files import write_atomic
 from subbyte.graph.load.model_file import model_files
+from subbyte.progress import Progress, silent
 
 RETRIES = 5
 SECONDS_TO_ANSWER = 10.0

@@ -5,7 +5,7 @@ All its codes are zero; all else is as it will be: nodes, functions, sizes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.encoding.layer import LayerOptions
-from subbyte.compression.planning.plan_file import Plan
 from subbyte.graph.compressed.inline import inline
 from subbyte.graph.islands.plan import plan_islands
 from subbyte.graph.network import Network, Weighted
@@ -34,7 +33,7 @@ _SHIFT = 8
 
 def blank_model(
     network: Network,
-    plan: Plan,
+    plan: Mapping[str, LayerOptions],
     options: CompressOptions,
     looked_up: Collection[str] | None = None,
 ) -> onnx.ModelProto:
@@ -69,7 +68,7 @@ def blank_model(
     return inline(written) if options.inline else written
 
 
-def overhead(network: Network, plan: Plan, options: CompressOptions) -> int:
+def overhead(network: Network, plan: Mapping[str, LayerOptions], options: CompressOptions) -> int:
     """Bytes of the file of ``plan`` beside those of the coded weights."""
     layers = {layer.weight: layer for layer in network.weighted}
     weights = sum(blank_weight(layers[name], form).nbytes for name, form in plan.items())

@@ -19,6 +19,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from subbyte.compression.calibration.batches import on_device
 from subbyte.compression.calibration.table_shifts import LEAST_WORK, Work, lookup_gains
 from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.data import Batch, Samples
@@ -126,7 +127,7 @@ def layer_sizes(
     layers = {layer.name: layer for layer in network.layers}
     found = {}
     for batch in sample.batches(1):
-        environment = {k: torch.from_numpy(v).to(device) for k, v in batch.items()}
+        environment = on_device(batch, device)
         for number, step in enumerate(module.steps):
             layer = layers.get(step.name)
             if layer is not None and islands.layers[layer.name].form != "float":

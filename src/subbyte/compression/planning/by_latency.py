@@ -11,17 +11,17 @@ import torch
 
 from subbyte.budgets import Budget
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layerwise import Progress
-from subbyte.compression.latency.fit import BlankFiles, fitted_model, seconds_of_eight
 from subbyte.compression.latency.model import LatencyModel, latency_model
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
 from subbyte.compression.planning.knapsack import Choice, Choices, choose, choose_finely, least
+from subbyte.compression.planning.latency_fit import BlankFiles, fitted_model, seconds_of_eight
 from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
 from subbyte.compression.planning.search_space import Prices, price
 from subbyte.data import Samples
 from subbyte.errors import BudgetError
 from subbyte.graph.network import Network
+from subbyte.progress import Progress
 from subbyte.runtime.timings import load_timings
 
 # Plans tried for a latency, and how much of it may be left.

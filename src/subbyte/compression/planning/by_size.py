@@ -6,7 +6,6 @@ import torch
 
 from subbyte.budgets import MOST_BITS, Budget
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.latency.blank import overhead
 from subbyte.compression.planning.by_latency import latency_plans
 from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
@@ -17,6 +16,7 @@ from subbyte.compression.planning.search_space import Prices, price
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.network import Network
+from subbyte.progress import Progress
 
 _SIZE_ROUNDS = 8
 # Of the constants that stay float, how many a message names.

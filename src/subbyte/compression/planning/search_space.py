@@ -14,7 +14,6 @@ from subbyte.compression.calibration.unpacked import read_rows, weighed
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import few_threads
 from subbyte.compression.encoding.layer import LayerOptions
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.latency.model import LatencyModel
 from subbyte.compression.planning.candidates import (
     Candidate,
@@ -31,6 +30,7 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import KeptFloat, Layer, Network, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods.scalar.form import BITS
+from subbyte.progress import Progress
 
 GAIN_POWER = 0.25
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from subbyte.compression.calibration.batches import on_device
 from subbyte.compression.calibration.statistics import LayerStatistics, channel_axis
 from subbyte.data import Samples
 from subbyte.graph.module.graph_module import GraphModule
@@ -99,7 +100,7 @@ def _passes(module: GraphModule, samples: Samples, device: torch.device) -> Iter
     """All values of the float network, sample by sample."""
     kept = {name for step in module.steps for name in step.outputs}
     for batch in samples.first(GAIN_SAMPLES).batches(1):
-        inputs = {name: torch.from_numpy(value).to(device) for name, value in batch.items()}
+        inputs = on_device(batch, device)
         values = dict(inputs)
         module.run(values, 0, len(module.steps), keep=kept)
         yield values | inputs

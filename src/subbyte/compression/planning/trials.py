@@ -9,12 +9,13 @@ import torch
 
 from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layerwise import Progress, Sequence
+from subbyte.compression.encoding.layerwise import Sequence
 from subbyte.compression.encoding.write_file import write_coded
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.validation import Judge, Score
 from subbyte.data import Samples
 from subbyte.graph.network import Network
+from subbyte.progress import Progress, silent
 
 
 class Trials:
@@ -50,7 +51,7 @@ class Trials:
             encoded = sequence.run()
             del sequence
             written = write_coded(
-                self._network, self._samples, self._options, self._device, encoded, _silent
+                self._network, self._samples, self._options, self._device, encoded, silent
             )
             path = Path(folder) / "trial.onnx"
             path.write_bytes(written.SerializeToString())
@@ -58,7 +59,3 @@ class Trials:
 
     def _step(self, stage: str, done: int, total: int, detail: str) -> None:
         self._progress(f"trial {self._count}", done, total, detail)
-
-
-def _silent(stage: str, done: int, total: int, detail: str) -> None:
-    """No progress."""

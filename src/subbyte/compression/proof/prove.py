@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.proof.blame import guilty_node
 from subbyte.compression.proof.record import Divergence, Proof
 from subbyte.compression.proof.reference import Outputs, Reference, outputs_of
 from subbyte.compression.proof.tally import Tally
 from subbyte.data import Samples
 from subbyte.errors import MissingDependencyError, ProofError, SubbyteError
+from subbyte.progress import Progress
 from subbyte.runtime import Engine, load
 from subbyte.runtime.library import find_library
 

@@ -33,8 +33,8 @@ from subbyte.graph.nested import all_nodes, nested_graphs
 from subbyte.graph.network import Network
 from subbyte.graph.ops import OPERATORS, build_kernel
 from subbyte.graph.ops.binary import TRAINED
-from subbyte.graph.passes.free_batch import Step
 from subbyte.graph.passes.pipeline import prepare_graph
+from subbyte.progress import Progress, silent
 from subbyte.runtime.ort import known_operators
 
 OLDEST_OPSET = 7
@@ -55,11 +55,11 @@ def read_network(path: str | os.PathLike[str], choice: InputChoice | None = None
 
 
 def read_file(
-    path: Path, name: str, *, choice: InputChoice | None = None, step: Step | None = None
+    path: Path, name: str, *, choice: InputChoice | None = None, progress: Progress = silent
 ) -> Network:
     """`read_network` with another name; large external data are mapped, not loaded.
 
-    ``step``: as of `prepare_graph`.
+    ``progress``: as of `prepare_graph`.
     """
     where = str(path)
     model = parse_model(path)
@@ -67,7 +67,7 @@ def read_file(
         light, large = detach(model, DataFolder.of(path))
     except _BROKEN_DATA as error:
         raise _unreadable_data(where, error) from error
-    return _prepare(light, large, name, where, choice, step)
+    return _prepare(light, large, name, where, choice, progress)
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -92,14 +92,14 @@ def prepare(
     where: str | None = None,
     *,
     choice: InputChoice | None = None,
-    step: Step | None = None,
+    progress: Progress = silent,
 ) -> Network:
     """The network of a parsed model: checked, converted to operator set 18 or later, prepared.
 
     ``where`` (by default ``name``) is what errors call the model; ``model`` is not changed.
-    ``step``: as of `prepare_graph`.
+    ``progress``: as of `prepare_graph`.
     """
-    return _prepare(*detach(model), name, where or name, choice, step)
+    return _prepare(*detach(model), name, where or name, choice, progress)
 
 
 def _prepare(
@@ -108,7 +108,7 @@ def _prepare(
     name: str,
     where: str,
     choice: InputChoice | None,
-    step: Step | None,
+    progress: Progress,
 ) -> Network:
     choice = choice or InputChoice()
     model = fold_inputs(put_right(_without_trained_functions(model)), choice)
@@ -126,7 +126,7 @@ def _prepare(
         graph_model = attach(_to_ir(lift(model, opset, PREPARED_OPSET, where), where), large)
         put_back(graph_model)
     _check_trained(graph_model)
-    return prepare_graph(graph_model, name, axes=choice.axes, step=step)
+    return prepare_graph(graph_model, name, axes=choice.axes, progress=progress)
 
 
 def _without_trained_functions(model: onnx.ModelProto) -> onnx.ModelProto:

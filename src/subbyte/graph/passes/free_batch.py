@@ -16,7 +16,7 @@ samples are those of both halves; else the graph is left as it was, and runs wit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +32,7 @@ from subbyte.graph.module.opaque import Unit, is_opaque, units
 from subbyte.graph.nested import all_nodes, captured, nested_graphs
 from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.passes.editor import Editor, static_sizes
-
-Step = Callable[[int, int], None]
-"""step(done, total): nodes that have been run."""
+from subbyte.progress import Progress, silent
 
 BATCH = "N"
 Axes = Mapping[str, int | None]
@@ -65,7 +63,7 @@ def baked_batch(model: ir.Model, axes: Axes) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def free_batch(model: ir.Model, axes: Axes, step: Step | None = None) -> bool:
+def free_batch(model: ir.Model, axes: Axes, progress: Progress = silent) -> bool:
     """Make the baked batch dynamic, in place; return whether that worked.
 
     Inputs and outputs get the symbolic size ``N``; the shapes of all other values are
@@ -75,7 +73,7 @@ def free_batch(model: ir.Model, axes: Axes, step: Step | None = None) -> bool:
     if batch is None:
         return False
     trial = _Trial(model, batch, axes)
-    if not trial.run(step or _silent):
+    if not trial.run(progress):
         trial.undo()
         return False
     _forget_shapes(model.graph)
@@ -85,10 +83,6 @@ def free_batch(model: ir.Model, axes: Axes, step: Step | None = None) -> bool:
             sizes = list(value.shape)
             value.shape = ir.Shape([*sizes[:axis], BATCH, *sizes[axis + 1 :]])
     return True
-
-
-def _silent(done: int, total: int) -> None:
-    """No progress."""
 
 
 def _forget_shapes(graph: ir.Graph) -> None:
@@ -135,7 +129,7 @@ class _Trial:
         self.outer: dict[ir.Value, int] = {}
         self.changes: list[tuple[ir.Node, int, ir.Value | None]] = []
 
-    def run(self, step: Step) -> bool:
+    def run(self, progress: Progress) -> bool:
         """Whether the edited graph treats the samples of a larger batch one by one."""
         generator = torch.Generator().manual_seed(0)
         for value in self.graph.inputs:
@@ -150,7 +144,7 @@ class _Trial:
         try:
             with torch.no_grad():
                 for number, unit in enumerate(parts):
-                    step(number, len(parts))
+                    progress("read", number, len(parts), "")
                     self._visit(unit)
                     for read in _read(unit):
                         if last.get(read) is unit and not read.is_graph_output():
@@ -158,7 +152,7 @@ class _Trial:
         except (RuntimeError, IndexError, ValueError):
             # torch's own words for shapes that do not fit: this batch cannot be freed.
             return False
-        step(len(parts), len(parts))
+        progress("read", len(parts), len(parts), "")
         outputs = [value for value in self.graph.outputs if not is_opaque(value)]
         return all(self._is_independent(value) for value in outputs)
 

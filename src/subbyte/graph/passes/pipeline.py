@@ -22,7 +22,7 @@ from subbyte.graph.passes.find_layers import find_layers
 from subbyte.graph.passes.find_unpacked import find_unpacked, kept_float
 from subbyte.graph.passes.fold_batchnorm import fold_affine
 from subbyte.graph.passes.fold_constants import fold_constants, fold_sizes
-from subbyte.graph.passes.free_batch import Step, baked_batch, free_batch, input_axes
+from subbyte.graph.passes.free_batch import baked_batch, free_batch, input_axes
 from subbyte.graph.passes.infer_shapes import infer_shapes
 from subbyte.graph.passes.lowering.binary import lower_binary
 from subbyte.graph.passes.lowering.contrib import lower_contrib
@@ -35,6 +35,7 @@ from subbyte.graph.passes.lowering.control_flow import (
 from subbyte.graph.passes.lowering.float32 import casts_to_identities, compute_in_float32
 from subbyte.graph.passes.lowering.linear import normalize_linear
 from subbyte.graph.passes.share_weights import share_weights
+from subbyte.progress import Progress, silent
 
 FOLD_ROUNDS = 8
 """Folding a size may make further shapes known; real networks need two or three rounds."""
@@ -45,12 +46,12 @@ def prepare_graph(
     name: str,
     *,
     axes: Mapping[str, int | None] | None = None,
-    step: Step | None = None,
+    progress: Progress = silent,
 ) -> Network:
     """Prepare ``model`` in place.
 
-    ``axes``: of the batch, by input name, where they are not as declared; ``step``: progress of
-    what takes long, running a network whose batch is baked in.
+    ``axes``: of the batch, by input name, where they are not as declared; ``progress``:
+    of running a network whose batch is baked in, which takes long.
     """
     passes.RemoveInitializersFromInputsPass()(model)
     own_outputs(model)
@@ -72,7 +73,7 @@ def prepare_graph(
     infer_shapes(model)
     batch_axes = input_axes(model, axes)
     fixed_batch = baked_batch(model, batch_axes)
-    if free_batch(model, batch_axes, step):
+    if free_batch(model, batch_axes, progress):
         fixed_batch = None
         infer_shapes(model)
     for _ in range(FOLD_ROUNDS):

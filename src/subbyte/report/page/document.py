@@ -15,12 +15,12 @@ from subbyte.data import BatchAxes, Preprocessing, SetInputs, Source, as_samples
 from subbyte.data.given import given_parts
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS
+from subbyte.progress import Progress, silent
 from subbyte.report.coded import CodedLayer, settings
 from subbyte.report.inspection import inspect
 from subbyte.report.measured import (
     Document,
     Labels,
-    Progress,
     Subject,
     latency,
     names_of,
@@ -57,7 +57,7 @@ def make_report(
     peers: Sequence[str] = (),
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Document:
     """Measure a compressed file against its float original.
 
@@ -82,7 +82,7 @@ def make_report(
         threads, peers: as `bench`; "onnxruntime-int8" is also measured as inputs allow,
             calibrated on the first ``samples`` of them.
         set_inputs, batch_axes: as `evaluate`.
-        progress: called with (stage, done, total).
+        progress: called as progress(stage, done, total, detail).
 
     Raises:
         SubbyteError: unreadable files, data that do not fit, a file that is no compressed
@@ -96,7 +96,7 @@ def make_report(
     check_names(peers)
     path, original = Path(model), Path(reference)
     found = read_points(points) if points is not None else []
-    subject = Subject(path, original, threads, progress or (lambda stage, done, total: None))
+    subject = Subject(path, original, threads, progress)
     whole, data = None, None
     if inputs is not None:
         whole = as_samples(

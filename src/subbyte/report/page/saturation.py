@@ -12,8 +12,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
+from subbyte.compression.calibration.batches import chunk_size
 from subbyte.compression.device import open_device
-from subbyte.compression.encoding.layerwise import chunk_size
 from subbyte.data import Samples
 from subbyte.graph import query
 from subbyte.graph.module.graph_module import GraphModule

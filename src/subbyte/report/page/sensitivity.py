@@ -11,7 +11,7 @@ earlier ones lost, so what counts is their shares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from subbyte.compression.calibration.batches import chunk_size
 from subbyte.compression.calibration.rows import output_rows
 from subbyte.compression.device import open_device
 from subbyte.compression.divergence import Distance, energy, ratio
-from subbyte.compression.encoding.layerwise import Encoded, chunk_size
+from subbyte.compression.encoding.layerwise import Encoded
 from subbyte.compression.encoding.write_file import coded_module
 from subbyte.data import Samples
 from subbyte.errors import OptionError, RunError
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods.coded import CodedWeight
+from subbyte.progress import Progress, silent
 from subbyte.report.coded import CodedLayer
 from subbyte.runtime import Model
 
@@ -99,7 +101,7 @@ def measure_layers(
     compressed: GraphModule,
     coded: Mapping[str, CodedLayer],
     samples: Samples,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
     unpacked: Mapping[str, CodedWeight] | None = None,
 ) -> Sensitivity:
     """Harm and output error of every coded layer, and harm of every weight of ``unpacked``, on
@@ -128,8 +130,7 @@ def measure_layers(
                 after = _with_one(exact, weight, compressed.constant(weight), dict(before), number)
                 harms[others[weight]] = harms[others[weight]] + distance.sums(outputs, after)
         done += batch.count
-        if progress is not None:
-            progress(done, len(samples))
+        progress("Layers", done, len(samples), "")
     for sums in (total, *harms.values(), *errors.values()):
         if not np.isfinite(sums).all():
             raise RunError("NaN or Inf inside the network")

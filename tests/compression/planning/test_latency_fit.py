@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.latency import fit as latency_fit
 from subbyte.compression.latency.model import latency_model
+from subbyte.compression.planning import latency_fit
 from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.planning.search_space import price
 from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
-from tests.compression.nets import CPU, silent
+from subbyte.progress import silent
+from tests.compression.nets import CPU
 from tests.compression.pretended import BESIDE, MODEL, SAMPLES, pretend, timings
 
 

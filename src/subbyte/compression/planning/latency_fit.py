@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layerwise import Progress
 from subbyte.compression.latency.blank import blank_model
 from subbyte.compression.latency.model import LatencyModel, measure_models, rest
 from subbyte.compression.planning.knapsack import Choices
@@ -22,6 +21,7 @@ from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
 from subbyte.compression.planning.search_space import Prices
 from subbyte.data import Samples
 from subbyte.graph.network import Network
+from subbyte.progress import Progress
 
 # Beyond these a prediction is not off, but what was measured.
 LEAST_RATIO, MOST_RATIO = 0.5, 2.0

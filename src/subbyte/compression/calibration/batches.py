@@ -1,0 +1,49 @@
+"""Calibration samples on their way through a network: in batches that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from subbyte.data import Samples
+from subbyte.errors import SubbyteError
+from subbyte.graph.module.graph_module import GraphModule
+
+CHUNK_VALUES = 1 << 24
+MAX_CHUNK = 100
+
+
+def on_device(batch: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
+    """The arrays of a batch as tensors of ``device``, by input name."""
+    return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+
+
+@torch.no_grad()
+def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> int:
+    """Samples a chunk, so that the values alive at once stay near `CHUNK_VALUES`; one where the
+    network does not take two, though its batch is said to be free."""
+    if module.fixed_batch is not None or samples.single:
+        return module.fixed_batch or 1
+    batch = next(iter(samples.batches(1)))
+    environment = on_device(batch, device)
+    most = 1
+    for step in range(len(module.steps)):
+        module.run(environment, step, step + 1)
+        most = max(most, sum(value.numel() for value in environment.values()))
+    chunk = max(1, min(MAX_CHUNK, CHUNK_VALUES // most))
+    return chunk if chunk == 1 or _takes_two(module, samples, device) else 1
+
+
+def _takes_two(module: GraphModule, samples: Samples, device: torch.device) -> bool:
+    """Whether the first sample, which runs alone, runs in a batch of two."""
+    (batch,) = samples.select([0, 0]).batches(2)
+    environment = on_device(batch, device)
+    try:
+        module.run(environment, 0, len(module.steps))
+    except (SubbyteError, RuntimeError, IndexError, ValueError):
+        return False
+    return True
