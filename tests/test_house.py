@@ -205,3 +205,7 @@ def test_folders_hold_few_sources() -> None:
     assert len(counts) > 20
     large = {name for name, count in counts.items() if count > MOST_SOURCES}
     assert large <= LARGE_FOLDERS
+
+
+def test_nothing_inside_imports_the_whole_package(imports: grimp.ImportGraph) -> None:
+    assert imports.find_modules_that_directly_import("subbyte") == set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from subbyte._version import __version__ as __version__
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ _HOMES = {
 }
 _MODULES = ("errors", "methods", "nn", "train")
 
-__version__ = "0.1.0"
 __all__ = [
     "InputSpec",
     "Model",

@@ -15,7 +15,7 @@ from onnx import helper
 
 import subbyte
 from subbyte.compression.checkpoint import Checkpoints
-from subbyte.compression.encoding.layerwise import Encoded, Sequence
+from subbyte.compression.encoding.layerwise import Encoded, LayerwiseEncoder
 from subbyte.data import Samples, as_samples
 from subbyte.graph.load.model_file import input_specs
 from subbyte.graph.load.network import prepare
@@ -83,11 +83,13 @@ def samples_for(model: onnx.ModelProto, data: Any) -> Samples:
 
 def encode(
     model: onnx.ModelProto, data: Any, plan: dict[str, Any], folder: Path, seed: int = 0
-) -> tuple[Sequence, Encoded, Network]:
-    """Run a `Sequence` over ``model``, its checkpoints in ``folder``."""
+) -> tuple[LayerwiseEncoder, Encoded, Network]:
+    """Run a `LayerwiseEncoder` over ``model``, its checkpoints in ``folder``."""
     network = prepare(model, "net")
     checkpoints = Checkpoints(folder, "key", keep=True)
-    sequence = Sequence(network, samples_for(model, data), plan, seed, CPU, checkpoints, silent)
+    sequence = LayerwiseEncoder(
+        network, samples_for(model, data), plan, seed, CPU, checkpoints, silent
+    )
     return sequence, sequence.run(), network
 
 

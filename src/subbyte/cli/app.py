@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import subbyte
+from subbyte._version import __version__
 from subbyte.cli.commands import (
     bench,
     calibrate,
@@ -58,7 +58,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"subbyte {subbyte.__version__}")
+        typer.echo(f"subbyte {__version__}")
         raise typer.Exit
 
 

@@ -43,6 +43,13 @@ def diagonal_blocks(moments: Tensor, taps: int, group: int) -> Tensor:
     return blocks.reshape(taps, count // taps, group, group).contiguous()
 
 
-def weighted_error(error: Tensor, moments: Tensor) -> float:
-    """tr(E H E^T) for E [O, n]."""
-    return float(((error @ moments) * error).sum())
+def weighted_error(error: Tensor, moments: Tensor) -> Tensor:
+    """tr(E H E^T), a scalar, for E [O, n] and H [n, n]; of [groups, O, n] and [groups, n, n] the
+    sum over groups."""
+    return ((error @ moments) * error).sum()
+
+
+def relative_error(error: Tensor, target: Tensor, moments: Tensor) -> float:
+    """tr(E H E^T) / tr(W H W^T), of shapes as `weighted_error`."""
+    total = weighted_error(target, moments).clamp_min(1e-30)
+    return float(weighted_error(error, moments) / total)

@@ -20,7 +20,7 @@ from subbyte.compression.encoding import layerwise as sequence_module
 from subbyte.compression.encoding.layer import encode_weight, relative_error
 from subbyte.compression.encoding.layerwise import (
     Encoded,
-    Sequence,
+    LayerwiseEncoder,
     positions_per_sample,
     residual_operand,
 )
@@ -410,7 +410,9 @@ def test_float_weights_are_dropped_behind_the_pass(tmp_path: Path) -> None:
         seen.append([exact.constant(name).numel() for name in "abc"])
 
     plan = dict.fromkeys("abc", EIGHT)
-    sequence = Sequence(network, samples, plan, 0, CPU, checkpoints, watch, modules=(exact, coded))
+    sequence = LayerwiseEncoder(
+        network, samples, plan, 0, CPU, checkpoints, watch, modules=(exact, coded)
+    )
     sequence.run()
     full = 32 * 32
     # The third product still needs what the first one has.

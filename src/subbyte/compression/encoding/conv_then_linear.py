@@ -16,7 +16,7 @@ from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.encoding.apply import apply_coded
 from subbyte.compression.encoding.distill import Source, Tuner
 from subbyte.compression.encoding.layer import LayerOptions
-from subbyte.compression.encoding.layerwise import Encoded, Sequence
+from subbyte.compression.encoding.layerwise import Encoded, LayerwiseEncoder
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
 from subbyte.graph.module.graph_module import GraphModule
@@ -83,7 +83,7 @@ def encode_network(
     tail = linear_tail(network)
     rest = (seed, device, checkpoints, progress)
     if not steps or not tail or len(tail) == len(network.layers):
-        sequence = Sequence(network, samples, plan, *rest)
+        sequence = LayerwiseEncoder(network, samples, plan, *rest)
         return sequence.run(), sequence.compressed
     if len(samples) < 2:
         raise CalibrationError(
@@ -107,7 +107,7 @@ def _encode_in_stages(
 ) -> tuple[Encoded, GraphModule]:
     rest = (seed, device, checkpoints, progress)
     later = {layer.weight for layer in tail}
-    first = Sequence(network, samples, plan, *rest, only=plan.keys() - later)
+    first = LayerwiseEncoder(network, samples, plan, *rest, only=plan.keys() - later)
     convolutions = first.run()
     biases = {
         layer.name: first.compressed.bias(layer.name, layer.shape.outputs).detach()
@@ -116,7 +116,9 @@ def _encode_in_stages(
     tuner = LinearTuner(network, first.compressed, Encoded({}, biases, {}), samples, steps, *rest)
     tuner.train()
     modules = [_copy(network, first.compressed, convolutions, tail, device) for _ in range(2)]
-    second = Sequence(network, samples, plan, *rest, modules=(modules[0], modules[1]), only=later)
+    second = LayerwiseEncoder(
+        network, samples, plan, *rest, modules=(modules[0], modules[1]), only=later
+    )
     linear = second.run()
     return _merged(convolutions, linear), second.compressed
 

@@ -87,7 +87,7 @@ class _Best:
 
 
 class Tuner:
-    """Trains the compressed network of a `Sequence` in place."""
+    """Trains the compressed network of a `LayerwiseEncoder` in place."""
 
     checkpoint = "tune"
 

@@ -12,7 +12,7 @@ from subbyte.compression.calibration.moments import Target
 from subbyte.compression.device import few_threads
 from subbyte.errors import OptionError
 from subbyte.graph.network import Weighted
-from subbyte.methods import CodedWeight, WeightShape, decode_weight
+from subbyte.methods import CodedWeight, WeightShape, blocks, decode_weight
 from subbyte.methods.binary import encode as binary_encode
 from subbyte.methods.binary import form as binary_form
 from subbyte.methods.binary.form import BinaryOptions
@@ -123,9 +123,7 @@ def relative_error(target: Target, coded: CodedWeight) -> float:
     wanted = target.weight.reshape(groups, -1, target.moments.shape[1])
     decoded = torch.from_numpy(decode_weight(coded)).to(wanted.device)
     error = wanted - decoded.reshape(wanted.shape)
-    lost = ((error @ target.moments) * error).sum()
-    total = ((wanted @ target.moments) * wanted).sum()
-    return float(lost / total.clamp_min(1e-30))
+    return blocks.relative_error(error, wanted, target.moments)
 
 
 def stored_bytes(layer: Weighted, options: LayerOptions) -> int:

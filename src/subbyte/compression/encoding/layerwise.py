@@ -60,7 +60,7 @@ class Encoded:
     losses: dict[str, float]
 
 
-class Sequence:
+class LayerwiseEncoder:
     """One pass over the layers of ``network`` with ``samples``.
 
     ``modules``: the network to follow, whose weights are dropped behind the pass, and the one to

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import subbyte
+from subbyte._version import __version__
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.exploration.points import Task, make_point
 from subbyte.compression.exploration.points_file import Point
@@ -160,7 +160,7 @@ def _pack(task: Task) -> _Parcel:
         # A task sees one GPU, the one it was given.
         options = replace(options, device="cuda")
     return _Parcel(
-        subbyte.__version__,
+        __version__,
         task.source.name,
         model_files(task.source),
         task.fit.compact(),
@@ -177,12 +177,12 @@ def _files_of(task: Task, name: str) -> dict[str, bytes]:
 
 def _make(parcel: _Parcel, name: str, files: dict[str, bytes]) -> tuple[Point, bytes]:
     """On a worker: the point, and its file."""
-    if parcel.version != subbyte.__version__:
+    if parcel.version != __version__:
         raise OptionError(
             "a node of the Ray cluster has another version of subbyte",
             where=socket.gethostname(),
             expected=parcel.version,
-            got=subbyte.__version__,
+            got=__version__,
         )
     with tempfile.TemporaryDirectory(prefix="subbyte-") as place:
         folder, model = Path(place, "points"), Path(place, "model")

@@ -9,7 +9,7 @@ import torch
 
 from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layerwise import Sequence
+from subbyte.compression.encoding.layerwise import LayerwiseEncoder
 from subbyte.compression.encoding.write_file import write_coded
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.validation import Judge, Score
@@ -39,7 +39,7 @@ class Trials:
         self._count += 1
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder), "trial", keep=True)
-            sequence = Sequence(
+            sequence = LayerwiseEncoder(
                 self._network,
                 self._samples,
                 planned.plan,

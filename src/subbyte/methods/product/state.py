@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from subbyte.methods.blocks import relative_error
 from subbyte.methods.product.kmeans import entries_of
 
 
@@ -57,5 +58,4 @@ class ProductState:
     def loss(self) -> float:
         """tr(E H E^T) / tr(W H W^T) with E = W - What."""
         error = self.target - self.weight()
-        total = ((self.target @ self.moments) * self.target).sum().clamp_min(1e-30)
-        return float(((error @ self.moments) * error).sum() / total)
+        return relative_error(error, self.target, self.moments)

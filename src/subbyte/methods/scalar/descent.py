@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from subbyte.methods.blocks import weighted_error
+
 ROUNDS = 3
 SWEEPS = 2
 PANEL = 128
@@ -32,7 +34,7 @@ class GridState:
     def loss(self) -> float:
         """tr(E H E^T)."""
         error = self.target - self.levels * self.scale[:, None]
-        return float(((error @ self.moments) * error).sum())
+        return float(weighted_error(error, self.moments))
 
 
 def descend(state: GridState) -> None:

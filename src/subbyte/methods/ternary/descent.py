@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from subbyte.methods.blocks import relative_error
+
 PANEL = 128
 RIDGE = 1e-5
 MOST_CLASSES = 64
@@ -39,8 +41,7 @@ class TernaryState:
     def loss(self) -> float:
         """tr(E H E^T) / tr(W H W^T)."""
         error = self.target - self.weight()
-        total = ((self.target @ self.moments) * self.target).sum().clamp_min(1e-30)
-        return float(((error @ self.moments) * error).sum() / total)
+        return relative_error(error, self.target, self.moments)
 
 
 def fit_d(state: TernaryState) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import jinja2
 
-import subbyte
+from subbyte._version import __version__
 from subbyte.report.page.advice import tensor_name
 from subbyte.report.page.charts import Axis, Mark, scatter
 from subbyte.report.page.pictures import weight_pictures
@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 def render(document: Mapping[str, Any], form: Format) -> str:
     """``document`` of `make_report` as one text; the page holds all that it needs."""
     if form == "json":
-        complete = {"subbyte": subbyte.__version__, **document}
+        complete = {"subbyte": __version__, **document}
         return json.dumps(complete, indent=2, allow_nan=False) + "\n"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -49,7 +49,7 @@ def render(document: Mapping[str, Any], form: Format) -> str:
     }
     return environment.get_template(f"report.{form}").render(
         doc=document,
-        version=subbyte.__version__,
+        version=__version__,
         tiles=tiles(document),
         rows=trade_off(document),
         distance=distance(document),
