@@ -305,6 +305,18 @@ def test_larger_batch_baked_in() -> None:
         assert GraphModule(network)(torch.zeros(7, 2, 3)).shape == (7, 4)
 
 
+@pytest.mark.parametrize("axis", [0, -3])
+def test_one_sample_flattened_to_a_row(axis: int) -> None:
+    nodes = [node("Flatten", "x", "a", axis=axis), node("MatMul", "a w", "y")]
+    network = checked(model_of(nodes, {"w": normal(6, 4)}, (1, 2, 3)), 1, 2, 3)
+    assert network.fixed_batch is None
+    x = torch.from_numpy(normal(7, 2, 3))
+    with torch.no_grad():
+        y, first = GraphModule(network)(x), GraphModule(network)(x[:1])
+    assert y.shape == (7, 4)
+    torch.testing.assert_close(y[:1], first)
+
+
 def test_progress_where_a_batch_is_baked_in() -> None:
     """The network is run then, which takes a while; else there is nothing to wait for."""
     constants = {"target": np.array([4, 6], np.int64), "w": normal(6, 4)}

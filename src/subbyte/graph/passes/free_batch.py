@@ -7,9 +7,10 @@ random samples. ``Reshape`` to a constant shape is given a free entry where the 
 2. else into the entry that begins there, unless it is the last one (features);
 3. else into the entry that ends there (positions x batch flattened to rows).
 
-``Resize`` to constant sizes takes the first one from its input, and a constant that ``Concat``
-joins with batched values on another axis (a class token) is expanded to their batch, as are
-constant initial states of LSTM, GRU and RNN. The result counts only if the outputs for 2 B
+``Flatten`` of one sample to one row keeps the batch as rows. ``Resize`` to constant sizes takes
+the first one from its input, and a constant that ``Concat`` joins with batched values on another
+axis (a class token) is expanded to their batch, as are constant initial states of LSTM, GRU and
+RNN. The result counts only if the outputs for 2 B
 samples are those of both halves; else the graph is left as it was, and runs with batches of B.
 """
 
@@ -169,6 +170,8 @@ class _Trial:
         node = unit[0]
         if node.op_type == "Reshape":
             self._free_reshape(node)
+        elif node.op_type == "Flatten":
+            self._free_flatten(node)
         elif node.op_type == "Resize":
             self._free_resize(node)
         elif node.op_type == "Concat":
@@ -221,6 +224,14 @@ class _Trial:
         if list(target) != entries:
             shape = self.editor.constant(f"{node.name}.shape", np.array(entries, dtype=np.int64))
             self._change(node, 1, shape)
+
+    def _free_flatten(self, node: ir.Node) -> None:
+        """[1, ...] -> [1, all]: the same from axis 1 on, which gives [N, all] for N samples."""
+        source = node.inputs[0]
+        if self.batch != 1 or source not in self.values or self.values[source].axis != 0:
+            return
+        if node.attributes.get_int("axis", 1) in (0, -self.values[source].first.ndim):
+            node.attributes["axis"] = ir.AttrInt64("axis", 1)
 
     def _free_resize(self, node: ir.Node) -> None:
         """Sizes [B, C, ...] -> [batch of the input, C, ...]."""
