@@ -1,4 +1,4 @@
-"""What a user may limit, and how such a limit is written."""
+"""Quantities that a user may limit, and how such a limit is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which CPU this is: what a measurement depends on."""
+"""The CPU on which a measurement was made."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def cpu_name() -> str:
 
 
 def isa_flags() -> list[str]:
-    """Instruction sets present, out of those that matter here; empty where unknown."""
+    """The instruction sets present, out of the ones that matter here; empty where unknown."""
     fields = _cpuinfo()
     present = set(fields.get("flags", fields.get("Features", "")).split())
     return [flag for flag in _ISA_FLAGS if flag in present]
 
 
 def program_output(*command: str) -> str | None:
-    """What a program prints, stripped; None if it fails or prints nothing."""
+    """The output of a program, stripped; None if it fails or prints nothing."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

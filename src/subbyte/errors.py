@@ -1,7 +1,6 @@
-"""The errors a user can cause: each says what, where, expected and got, in one line.
+"""The errors that a user can cause, each in one line: problem, place, expected and found.
 
-The command line prints the message and exits with code 2. Only our own bugs raise
-anything else.
+The command line prints the message and exits with code 2. Only our own bugs raise anything else.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ _PREFIX = "[ONNXRuntimeError] : "
 
 
 def reason(error: BaseException, longest: int = _LONGEST) -> str:
-    """What ``error``, raised by other software, says: whole, on one line.
+    """The message of ``error``, raised by other software: whole, on one line.
 
-    A message of more than ``longest`` characters is cut there, and says how many are missing.
-    An error without a message is the name of its type.
+    A message of more than ``longest`` characters is cut there, and says how many are missing. An
+    error without a message is the name of its type.
     """
     if isinstance(error, UnicodeDecodeError):
         # What a message becomes that quotes a damaged name.
@@ -91,8 +90,11 @@ class AlreadyCompressedError(SubbyteError):
 
 
 class ProofError(SubbyteError):
-    """A network as it was to be written that does not do what the float one does: an engine cannot
-    open or run it, or the number, shape, type or finiteness of its outputs differs."""
+    """A network to be written that does not do as the float network does.
+
+    An engine cannot open or run it, or the number, shape, type or finiteness of its outputs
+    differs.
+    """
 
 
 class OutputError(SubbyteError):

@@ -16,7 +16,11 @@ _FLATBUFFER = slice(4, 8)
 
 @dataclass(frozen=True)
 class Foreign:
-    """``name``: what the file is; ``network``, ``samples``: how to make of it what is wanted."""
+    """A kind of file that other programs write.
+
+    ``name``: the kind in words. ``network``, ``samples``: how to make a network or samples of such
+    a file.
+    """
 
     name: str
     network: str
@@ -43,7 +47,7 @@ ARCHIVE = Foreign("a zip archive", "the ONNX file in it")
 
 
 def foreign(path: Path) -> Foreign | None:
-    """What another program's file or folder is; None for anything that is not known."""
+    """The kind of another program's file or folder; None if it is not known."""
     if os.path.isdir(path):
         return SAVED_MODEL if (path / "saved_model.pb").exists() else None
     if not os.path.isfile(path):
@@ -61,7 +65,7 @@ def foreign(path: Path) -> Foreign | None:
 
 
 def check_network_file(path: Path, *, also: Collection[Foreign] = ()) -> None:
-    """Raise `ModelFileError` for what is there but can be no ONNX file (nor one of ``also``)."""
+    """Raise `ModelFileError` for an existing path that can be no ONNX file (nor one of ``also``)."""
     known = foreign(path)
     if known is not None and known not in also:
         raise ModelFileError(

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one, and what killed runs leave is removed."""
+"""Files are written whole or not at all, and the leavings of killed runs are removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from subbyte.errors import OutputError
 
 RANDOM = "?" * 8
-"""What `tempfile` makes names different by, as a pattern."""
+"""The random part of a name that `tempfile` makes, as a pattern."""
 _ENDING = ".partial"
 
 
@@ -53,9 +53,9 @@ def read_regular(path: Path) -> bytes:
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to a temporary file beside ``path``, then rename it over ``path``.
 
-    On any failure (disk full, no access) the temporary file is removed, whatever stood
-    at ``path`` is untouched, and `OutputError` is raised. Temporary files of ``path`` that
-    killed runs have left are removed.
+    On any failure (disk full, no access) the temporary file is removed, an older file at ``path``
+    is untouched, and `OutputError` is raised. Temporary files of ``path`` that killed runs have
+    left are removed.
     """
     with pending(path, data):
         pass
@@ -63,9 +63,12 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextlib.contextmanager
 def pending(path: str | os.PathLike[str], data: bytes) -> Iterator[Path]:
-    """`write_atomic` in two steps: the temporary file is whole within the block, where it can
-    be tried, and takes the name ``path`` behind it. If the block raises, it is removed. Of a
-    link it takes the place of what the link leads to."""
+    """`write_atomic` in two steps.
+
+    Within the block the temporary file is whole and can be tried; behind the block it takes the
+    name ``path``. If the block raises, the file is removed. Where ``path`` is a link, the file
+    takes the place of the link's target.
+    """
     target = _place(path)
     with _named(target):
         sweep_partial(target.parent, target.name)
@@ -89,7 +92,7 @@ def pending(path: str | os.PathLike[str], data: bytes) -> Iterator[Path]:
 
 
 def _place(path: str | os.PathLike[str]) -> Path:
-    """Where the file of this name is or will be: what a link leads to."""
+    """Where the file of this name is or will be: the target of a link."""
     # `Path.is_dir` and its kind raise where a name is too long for the file system.
     target = Path(path)
     real = Path(os.path.realpath(target)) if os.path.islink(target) else target
@@ -108,7 +111,7 @@ def _place(path: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def _named(target: Path) -> Iterator[None]:
-    """What goes wrong with files within is an `OutputError` about ``target``."""
+    """Every failure with files within the block becomes an `OutputError` about ``target``."""
     try:
         yield
     except OSError as error:
@@ -141,7 +144,7 @@ def sweep(folder: Path, pattern: str) -> None:
 
 
 def sweep_partial(folder: Path, name: str | None = None) -> None:
-    """`sweep` temporary files of `write_atomic`: those of the file ``name``, or all."""
+    """`sweep` the temporary files that `write_atomic` made: for the file ``name``, or all."""
     stem = "*" if name is None else glob.escape(name)
     sweep(folder, f".{stem}-{RANDOM}{_ENDING}")
 

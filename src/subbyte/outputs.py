@@ -1,4 +1,4 @@
-"""Whether what a command writes would take the place of what it reads, or of each other."""
+"""Checks that no output of a command takes the place of an input or of another output."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ File = str | os.PathLike[str]
 
 
 def check_apart(outputs: Iterable[File | None], inputs: Iterable[File | None]) -> None:
-    """Raise `OutputError` for an output that cannot be written, and `OptionError` for one that
-    is an input or another output, by whatever name or link. None stands for a file that was
-    not asked for."""
+    """Check that every output can be written and is no input and no other output.
+
+    Names and links that lead to the same file are seen. None stands for a file that was not asked
+    for.
+
+    Raises:
+        OutputError: an output cannot be written.
+        OptionError: an output is an input or another output.
+    """
     seen: dict[object, str] = {}
     read = {_identity(path): os.fspath(path) for path in inputs if path is not None}
     for path in outputs:

@@ -1,4 +1,4 @@
-"""What the commands print and write: tables, progress, JSON."""
+"""The output of the commands: tables, progress, JSON."""
 
 from __future__ import annotations
 
@@ -49,9 +49,10 @@ def check_outputs(
     files: Iterable[Path | None] = (),
     arrays: Iterable[str | None] = (),
 ) -> None:
-    """Raise now if one of the files ``paths`` could not be written later, or would take the place
-    of another one or of what is read: ``networks`` with their external data, ``files``,
-    ``arrays`` (``FILE.npz:array``, ``NAME=FILE.npz``).
+    """Raise now if one of the files ``paths`` could not be written later.
+
+    A file must not take the place of another output or of an input: ``networks`` with their
+    external data, ``files``, ``arrays`` (``FILE.npz:array``, ``NAME=FILE.npz``).
 
     Raises:
         OutputError, OptionError: as `check_apart`.
@@ -150,8 +151,10 @@ def _lines() -> Iterator[Progress]:
 
 
 class ProgressLines:
-    """Writes what was said last, once ``every`` seconds have gone by ``clock`` since the line
-    before, or since the beginning: a short command writes nothing."""
+    """Writes the last message as a line, at most once in ``every`` seconds of ``clock``.
+
+    The time counts from the line before, or from the beginning: a short command writes nothing.
+    """
 
     def __init__(
         self,
@@ -165,7 +168,7 @@ class ProgressLines:
         self._lock = threading.Lock()
 
     def __call__(self, stage: str, done: int, total: int, detail: str) -> None:
-        """What is being done now."""
+        """Remember the present step."""
         self._said = f"{stage} {done}/{total}" + (f", {detail}" if detail else "")
         self.tick()
 

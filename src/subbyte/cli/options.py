@@ -67,7 +67,7 @@ def parse_axis(text: str | BatchAxis) -> BatchAxis:
 
 
 def by_input(pairs: Sequence[tuple[str, Said]] | None, option: str) -> dict[str, Said]:
-    """What an option says of each input; `OptionError` for one that it names twice."""
+    """The values of an option by input; `OptionError` for an input that is named twice."""
     check_once([name for name, _ in pairs or ()], option)
     return dict(pairs or ())
 

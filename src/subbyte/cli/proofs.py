@@ -1,4 +1,4 @@
-"""What the commands that write a network say of how it compares with the float one."""
+"""How a written network compares with the float one, as the commands say it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples: what a user has, fitted to a model's inputs and preprocessed on its way into it."""
+"""Samples: the user's arrays, fitted to a model's inputs and preprocessed on their way into it."""
 
 from __future__ import annotations
 

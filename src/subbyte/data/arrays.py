@@ -50,9 +50,9 @@ class ArrayHeader:
 def split_reference(reference: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """Split ``FILE.npz[:array]`` into the path and the array's name (None if not given).
 
-    Both may hold colons themselves (``x.npz:serving_default_x:0``): what exists as a file,
-    and which arrays it holds, decides. A reference that exists as a file, colon and all, is
-    that file.
+    Both may hold colons themselves (``x.npz:serving_default_x:0``). The files that exist, and the
+    arrays that they hold, decide where to split. A reference that exists as a file, colon and all,
+    is that file.
     """
     # Numbers of --set-input come here too: `Path.exists` raises where they are no file's name.
     text = os.fspath(reference)
@@ -130,8 +130,9 @@ def read_array(path: Path, name: str | None = None) -> NDArray[Any]:
 
 
 def to_array(value: Any, where: str) -> NDArray[Any]:
-    """The array that a Python value is: numbers, lists, tensors (also those of bfloat16, on
-    another device, or with a gradient).
+    """The array of a Python value: numbers, lists, tensors.
+
+    Tensors may be of bfloat16, on another device, or with a gradient.
 
     Raises:
         CalibrationError: rows of different lengths, an iterator, any other object.

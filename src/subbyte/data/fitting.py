@@ -22,11 +22,11 @@ _NUMBERS = "biuf"
 
 @dataclass(frozen=True)
 class Part:
-    """What one input gets.
+    """The values of one input.
 
-    ``array``: of samples [N, ...], the batch first wherever the model has it; of a ``fixed``
-    input what the model takes, of size 1 (or of the model's size) on the batch axis, if it
-    has one. Samples for an input without a batch axis are handed over one at a time.
+    ``array``: samples [N, ...], with the batch axis first wherever the model has it. Samples for an
+    input without a batch axis are handed over one at a time. The array of a ``fixed`` input has the
+    model's shape; its batch axis, if there is one, has size 1 or the model's size.
     """
 
     spec: InputSpec
@@ -39,7 +39,7 @@ class Part:
         return not self.fixed and self.spec.axis is None
 
     def batch(self, count: int) -> Array:
-        """What a batch of ``count`` samples gets of a ``fixed`` input."""
+        """The values of a ``fixed`` input for a batch of ``count`` samples."""
         array, axis = self.array, self.spec.axis
         if axis is not None and array.shape[axis] == 1:
             array = np.repeat(array, count, axis=axis)
@@ -49,8 +49,11 @@ class Part:
 
 @dataclass(frozen=True)
 class InputChoice:
-    """What a user decided about a network's inputs: by name the batch axis of each (None: it
-    has none), and those that become constants of the network. Nothing said: as declared."""
+    """A user's decisions about a network's inputs, by name. Nothing decided: as declared.
+
+    ``axes``: the batch axis of an input (None: it has none). ``folded``: the inputs that become
+    constants of the network.
+    """
 
     axes: Mapping[str, int | None] = field(default_factory=dict)
     folded: Mapping[str, Part] = field(default_factory=dict)
@@ -62,8 +65,10 @@ def fit_arrays(
     steps: Preprocessing,
     certain: Sequence[str] = (),
 ) -> list[Part]:
-    """One part a spec; ``named``: (what errors call it, array); ``certain``: the inputs whose
-    batch axis a user named.
+    """One part a spec.
+
+    ``named``: (the name of the input in errors, array). ``certain``: the inputs whose batch axis a
+    user named.
 
     Raises:
         CalibrationError: wrong shape or dtype, no samples, different numbers of samples.
@@ -109,8 +114,8 @@ def _check_counts(parts: Mapping[str, Part]) -> None:
 def fit_fixed(array: Array, spec: InputSpec, where: str) -> Part:
     """The part of an input that has the same value in every batch.
 
-    ``array`` is what the model takes, with or without the batch axis; or one number for all
-    entries; or as many numbers as there are entries.
+    ``array`` has the shape of the model's input, with or without the batch axis; or it is one
+    number for all entries; or it has as many numbers as there are entries.
 
     Raises:
         CalibrationError: wrong shape, dtype or values.
@@ -138,7 +143,7 @@ def fit_fixed(array: Array, spec: InputSpec, where: str) -> Part:
 
 
 def check_values(part: Part, where: str) -> None:
-    """Raise `CalibrationError` for what the model's dtype cannot hold, naming the sample."""
+    """Raise `CalibrationError`, with the sample, for values that the model's dtype cannot hold."""
     array, dtype = part.array, part.spec.dtype
     if array.dtype.kind == "b" or (array.dtype == dtype and dtype.kind != "f"):
         return
@@ -271,8 +276,7 @@ def _check_kind(array: Array, spec: InputSpec, where: str) -> None:
 
 
 def _sample_count(parts: Sequence[Part]) -> int:
-    """The number of samples that most inputs have, of those that have several; else of the
-    first one."""
+    """The number of samples that most inputs with several samples have; else the first input's."""
     counts = [len(part.array) for part in parts if not part.fixed]
     several = [count for count in counts if count > 1] or counts
     return Counter(several).most_common(1)[0][0] if several else 0

@@ -1,4 +1,4 @@
-"""From stored samples to what a model takes."""
+"""From stored samples to a model's inputs."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Batch(dict[str, NDArray[Any]]):
 class Samples:
     """The samples a model is calibrated or measured on, one array per model input.
 
-    Arrays keep the dtype they are stored in; `batches` converts only what it hands out.
+    Arrays keep the dtype they are stored in; `batches` converts only the arrays that it hands out.
     Make one with `as_samples`, which checks everything.
     """
 
@@ -67,7 +67,7 @@ class Samples:
 
     @property
     def choice(self) -> InputChoice:
-        """What the network has to be read with, to take these samples."""
+        """The choice that the network has to be read with, to take these samples."""
         axes = {part.spec.name: part.spec.axis for part in self._parts}
         return InputChoice(axes, {part.spec.name: part for part in self._folded})
 
@@ -77,8 +77,11 @@ class Samples:
         return any(part.single for part in self._parts)
 
     def feeds(self, names: Collection[str]) -> Batch:
-        """All samples in one batch (one sample, if they are `single`), for a model that takes
-        these inputs: also those that were folded into another one."""
+        """All samples in one batch (one sample, if they are `single`), for a model with these
+        inputs.
+
+        The model may also take the inputs that were folded into another network.
+        """
         batch = next(self.batches(len(self)))
         folded = {part.spec.name: part.batch(batch.count) for part in self._folded}
         known = {**batch, **folded}
@@ -100,9 +103,9 @@ class Samples:
     def batches(self, size: int) -> Iterator[Batch]:
         """Batches of up to ``size`` samples, in order (of one, if the samples are `single`).
 
-        A float input gets `Preprocessing` and arrives in the dtype that the model asks
-        for; an integer input arrives as stored, in the model's dtype; an input that is the
-        same in every batch arrives as given, repeated along its batch axis.
+        A float input gets `Preprocessing` and arrives in the dtype that the model asks for. An
+        integer input arrives as stored, in the model's dtype. An input that is the same in every
+        batch arrives as given, repeated along its batch axis.
         """
         size = 1 if self.single else size
         for start in range(0, len(self), size):
@@ -127,7 +130,7 @@ class Samples:
         return Samples(kept, self.preprocessing, self._index, (*self._folded, *gone))
 
     def compact(self) -> Samples:
-        """The same samples, without those of the arrays that were not selected."""
+        """The same samples, without the parts of the arrays that were not selected."""
         kept = [
             part if part.fixed else dataclasses.replace(part, array=part.array[self._index])
             for part in self._parts
@@ -142,8 +145,8 @@ class Samples:
     def take(self, count: int | None, seed: int = 0) -> Samples:
         """A random subset of ``count`` samples, in stored order, fixed by ``seed``.
 
-        Random because data sets are often sorted by class; all samples if ``count`` is
-        None or not less than what there is.
+        Random because data sets are often sorted by class. All samples if ``count`` is None or not
+        less than their number.
         """
         _check_count(count)
         check_seed(seed)
@@ -197,32 +200,32 @@ def as_samples(
     batch_axes: BatchAxes | None = None,
     fold_inputs: bool = False,
 ) -> Samples:
-    """Turn what a user gave into `Samples` that fit the model's ``inputs``.
+    """Turn a user's data into `Samples` that fit the model's ``inputs``.
 
-    ``source`` is ``FILE.npz[:array]``, ``FILE.npy``, an array [N, ...] (for a model with
-    one input), a mapping from the model's input names to arrays, or `Samples`. An
-    ``.npz`` whose arrays bear the names of the model's inputs feeds them all. Samples
-    without a channel axis, [N, H, W], are taken by an input [N, 1, H, W].
+    ``source`` is ``FILE.npz[:array]``, ``FILE.npy``, an array [N, ...] (for a model with one
+    input), a mapping from the model's input names to arrays, or `Samples`. An ``.npz`` whose arrays
+    bear the names of the model's inputs feeds them all. Samples without a channel axis, [N, H, W],
+    are taken by an input [N, 1, H, W].
 
-    An array has its samples where the model's input has its batch; [N, 1, ...] is taken
-    too, one array a call. Beside others an array without the batch axis, or of one
-    sample, is the same for all samples.
+    An array has its samples where the model's input has its batch; [N, 1, ...] is taken too, one
+    array a call. Beside others an array without the batch axis, or of one sample, is the same for
+    all samples.
 
     Args:
         set_inputs: values of inputs that are the same for all samples, by name, or texts
-            ``NAME=16000``, ``NAME=1,2,3``, ``NAME=FILE.npy``, ``NAME=FILE.npz:array``.
-            They are not preprocessed.
-        batch_axes: by input name the axis of the batch, None for an input without one,
-            where shapes do not tell.
+            ``NAME=16000``, ``NAME=1,2,3``, ``NAME=FILE.npy``, ``NAME=FILE.npz:array``. They are not
+            preprocessed.
+        batch_axes: by input name the axis of the batch, None for an input without one, where shapes
+            do not tell.
         fold_inputs: the inputs of ``set_inputs`` become constants of the network that is
             compressed: the file does not have them any more.
 
     Raises:
-        CalibrationError: unreadable file, no or unknown array name, wrong shape or
-            dtype, no samples, different numbers of samples, NaN or Inf, integers that the
-            model's dtype cannot hold.
-        OptionError: scaling asked for a model with several float inputs; an input, an axis
-            or a value that there is not.
+        CalibrationError: unreadable file, no or unknown array name, wrong shape or dtype, no
+            samples, different numbers of samples, NaN or Inf, integers that the model's dtype
+            cannot hold.
+        OptionError: scaling asked for a model with several float inputs; an input, an axis or a
+            value that there is not.
     """
     if isinstance(source, Samples):
         if set_inputs or batch_axes or fold_inputs:

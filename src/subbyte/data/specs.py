@@ -20,8 +20,8 @@ _BATCH_NAME = re.compile(r"(.*[^a-z])?batch([^a-z].*|size)?", re.IGNORECASE)
 class InputSpec:
     """One input of a model: a dimension is a number, or a name (None) where it is free.
 
-    ``axis``: that of the batch, by default the first; None for an input that is no sample
-    but the same for a whole batch, as every scalar is.
+    ``axis``: the axis of the batch, by default the first. None for an input that is no sample but
+    the same for a whole batch, as every scalar is.
     """
 
     name: str
@@ -157,8 +157,8 @@ def _named(shape: Sequence[Dimension], symbol: Dimension) -> list[int]:
 def _later_batch(shapes: Sequence[Sequence[Dimension]]) -> str | None:
     """The name of a batch that is not the first dimension of any of ``shapes``.
 
-    Inputs that all begin with 1 have a baked batch of 1 there, and what is free behind it is a
-    length; so have inputs that begin with the same number, unless a dimension is named N or B.
+    Inputs that all begin with 1 have a baked batch of 1 there, and a free dimension behind it is a
+    length. So have inputs that begin with the same number, unless a dimension is named N or B.
     """
     firsts = {shape[0] for shape in shapes}
     if not shapes or firsts == {1}:

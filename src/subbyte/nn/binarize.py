@@ -6,12 +6,12 @@
 
 Each order takes n beta_k^2 off the squared error of a vector of n values, exactly.
 
-Straight through the sign, and value by value as XNOR-Net has it (the mean is differentiated
-at the value itself only), the slope of a term is
+Straight through the sign, and value by value as XNOR-Net has it (the mean is differentiated at the
+value itself only), the slope of a term is
 
     D_k = d(beta_k H_k) / dr_{k-1} = 1/n + beta_k 1[|r_{k-1}| <= 1]
 
-The paper does not say what the slope of the sum is. Here are two:
+The paper does not give the slope of the sum. Here are two:
 
     leaf:   sum of D_k                       every residual is taken for x itself
     chain:  1 - (1 - D_1) ... (1 - D_K)      dr_k/dr_{k-1} = 1 - D_k

@@ -1,4 +1,4 @@
-"""A convolution of binary weights and inputs with what later work put around it."""
+"""A convolution of binary weights and inputs, with the surroundings that later work gave it."""
 
 from __future__ import annotations
 
@@ -31,18 +31,21 @@ class ChannelShift(nn.Module):
 class ResidualBinaryBlock(nn.Module):
     """y = activation(conv(shift(BN(x)))) (+ shortcut(x)), x [N, C, H, W] -> y [N, O, ...].
 
-    BatchNorm before the signs and ReLU after the convolution are XNOR-Net's. From later work,
-    each an option: ``shift``, a learned one before the signs, and ``activation="prelu"``
-    (ReActNet, ECCV 2020); ``shortcut``, real values around every convolution (Bi-Real Net, ECCV
-    2018): x averaged over the stride, its channels repeated or, where the outputs are no
-    multiple of the inputs, mapped by a float 1 x 1 convolution.
+    BatchNorm before the signs and ReLU after the convolution are XNOR-Net's. The options are from
+    later work:
 
-    The shortcut needs a convolution that keeps the size but for its stride: odd kernel,
-    padding of half of it.
+    - ``shift``: a learned shift before the signs (ReActNet, ECCV 2020);
+    - ``activation="prelu"`` (ReActNet);
+    - ``shortcut``: real values around every convolution (Bi-Real Net, ECCV 2018). x is averaged
+      over the stride. Its channels are repeated or, where the outputs are no multiple of the
+      inputs, mapped by a float 1 x 1 convolution.
+
+    The shortcut needs a convolution that keeps the size but for its stride: odd kernel, padding of
+    half of it.
 
     Raises:
-        OptionError: an activation that does not exist, an even kernel with a shortcut, and
-            what `ResidualBinaryConv2d` raises.
+        OptionError: an activation that does not exist, an even kernel with a shortcut, and the
+            errors of `ResidualBinaryConv2d`.
     """
 
     def __init__(

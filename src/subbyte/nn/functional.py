@@ -1,18 +1,18 @@
 """Convolution of residually binarized inputs: which values share a scale, and the gradients.
 
-``scales`` says what a vector of `subbyte.nn.binarize` is:
+``scales`` names the vectors of `subbyte.nn.binarize`:
 
 - ``column``, the paper's: the receptive field of one output position, zeros of the padding
   included. From order 2 on signs differ by column too, so patches are taken (a few images at a
   time, and again in the backward pass, so that they stay in the cache and take no memory). Their
   rows are runs of memory where x has its channels last (``torch.channels_last``).
-- ``pixel``: the channels of one pixel; the scale of a receptive field is the mean over its
-  pixels, 0 in the padding. At order 1 this is ``column``, and XNOR-Net.
+- ``pixel``: the channels of one pixel; the scale of a receptive field is the mean over its pixels,
+  0 in the padding. At order 1 this is ``column``, and XNOR-Net.
 - ``image``: a whole image; the padding is binarized with the image's scales.
 
 Signs that all receptive fields share make K plain convolutions. Their gradients are ours, in the
-form of `subbyte.nn.binarize`: with m values to a mean, s_k the scale of an output position and
-T the transposed convolution,
+form of `subbyte.nn.binarize`: with m values to a mean, s_k the scale of an output position and T
+the transposed convolution,
 
     dx = sum over k of P_k * (T(dy) / m + 1[|r_{k-1}| <= 1] T(s_k dy))
 
@@ -103,10 +103,10 @@ def residual_binary_conv2d(
 
 
 def _is_by_column(x: Tensor, weight: Tensor, window: Window) -> bool:
-    """Whether to take patches. At order 1 they give what shared signs give.
+    """Whether to take patches. At order 1 they give the same result as shared signs.
 
-    They save one product of the backward pass; on a CPU that is more than they cost from about
-    64 outputs on.
+    They save one product of the backward pass; on a CPU that is more than they cost from about 64
+    outputs on.
     """
     many = x.device.type == "cpu" and len(weight) // window.groups >= _MANY_OUTPUTS
     return window.scales == "column" and (window.order > 1 or many)

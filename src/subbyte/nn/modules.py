@@ -24,20 +24,20 @@ class ResidualBinaryConv2d(nn.Conv2d):
     """y = alpha[o] * sum over k of beta_k <sign(W[o]), H_k> + bias[o]: HORQ (ICCV 2017).
 
     x [N, C, H, W] float, W [O, C / groups, kh, kw] the latent weights that an optimizer updates,
-    alpha[o] = mean |W[o]|; beta_k and H_k of a receptive field as in `subbyte.nn.binarize`, and
-    the padding is zeros of x, with signs like any other value. Order 1 is XNOR-Net. Put a
-    BatchNorm2d before it, and the ReLU, if any, not in between.
+    alpha[o] = mean |W[o]|. beta_k and H_k of a receptive field are as in `subbyte.nn.binarize`. The
+    padding is zeros of x, with signs like any other value. Order 1 is XNOR-Net. Put a BatchNorm2d
+    before it, and the ReLU, if any, not in between.
 
     The paper's: weights, the expansion of order K, a scale for every column and order. Ours:
     ``scales`` other than ``column`` (`subbyte.nn.functional`) and both forms of ``backward``.
 
-    ``binarize_weights``: where false, W itself multiplies the binarized inputs (the first stage
-    of training in two; see `set_binarize_weights`). Such a layer cannot be exported.
+    ``binarize_weights``: where false, W itself multiplies the binarized inputs (the first stage of
+    training in two; see `set_binarize_weights`). Such a layer cannot be exported.
 
     Raises:
-        OptionError: an order outside 1 to 8, scales or a backward form that do not exist,
-            another padding than zeros, an input that is not [N, C, H, W] of the layer's C or is
-            smaller than the kernel.
+        OptionError: an order outside 1 to 8; scales or a backward form that do not exist; another
+            padding than zeros; an input that is not [N, C, H, W] of the layer's C, or is smaller
+            than the kernel.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class ResidualBinaryConv2d(nn.Conv2d):
         return residual_binary_conv2d(x, weight, self.bias, self.window)
 
     def extra_repr(self) -> str:
-        """The options, beside those of nn.Conv2d."""
+        """The layer's own options, beside the ones of nn.Conv2d."""
         window = self.window
         plain = super().extra_repr()  # type: ignore[no-untyped-call]
         return (
@@ -188,7 +188,7 @@ class ResidualBinaryLinear(nn.Linear):
         )
 
     def extra_repr(self) -> str:
-        """The options, beside those of nn.Linear."""
+        """The layer's own options, beside the ones of nn.Linear."""
         return (
             f"{super().extra_repr()}, order={self.order}, backward={self.backward_form}, "
             f"binarize_weights={self.binarize_weights}"

@@ -1,4 +1,4 @@
-"""Which layers are timed in which forms, and what the time of each is made of."""
+"""The grid of timed layers: layers, forms, and the terms of each layer's time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _DEPTHWISE = tuple(itertools.product((16, 64, 256), (7, 14, 28), (3, 5)))
 
 
 def terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
-    """What a layer's time is made of (`subbyte.runtime.timings`), in the order of the prices."""
+    """The terms of a layer's time (`subbyte.runtime.timings`), in the order of the prices."""
     rows, columns = size.out
     pixels, inputs = rows * columns, size.inputs // size.groups
     if form.order:
@@ -109,6 +109,6 @@ def _convolutions(channels: tuple[tuple[int, int], ...], sides: tuple[int, ...])
 
 
 def form_names() -> list[str]:
-    """What a table has prices for."""
+    """The names of the forms that a table has prices for."""
     whole = [form.name for form in (*ALL_FORMS, *UNPACKED)]
     return [*whole, *(form.name + STREAMED for form in LOOKUPS), DEPTHWISE]

@@ -42,9 +42,13 @@ _WORDS_ROWS = 4
 
 @dataclass(frozen=True)
 class Form:
-    """How a kernel has its weights: int8 (``group`` 0), or codes of ``group`` channels to be
-    looked up in ``words`` words, with or without a gain; or ``bits`` a weight, unpacked on the
-    way (streamed layers only); or signs, x binarized to ``order`` with ``scales`` shared so."""
+    """How a kernel has its weights, one of these four:
+
+    - int8 (``group`` 0);
+    - codes of ``group`` channels, looked up in ``words`` words, with or without a gain;
+    - ``bits`` a weight, unpacked on the way (streamed layers only);
+    - signs, x binarized to ``order`` with ``scales`` shared so.
+    """
 
     group: int = 0
     gain: bool = False

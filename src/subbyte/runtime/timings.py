@@ -1,13 +1,13 @@
 """How long a layer takes on this machine's kernels: measured once, then predicted.
 
-Every form of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is
-then a sum of a few quantities of the layer, each with a price that is not negative:
+Every form of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is then a
+sum of a few quantities of the layer, each with a price that is not negative:
 
     time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8) or binarized values
               + c3 * look-ups, multiply-adds or words of signs + c4 * packed weights
 
-fitted by least squares of the relative error. What the terms are follows from the kernels'
-stages (docs/kernels.md): finish, build, accumulate, read weights. (Ours.)
+fitted by least squares of the relative error. The terms follow from the kernels' stages
+(docs/kernels.md): finish, build, accumulate, read weights. (Ours.)
 """
 
 from __future__ import annotations
@@ -52,8 +52,12 @@ _LEAST_SECONDS = 1e-3
 
 @dataclass(frozen=True)
 class Timings:
-    """``prices``: seconds of each term, by name of the form; ``errors``: the median and the
-    largest relative error on the grid. ``cpu``, ``isa``, ``library``: what was measured."""
+    """The prices of each form on one machine.
+
+    ``prices``: seconds of each term, by name of the form. ``errors``: the median and the largest
+    relative error on the grid. ``cpu``, ``isa``, ``library``: the machine and the library that were
+    measured.
+    """
 
     cpu: str
     isa: str
@@ -77,8 +81,10 @@ class Timings:
         return float(np.dot(terms(size, form), self.prices[name]))
 
     def ceiling(self, name: str) -> float | None:
-        """10^9 multiply-adds a second of a form, were there nothing but its inner loop; None
-        where that is not what its time is made of (streamed weights)."""
+        """10^9 multiply-adds a second of a form, were there nothing but its inner loop.
+
+        None for streamed weights: their time is not made of an inner loop.
+        """
         count = next((products(form) for form in ALL_FORMS if form.name == name), None)
         price = self.prices[name][3]
         return count / price / 1e9 if count is not None and price > 0 else None
@@ -127,7 +133,7 @@ def calibrate(progress: Progress = silent) -> Timings:
 
 
 def _measure(call: Callable[[], None]) -> float:
-    """The least mean time over a few rounds: what others do on the machine only adds."""
+    """The least mean time over a few rounds: other work on the machine only adds to a time."""
     call()
     start = time.perf_counter()
     call()
@@ -248,7 +254,7 @@ def _prices(values: Sequence[Any], name: str) -> tuple[float, ...]:
 
 
 def _short(error: Exception) -> str:
-    """Without what was decoded, which may be a whole file."""
+    """The message without the decoded text, which may be a whole file."""
     return f"{type(error).__name__}: {error}"
 
 

@@ -108,7 +108,7 @@ def tune(
         others: as of `fit`.
 
     Raises:
-        SubbyteError: whatever is wrong with files, data or options; nothing is written then.
+        SubbyteError: anything wrong with files, data or options; nothing is written then.
     """
     target = Path(output)
     check_apart([target, checkpoint], [source, teacher])
@@ -175,8 +175,9 @@ def tuning_samples(
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
 ) -> Samples:
-    """The samples for ``source``; what the teacher takes beside them, because it was folded
-    into ``source``, has to be set.
+    """The samples for ``source``.
+
+    An input that the teacher still has and that was folded into ``source`` has to be set.
 
     Raises:
         SubbyteError: as `as_samples`.

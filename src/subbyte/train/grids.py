@@ -45,8 +45,11 @@ def nearest(weights: Sequence[Tensor], scales: Sequence[Tensor], levels: Levels)
 
 
 def start_scale(weight: Tensor, axes: Sequence[int], levels: Levels) -> Tensor:
-    """The scale of ``weight``, one for all that ``axes`` span: `FIT_ROUNDS` rounds of `refit`
-    from that of normal weights. Its dimensions are kept, so that it broadcasts."""
+    """The scale of ``weight``, one for all entries that ``axes`` span.
+
+    `FIT_ROUNDS` rounds of `refit` start from the scale of normal weights. The dimensions are kept,
+    so that the scale broadcasts.
+    """
     scale = levels.start * weight.square().mean(tuple(axes), keepdim=True).sqrt()
     # A dead output has no scale of its own; its weights are near zero under any.
     scale = torch.where(scale > 0, scale, scale.max().clamp_min(1e-12))
@@ -66,8 +69,8 @@ def refit(weight: Tensor, scale: Tensor, axes: Sequence[int], levels: Levels) ->
 class Distance(torch.autograd.Function):
     """strength / 2 * sum ||w - q(w)||^2 over all weights; gradient strength * (w - q(w)).
 
-    q is piecewise constant: its derivative is zero wherever it has one. What the backward
-    pass needs is what the forward pass computed, so it costs one multiplication a weight.
+    q is piecewise constant: its derivative is zero wherever it has one. The backward pass needs
+    only the differences of the forward pass, so it costs one multiplication a weight.
     """
 
     @staticmethod
@@ -96,7 +99,7 @@ class Distance(torch.autograd.Function):
 
 
 class GridWeight(nn.Module):
-    """A parametrization: the weight is exp(log_scale) * levels, whatever the latent weight is.
+    """A parametrization: the weight is exp(log_scale) * levels, for any latent weight.
 
     Parameter: ``log_scale``, of the scale's shape. Buffer: ``levels`` int8, of the weight's.
     """

@@ -60,20 +60,20 @@ def fit(
 ) -> float:
     """Train ``student`` for ``steps`` steps of Adam; the loss of the last one.
 
-    Rates are those of ``student.parameter_groups()`` times ``rate``, with a short warm-up and
-    a cosine down to `LAST_RATE`. Where torch.distributed is initialized (torchrun), gradients
-    are averaged over the processes; every process gives its own part of the batches.
+    The learning rates are ``rate`` times the rates of ``student.parameter_groups()``, with a short
+    warm-up and a cosine down to `LAST_RATE`. Where torch.distributed is initialized (torchrun),
+    gradients are averaged over the processes; every process gives its own part of the batches.
 
     Args:
-        batches: a loader, iterated anew every epoch. With ``loss`` it gives (inputs,
-            targets), with ``teacher`` inputs; inputs are a tensor or a sequence of tensors.
+        batches: a loader, iterated anew every epoch. With ``loss`` it gives (inputs, targets), with
+            ``teacher`` inputs; inputs are a tensor or a sequence of tensors.
         loss: loss(outputs, targets).
-        teacher: the float network, a module or an ONNX file: its outputs are the targets
-            (class scores by Kullback-Leibler divergence, other outputs by squared error).
+        teacher: the float network, a module or an ONNX file: its outputs are the targets (class
+            scores by Kullback-Leibler divergence, other outputs by squared error).
         precision: torch.bfloat16: mixed precision (`torch.autocast`).
-        checkpoint: a file, written every ``every`` steps and at the end, from which the same
-            call goes on, to the same result. torch's generator is seeded anew every epoch,
-            so that a loader which shuffles by it gives the same order again.
+        checkpoint: a file, written every ``every`` steps and at the end. The same call goes on from
+            there, to the same result. torch's generator is seeded anew every epoch. A loader which
+            shuffles by it therefore gives the same order again.
 
     Raises:
         OptionError: numbers out of range, not one of loss and teacher, another run's file.

@@ -168,8 +168,12 @@ class SoftHard:
                 part.module.weight.requires_grad_(False)
 
     def tunable_parameters(self) -> list[nn.Parameter]:
-        """What may be trained after the hard stage: scales where they are parameters, biases,
-        the factors and offsets of normalizations: no weight of any layer."""
+        """The parameters that may be trained after the hard stage, no weight of any layer among
+        them.
+
+        They are scales where these are parameters, biases, and the factors and offsets of
+        normalizations.
+        """
         scales = {
             id(module.log_scale) for module in self._model.modules() if type(module) is GridWeight
         }
@@ -193,7 +197,7 @@ class SoftHard:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint of the soft stage needs beside model and optimizer."""
+        """The state of the soft stage for a checkpoint, beside model and optimizer."""
         return {
             "steps": self._done,
             "hard": self.hard,

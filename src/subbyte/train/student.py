@@ -23,12 +23,12 @@ from subbyte.methods.trainable import trainable
 
 
 class Student(nn.Module):
-    """Computes what a compressed file computes, its 8-bit activations included.
+    """A compressed file as a module that computes the same, its 8-bit activations included.
 
-    Parameters: those of the coded weights (codebooks in units of their own rms, logarithms of
-    scales, latent ternary factors; `methods.trainable`) and the biases of coded layers. All
-    other numbers of the file are held, the scales of activations among them. Roundings pass
-    gradients straight through; where an activation saturates the gradient is zero.
+    The parameters are the coded weights' own (codebooks in units of their own rms, logarithms of
+    scales, latent ternary factors; `methods.trainable`) and the biases of coded layers. All other
+    numbers of the file are held, the scales of activations among them. Roundings pass gradients
+    straight through; where an activation saturates the gradient is zero.
     """
 
     def __init__(self, source: CodedNetwork) -> None:
@@ -52,7 +52,7 @@ class Student(nn.Module):
 
     @property
     def network(self) -> Network:
-        """The graph that is run: its inputs are those of the file, then weights and biases."""
+        """The graph that is run: its inputs are the file's inputs, then weights and biases."""
         return self._source.network
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ class Student(nn.Module):
 
     @torch.no_grad()
     def export(self) -> onnx.ModelProto:
-        """The file with what was trained.
+        """The file with the trained parameters.
 
         Raises:
             WeightError: training has left NaN or Inf.

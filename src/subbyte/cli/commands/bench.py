@@ -56,12 +56,13 @@ def command(
 ) -> None:
     """Compare the latency of networks in ONNX Runtime, and with other runtimes.
 
-    The networks take turns, run by run, on the same random input, so that a busy machine
-    disturbs all of them alike. **ratio** is the median over the rounds of a network's time
-    divided by the first network's time in the same round: below 1 is faster. With `--peers`,
-    **cosine** and **top1** (percent) say how closely each output follows the first network's
-    on 8 random inputs: a check that a runtime computes the same network, not of accuracy
-    (`subbyte eval` measures that, on real samples).
+    The networks take turns, run by run, on the same random input, so that a busy machine disturbs
+    all of them alike. **ratio** is a network's time divided by the first network's time in the same
+    round, as the median over the rounds: below 1 is faster.
+
+    With `--peers`, **cosine** and **top1** (percent) say how closely each output follows the first
+    network's on 8 random inputs. This checks that a runtime computes the same network; `subbyte
+    eval` measures accuracy, on real samples.
 
     Example:
 

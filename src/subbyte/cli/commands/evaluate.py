@@ -54,12 +54,13 @@ def command(
     ] = None,
     json: options.JsonFile = None,
 ) -> None:
-    r"""Measure accuracy, and how closely a network follows its float original.
+    r"""Measure accuracy, and how closely a network follows the float network.
 
-    Works for classifiers: one output with a score per class. **top1**, **top5** and
+    The network must be a classifier: one output with a score per class. **top1**, **top5** and
     **balanced_accuracy** (the mean over classes) are in percent and need labels.
-    **agreement** (percent of samples with the same best class) and **kl** (divergence of the
-    class probabilities, 0 is best) compare with `--reference`.
+
+    **agreement** and **kl** compare with `--reference`. Agreement is the percent of samples with
+    the same best class; KL is the divergence of the class probabilities, 0 at best.
 
     Example:
 

@@ -92,9 +92,9 @@ def command(
     r"""Compress at many budgets: the whole trade-off, every point kept as a file.
 
     A quarter of the samples (512 at most) is held back: **kl**, **agreement** and **lost** (points
-    of accuracy, as the float network's own probabilities expect) are measured on it. DIR gets
-    a plan and a network for every point, and points.jsonl with a line for each. The same
-    command goes on with what a run that was stopped has left.
+    of accuracy, as the float network's own probabilities expect) are measured on it. DIR gets a
+    plan and a network for every point, and points.jsonl with a line for each. The same command goes
+    on where a stopped run has ended.
 
     Example:
 

@@ -29,11 +29,12 @@ def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network to look into.")],
     json: options.JsonFile = None,
 ) -> None:
-    """Show what every layer of a network takes, and what the rest of the file is.
+    """Show the bytes of every layer of a network, and of the rest of the file.
 
-    **bits per weight** counts all that is stored for a layer's weight: codes, codebooks,
-    signs, gains, scales and padding; over the whole file also the constants of 1,024 floats and
-    more that stay float, which are named below. The parts add up to the size of the file.
+    **bits per weight** counts everything that is stored for a layer's weight: codes, codebooks,
+    signs, gains, scales and padding. Over the whole file it also counts the constants of 1,024
+    floats and more that stay float, which are named below. The parts add up to the size of the
+    file.
 
     Example:
 

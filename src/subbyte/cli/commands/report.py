@@ -96,11 +96,12 @@ def command(
         ),
     ] = "",
 ) -> None:
-    r"""Write what there is to know about a compressed network on one page.
+    r"""Write everything there is to know about a compressed network on one page.
 
-    Size, accuracy and latency beside the float network's; the trade-off; what each layer
-    takes and how much harm it does; pictures of its weights; ranges and saturation of
-    activations; where time goes; and in words what stands out. The page works offline.
+    The page has size, accuracy and latency beside the float network's, and the trade-off. For each
+    layer it has the bytes, the harm, and pictures of the weights. Ranges and saturation of
+    activations follow, and where time goes. Sentences name the layers that stand out. The page
+    works offline.
 
     Example:
 
