@@ -22,11 +22,11 @@ LONGEST_SENTENCE = 35
 
 _HEADLESS = re.compile(r"\b(?:what(?:ever)?|that of|those (?:of|that|which|in|with|for))\b", re.I)
 # A clause after a period, a question mark or an exclamation mark: a capital, a quote, a backtick.
-_SENTENCE_END = re.compile(r"[.!?][)\"'`*]*\s+(?=[\"'`(*\[]*[A-Z0-9_`\"'])")
+_SENTENCE_END = re.compile(r"[.!?][)\"'`*]*\s+(?=[\"'`(*\[]*[A-Z0-9_`\"'*])")
 _ABBREVIATION = re.compile(r"\b(e\.g|i\.e|et al|vs|cf|al|Fig|No|resp)\.(?=\s)")
 _WORD = re.compile(r"[A-Za-z][\w'-]*")
 # Lines that are no running text: fences, headings, tables, HTML, TOML tables.
-_NO_PROSE = re.compile(r"^\s*(```|#|\||<|\[|:::|-{3,})")
+_NO_PROSE = re.compile(r"^\s*(```|#|\||<|\[|:::|-{3,}|\{[%{])")
 _ITEM = re.compile(r"^\s*(?:[-*]|\d+\.)\s+")
 # "Raises:" and the names of arguments begin something new.
 _ENTRY = re.compile(

@@ -65,7 +65,7 @@ def foreign(path: Path) -> Foreign | None:
 
 
 def check_network_file(path: Path, *, also: Collection[Foreign] = ()) -> None:
-    """Raise `ModelFileError` for an existing path that can be no ONNX file (nor one of ``also``)."""
+    """Raise `ModelFileError` for an existing path that is no ONNX file (and none of ``also``)."""
     known = foreign(path)
     if known is not None and known not in also:
         raise ModelFileError(

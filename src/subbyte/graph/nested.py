@@ -1,4 +1,4 @@
-"""Nodes with graphs of their own (If, Loop, Scan), and what those graphs read from outside."""
+"""Nodes with graphs of their own (If, Loop, Scan), and the values that these read from outside."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def leads_to(
 
 
 def discard(graph: ir.Graph, node: ir.Node) -> None:
-    """Remove ``node``, whose outputs nothing reads; what its graphs read counts as read no more."""
+    """Remove ``node``, whose outputs nothing reads; its graphs' reads count no more."""
     for each in nested_nodes(node):
         for place in range(len(each.inputs)):
             each.replace_input_with(place, None)

@@ -20,12 +20,15 @@ Order = Literal["kernel", "transposed kernel", "stored", "turned"]
 class Layer:
     """One convolution or linear node whose weight is a constant.
 
-    ``node`` is a node of the prepared graph: ``Conv`` or ``ConvTranspose`` (standard
-    domain, attributes complete: ``auto_pad`` resolved to ``pads`` where shapes allow),
-    or ``Linear`` in domain ``subbyte.prepared`` (inputs x, W[O, I], optional b[O];
-    attribute ``axis``: the axis of x that is contracted, -1 or -2).
-    Nodes that share one weight initializer have the same ``weight`` name. ``binarization``:
-    of the input, in a layer that was trained binary.
+    ``node`` is a node of the prepared graph:
+
+    - ``Conv`` or ``ConvTranspose`` (standard domain, attributes complete: ``auto_pad`` resolved to
+      ``pads`` where shapes allow);
+    - ``Linear`` in domain ``subbyte.prepared`` (inputs x, W[O, I], optional b[O]; attribute
+      ``axis``: the axis of x that is contracted, -1 or -2).
+
+    Nodes that share one weight initializer have the same ``weight`` name. ``binarization``: of the
+    input, in a layer that was trained binary.
     """
 
     name: str
@@ -52,9 +55,9 @@ class Layer:
 class Unpacked:
     """A weight that is unpacked before its node reads it: not the weight of a `Layer`.
 
-    ``node``: a node of the prepared graph, which reads ``weight`` at ``place``, or in a body
-    that it holds (``place`` is None then). ``rows``: the node is a Gather that takes whole
-    rows; only those that it takes are unpacked. ``stored``: the shape of the initializer.
+    ``node``: a node of the prepared graph, which reads ``weight`` at ``place``, or in a body that
+    it holds (``place`` is None then). ``rows``: the node is a Gather that takes whole rows; no
+    other rows are unpacked. ``stored``: the shape of the initializer.
     """
 
     name: str
@@ -79,7 +82,7 @@ class Unpacked:
 
 
 Weighted = Layer | Unpacked
-"""What a coded weight belongs to."""
+"""The owner of a coded weight."""
 
 
 @dataclass(frozen=True)

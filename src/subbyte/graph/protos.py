@@ -31,7 +31,8 @@ def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def reads(node: onnx.NodeProto) -> list[str]:
-    """The values that ``node`` reads: its inputs, then what its graphs read from outside."""
+    """The values that ``node`` reads: its inputs, then the values that its graphs read from
+    outside."""
     inside = set[str]()
     for inner in inner_graphs(node):
         inside.update(value.name for value in (*inner.input, *inner.initializer))
@@ -50,7 +51,8 @@ def value_names(graph: onnx.GraphProto) -> set[str]:
 
 
 def rename_reads(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:
-    """Other names for what ``node`` and its graphs read; no value of theirs may have one."""
+    """Other names for the values that ``node`` and its graphs read; no value of theirs may have
+    one."""
     nested = [each for inner in inner_graphs(node) for each in inner.node]
     for each in (node, *nested):
         each.input[:] = [renamed.get(name, name) for name in each.input]

@@ -1,7 +1,7 @@
-"""What people want to know about a model: how accurate, how large, how fast.
+"""The questions that people have about a model: how accurate, how large, how fast.
 
-`inspect` and `make_report` read ONNX files and are loaded when first used: `evaluate` and
-`bench` run where only numpy and onnxruntime are installed.
+`inspect` and `make_report` read ONNX files and are loaded when first used: `evaluate` and `bench`
+run where only numpy and onnxruntime are installed.
 """
 
 from __future__ import annotations

@@ -43,12 +43,17 @@ def bench(
 ) -> dict[str, Any]:
     """Time models on the same random inputs, one run of each in turn.
 
-    Outputs are checked before anything is timed: finite, and of equal shapes for all. Of
-    each model and peer: ``engine``, ``median_ms``, ``min_ms``, ``iqr_ms`` (upper minus lower
-    quartile) and ``ratio``, the median over the rounds of its time divided by the first
-    model's time in the same round; ``cosine`` and ``top1``, how closely its first output
-    follows the first model's on 8 random inputs: the cosine between them, and the percent of
-    rows with the same largest entry along the last axis.
+    Outputs are checked before anything is timed: finite, and of equal shapes for all.
+
+    Returns:
+        For each model and peer an object:
+        ``engine``;
+        ``median_ms``, ``min_ms``;
+        ``iqr_ms``: upper minus lower quartile;
+        ``ratio``: its time divided by the first model's time in the same round, as the median over
+            the rounds;
+        ``cosine``: between its first output and the first model's, on 8 random inputs;
+        ``top1``: percent of rows whose largest entry along the last axis is the same in both.
 
     Args:
         paths: ONNX files; all take the inputs of the first.
@@ -56,10 +61,10 @@ def bench(
         runs: timed rounds.
         batch: size of the batch dimension where the model leaves it free.
         shapes: input name -> full shape, for inputs with other free dimensions.
-        engine: as `subbyte.load`; None times float files in ONNX Runtime alone, and
-            compressed files with both where the package has the native library.
-        peers: names of `subbyte.report.peers.PEERS`, made from the first path, which has to
-            be a float network then. One that cannot be had is in ``missing``, with the reason.
+        engine: as `subbyte.load`; None times float files in ONNX Runtime alone, and compressed
+            files with both where the package has the native library.
+        peers: names of `subbyte.report.peers.PEERS`, made from the first path, which has to be a
+            float network then. One that cannot be had is in ``missing``, with the reason.
         set_inputs: values of inputs, as `subbyte.data.as_samples`; the others are random.
         seed: of the random inputs.
         progress: called with ("Rounds", rounds done, rounds in all, "").
@@ -111,7 +116,7 @@ Outputs = list[list[NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Side:
-    """What is timed: a file in an engine."""
+    """A side of the comparison: a file in an engine."""
 
     model: str
     engine: str

@@ -37,11 +37,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model whose one output is class scores [N, classes].
 
-    With s the scores of the model, r those of the reference, y the labels:
+    With s the scores of the model, r the scores of the reference, y the labels:
 
-    - ``engine``, ``native_isa``: what ran the model, and the native kernels' instruction set;
-    - ``top1``, ``top5``: percent of samples whose label is the highest, among the five
-      highest scores;
+    - ``engine``, ``native_isa``: the engine that ran the model, and the native kernels' instruction
+      set;
+    - ``top1``, ``top5``: percent of samples whose label is the highest, among the five highest
+      scores;
     - ``balanced_accuracy``: mean over the classes present of their top-1 percent;
     - ``agreement``: percent of samples with argmax s = argmax r;
     - ``kl``: mean over samples of KL(softmax(r) || softmax(s)), in nats.
@@ -50,8 +51,8 @@ def evaluate(
         model: ONNX file, compressed or not.
         inputs: samples, as `subbyte.data.as_samples` takes them (``FILE.npz:array``).
         labels: class indices [N]: an array, or ``FILE.npz:array``.
-        reference: ONNX file of the float original; adds agreement and kl.
-        preprocessing: from stored samples to what the model expects.
+        reference: ONNX file of the float network; adds agreement and kl.
+        preprocessing: from stored samples to the model's inputs.
         label_offset: added to each label (1 for a model with a background class in front).
         limit: use the first so many samples only.
         batch_size: samples per run; a model with a fixed batch gets that.
@@ -61,8 +62,8 @@ def evaluate(
         progress: called with ("Samples", samples done, samples in all, "").
 
     Raises:
-        SubbyteError: unreadable files, data that do not fit, an output that is not
-            [N, classes], neither labels nor reference.
+        SubbyteError: unreadable files, data that do not fit, an output that is not [N, classes],
+            neither labels nor reference.
     """
     if labels is None and reference is None:
         raise OptionError("nothing to measure against", expected="labels, a reference, or both")
@@ -251,7 +252,7 @@ def _check_label_range(labels: NDArray[np.int64], classes: int) -> None:
 
 
 def shared_inputs(model: Model, reference: Model) -> tuple[InputSpec, ...]:
-    """The inputs of both: the model's, and those of the reference that were folded into it.
+    """The inputs of both: the model's, and the reference's inputs that were folded into the model.
 
     Raises:
         OptionError: the model takes an input that the reference has not.

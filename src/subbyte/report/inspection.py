@@ -1,4 +1,4 @@
-"""What every layer of a file takes, and what the rest of the file is."""
+"""The bytes of every layer of a file, and of the rest of the file."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Account for every byte of an ONNX file, compressed or not.
 
     Returns:
-        ``file_bytes`` (external data included), ``weight_count`` (weights of all layers, and
-        numbers in ``kept_float``), ``bits_per_weight`` (8 * bytes of all these /
-        weight_count: codes, codebooks, signs, gains, scales, padding, floats), ``layers`` (one
-        row per stored weight: name, op, method, shape, bits_per_weight, bytes, activations,
-        reason), ``kept_float`` (float constants of 1,024 numbers and more that are no layer's:
-        name, count, bytes, reason) and ``parts``: bytes of weights, biases, other tensors and
-        graph, which add up to file_bytes.
-        ``operations``: `count_operations`, None without ternary layers; ``planes``:
-        `count_planes`, None without composite layers.
+        ``file_bytes``: external data included.
+        ``weight_count``: weights of all layers, and numbers in ``kept_float``.
+        ``bits_per_weight``: 8 * bytes of all these / weight_count. The bytes are codes, codebooks,
+            signs, gains, scales, padding, floats.
+        ``layers``: one row per stored weight: name, op, method, shape, bits_per_weight, bytes,
+            activations, reason.
+        ``kept_float``: float constants of 1,024 numbers and more that are no layer's: name, count,
+            bytes, reason.
+        ``parts``: bytes of weights, biases, other tensors and graph, which add up to file_bytes.
+        ``operations``: `count_operations`, None without ternary layers.
+        ``planes``: `count_planes`, None without composite layers.
 
     Raises:
         ModelFileError: unreadable, truncated or not ONNX.

@@ -1,9 +1,11 @@
 """The conv and linear layers of a file, and the constants that hold their weights.
 
-Four kinds of nodes are layers: a node of domain ``subbyte`` whose function unpacks a
-weight; one whose function gives another node its weight, or takes rows of it; a standard Conv,
-ConvTranspose, Gemm or MatMul with a stored weight; and one whose weight is computed from stored
-constants alone, as in an inlined or a QDQ file.
+Four kinds of nodes are layers:
+
+- a node of domain ``subbyte`` whose function unpacks a weight;
+- a node of domain ``subbyte`` whose function gives another node its weight, or takes rows of it;
+- a standard Conv, ConvTranspose, Gemm or MatMul with a stored weight;
+- one whose weight is computed from stored constants alone, as in an inlined or a QDQ file.
 """
 
 from __future__ import annotations
@@ -38,13 +40,13 @@ _OPS = {"Gemm": "Linear", "MatMul": "Linear"}
 class StoredLayer:
     """One weight, and the first node that uses it.
 
-    ``position`` is that node's place in the graph, ``stored`` names the constants that the
-    weight is made of, ``bias`` that of the bias; ``attribute_bytes`` are those of the
-    weight's numbers that stand in the node itself.
+    ``position``: the place of the node in the graph. ``stored``: the constants that the weight is
+    made of. ``bias``: the constant of the bias. ``attribute_bytes``: the bytes of the weight's
+    numbers that stand in the node itself.
 
-    ``method`` is a name from the table of methods, "float", "int8" (a stored weight behind
-    a DequantizeLinear) or "packed" (behind anything else). ``reason`` says why a coded
-    layer computes on float values.
+    ``method`` is a name from the table of methods, "float", "int8" (a stored weight behind a
+    DequantizeLinear) or "packed" (behind anything else). ``reason`` says why a coded layer computes
+    on float values.
     """
 
     position: int

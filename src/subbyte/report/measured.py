@@ -1,4 +1,4 @@
-"""What of a compressed file has to be run to be known."""
+"""The figures of a compressed file for which it has to be run."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ Labels = str | os.PathLike[str] | NDArray[np.integer[Any]]
 
 
 class Subject:
-    """A compressed file and its float original; ``left_out``: what was not measured.
+    """A compressed file and its float network; ``left_out``: the figures that were not measured.
 
-    ``inputs``: of both; ``folded``: the inputs of the original that are constants in the file.
-    ``network``, the original, is there once `read` has been called.
+    ``inputs``: of both; ``folded``: the inputs of the float network that are constants in the file.
+    ``network``, the float network, is there once `read` has been called.
     """
 
     network: Network
@@ -202,8 +202,11 @@ def score_points(
     label_offset: int,
     limit: int | None,
 ) -> None:
-    """Give ``points`` the kl, agreement and metric of their files on ``data``: those of an
-    exploration are of other samples, beside which nothing can be put."""
+    """Give ``points`` the kl, agreement and metric of their files on ``data``.
+
+    The figures of the exploration itself are of other samples, so that nothing can be put beside
+    them.
+    """
     for number, point in enumerate(points):
         path = folder / point["file"]
         if not os.path.isfile(path):
@@ -257,8 +260,10 @@ def _label(row: Document, subject: Subject) -> Document:
 def times(
     subject: Subject, data: Samples, runs: int, rows: list[Document]
 ) -> list[Document] | None:
-    """`node_times` on the native kernels; fills the rows. None without the library: what
-    ONNX Runtime fuses has no names any more."""
+    """`node_times` on the native kernels; fills the rows.
+
+    None without the library: nodes that ONNX Runtime fuses have no names any more.
+    """
     if subject.model.engine != "native":
         subject.left_out.append("Time of each node: the native library is not installed.")
         return None
@@ -271,7 +276,7 @@ def times(
 
 
 def names_of(row: Mapping[str, Any]) -> list[str]:
-    """The nodes of a layer: those that share its weight."""
+    """The nodes of a layer: all nodes that share its weight."""
     return str(row["name"]).split(", ")
 
 

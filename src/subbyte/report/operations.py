@@ -24,10 +24,10 @@ def count_operations(model: StoredModel, where: Path) -> dict[str, Any] | None:
 
     Returns:
         ``layers``: a row per ternary node (name, rank, positions, and the four counts
-        ``multiplications``, ``additions``, ``dense_multiplications``, ``dense_additions``),
-        ``total``: the same counts over all coded layers, those of other methods counted as
-        dense on both sides. A layer whose output size the file leaves open is counted for
-        one position, ``positions`` being None.
+            ``multiplications``, ``additions``, ``dense_multiplications``, ``dense_additions``).
+            ``total``: the same counts over all coded layers. Layers of other methods count as dense
+            on both sides. A layer whose output size the file leaves open is counted for one
+            position, ``positions`` being None.
     """
     nodes = list(coded_nodes(model.proto))
     if not any(node.op_type.startswith("Ternary") for node, _ in nodes):
@@ -60,7 +60,8 @@ def _counts(now: cost.Operations, dense: cost.Operations) -> dict[str, int]:
 
 
 def coded_nodes(proto: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, dict[str, Any]]]:
-    """The nodes of coded layers, with their attributes; not those that give other nodes weights."""
+    """The nodes of coded layers, with their attributes; nodes that give others weights are left
+    out."""
     for node in proto.graph.node:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         layer = node.domain == DOMAIN and not gives_weight(node.op_type)

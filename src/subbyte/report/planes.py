@@ -1,4 +1,4 @@
-"""What the planes of composite layers take: as stored, as the paper counts, by their entropy."""
+"""The bits of composite layers' planes: as stored, as the paper counts, by their entropy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an ONNX file stores: its constants, and which of them every layer's weight is made of."""
+"""The constants that an ONNX file stores, and the ones that every layer's weight is made of."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def constant_sources(
 ) -> dict[str, frozenset[str]]:
     """Values computed from constants alone -> names of the constants they are made of.
 
-    int64 constants are left out: they are shapes and indices, which say how a value is
-    made, not what it is.
+    int64 constants are left out: they are shapes and indices, which say how a value is made, and
+    are no part of it.
     """
     sources = {
         name: frozenset({name} if constant.element_type != onnx.TensorProto.INT64 else ())

@@ -1,8 +1,8 @@
 """The same file for runtimes that know no model-local functions.
 
-Every call of a ``subbyte`` function is replaced by the function's nodes; the packed
-weights stay packed. What depends on no packed array (shapes, masks, index tables) is
-computed now, so that each layer keeps only the operators that unpack it.
+Every call of a ``subbyte`` function is replaced by the function's nodes; the packed weights stay
+packed. Values that depend on no packed array (shapes, masks, index tables) are computed now, so
+that each layer keeps only the operators that unpack it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Expander:
 
 
 def _label_weight(call: onnx.NodeProto, last: onnx.NodeProto) -> None:
-    """Say on ``last``, which gives the call's output, what was unpacked."""
+    """Note the unpacked weight on ``last``, the node that gives the call's output."""
     attributes = {attribute.name: list(attribute.ints) for attribute in call.attribute}
     rows = "row_shape" in attributes
     packed = call.input[1:] if rows else call.input
@@ -144,7 +144,7 @@ def _resolve(node: onnx.NodeProto, given: Mapping[str, onnx.AttributeProto]) -> 
 def _fold(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto]
 ) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
-    """Take out of ``nodes`` what depends on no stored data; return the values others read."""
+    """Take nodes that depend on no stored data out of ``nodes``; return the values others read."""
     stored = {tensor.name for tensor in model.graph.initializer}
     known: set[str] = {""}
     folded, rest = [], []
@@ -198,7 +198,7 @@ def _share(
 def _merge_equal(
     nodes: Sequence[onnx.NodeProto], names: Mapping[str, str], stored: set[str]
 ) -> list[onnx.NodeProto]:
-    """Rename inputs by ``names``; compute once what two layers compute from one weight."""
+    """Rename inputs by ``names``; compute once the values that two layers make of one weight."""
     renamed = dict(names)
     constant = stored | set(names.values()) | {""}
     seen: dict[bytes, Sequence[str]] = {}

@@ -1,8 +1,8 @@
 """Which outputs may have another shape once weights are coded.
 
-The shapes of most networks follow from the shapes of their inputs alone. Those of some follow from
-values: how many boxes are found, how long a predicted sound is. Where coded layers have a part in
-these values, a compressed network may rightly give another number of them.
+The shapes of most networks follow from the shapes of their inputs alone. In some networks shapes
+follow from values: how many boxes are found, how long a predicted sound is. Where coded layers have
+a part in these values, a compressed network may rightly give another number of them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""A compressed file as a network that can be trained, and the file with what was trained.
+"""A compressed file as a network that can be trained, and the file with the trained numbers.
 
-Functions are expanded but for those that unpack a weight: in their place, and in that of
-every coded layer's bias, stands an input of the graph. What is uint8 in the file is
-computed as whole floats, rounded with straight-through gradients. So the network computes
-what the file does, its activations rounded as there, and can be differentiated.
+Functions are expanded, but for the functions that unpack a weight. An input of the graph stands in
+their place, and in the place of every coded layer's bias. A value that is uint8 in the file is
+computed as whole floats, rounded with straight-through gradients. So the network computes the same
+as the file, its activations rounded as there, and can be differentiated.
 """
 
 from __future__ import annotations
@@ -56,8 +56,11 @@ class StoredBias:
 
 @dataclass(frozen=True)
 class CodedNetwork:
-    """``network``: its inputs are those of ``model``, then one for every weight, then one for
-    every bias."""
+    """A compressed file as a network.
+
+    ``network``: its inputs are the inputs of ``model``, then one for every weight, then one for
+    every bias.
+    """
 
     model: onnx.ModelProto
     network: Network
@@ -165,7 +168,7 @@ class _Reader:
         self._biases.append(StoredBias(bias, node.input[position], place, position))
 
     def _replace_weight(self, place: int, node: onnx.NodeProto, call: onnx.NodeProto) -> None:
-        """Read what the call of an unpacking function unpacks; name its outputs."""
+        """Read the weight that the call of an unpacking function unpacks; name its outputs."""
         if call.op_type not in self._kinds:
             raise ModelFileError(
                 "layer of an unknown kind",
@@ -195,7 +198,7 @@ class _Reader:
         return found
 
     def _add_rows(self, place: int, node: onnx.NodeProto) -> None:
-        """A node that takes rows of a coded weight: of what stands for the whole of it."""
+        """A node that takes rows of a coded weight: of the input that stands for all of it."""
         name = node.op_type.removesuffix(ROWS) + "Weight"
         if name not in self._functions or name not in self._kinds:
             raise ModelFileError(
@@ -230,7 +233,7 @@ class _Reader:
         return numpy_helper.to_array(self._tensors[name])
 
     def result(self) -> CodedNetwork:
-        """What was taken in, as a network."""
+        """The nodes and values taken in, as a network."""
         graph, weights = self._model.graph, tuple(self._weights.values())
         own = [value for value in graph.input if value.name not in self._tensors]
         added = [

@@ -1,10 +1,9 @@
 """The function bodies of layers whose input is binarized (`subbyte.methods.binary`).
 
-A convolution takes its receptive fields apart by Gather, which moves values and computes
-nothing; padding is the code that stands for zero. Codes of uint8 values are binarized less
-their zero point, as whole numbers: then the sums of |r_0|, and the means made of them, are
-the same in every runtime, and with them the signs of order 2 where a value is the mean.
-The scale of x goes into that of the output.
+A convolution takes its receptive fields apart by Gather, which moves values and computes nothing;
+padding is the code that stands for zero. Codes of uint8 values are binarized less their zero point,
+as whole numbers. Then the sums of |r_0|, and the means made of them, are the same in every runtime.
+So are the signs of order 2 where a value is the mean. The scale of x goes into the output's scale.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def binary_layer(body: Body, op: str, form: str, binarization: Binarization) -> 
 
 
 def _linear(body: Body, form: str, binarization: Binarization) -> str:
-    """A row of x is one vector, whatever shares the scales."""
+    """A row of x is one vector, for every way to share scales."""
     inputs = body.op("Cast", body.op("Shape", "weight_int8", start=2), to=TensorProto.FLOAT)
 
     def measure(k: int, rest: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Building model-local functions: nodes, attribute references, short names.
 
-Every coded layer of one kind shares one function body, so shapes and strides reach it as
-node attributes and packed arrays as inputs. Bodies use operators whose meaning has not
-changed since operator set 18; a function therefore imports whatever set its model does.
+Every coded layer of one kind shares one function body, so shapes and strides reach it as node
+attributes and packed arrays as inputs. Bodies use operators whose meaning has not changed since
+operator set 18; a function can therefore import the set of any model.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def make_function(
 
 
 def short_names(nodes: Sequence[onnx.NodeProto], keep: set[str]) -> list[onnx.NodeProto]:
-    """Copies of ``nodes`` whose values, but those in ``keep``, are called a, b, c ..."""
+    """Copies of ``nodes`` whose values are called a, b, c ... unless they are in ``keep``."""
     letters = (name for name in _letters() if name not in keep)
     names: dict[str, str] = {name: name for name in keep}
     names[""] = ""

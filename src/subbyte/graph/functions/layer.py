@@ -1,18 +1,17 @@
 """The functions of domain ``subbyte``: unpack a weight and compute, in standard operators.
 
-Names: Method + Variant + Op + Form. Op is ``Conv``, ``ConvTranspose``, ``Linear``
-(x[..., I] -> y[..., O]) or ``LinearLeft`` (x[..., I, N] -> y[..., O, N]); ``Same`` after
-Conv or ConvTranspose: padded by ``auto_pad``; ``Sized`` after ConvTranspose: padded to
-``output_shape``. Forms:
+Names: Method + Variant + Op + Form. Op is ``Conv``, ``ConvTranspose``, ``Linear`` (x[..., I] ->
+y[..., O]) or ``LinearLeft`` (x[..., I, N] -> y[..., O, N]). ``Same`` after Conv or ConvTranspose:
+padded by ``auto_pad``; ``Sized`` after ConvTranspose: padded to ``output_shape``. Forms:
 
 - none: uint8 in, uint8 out. Conv takes and gives NHWC.
-- ``Add``: y = quantize(dequantize(quantize(conv(x))) + r). The inner quantization is what
-  lets onnxruntime fuse the two halves into QLinearConv and QLinearAdd.
+- ``Add``: y = quantize(dequantize(quantize(conv(x))) + r). The inner quantization lets onnxruntime
+  fuse the two halves into QLinearConv and QLinearAdd.
 - ``Dequant``: uint8 in, float out (Linear only): the last layer's scores stay exact.
 - ``Float``: float in, float out, in ONNX's own layout.
 
-Quantized values are x = scale * (q - zero_point), uint8. A ReLU or a Clip needs no
-operator: the saturation of the output quantization is the clamp.
+Quantized values are x = scale * (q - zero_point), uint8. A ReLU or a Clip needs no operator: the
+saturation of the output quantization is the clamp.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from subbyte.methods import METHODS, Binarization
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "dilations": "ints", "group": "int"}
 
 PADDED = {"Same": {"auto_pad": "string"}, "Sized": {"auto_pad": "string", "output_shape": "ints"}}
-"""What follows Conv or ConvTranspose in a function's name, and its attributes in place of pads."""
+"""Words behind Conv or ConvTranspose in a function's name, and attributes in place of pads."""
 
 _PADS = {"pads": "ints"}
 
@@ -79,9 +78,9 @@ def layer_function(
     ``binarization``: of x, before the weight is multiplied with it.
 
     Inputs: x, the packed arrays, bias; then, unless ``Float``, x_scale and x_zero; unless
-    ``Dequant``, y_scale and y_zero; with ``Add``, r, r_scale, r_zero, m_scale, m_zero (the
-    other summand, and the quantization before the sum). Attributes: those of the weight
-    function and those of the standard operator.
+    ``Dequant``, y_scale and y_zero; with ``Add``, r, r_scale, r_zero, m_scale, m_zero (the other
+    summand, and the quantization before the sum). Attributes: the weight function's and the
+    standard operator's.
     """
     body = Body()
     packed = list(weight.input)

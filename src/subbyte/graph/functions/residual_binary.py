@@ -7,9 +7,9 @@ Nodes, in domain ``subbyte``:
   ``scales`` ("column", "pixel" or "image").
 - ``ResidualBinaryLinear``: X [..., I], W [O, I] (latent), optional B [O]; attribute ``order``.
 
-The functions compute in float32 what the layers do, so that the exported model runs in any
-runtime. Patches come from a convolution with one-hot kernels; the last product is a Conv (a
-Gemm), which takes an absent bias as it is.
+The functions compute the same as the layers, in float32, so that the exported model runs in any
+runtime. Patches come from a convolution with one-hot kernels; the last product is a Conv (a Gemm),
+which takes an absent bias as it is.
 """
 
 from __future__ import annotations

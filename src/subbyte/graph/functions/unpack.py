@@ -48,7 +48,7 @@ def _template() -> list[onnx.NodeProto]:
 def _match(
     template: Sequence[onnx.NodeProto], nodes: Sequence[onnx.NodeProto]
 ) -> dict[str, str] | None:
-    """Names of ``nodes`` by those of ``template``, if they are the same nodes otherwise."""
+    """Names of ``nodes`` by the names in ``template``, if they are the same nodes otherwise."""
     if len(nodes) < len(template):
         return None
     names: dict[str, str] = {}

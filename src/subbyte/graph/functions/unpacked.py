@@ -1,11 +1,11 @@
 """The functions of domain ``subbyte`` that give a node its weight as floats.
 
-Names: Method + Variant + Op, and Op says what becomes of W[O, T, I]:
+Names: Method + Variant + Op. Op says which array is made of W[O, T, I]:
 
 - ``Tensor``: the stored array, of ``tensor_shape``, in order ``stored``; ``TensorTurned`` and
   ``TensorKernel``: in order ``turned`` and ``kernel`` (`subbyte.graph.weight_layout`).
-- ``Rows``: what Gather takes of it, y[*indices, *row_shape]: the packed rows are gathered, and
-  only those unpacked.
+- ``Rows``: the rows that Gather takes of it, y[*indices, *row_shape]: the packed rows are gathered,
+  and no others unpacked.
 
 Runtimes that fold constants unpack a tensor once, when the file is loaded.
 """
@@ -40,8 +40,8 @@ def gives_weight(op_type: str) -> bool:
 def tensor_function(weight: onnx.FunctionProto, order: Order, opset: int) -> onnx.FunctionProto:
     """The packed arrays -> y float32 [*tensor_shape].
 
-    ``weight``: the function that unpacks them. Attributes: those of ``weight``, ``tensor_shape``
-    and ``group``, the number of matrices.
+    ``weight``: the function that unpacks them. Attributes: the attributes of ``weight``,
+    ``tensor_shape`` and ``group``, the number of matrices.
     """
     body = Body()
     packed = list(weight.input)
@@ -79,10 +79,11 @@ def _arrange(body: Body, value: str, order: Order) -> None:
 
 
 def rows_function(weight: onnx.FunctionProto, method: str, variant: str) -> onnx.FunctionProto:
-    """``indices`` (any integers, from -O to O - 1) and the packed arrays -> y float32
-    [*indices, *row_shape]: whole rows of a weight of one tap.
+    """``indices`` and the packed arrays -> y float32 [*indices, *row_shape]: whole rows.
 
-    Attributes: those of ``weight``, and ``row_shape``.
+    ``indices``: any integers, from -O to O - 1. The weight has one tap.
+
+    Attributes: the attributes of ``weight``, and ``row_shape``.
     """
     make = METHODS[method].row_nodes
     assert make is not None  # noqa: S101 - `rows_of` tells

@@ -1,9 +1,14 @@
-"""What ONNX Runtime takes, though onnx's checker, shape inference or converter would not.
+"""Models that ONNX Runtime takes, though onnx's checker, shape inference or converter would not.
 
-Nodes in any order, the standard domain under both of its names, a graph without a name, an old
-IR version whose initializers are no inputs, negative sizes for unknown ones, output padding of
-a ConvTranspose with SAME (of which onnx infers another size), and declared shapes that
-contradict what the nodes make: all are put right here, before anything else reads the graph.
+They are put right here, before anything else reads the graph:
+
+- nodes in any order;
+- the standard domain under both of its names;
+- a graph without a name;
+- an old IR version whose initializers are no inputs;
+- negative sizes for unknown ones;
+- output padding of a ConvTranspose with SAME (of which onnx infers another size);
+- declared shapes that contradict the nodes.
 """
 
 from __future__ import annotations
@@ -54,7 +59,7 @@ def _name_standard_domain(model: onnx.ModelProto) -> None:
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Bring nodes in an order in which each reads what is there; sorted ones keep theirs."""
+    """Bring nodes in an order in which each reads earlier values; sorted ones keep theirs."""
     made_by = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
     needs = [
         {made_by[name] for name in reads(node) if name in made_by} - {place}
@@ -130,7 +135,7 @@ def _write_pads(node: onnx.NodeProto, kernel: list[int]) -> None:
 
 
 def _correct_shapes(model: onnx.ModelProto) -> None:
-    """Drop declared shapes of values, and mend those of outputs, that the nodes contradict."""
+    """Drop declared shapes of values that the nodes contradict, and mend such shapes of outputs."""
     graph = model.graph
     free = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
     inferred = _inferred_types(model)

@@ -1,4 +1,4 @@
-"""onnx's checker, and what runtimes accept that it does not."""
+"""onnx's checker, and the models that it refuses and runtimes accept."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Older operator sets lifted by onnx's converter, and what the converter does wrongly mended.
+"""Older operator sets lifted by onnx's converter, and the converter's mistakes mended.
 
 - ``Resize`` of operator set 10 (and ``Upsample``, which becomes one) reads x at i / scale; the
-  converter leaves the default of set 11, (i + 0.5) / scale - 0.5. Nearest takes the entry
-  below where an axis grows and the one above where it shrinks, as ONNX Runtime does.
+  converter leaves the default of set 11, (i + 0.5) / scale - 0.5. Nearest takes the entry below
+  where an axis grows and the one above where it shrinks, as ONNX Runtime does.
 - ``Hardmax`` before set 13 works on x flattened to a matrix; the converter leaves it as it is.
 - Shapes that the converter declares for values that it makes are dropped.
 """
@@ -29,7 +29,7 @@ HARDMAX_OPSET = 13
 
 
 def lift(model: onnx.ModelProto, opset: int, target: int, where: str) -> onnx.ModelProto:
-    """``model`` of operator set ``opset`` in set ``target``, computing what it did.
+    """``model`` of operator set ``opset`` in set ``target``, computing the same.
 
     Raises:
         UnsupportedOperatorError: a node that the converter cannot express in ``target``.
@@ -60,7 +60,7 @@ def _convert(model: onnx.ModelProto, opset: int, target: int, where: str) -> onn
 
 
 def _keep_declared(lifted: onnx.ModelProto, model: onnx.ModelProto) -> None:
-    """Give outputs the types they had, and forget those of values that ``model`` does not have."""
+    """Give outputs the types they had, and forget the types of values that ``model`` lacks."""
     types = {value.name: value.type for value in model.graph.output}
     for output in lifted.graph.output:
         output.ClearField("type")
@@ -90,7 +90,7 @@ def _constants(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
 def _replace(
     graph: onnx.GraphProto, op_type: str, make: Callable[[onnx.NodeProto], list[onnx.NodeProto]]
 ) -> None:
-    """Put what ``make`` gives in the place of each node of type ``op_type``."""
+    """Put the nodes of ``make`` in the place of each node of type ``op_type``."""
     if all(node.op_type != op_type or node.domain for node in graph.node):
         return
     nodes: list[onnx.NodeProto] = []
@@ -105,9 +105,9 @@ def _replace(
 
 
 def _resizes(node: onnx.NodeProto, constants: Mapping[str, NDArray[Any]]) -> list[onnx.NodeProto]:
-    """The Resize of set 11 that does what ``node`` did in set 10; two where axes may shrink.
+    """The Resize of set 11 that does as ``node`` did in set 10; two where axes may shrink.
 
-    The one takes axes that shrink, the other those that grow: nearest reads them otherwise.
+    The one takes axes that shrink, the other the axes that grow: nearest reads them otherwise.
     """
     x, scales, (y,) = node.input[0], node.input[2], node.output
     modes = [helper.get_attribute_value(a) for a in node.attribute if a.name == "mode"]

@@ -52,7 +52,7 @@ def modernize(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 def _rewriting(
     node: onnx.NodeProto, opset: int
 ) -> Callable[[onnx.NodeProto], list[onnx.NodeProto]] | None:
-    """What is to be done with a node, None: nothing."""
+    """The rewriting of a node; None leaves it as it is."""
     if node.domain:
         return None
     if node.op_type == "GroupNormalization" and opset < _GROUPS_ARE_CHANNELS:

@@ -1,9 +1,9 @@
 """External data: where the files that keep a model's weights may lie, and reading them.
 
-A location is a path from the folder in which the model lies (of a model that is a link: in
-which the link lies). Links are followed as download caches make them: to places below that
-folder, and into the cache's own folder of blobs, ``snapshots/.../model.onnx -> blobs/HASH``.
-Absolute locations, ``..`` and whatever is no regular file are refused before anything is opened.
+A location is a path from the folder in which the model lies (of a model that is a link: in which
+the link lies). Links are followed as download caches make them: to places below that folder, and
+into the cache's own folder of blobs, ``snapshots/.../model.onnx -> blobs/HASH``. Absolute
+locations, ``..`` and everything that is no regular file are refused before anything is opened.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onnx import external_data_helper
 from subbyte.graph.protos import graphs
 
 SNAPSHOTS, BLOBS = "snapshots", "blobs"
-"""Folders of a download cache: links by file name, and what they lead to."""
+"""Folders of a download cache: links by file name, and the targets of the links."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Large constants beside the model: what has no part in the graph's structure is not copied.
+"""Large constants beside the model: data with no part in the graph's structure are not copied.
 
-The C++ parts of onnx (checker, inliner, version converter) take a model as one string of
-bytes, which doubles or triples what it weighs, and no more than 2 GB of it. They are shown
-the model without its large constants, which stand as inputs of the graph; `attach` puts them
-back as initializers. Those in external data files are never read as a whole: each is mapped
-from its file whenever somebody asks for it, and unmapped when that array is gone.
+The C++ parts of onnx (checker, inliner, version converter) take a model as one string of bytes,
+which doubles or triples its memory, and no more than 2 GB of it. They are shown the model without
+its large constants, which stand as inputs of the graph; `attach` puts them back as initializers.
+Constants in external data files are never read as a whole: each is mapped from its file whenever
+somebody asks for it, and unmapped when that array is gone.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def detach(
 ) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
     """A copy of ``model`` with its large initializers as graph inputs; these, by name.
 
-    Initializers that are graph inputs in ``model`` may be overridden: they stay what they
-    are. ``folder``: where external data files are; all data that are not mapped are read.
-    Without it the model holds all its data, and one without large ones is returned as is.
+    Initializers that are graph inputs in ``model`` may be overridden: they stay as they are.
+    ``folder``: where external data files are; all data that are not mapped are read. Without it the
+    model holds all its data, and one without large ones is returned as is.
 
     Raises:
-        OSError, ValueError: external data that are missing, too short for the tensor's shape,
-            or outside of ``folder``.
+        OSError, ValueError: external data that are missing, too short for the tensor's shape, or
+            outside of ``folder``.
     """
     given = {value.name for value in model.graph.input}
     large = [

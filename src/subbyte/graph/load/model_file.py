@@ -54,8 +54,7 @@ def parse_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
 
 def model_files(path: Path) -> dict[str, bytes]:
-    """The bytes of a model's file and of those that keep its weights, by their names from the
-    model's folder.
+    """The bytes of a model's file and of its weight files, by their names from the model's folder.
 
     Raises:
         ModelFileError: as `parse_model`, or a file that cannot be read.
@@ -69,7 +68,7 @@ def model_files(path: Path) -> dict[str, bytes]:
 
 
 def data_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The file of a network, and those that keep its weights, as far as they are there."""
+    """The file of a network, and the files that keep its weights, as far as they are there."""
     names = locations(parse_model(path)) if os.path.isfile(path) else []
     return [Path(path), *(Path(path).parent / name for name in names)]
 

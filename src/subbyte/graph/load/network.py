@@ -1,4 +1,4 @@
-"""Reading ONNX files: what can be wrong with one is found here, before any work starts."""
+"""Reading ONNX files: anything wrong with one is found here, before any work starts."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _to_ir(model: onnx.ModelProto, where: str) -> ir.Model:
 def _check_operators(model: ir.Model, opset: int, where: str) -> None:
     """Raise `UnsupportedOperatorError` that lists each kind of operator that cannot be run.
 
-    What the table of operators does not cover, ONNX Runtime runs; but that has to know it.
+    ONNX Runtime runs the operators that our table does not cover; but it has to know them.
     """
     found: dict[tuple[str, str], str] = {}
     for node in all_nodes(model.graph):

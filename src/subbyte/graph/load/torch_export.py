@@ -23,19 +23,20 @@ Names = tuple[str, ...] | None
 
 
 def export_module(module: nn.Module, example_inputs: Any) -> onnx.ModelProto:
-    """Export ``module`` in evaluation mode; ``example_inputs``: a tensor, a tuple of them, or a
-    mapping from the names of `forward`'s arguments to them.
+    """Export ``module`` in evaluation mode.
 
-    The first dimension of every input is taken for the batch. What torch.compile or
-    DataParallel wrapped is exported, and of a module in half precision, in bfloat16 or on
-    another device a float32 copy on the CPU: the module itself stays as it is. The modes of the
-    module and of its parts are put back afterwards. A layer of `subbyte.nn` becomes one node (see
+    ``example_inputs``: a tensor, a tuple of them, or a mapping from the names of `forward`'s
+    arguments to them. The first dimension of every input is taken for the batch.
+
+    A module that torch.compile or DataParallel wrapped is exported without the wrapping. Of a
+    module in half precision, in bfloat16 or on another device a float32 copy on the CPU is
+    exported: the module itself stays as it is. The modes of the module and of its parts are put
+    back afterwards. A layer of `subbyte.nn` becomes one node (see
     `subbyte.graph.functions.residual_binary`), and the model carries its function.
 
     Raises:
         OptionError: a TorchScript module; inputs that are no tensors, or that the module does not
-            run on; binary
-            layers whose weights are not binarized yet.
+            run on; binary layers whose weights are not binarized yet.
         UnsupportedOperatorError: a module that torch.onnx.export cannot export.
     """
     module = _plain(module)
@@ -71,8 +72,9 @@ def export_module(module: nn.Module, example_inputs: Any) -> onnx.ModelProto:
 
 
 def _plain(module: nn.Module) -> nn.Module:
-    """The module itself, without what torch.compile and DataParallel put around it; a copy where
-    it is not of float32 on the CPU.
+    """The module itself, without the wrapping of torch.compile and DataParallel.
+
+    It is a copy where the module is not of float32 on the CPU.
 
     Raises:
         OptionError: a module without data.
@@ -109,7 +111,7 @@ def _ready(x: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _try(module: nn.Module, inputs: Tensors, names: Names) -> None:
-    """Run the module once: the exporter does not say well what is wrong with its inputs."""
+    """Run the module once: the exporter's errors about inputs are unclear."""
     try:
         module(*inputs) if names is None else module(**dict(zip(names, inputs, strict=True)))
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -120,7 +122,7 @@ def _try(module: nn.Module, inputs: Tensors, names: Names) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """What was at the bottom of ``error``."""
+    """The first cause of ``error``."""
     while error.__cause__ is not None:
         error = error.__cause__
     return reason(error)

@@ -1,7 +1,7 @@
 """Nodes that ONNX Runtime runs inside a torch module, as no kernel of ours does.
 
-These are operators that the table has no row for, those of other domains, nodes with graphs
-of their own, and forms that a row does not cover. No gradient flows through them.
+These are operators that the table has no row for, operators of other domains, nodes with graphs of
+their own, and forms that a row does not cover. No gradient flows through them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ Signature = tuple[tuple[str, int], ...]
 
 @dataclass
 class ForeignKernel:
-    """Runs ``nodes`` in ONNX Runtime: one tensor (or None) per entry of ``inputs`` in, a tuple
-    with one tensor per entry of ``outputs`` out. Nothing is run where there are no outputs.
+    """Runs ``nodes`` in ONNX Runtime.
 
-    The element types are those of the tensors that it is called with; a session is made for
-    each combination at the first call. ``constants`` are built in, and their arguments None.
-    Other arguments are moved to the CPU, the outputs to the device of an argument that is
-    elsewhere. ``label`` names the nodes in errors.
+    It takes one tensor (or None) per entry of ``inputs``, and gives a tuple with one tensor per
+    entry of ``outputs``. Nothing is run where there are no outputs.
+
+    The element types are taken from the tensors that it is called with; a session is made for each
+    combination at the first call. ``constants`` are built in, and their arguments None. Other
+    arguments are moved to the CPU, the outputs to the device of an argument that is elsewhere.
+    ``label`` names the nodes in errors.
 
     Raises:
         UnsupportedOperatorError: ONNX Runtime refuses the nodes.

@@ -35,7 +35,7 @@ def untrained(network: Network) -> dict[str, str]:
 
 
 def _foreign(network: Network) -> dict[ir.Node, str]:
-    """The nodes that ONNX Runtime runs, and what each part of their graphs belongs to."""
+    """The nodes that ONNX Runtime runs, and the node that each part of their graphs belongs to."""
     imports = network.model.opset_imports
     found = {}
     for unit in units(network.model.graph):

@@ -25,16 +25,16 @@ class GraphModule(nn.Module):
 
     ``fixed_batch``: as in `Network`.
 
-    Floating-point constants with more than one entry, and all weights and biases of layers,
-    are parameters; other constants, and the statistics of BatchNorm, are buffers. Both are
-    registered in ``values`` under their ONNX names, with what Python does not allow in a
-    name replaced by ``_``.
+    Floating-point constants with more than one entry, and all weights and biases of layers, are
+    parameters; other constants, and the statistics of BatchNorm, are buffers. Both are registered
+    in ``values`` under their ONNX names; ``_`` stands for each character that Python does not allow
+    in a name.
 
-    Nodes that torch has no kernel for are run by ONNX Runtime, on the CPU, and without a
-    gradient (`subbyte.graph.module.foreign`). Outputs that are no tensors are left out.
+    Nodes that torch has no kernel for are run by ONNX Runtime, on the CPU, and without a gradient
+    (`subbyte.graph.module.foreign`). Outputs that are no tensors are left out.
 
-    ``share``: another module of the same network. Constants are in memory once for both, until
-    one of them is given another value by `set_constant`, which the other does not see.
+    ``share``: another module of the same network. Constants are in memory once for both, until one
+    of them is given another value by `set_constant`, which the other does not see.
     """
 
     def __init__(self, network: Network, share: GraphModule | None = None) -> None:
@@ -134,7 +134,7 @@ class GraphModule(nn.Module):
     def binarize(self, layer: Layer, binarization: Binarization) -> None:
         """From now on ``layer``, a 2-D convolution or linear layer, binarizes its input.
 
-        Its weight stays what is multiplied with.
+        The input is still multiplied with the layer's weight.
         """
         place = next(place for place, step in enumerate(self.steps) if step.name == layer.name)
         step = self.steps[place]
@@ -188,7 +188,7 @@ class GraphModule(nn.Module):
                 del env[name]
 
     def plain_output(self, place: int, value: Tensor) -> Tensor:
-        """What the layer ``steps[place]`` makes of the input ``value``, not binarizing it."""
+        """The output of the layer ``steps[place]`` on the input ``value``, not binarizing it."""
         step = self.steps[place]
         rest = [None if name is None else self._fetch(name, step) for name in step.arguments[1:]]
         output: Tensor = (step.plain or step.kernel)(value, *rest)
@@ -215,7 +215,7 @@ class GraphModule(nn.Module):
         return {name: self.constant(name).detach() for name in self._keys} | self._cpu
 
     def _register(self, graph: ir.Graph, tensors: dict[str, Tensor]) -> None:
-        """Decide what runs on the CPU, then register every constant that a kernel reads."""
+        """Decide which steps run on the CPU, then register every constant that a kernel reads."""
         names = {str(value.name) for value in graph.initializers.values()}
         trained = {name for name, tensor in tensors.items() if self._is_trained(name, tensor)}
         trained -= statistics(self.steps) - self._layer_constants

@@ -24,10 +24,12 @@ from subbyte.graph.passes.lowering.control_flow import has_subgraphs
 
 @dataclass(frozen=True)
 class NodeKernel:
-    """``run`` takes one tensor (or None) per value of ``inputs``: those of the node, then what
-    its graphs read from outside; it gives a tensor, or one (or None) per value of ``outputs``.
-    ``baked``: the places of constants that it holds already. ``row``: of the operator table;
-    None where ONNX Runtime runs the node.
+    """A node as a function of tensors.
+
+    ``run`` takes one tensor (or None) per value of ``inputs``: the node's inputs, then the values
+    that its graphs read from outside. It gives a tensor, or one (or None) per value of ``outputs``.
+    ``baked``: the places of constants that it holds already. ``row``: of the operator table; None
+    where ONNX Runtime runs the node.
     """
 
     run: Kernel
@@ -37,7 +39,7 @@ class NodeKernel:
     row: Operator | None
 
     def results(self, arguments: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        """The outputs; ``arguments`` may have what is baked."""
+        """The outputs; ``arguments`` may include baked constants."""
         given = [None if place in self.baked else x for place, x in enumerate(arguments)]
         made = self.run(*given)
         return made if isinstance(made, (tuple, list)) else [made]
@@ -61,7 +63,7 @@ def unit_kernel(unit: Unit, imports: Mapping[str, int]) -> NodeKernel:
 
 
 def _is_plain(node: ir.Node) -> bool:
-    """Whether ``node`` has no graphs, and torch can hold what it reads and gives."""
+    """Whether ``node`` has no graphs, and torch can hold its inputs and outputs."""
     values = [*(value for value in node.inputs if value is not None), *node.outputs]
     return not has_subgraphs(node) and not any(map(_is_uncovered, values))
 

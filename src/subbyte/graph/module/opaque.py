@@ -55,7 +55,7 @@ def _gives_no_tensor(node: ir.Node, place: int) -> bool:
 
 
 def units(graph: ir.Graph) -> list[Unit]:
-    """The nodes of ``graph`` in an order in which they can run, those of one unit together.
+    """The nodes of ``graph`` in an order in which they can run, the nodes of one unit together.
 
     Raises:
         UnsupportedOperatorError: a layer would have to be part of a unit.
@@ -106,7 +106,7 @@ class _Parts:
 def _sorted(
     nodes: Sequence[ir.Node], parts: _Parts, owner: Mapping[ir.Node, ir.Node]
 ) -> list[Unit]:
-    """Units in order; what lies between two nodes of one unit becomes part of it."""
+    """Units in order; a node that lies between two nodes of one unit becomes part of it."""
     while True:
         before = _edges(nodes, parts)
         done = _in_order(before, parts)

@@ -20,13 +20,15 @@ from subbyte.graph.ops.registry import Operator
 class Step:
     """One node, or nodes that ONNX Runtime runs together, in execution order.
 
-    ``inputs`` are the values that the node reads, those that its own graphs read from outside
-    included. ``arguments`` are the values that the kernel is called with: ``inputs``, with None
-    for constants that the kernel already holds. ``row``: the operator's, None where ONNX
-    Runtime runs the node, through which no gradient flows. Sizes (what ``Shape`` gives, and
-    what is worked out from it) stay on the CPU: ``on_cpu`` steps compute with nothing else, and
-    the values at positions ``moved`` have to go to the device of the one at position ``anchor``.
-    ``plain``: of a layer whose ``kernel`` binarizes its input, the kernel that does not.
+    ``inputs`` are the values that the node reads; values that its own graphs read from outside are
+    included. ``arguments`` are the values that the kernel is called with: ``inputs``, with None for
+    constants that the kernel already holds. ``row``: the operator's, None where ONNX Runtime runs
+    the node, through which no gradient flows.
+
+    Sizes are the outputs of ``Shape``, and all values computed from them. They stay on the CPU:
+    ``on_cpu`` steps compute with nothing else. The values at positions ``moved`` have to go to the
+    device of the one at position ``anchor``. ``plain``: of a layer whose ``kernel`` binarizes its
+    input, the kernel that does not.
     """
 
     name: str
@@ -44,11 +46,11 @@ class Step:
 
     @property
     def label(self) -> str:
-        """What errors call the node."""
+        """The name of the node in errors."""
         return f"node {self.name!r} ({self.op_type})"
 
     def call(self, arguments: Sequence[Tensor | None]) -> Any:
-        """What the kernel makes of its arguments.
+        """The results of the kernel for its arguments.
 
         Raises:
             RunError: sizes that do not fit, indices out of range.
@@ -106,7 +108,7 @@ def statistics(steps: Sequence[Step]) -> set[str]:
 def place_lengths(
     steps: Sequence[Step], constants: Collection[str], trained: Collection[str]
 ) -> list[Step]:
-    """Steps that compute with sizes only go to the CPU; the others learn what to move."""
+    """Steps that compute with sizes only go to the CPU; the others learn which values to move."""
     lengths: set[str] = set()
     placed = []
     for step in steps:

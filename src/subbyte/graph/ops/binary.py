@@ -3,7 +3,7 @@
 ``subbyte.ResidualBinaryConv``: x[N, C, H, W], W[O, C / group, kh, kw], optional b[O];
 attributes of a Conv with all pads given, ``order`` and ``scales``.
 ``subbyte.ResidualBinaryLinear``: x[..., I], W[O, I], optional b[O]; attribute ``order``.
-W is the latent weight: what the node multiplies with is mean |W[o]| * sign(W[o]).
+W is the latent weight: the node multiplies with mean |W[o]| * sign(W[o]).
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 """LSTM, GRU and RNN, step by step over time, with gradients.
 
-Shapes, T steps of N samples in D directions with I inputs and H states: X [T, N, I],
-W [D, gates * H, I], R [D, gates * H, H], B [D, 2 * gates * H], sequence_lens [N], states
-[D, N, H]; out come Y [T, D, N, H] and the last states. With ``layout`` 1 the samples come first:
-X [N, T, I], Y [N, T, D, H], states [N, D, H]. Behind the end of a sequence Y is zero, and a
-reverse direction begins at that end.
+Shapes, T steps of N samples in D directions with I inputs and H states:
+
+- inputs: X [T, N, I], W [D, gates * H, I], R [D, gates * H, H], B [D, 2 * gates * H], sequence_lens
+  [N], states [D, N, H];
+- outputs: Y [T, D, N, H] and the last states.
+
+With ``layout`` 1 the samples come first: X [N, T, I], Y [N, T, D, H], states [N, D, H]. Behind the
+end of a sequence Y is zero, and a reverse direction begins at that end.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from subbyte.graph.ops.registry import Form, Kernel, operator
 Function = Callable[[Tensor], Tensor]
 State = tuple[Tensor, ...]
 Cell = Callable[[Tensor, State], State]
-"""One step of one direction: what X adds to the gates, the states -> the next states."""
+"""One step of one direction: X's part of the gates, the states -> the next states."""
 
 FUNCTIONS: dict[str, Function] = {
     "relu": torch.relu,
@@ -43,7 +46,7 @@ class _Weights:
 
 @dataclass(frozen=True)
 class _Setting:
-    """What the attributes say: per direction whether it is reversed, and its functions."""
+    """The meaning of the attributes: per direction whether it is reversed, and its functions."""
 
     reverse: tuple[bool, ...]
     functions: tuple[tuple[Function, ...], ...]
@@ -80,7 +83,7 @@ def _setting(form: Form, defaults: Sequence[str]) -> _Setting:
 
 
 def _turned(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """x [T, N, ...] with each sample's sequence backwards, what is behind its end left there."""
+    """x [T, N, ...] with each sample's sequence backwards; entries behind its end stay there."""
     if lengths is None:
         return x.flip(0)
     steps = torch.arange(len(x), device=x.device)[:, None]

@@ -7,9 +7,9 @@ Adding an operator is one decorated function::
         axis = form.attribute("axis", -1)
         return lambda x: torch.softmax(x, axis)
 
-The function runs once, when a module is built. It reads the attributes it knows from
-`Form`; an attribute that it did not read is reported as not covered, so that nothing of
-a newer operator set is ignored silently. What it returns runs in every forward pass.
+The function runs once, when a module is built. It reads the attributes it knows from `Form`; an
+attribute that it did not read is reported as not covered, so that nothing of a newer operator set
+is ignored silently. The function that it returns runs in every forward pass.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Form:
     baked: set[int] = field(default_factory=set)
 
     def attribute(self, name: str, default: Value) -> Value:
-        """Value of attribute ``name``, or ``default``; its type is that of the default."""
+        """Value of attribute ``name``, or ``default``; its type is the default's type."""
         self.read.add(name)
         value: Value = self.attributes.get(name, default)
         return value

@@ -98,7 +98,7 @@ class Editor:
         return value
 
     def finish(self) -> None:
-        """Drop constants that nothing reads and give their names to what was derived of them."""
+        """Drop constants that nothing reads and give their names to constants derived of them."""
         for (source, _), value in self._derived.items():
             if not source.uses() and source.is_initializer() and value.is_initializer():
                 name = source.name

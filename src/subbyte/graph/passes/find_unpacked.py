@@ -1,4 +1,4 @@
-"""Finding the weights that are unpacked before their node reads them, and what stays float."""
+"""Finding the weights that are unpacked before their node reads them, and the floats that stay."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ LARGE = 1 << 24
 def fold_constants(model: ir.Model) -> None:
     """Evaluate every node whose inputs are all constants and put its results in its place.
 
-    In subgraphs too: what is large there goes to the main graph, as in `settle_subgraphs`.
+    In subgraphs too: large constants there go to the main graph, as in `settle_subgraphs`.
     """
     editor = Editor(model.graph)
     for graph in (model.graph, *list(nested_graphs(model.graph))):

@@ -1,17 +1,17 @@
 """A batch that an exporter baked into the graph is made dynamic, where that can be verified.
 
-If every input has the same static size B on its first axis, the graph is run on B and on 2 B
-random samples. ``Reshape`` to a constant shape is given a free entry where the batch goes:
+If every input has the same static size B on its first axis, the graph is run on B and on 2 B random
+samples. ``Reshape`` to a constant shape is given a free entry where the batch goes:
 
 1. to an entry B that begins where the batch begins in the input;
 2. else into the entry that begins there, unless it is the last one (features);
 3. else into the entry that ends there (positions x batch flattened to rows).
 
-``Flatten`` of one sample to one row keeps the batch as rows. ``Resize`` to constant sizes takes
-the first one from its input, and a constant that ``Concat`` joins with batched values on another
-axis (a class token) is expanded to their batch, as are constant initial states of LSTM, GRU and
-RNN. The result counts only if the outputs for 2 B
-samples are those of both halves; else the graph is left as it was, and runs with batches of B.
+``Flatten`` of one sample to one row keeps the batch as rows. ``Resize`` to constant sizes takes the
+first one from its input. A constant that ``Concat`` joins with batched values on another axis (a
+class token) is expanded to their batch. So are constant initial states of LSTM, GRU and RNN. The
+result counts only if the outputs for 2 B samples are the outputs of both halves; else the graph is
+left as it was, and runs with batches of B.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
 """Preparation: a checked model of operator set 18 or later becomes a `Network`.
 
-In order: constants lifted to initializers, subgraphs put in order, Identity and Dropout
-removed, layers trained binary replaced by standard nodes, shapes inferred, halves and doubles
-made float32, operators of ONNX Runtime's optimizer and of quantizers replaced by standard nodes,
-constants and decided Ifs folded, a baked batch freed, known sizes folded, Gemm, MatMul and
-Einsum normalised to Linear, BatchNorm and per-channel arithmetic folded into layers, pads made
-explicit, one initializer for every form of a weight.
+In this order:
+
+1. constants lifted to initializers, subgraphs put in order, Identity and Dropout removed;
+2. layers trained binary replaced by standard nodes;
+3. shapes inferred, halves and doubles made float32;
+4. operators of ONNX Runtime's optimizer and of quantizers replaced by standard nodes;
+5. constants and decided Ifs folded, a baked batch freed, known sizes folded;
+6. Gemm, MatMul and Einsum normalised to Linear;
+7. BatchNorm and per-channel arithmetic folded into layers, pads made explicit;
+8. one initializer for every form of a weight.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a node reads a constant: as which matrix, if it multiplies with it or takes its rows.
 
-A weight is coded as W[O, T, I], a scale for every output o: what counts is along which axes of
-the stored array the node sums. One table has it for every operator that is covered.
+A weight is coded as W[O, T, I], a scale for every output o: the axes of the stored array along
+which the node sums decide. One table has them for every operator that is covered.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Who shares a weight: equal weights that are read alike, and nobody else.
 
-A coded weight belongs to one initializer and has one form W[O, T, I]. So an initializer that is
-read in several forms (by a Conv and a ConvTranspose, with other groups, turned, or by a node that
-does not multiply with it) becomes one initializer a form; and initializers of the same content
-and form, as the table of a language model and its transposed output layer, become one.
+A coded weight belongs to one initializer and has one form W[O, T, I]. An initializer that is read
+in several forms becomes one initializer a form. Its readers may be a Conv and a ConvTranspose,
+nodes with other groups, one that reads it turned, or one that does not multiply. Initializers of the same content
+and form become one, as the table of a language model and its transposed output layer.
 """
 
 from __future__ import annotations

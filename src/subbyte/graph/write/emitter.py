@@ -1,9 +1,8 @@
-"""Writing a graph in which one value may exist in several forms.
+"""Writing a graph in which one value may exist in several layouts.
 
-A form is how a value is stored: uint8 or float, and its axes in ONNX's own order or with
-the channels last. Nodes ask for the form they need; what is missing is made once, from
-the nearest form there is, which is how quantization comes to stand at island borders
-and nowhere else.
+A layout is how a value is stored: uint8 or float, and its axes in ONNX's own order or with the
+channels last. Nodes ask for the layout they need. A missing layout is made once, from the nearest
+one there is: so quantization comes to stand at island borders and nowhere else.
 """
 
 from __future__ import annotations

@@ -45,13 +45,14 @@ def write_network(
 ) -> onnx.ModelProto:
     """Write ``network`` with its coded weights as one ONNX model.
 
-    ``coded``: by weight initializer; layers without an entry are written as standard
-    float nodes. ``biases``: float32 [O] by layer name, in place of the network's own.
-    ``activations``: `QuantParams` by the name of a group of ``plan``, or of any value of
-    that group; ``plan`` defaults to `plan_islands`. Without ``activations`` every layer
-    keeps floats, for ``float_reason``. ``table_shifts``: by layer name, a hint for kernels
-    (docs/format.md). Raises OutputError if the weights exceed what one file
-    can hold.
+    ``coded``: by weight initializer; layers without an entry are written as standard float nodes.
+    ``biases``: float32 [O] by layer name, in place of the network's own. ``activations``:
+    `QuantParams` by the name of a group of ``plan``, or of any value of that group; ``plan``
+    defaults to `plan_islands`. Without ``activations`` every layer keeps floats, for
+    ``float_reason``. ``table_shifts``: by layer name, a hint for kernels (docs/format.md).
+
+    Raises:
+        OutputError: the weights exceed the limit of one file.
     """
     if activations is None:
         plan, params = float_plan(network, float_reason), {}

@@ -1,4 +1,4 @@
-"""Writing the graphs that a node holds: what they read has another name in the file."""
+"""Writing the graphs that a node holds: the values that they read have other names in the file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _rename(graph: onnx.GraphProto, renamed: Callable[[str], str]) -> None:
 
 
 def _drop_notes(graph: onnx.GraphProto) -> None:
-    """Remove what exporters note of nodes and values: stack traces can outweigh the weights."""
+    """Remove exporters' notes on nodes and values: stack traces can outweigh the weights."""
     for entry in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         entry.ClearField("doc_string")
         entry.ClearField("metadata_props")

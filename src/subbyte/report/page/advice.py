@@ -1,4 +1,4 @@
-"""What a report says in words."""
+"""The advice of a report, in sentences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 
 def advice(document: Mapping[str, Any]) -> list[str]:
-    """Sentences on what stands out, the weightiest first, by the limits of this module."""
+    """Sentences on all that stands out, the weightiest first, by the limits of this module."""
     layers, sensitivity = document["layers"], document["sensitivity"]
     joint = list(_joint(sensitivity))
     proof = document.get("proof") or {"warnings": ()}

@@ -59,19 +59,22 @@ def make_report(
     batch_axes: BatchAxes | None = None,
     progress: Progress = silent,
 ) -> Document:
-    """Measure a compressed file against its float original.
+    """Measure a compressed file against its float network.
 
     Returns:
-        ``summary``: sizes, as `inspect` has them, with ``reference_bytes`` and
-        ``compression``; ``scores``: `evaluate` of the file, its reference and stock int8;
-        ``latency``: rows of `bench`; ``points``: `read_points`, measured on ``inputs``;
-        ``layers``: rows of `inspect` with options, shares, error, harm and ms;
-        ``sensitivity``: D of the
-        weights and of the file (`subbyte.report.page.sensitivity`); ``activations``:
-        `subbyte.report.page.saturation.clipped`; ``nodes``: `node_times`; ``proof``: how far each
-        output is from float on each engine (`subbyte.compression.proof.record.Proof.document`);
-        ``advice``: sentences; ``left_out``: what could not be measured, and why. Without ``inputs``
-        what needs samples is None.
+        ``summary``: sizes, as `inspect` has them, with ``reference_bytes`` and ``compression``.
+        ``scores``: `evaluate` of the file, its reference and stock int8.
+        ``latency``: rows of `bench`.
+        ``points``: `read_points`, measured on ``inputs``.
+        ``layers``: rows of `inspect` with options, shares, error, harm and ms.
+        ``sensitivity``: D of the weights and of the file (`subbyte.report.page.sensitivity`).
+        ``activations``: `subbyte.report.page.saturation.clipped`.
+        ``nodes``: `node_times`.
+        ``proof``: how far each output is from float on each engine
+            (`subbyte.compression.proof.record.Proof.document`).
+        ``advice``: sentences.
+        ``left_out``: each figure that could not be measured, and why.
+        Without ``inputs`` every figure that needs samples is None.
 
     Args:
         model, reference: ONNX files, compressed and float.
@@ -79,14 +82,14 @@ def make_report(
         samples: how many of them layers and activations are measured on.
         points: folder of ``subbyte explore``.
         runs: timed rounds; 0 times nothing.
-        threads, peers: as `bench`; "onnxruntime-int8" is also measured as inputs allow,
-            calibrated on the first ``samples`` of them.
+        threads, peers: as `bench`; "onnxruntime-int8" is also measured as inputs allow, calibrated
+            on the first ``samples`` of them.
         set_inputs, batch_axes: as `evaluate`.
         progress: called as progress(stage, done, total, detail).
 
     Raises:
-        SubbyteError: unreadable files, data that do not fit, a file that is no compressed
-            form of the reference, options out of range.
+        SubbyteError: unreadable files, data that do not fit, a file that is no compressed form of
+            the reference, options out of range.
     """
     for name, value, least in (("samples", samples, 1), ("runs", runs, 0), ("threads", threads, 1)):
         if value < least:

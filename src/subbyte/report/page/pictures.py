@@ -79,7 +79,7 @@ def histogram(levels: Mapping[str, Sequence[int]], name: str) -> str:
 
 
 def weight_pictures(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a page shows of one layer of a report's document."""
+    """The pictures of one layer of a report's document."""
     picture = histogram(row["levels"], row["name"])
     found: dict[str, Any] = {"histogram": picture, "heat_map": "", "alt": ""}
     books = row["codebooks"]

@@ -61,7 +61,7 @@ def render(document: Mapping[str, Any], form: Format) -> str:
 
 
 def tiles(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What stands on top: (what, figure, compared with what)."""
+    """The tiles on top of the page: (name, figure, comparison)."""
     summary = document["summary"]
     found = [
         (
@@ -121,8 +121,10 @@ def trade_off(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def distance(document: Mapping[str, Any]) -> str:
-    """What a row's ``kl`` is: for networks that are no classifiers the squared error of the
-    outputs over their variance."""
+    """The name of a row's ``kl``.
+
+    For networks that are no classifiers it is the squared error of the outputs over their variance.
+    """
     classes = any(row["agreement"] is not None for row in trade_off(document))
     return "KL, nats" if classes else "error"
 
@@ -162,7 +164,7 @@ def _pictures(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    """``group 4, words 16, shared``; what is 0 or not so is not said."""
+    """``group 4, words 16, shared``: options that are 0 or false are left out."""
     return ", ".join(
         key if value is True else f"{key} {value}" for key, value in options.items() if value
     )

@@ -1,4 +1,4 @@
-"""What the eight bits of activations carry, and what they clip."""
+"""The values that the eight bits of activations carry, and the values that they clip."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from subbyte.report.stored import StoredModel
 class Carried:
     """A uint8 tensor that coded layers write or read: x = scale * (code - zero).
 
-    ``value``: the float network's value that it stands for; ``writer``: the coded layer
-    that writes it ("" for the input and for pools and sums), ``readers``: those that read it.
+    ``value``: the float network's value that it stands for. ``writer``: the coded layer that writes
+    it ("" for the input and for pools and sums). ``readers``: the coded layers that read it.
     """
 
     value: str
@@ -89,12 +89,12 @@ def written(layer: Layer, summed: bool) -> str:
 def clipped(
     network: Network, tensors: list[Carried], samples: Samples
 ) -> list[dict[str, float | str | list[str]]]:
-    """What of the float network's values lies outside each tensor's range.
+    """The share of the float network's values that lie outside each tensor's range.
 
     Returns:
-        A row a tensor: writer, readers, low and high of the range, seen_low and seen_high in
-        the float network, and ``clipped``: percent of the values that saturate. Where the
-        zero point is 0, what lies below is not counted: cutting it off is the ReLU's work.
+        A row a tensor: writer, readers, low and high of the range, seen_low and seen_high in the
+            float network, and ``clipped``: percent of the values that saturate. Where the zero
+            point is 0, values below it are not counted: cutting them off is the ReLU's work.
     """
     module = GraphModule(network).eval()
     wanted = {tensor.value for tensor in tensors}

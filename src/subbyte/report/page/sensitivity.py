@@ -1,12 +1,14 @@
-"""Which layer costs what: the harm that each one does to the network's outputs.
+"""The harm that each layer does to the network's outputs.
 
-With f the float network's outputs and s_l those of the same network with the compressed
-weight and bias in layer l alone, the harm of layer l is D(f, s_l): the mean
-KL(softmax f || softmax s) in nats where the network gives one row of scores a sample, else
-the squared error of each output over its variance, added up, as of the points of `subbyte explore`
-(`compress.similarity`). Activations stay float. It is the usual one-at-a-
-time sensitivity: parts do not add up to the whole, as layers are encoded to repair what
-earlier ones lost, so what counts is their shares.
+Let f be the float network's outputs, and s_l the outputs of the same network with the compressed
+weight and bias in layer l alone. Activations stay float. The harm of layer l is D(f, s_l), as for
+the points of `subbyte explore` (`subbyte.compression.divergence`):
+
+- where the network gives one row of scores a sample, the mean KL(softmax f || softmax s) in nats;
+- else the squared error of each output over its variance, added up.
+
+It is the usual one-at-a-time sensitivity. The parts do not add up to the whole, as layers are
+encoded to repair the losses of earlier ones: only the shares count.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class Sensitivity:
 
 
 def check_form(network: Network, layers: Mapping[str, CodedLayer]) -> None:
-    """Raise `OptionError` unless ``layers`` are those of ``network``, none more, none fewer."""
+    """Raise `OptionError` unless ``layers`` are exactly the layers of ``network``."""
     by_name = {layer.name: layer for layer in network.layers}
     for name, coded in layers.items():
         if name not in by_name or by_name[name].shape != coded.weight.shape:
@@ -79,8 +81,9 @@ def coded_network(
     layers: Mapping[str, CodedLayer],
     unpacked: Mapping[str, CodedWeight] | None = None,
 ) -> GraphModule:
-    """The float network with the weights and biases of a compressed file; ``unpacked``: those
-    that no layer reads (`unpacked_weights`).
+    """The float network with the weights and biases of a compressed file.
+
+    ``unpacked``: the weights that no layer reads (`unpacked_weights`).
 
     Raises:
         OptionError: the file is no compressed form of ``network``.
@@ -104,9 +107,11 @@ def measure_layers(
     progress: Progress = silent,
     unpacked: Mapping[str, CodedWeight] | None = None,
 ) -> Sensitivity:
-    """Harm and output error of every coded layer, and harm of every weight of ``unpacked``, on
-    ``samples``; ``compressed`` is that of `coded_network`. Memory holds one batch of both
-    networks."""
+    """Harm and output error of every coded layer, and harm of every weight of ``unpacked``.
+
+    Both are measured on ``samples``; ``compressed`` is the result of `coded_network`. Memory holds
+    one batch of both networks.
+    """
     exact = GraphModule(network).eval()
     layers = {layer.name: layer for layer in network.layers if layer.name in coded}
     others = _names(network, unpacked or {})
@@ -143,7 +148,7 @@ def measure_layers(
 
 
 def _names(network: Network, unpacked: Mapping[str, CodedWeight]) -> dict[str, str]:
-    """Weight -> the name that it has in ``unpacked``, of those that no layer reads."""
+    """Weight -> the name that it has in ``unpacked``, for the weights that no layer reads."""
     names = {entry.weight: entry.name for entry in network.unpacked if entry.name in unpacked}
     unknown = set(unpacked) - {entry.name for entry in network.unpacked}
     if unknown:

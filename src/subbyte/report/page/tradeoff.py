@@ -1,4 +1,4 @@
-"""The points of an exploration: what other sizes of the same network reach."""
+"""The points of an exploration: the same network at other sizes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _KEYS = ("name", "file", "bits", "bytes", "kl", "agreement", "metric", "latency_
 def read_points(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The points that ``subbyte explore`` left in ``folder``, by size.
 
-    Each is an object: name, file, bits (a weight), bytes (of the file), kl (nats; for other
-    outputs than class scores the relative squared error), options, and, None where they were
-    not measured, agreement and metric (percent) and latency_ms.
+    Each is an object: name, file, bits (a weight), bytes (of the file), kl (nats; for other outputs
+    than class scores the relative squared error), options. Agreement and metric (percent) and
+    latency_ms are None where they were not measured.
 
     Raises:
         OptionError: as `points_file.read_points`.

@@ -48,8 +48,8 @@ def make_peer(name: str, source: Source) -> Bind:
 
     Raises:
         MissingDependencyError: a package of the extra ``bench`` is not installed.
-        PeerError: the peer cannot take the network, or is left out for a reason. The peer's
-            calls raise it too, whatever the runtime raises.
+        PeerError: the peer cannot take the network, or is left out for a reason. The peer's calls
+            raise it too, for every error of the runtime.
     """
     if name in _LEFT_OUT:
         raise PeerError(_LEFT_OUT[name], where=name)
@@ -80,7 +80,7 @@ def _guarded(bind: Bind, name: str, source: Source) -> Bind:
 
 @contextmanager
 def _named(name: str, source: Source) -> Iterator[None]:
-    """Within it, what a runtime raises is a `PeerError`, or says which package is missing."""
+    """Within the block an error of a runtime is a `PeerError`, or names the missing package."""
     try:
         yield
     except SubbyteError:

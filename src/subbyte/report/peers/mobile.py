@@ -100,7 +100,7 @@ def _run(command: list[str], source: Source, failure: str) -> None:
 
 
 def _said(error: Exception) -> str:
-    """How a program ended, and what it printed last: that is where it failed."""
+    """How a program ended, and the last line that it printed: the place of its failure."""
     if isinstance(error, subprocess.CalledProcessError):
         code = error.returncode
         how = f"ended by signal {-code}" if code < 0 else f"exit status {code}"

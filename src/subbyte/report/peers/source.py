@@ -1,4 +1,4 @@
-"""What a peer is made from, and what it gives back."""
+"""The network that a peer is made from, and the call that a peer gives back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Feeds = Mapping[str, NDArray[Any]]
 """An array for every input, by name."""
 
 Bind = Callable[[Feeds], Callable[[], list[NDArray[Any]]]]
-"""From inputs to a call that runs the network on them: what is timed is that call."""
+"""From inputs to a call that runs the network on them: only that call is timed."""
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,7 @@ def _quantize(source: Source, batch_too: bool, without_symbols: bool) -> Path:
 
 
 def _fix_sizes(graph: onnx.GraphProto, feeds: Feeds, batch_too: bool) -> None:
-    """Give the inputs the sizes of ``feeds``; what is declared of other values, of free sizes,
-    is left to be inferred."""
+    """Give the inputs the sizes of ``feeds``; free sizes of other values are left to inference."""
     for value in graph.input:
         if value.name in feeds:
             dims = value.type.tensor_type.shape.dim

@@ -1,9 +1,9 @@
 """Operators that ONNX Runtime's own optimizer writes become the standard nodes they stand for.
 
-So weights in them are coded as those of any layer, gradients flow, and every runtime opens the
-file; ONNX Runtime joins the nodes again when it opens it. Forms that are not covered here stay
-as they are: ONNX Runtime runs them in the module (`subbyte.graph.module.foreign`). What the
-operators compute is documented in ONNX Runtime's docs/ContribOperators.md.
+So weights in them are coded as any layer's weights, gradients flow, and every runtime opens the
+file; ONNX Runtime joins the nodes again when it opens it. Forms that are not covered here stay as
+they are: ONNX Runtime runs them in the module (`subbyte.graph.module.foreign`). The operators are
+documented in ONNX Runtime's docs/ContribOperators.md.
 """
 
 from __future__ import annotations
@@ -160,8 +160,11 @@ def _skip_rms_norm(writer: NodeWriter) -> Lowered:
 
 
 def _attention(writer: NodeWriter) -> Lowered:
-    """One product for queries, keys and values; what is left is MultiHeadAttention, of ONNX
-    Runtime too. Not with keys of the past, nor with masks that it takes in another form."""
+    """One product for queries, keys and values; the rest is MultiHeadAttention, of ONNX Runtime
+    too.
+
+    Not with keys of the past, nor with masks that it takes in another form.
+    """
     node, mask = writer.node, writer.input(3)
     weight = writer.value(1)
     width = None if weight.shape is None else weight.shape[-1]

@@ -1,8 +1,8 @@
 """Control flow: an If that is decided is replaced by its branch; other graphs are put in order.
 
-In order means: every value has a name of its own, a graph gives out only what it makes, and
-large constants are initializers of the main graph (`HOISTED` entries and more), where they can
-be coded like any other weight.
+In order means three things. Every value has a name of its own. A graph gives out only values that
+it makes. Large constants (`HOISTED` entries and more) are initializers of the main graph, where
+they can be coded like any other weight.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _inline(graph: ir.Graph, node: ir.Node, branch: ir.Graph) -> None:
 def remove_unused_control(model: ir.Model) -> None:
     """Remove nodes whose outputs nothing reads, from the last on, and such constants of subgraphs.
 
-    A removed If or Loop no longer counts as a reader of what its graphs read.
+    A removed If or Loop no longer counts as a reader of the values that its graphs read.
     """
     for node in reversed(list(model.graph)):
         used = any(value.uses() or value.is_graph_output() for value in node.outputs)

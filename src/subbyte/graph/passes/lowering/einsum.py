@@ -1,9 +1,10 @@
 """An Einsum of a moving tensor and a constant, where it is a product of matrices, as a MatMul.
 
-Of the letters that both sides have, those that the result has too count matrices (h), the others
-are summed (k); m are the moving side's own letters, n the constant's. The moving side is brought
-to [m.., h.., m', k], the constant to [h.., k, n]; what MatMul gives, [m.., h.., m', n], is split
-and turned to the result. Letters of one side alone that the result has not are summed first.
+Of the letters that both sides have, the ones that the result has too count matrices (h), the others
+are summed (k); m are the moving side's own letters, n the constant's. The moving side is brought to
+[m.., h.., m', k], the constant to [h.., k, n]. The result of MatMul, [m.., h.., m', n], is split
+and turned to the result of Einsum. Letters of one side alone that the result has not are summed
+first.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _broadcasts(product: _Product, x: ir.Value, array: NDArray[Any]) -> bool:
 
 
 def _dims(value: ir.Value) -> list[Any]:
-    """The axes of a value of known rank; those that are free with their names."""
+    """The axes of a value of known rank; free axes with their names."""
     return [] if value.shape is None else list(value.shape)
 
 

@@ -1,10 +1,10 @@
 """Networks of half or double precision: computed in float32, with their own types at the border.
 
-Every float16, bfloat16 and float64 value between inputs and outputs becomes float32, in
-subgraphs too: constants, tensors in attributes, attributes that name an element type. Graph
-inputs and outputs keep their element types by a ``Cast``. What a narrow type means stays: a
-mask of -65504 or -inf is still far below any score, and bounds of the largest double are the
-largest float32.
+Every float16, bfloat16 and float64 value between inputs and outputs becomes float32, in subgraphs
+too: constants, tensors in attributes, attributes that name an element type. Graph inputs and
+outputs keep their element types by a ``Cast``. Values keep the meaning that they have in a narrow
+type: a mask of -65504 or -inf is still far below any score, and bounds of the largest double are
+the largest float32.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TYPE_ATTRIBUTES = frozenset(
         "to",
     }
 )
-"""Integer attributes that hold an element type, whatever the operator."""
+"""Integer attributes that hold an element type, for any operator."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 

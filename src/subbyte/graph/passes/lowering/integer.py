@@ -1,9 +1,9 @@
 """Layers that compute on integers become the standard nodes that they stand for.
 
-``QLinearConv``, ``MatMulInteger`` and their kind are what quantizers write. Their weights become
-floats and are coded as those of any layer; what they read and hand on keeps its scale and zero
-point. Forms that are not covered here (weights that are no constants, a scale for every row of
-what is read) stay as they are: ONNX Runtime runs them in the module.
+Quantizers write ``QLinearConv``, ``MatMulInteger`` and their kind. Their weights become floats and
+are coded as any layer's weights; their inputs and outputs keep scale and zero point. Forms that are
+not covered here (weights that are no constants, a scale for every row of the input) stay as they
+are: ONNX Runtime runs them in the module.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ def _read(writer: NodeWriter, place: int, scale: int | None, zero: int) -> ir.Va
 
 
 def _single(value: ir.Value | None) -> ir.Value | None:
-    """A value of one entry; None for others, and those of unknown size."""
+    """A value of one entry; None for others, and for values of unknown size."""
     sizes = None if value is None or value.shape is None else list(value.shape)
     return value if sizes in ([], [1]) else None
 
 
 def _bias(writer: NodeWriter, place: int, scales: tuple[int, int]) -> ir.Value | None:
-    """int32 codes times the scales of what is read and of the weight, as floats."""
+    """int32 codes times the scales of the input and of the weight, as floats."""
     found = [constant_array(writer.input(i)) for i in (place, *scales)]
     arrays = [array.reshape(-1).astype(np.float32) for array in found if array is not None]
     if len(arrays) < 3:
@@ -101,7 +101,7 @@ def _as_integers(writer: NodeWriter, y: ir.Value) -> Lowered:
 
 
 def _qlinear_conv(writer: NodeWriter) -> Lowered:
-    """x, its scale and zero, w, its scale and zero, those of y, and a bias."""
+    """x, its scale and zero, w, its scale and zero, y's scale and zero, and a bias."""
     x, w = _read(writer, 0, 1, 2), _weight(writer, 3, 4, 5, 0)
     bias = None if _absent(writer, 8) else _bias(writer, 8, (1, 4))
     if x is None or w is None or (bias is None and not _absent(writer, 8)):
@@ -111,7 +111,7 @@ def _qlinear_conv(writer: NodeWriter) -> Lowered:
 
 
 def _qlinear_matmul(writer: NodeWriter) -> Lowered:
-    """a, its scale and zero, b, its scale and zero, those of y."""
+    """a, its scale and zero, b, its scale and zero, y's scale and zero."""
     a, b = _read(writer, 0, 1, 2), _weight(writer, 3, 4, 5, -1)
     if a is None or b is None:
         return None
@@ -228,4 +228,4 @@ INTEGER: dict[tuple[str, str], Callable[[NodeWriter], Lowered]] = {
     (MICROSOFT, "MatMulNBits"): _matmul_nbits,
     (MICROSOFT, "QGemm"): _qgemm,
 }
-"""What writes the nodes for an operator, by its domain and name."""
+"""The function that writes the nodes for an operator, by its domain and name."""

@@ -66,8 +66,10 @@ def _rewrite_matmul(editor: Editor, node: ir.Node) -> None:
 
 
 def _replace_by_row(editor: Editor, node: ir.Node, x: ir.Value, weight: ir.Value) -> None:
-    """Replace the product of a vector [K], as networks without a batch have it, by that of the
-    row [1, K]: a layer's input has rows."""
+    """Replace the product of a vector [K], as networks without a batch have it.
+
+    The product of the row [1, K] takes its place: a layer's input has rows.
+    """
     sizes = {"row": [1, -1], "flat": [-1]}
     shapes = {k: editor.constant(f"{node.name}.{k}", np.array(v)) for k, v in sizes.items()}
     row = ir.node("Reshape", [x, shapes["row"]], name=f"{node.name}.row")
@@ -138,7 +140,7 @@ def _transposed(editor: Editor, x: ir.Value, node: ir.Node) -> ir.Value:
 def _gemm_bias(
     editor: Editor, node: ir.Node, outputs: int, axis: int
 ) -> tuple[ir.Value | None, ir.Value | None]:
-    """(bias[O] if C is one bias per output, else None; what is left to add, else None)."""
+    """(bias[O] if C is one bias per output, else None; the rest that is left to add, else None)."""
     c = node.inputs[2] if len(node.inputs) > 2 else None
     beta = node.attributes.get_float("beta", 1.0)
     if c is None or beta == 0.0:

@@ -96,4 +96,4 @@ class NodeWriter:
 
 
 Lowered = dict[ir.Value, ir.Value] | None
-"""What stands for each output that is covered; None for a form that is not."""
+"""The value that stands for each output that is covered; None for a form that is not."""
