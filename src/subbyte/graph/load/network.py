@@ -96,7 +96,7 @@ def prepare(
 ) -> Network:
     """The network of a parsed model: checked, converted to operator set 18 or later, prepared.
 
-    ``where`` (by default ``name``) is what errors call the model; ``model`` is not changed.
+    ``where`` (by default ``name``) is the model's name in errors; ``model`` is not changed.
     ``progress``: as of `prepare_graph`.
     """
     return _prepare(*detach(model), name, where or name, choice, progress)

@@ -2,8 +2,10 @@
 
 A coded weight belongs to one initializer and has one form W[O, T, I]. An initializer that is read
 in several forms becomes one initializer a form. Its readers may be a Conv and a ConvTranspose,
-nodes with other groups, one that reads it turned, or one that does not multiply. Initializers of the same content
-and form become one, as the table of a language model and its transposed output layer.
+nodes with other groups, one that reads it turned, or one that does not multiply.
+
+Initializers of the same content and form become one, as the table of a language model and its
+transposed output layer.
 """
 
 from __future__ import annotations
