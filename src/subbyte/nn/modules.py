@@ -36,8 +36,8 @@ class ResidualBinaryConv2d(nn.Conv2d):
 
     Raises:
         OptionError: an order outside 1 to 8; scales or a backward form that do not exist; another
-            padding than zeros; an input that is not [N, C, H, W] of the layer's C, or is smaller
-            than the kernel.
+            padding than zeros. An input that is not [N, C, H, W] of the layer's C, or is smaller
+            than the kernel, is one when the layer runs.
     """
 
     def __init__(
