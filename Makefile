@@ -9,7 +9,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The installed package holds the native library: it is made anew when its sources change.
-NATIVE := $(shell find native -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
+NATIVE := $(shell find native -name '*.cpp' -o -name '*.h' -o -name '*.h.in' -o -name CMakeLists.txt)
 
 # A word on the next major version of mkdocs would count as a warning.
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,9 +1,9 @@
-#include "conv_lut16/select.h"
 #include "error.h"
+#include "isa/isa.h"
 #include "subbyte/subbyte.h"
 
 const char *subbyte_isa(void) {
-  const auto *active = subbyte::conv_lut16::active_level();
+  const auto *active = subbyte::isa::active();
   return active == nullptr ? nullptr : active->name;
 }
 

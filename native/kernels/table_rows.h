@@ -1,7 +1,7 @@
 // The tables of rows of pixels, as look-ups of 16 words and of more build them. `Call` is that of
 // a run.cpp: its layer, plan and buffers.
 //
-// Included by files that are compiled for every CPU alone: conv_lut16/level.h says why.
+// Included by files that are compiled for every CPU alone: isa/sets.h.in says why.
 #pragma once
 
 #include <algorithm>

@@ -7,11 +7,9 @@
 #include <limits>
 
 #include "conv_binary/plan.h"
-#include "conv_binary/select.h"
 #include "check.h"
 #include "error.h"
 #include "layers.h"
-#include "conv_lut16/select.h"
 
 namespace {
 
@@ -289,8 +287,8 @@ std::string describe(const subbyte_conv_binary &l) {
 
 template <typename Visit>
 void each_level(const Visit &visit) {
-  for (size_t i = 0; i < conv_binary::kLevelCount; ++i) {
-    if (conv_binary::kLevels[i]->supported()) visit(*conv_binary::kLevels[i]);
+  for (const conv_binary::Level *level : conv_binary::kLevels) {
+    if (conv_binary::kLevels.at(level->name) == level) visit(*level);
   }
 }
 

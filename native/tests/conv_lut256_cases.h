@@ -9,9 +9,7 @@
 #include "check.h"
 #include "error.h"
 #include "layers.h"
-#include "conv_lut16/select.h"
 #include "conv_lut256/plan.h"
-#include "conv_lut256/select.h"
 
 namespace {
 
@@ -33,9 +31,8 @@ struct Case {
 
 std::vector<const conv_lut256::Level *> here() {
   std::vector<const conv_lut256::Level *> levels;
-  for (size_t i = 0; i < conv_lut256::kLevelCount; ++i) {
-    const auto *level = conv_lut256::kLevels[i];
-    if (subbyte::conv_lut16::select_level(level->name) != nullptr) levels.push_back(level);
+  for (const auto *level : conv_lut256::kLevels) {
+    if (conv_lut256::kLevels.at(level->name) == level) levels.push_back(level);
   }
   return levels;
 }

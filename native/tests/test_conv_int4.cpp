@@ -4,10 +4,8 @@
 
 #include "check.h"
 #include "error.h"
-#include "conv_int8/select.h"
 #include "layers.h"
 #include "conv_int4/plan.h"
-#include "conv_int4/select.h"
 
 namespace {
 
@@ -103,9 +101,8 @@ std::string describe(const subbyte_conv_int4 &l) {
 
 template <typename Visit>
 void each_level(const Visit &visit) {
-  for (size_t i = 0; i < conv_int8::kLevelCount; ++i) {
-    const conv_int8::Level &level = *conv_int8::kLevels[i];
-    if (level.supported()) visit(level);
+  for (const conv_int8::Level *level : conv_int8::kLevels) {
+    if (conv_int8::kLevels.at(level->name) == level) visit(*level);
   }
 }
 
@@ -140,8 +137,8 @@ TEST(every_level_unpacks_as_the_reference_does) {
     for (int i = 0; i < 3 * bits * conv_int4::kVector; ++i) {
       bytes[i] = static_cast<uint8_t>(pick(random, 0, 255));
     }
-    int8_t levels[conv_int4::kLevels];
-    for (int i = 0; i < conv_int4::kLevels; ++i)
+    int8_t levels[conv_int4::kCodeValues];
+    for (int i = 0; i < conv_int4::kCodeValues; ++i)
       levels[i] = static_cast<int8_t>(i % (1 << bits) * 9 - 60);
     each_level([&](const conv_int8::Level &level) {
       const size_t size = 3 * conv_int4::kUnit * static_cast<size_t>(level.element);
@@ -149,7 +146,7 @@ TEST(every_level_unpacks_as_the_reference_does) {
       conv_int4::Unpack job = {bytes, bits, level.element, 3, levels, expected.data()};
       conv_int4::kReference.unpack(job);
       job.weights = got.data();
-      conv_int4::level_for(level)->unpack(job);
+      conv_int4::kLevels.at(level.name)->unpack(job);
       CHECK(std::memcmp(expected.data(), got.data(), size) == 0);
     });
   }

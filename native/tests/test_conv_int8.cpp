@@ -5,7 +5,6 @@
 #include "check.h"
 #include "error.h"
 #include "conv_int8/plan.h"
-#include "conv_int8/select.h"
 #include "layers.h"
 
 namespace {
@@ -108,9 +107,8 @@ std::string describe(const subbyte_conv_int8 &l) {
 
 template <typename Visit>
 void each_level(const Visit &visit) {
-  for (size_t i = 0; i < conv_int8::kLevelCount; ++i) {
-    const conv_int8::Level &level = *conv_int8::kLevels[i];
-    if (level.supported()) visit(level);
+  for (const conv_int8::Level *level : conv_int8::kLevels) {
+    if (conv_int8::kLevels.at(level->name) == level) visit(*level);
   }
 }
 
@@ -287,13 +285,10 @@ TEST(every_level_ends_as_the_reference_does) {
 }
 
 TEST(a_level_that_the_cpu_lacks_gives_way_to_the_next) {
-  for (size_t i = 0; i < conv_int8::kLevelCount; ++i) {
-    const conv_int8::Level *level = conv_int8::kLevels[i],
-                           *found = conv_int8::level_for(level->name);
-    CHECK(found->supported());
-    if (level->supported()) {
-      CHECK(found == level);
-    } else {
+  for (const conv_int8::Level *level : conv_int8::kLevels) {
+    const conv_int8::Level *found = conv_int8::kLevels.at(level->name);
+    CHECK(found->needs == nullptr || found->needs());
+    if (found != level) {
       std::cout << "level " << level->name << ": left out, this CPU lacks it" << std::endl;
     }
   }

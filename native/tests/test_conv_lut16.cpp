@@ -7,21 +7,19 @@
 #include "check.h"
 #include "error.h"
 #include "layers.h"
-#include "conv_lut16/select.h"
 
 namespace {
 
 using layers::Layer;
 using layers::pick;
 using layers::Random;
-using subbyte::conv_lut16::kLevelCount;
 using subbyte::conv_lut16::kLevels;
 using subbyte::conv_lut16::Level;
 
 std::vector<const Level *> here() {
   std::vector<const Level *> levels;
-  for (size_t i = 0; i < kLevelCount; ++i) {
-    if (kLevels[i]->supported()) levels.push_back(kLevels[i]);
+  for (const Level *level : kLevels) {
+    if (kLevels.at(level->name) == level) levels.push_back(level);
   }
   return levels;
 }

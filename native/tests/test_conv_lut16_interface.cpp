@@ -1,38 +1,17 @@
-// The C interface: levels by name, and what it refuses.
+// The C interface of look-ups: which layers and buffers it refuses.
 #include <cstdlib>
 #include <cstring>
 
 #include "check.h"
 #include "layers.h"
-#include "conv_lut16/select.h"
 
 namespace {
 
 using layers::Aligned;
 using layers::Layer;
 using layers::Random;
-using subbyte::conv_lut16::kLevelCount;
-using subbyte::conv_lut16::kLevels;
-using subbyte::conv_lut16::select_level;
 
 bool error_says(const char *text) { return std::strstr(subbyte_error(), text) != nullptr; }
-
-TEST(levels_by_name) {
-  for (size_t i = 0; i < kLevelCount; ++i) {
-    const auto *found = select_level(kLevels[i]->name);
-    CHECK(found == (kLevels[i]->supported() ? kLevels[i] : nullptr));
-  }
-  CHECK(select_level("") != nullptr);
-  CHECK(select_level(nullptr) == select_level(""));
-  CHECK(select_level("sse9") == nullptr);
-  CHECK(error_says("reference, portable") && error_says("sse9"));
-}
-
-TEST(the_environment_forces_the_level) {
-  const char *forced = std::getenv("SUBBYTE_ISA");
-  if (forced != nullptr) CHECK_EQUAL(std::string(subbyte_isa()), std::string(forced));
-  CHECK(select_level(forced) == subbyte::conv_lut16::active_level());
-}
 
 TEST(layers_it_refuses) {
   const subbyte_conv_lut16 good = layers::shape(4, 4, 8, 8, 4);

@@ -122,16 +122,6 @@ TEST(layouts_are_permutations) {
   }
 }
 
-TEST(there_is_a_level_for_every_one_of_the_look_up_kernels) {
-  for (size_t i = 0; i < subbyte::conv_lut16::kLevelCount; ++i) {
-    const auto *level = conv_lut256::level_for(subbyte::conv_lut16::kLevels[i]->name);
-    CHECK(level != nullptr);
-    CHECK_EQUAL(std::string(level->name), std::string(subbyte::conv_lut16::kLevels[i]->name));
-  }
-  CHECK(conv_lut256::level_for("sse9") == nullptr);
-  CHECK(conv_lut256::active_level() != nullptr);
-}
-
 bool error_says(const char *text) { return std::strstr(subbyte_error(), text) != nullptr; }
 
 TEST(layers_it_refuses) {

@@ -7,9 +7,7 @@
 #include "check.h"
 #include "error.h"
 #include "layers.h"
-#include "conv_lut16/select.h"
 #include "elementwise/run.h"
-#include "elementwise/select.h"
 
 namespace {
 
@@ -36,9 +34,8 @@ uint8_t quantize(float value, int32_t zero) {
 
 template <typename Visit>
 void each_level(const Visit &visit) {
-  for (size_t i = 0; i < elementwise::kLevelCount; ++i) {
-    const elementwise::Level &level = *elementwise::kLevels[i];
-    if (subbyte::conv_lut16::select_level(level.name) != nullptr) visit(level);
+  for (const elementwise::Level *level : elementwise::kLevels) {
+    if (elementwise::kLevels.at(level->name) == level) visit(*level);
   }
 }
 

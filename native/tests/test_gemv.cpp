@@ -1,8 +1,7 @@
 // Every level of the GEMV kernels against the formulas of subbyte/gemv.h.
 #include "check.h"
-#include "gemv/select.h"
+#include "gemv/plan.h"
 #include "gemv_layers.h"
-#include "conv_lut16/select.h"
 
 namespace {
 
@@ -17,9 +16,8 @@ namespace gemv = subbyte::gemv;
 
 template <typename Visit>
 void each_level(const Visit &visit) {
-  for (size_t i = 0; i < gemv::kLevelCount; ++i) {
-    const gemv::Level &level = *gemv::kLevels[i];
-    if (subbyte::conv_lut16::select_level(level.name) != nullptr) visit(level);
+  for (const gemv::Level *level : gemv::kLevels) {
+    if (gemv::kLevels.at(level->name) == level) visit(*level);
   }
 }
 

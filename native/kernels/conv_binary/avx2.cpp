@@ -19,8 +19,6 @@ constexpr int kNibbles = kWord / 4;
 
 int nibble_bit(int o, int i) { return (i / 4 * kLanes + o) * 8 + i % 4; }
 
-bool supported() { return __builtin_cpu_supports("avx2"); }
-
 // counts[16 * x + w]: how many bits of x and w differ.
 struct Table {
   alignas(64) uint8_t counts[256];
@@ -349,7 +347,7 @@ Accumulate choose(int blocks, int rows) {
 }  // namespace
 
 extern const Level kAvx2 = {
-    "avx2", supported, kNibbles, kLanes, kNibbles * kLanes, kBlocks, kRows,
+    "avx2", kNibbles, kLanes, kNibbles * kLanes, kBlocks, kRows,
     nibble_bit, load, binarize, load_bytes, split_bytes, choose,
 };
 

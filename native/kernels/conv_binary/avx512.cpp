@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "conv_binary/level.h"
+#include "isa/cpu.h"
 
 namespace subbyte::conv_binary {
 namespace {
@@ -11,12 +12,6 @@ constexpr int kBlocks = 4;
 constexpr int kRows = 6;  // times kBlocks counts, and the weights, in 32 registers
 
 int word_bit(int o, int i) { return o * kWord + i; }
-
-bool supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vpopcntdq");
-}
 
 // Channels i .. i + 15 that exist.
 __mmask16 existing(int64_t channels, int64_t i) {
@@ -276,8 +271,8 @@ Accumulate choose(int blocks, int rows) {
 }  // namespace
 
 extern const Level kAvx512 = {
-    "avx512", supported, 8,    kLanes,   kLanes * kWord / 8, kBlocks, kRows,
-    word_bit, load,      binarize, load_bytes, split_bytes, choose,
+    "avx512", 8, kLanes, kLanes * kWord / 8, kBlocks, kRows,
+    word_bit, load, binarize, load_bytes, split_bytes, choose, isa::has_vpopcntdq,
 };
 
 }  // namespace subbyte::conv_binary

@@ -1,5 +1,4 @@
 #include "conv_binary/plan.h"
-#include "conv_binary/select.h"
 #include "output.h"
 
 namespace {
@@ -9,13 +8,13 @@ using subbyte::check_pointer;
 using subbyte::conv_binary::Plan;
 
 int make_plan(const subbyte_conv_binary *layer, Plan *plan) {
-  return subbyte::conv_binary::make_plan(layer, subbyte::conv_binary::active_level(), plan);
+  return subbyte::conv_binary::make_plan(layer, subbyte::conv_binary::kLevels.active(), plan);
 }
 
 }  // namespace
 
 const char *subbyte_conv_binary_isa(void) {
-  const auto *active = subbyte::conv_binary::active_level();
+  const auto *active = subbyte::conv_binary::kLevels.active();
   return active == nullptr ? nullptr : active->name;
 }
 

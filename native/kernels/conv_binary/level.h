@@ -1,9 +1,11 @@
 // What one level (instruction set) of the binary kernels provides. Only plain data: see
-// conv_lut16/level.h for why. The last stage, from sums to y, is the look-up level's own.
+// isa/sets.h.in for why. The last stage, from sums to y, is the look-up level's own.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "isa/sets.h"
 
 namespace subbyte::conv_binary {
 
@@ -84,7 +86,6 @@ using Accumulate = void (*)(const Tile &);
 
 struct Level {
   const char *name;
-  bool (*supported)();
   int word_bytes;     // of kWord channels' signs of x
   int lanes;          // outputs side by side in the layout of weights
   int block_bytes;    // of kWord channels' weights of `lanes` outputs
@@ -96,15 +97,9 @@ struct Level {
   void (*load_bytes)(const LoadBytes &);
   void (*split_bytes)(const SplitBytes &);
   Accumulate (*accumulate)(int blocks, int rows);
+  bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 
-extern const Level kReference;
-extern const Level kPortable;
-#if defined(SUBBYTE_X86)
-extern const Level kAvx2;
-extern const Level kAvx512;
-#elif defined(SUBBYTE_ARM64)
-extern const Level kNeon;
-#endif
+SUBBYTE_ISA_SETS(SUBBYTE_ISA_DECLARE)
 
 }  // namespace subbyte::conv_binary

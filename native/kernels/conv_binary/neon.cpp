@@ -10,7 +10,6 @@ constexpr int kLanes = 2;
 constexpr int kBlocks = 4;
 constexpr int kRows = 4;
 
-bool always() { return true; }
 int word_bit(int o, int i) { return o * kWord + i; }
 
 // Compilers vectorise the portable ones.
@@ -75,8 +74,8 @@ Accumulate choose(int blocks, int rows) {
 }  // namespace
 
 extern const Level kNeon = {
-    "neon",   always, 8,        kLanes, kLanes * kWord / 8, kBlocks, kRows,
-    word_bit, load,   binarize, load_bytes, split_bytes, choose,
+    "neon", 8, kLanes, kLanes * kWord / 8, kBlocks, kRows,
+    word_bit, load, binarize, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::conv_binary

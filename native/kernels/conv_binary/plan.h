@@ -3,9 +3,12 @@
 
 #include "conv_binary/level.h"
 #include "geometry.h"
+#include "isa/levels.h"
 #include "subbyte/conv_binary.h"
 
 namespace subbyte::conv_binary {
+
+constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 // Rows of x as visited are held for a band of output rows: as values where every column has
 // signs of its own (of bytes: as sizes and signs), otherwise as signs.

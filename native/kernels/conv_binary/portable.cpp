@@ -8,7 +8,6 @@ namespace {
 
 constexpr int kLanes = 8;
 
-bool always() { return true; }
 int word_bit(int o, int i) { return o * kWord + i; }
 
 float magnitude(float v) { return v < 0 ? 0 - v : v; }
@@ -211,8 +210,8 @@ Accumulate choose(int, int) { return accumulate; }
 }  // namespace
 
 extern const Level kPortable = {
-    "portable", always,   8,    kLanes,   kLanes * kWord / 8, 1, 1,
-    word_bit,   load,     binarize, load_bytes, split_bytes, choose,
+    "portable", 8, kLanes, kLanes * kWord / 8, 1, 1,
+    word_bit, load, binarize, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::conv_binary

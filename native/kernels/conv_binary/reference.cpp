@@ -4,7 +4,6 @@
 namespace subbyte::conv_binary {
 namespace {
 
-bool always() { return true; }
 int channel_bit(int, int i) { return i; }
 
 float magnitude(float v) { return v < 0 ? 0 - v : v; }
@@ -147,8 +146,8 @@ Accumulate choose(int, int) { return accumulate; }
 }  // namespace
 
 extern const Level kReference = {
-    "reference", always,   8,          1,           8,      1, 1,
-    channel_bit, load,     binarize,   load_bytes,  split_bytes,  choose,
+    "reference", 8, 1, 8, 1, 1,
+    channel_bit, load, binarize, load_bytes, split_bytes, choose,
 };
 
 }  // namespace subbyte::conv_binary

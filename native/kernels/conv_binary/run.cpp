@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "conv_binary/plan.h"
-#include "conv_lut16/select.h"
+#include "conv_lut16/plan.h"
 #include "output.h"
 #include "tiles.h"
 
@@ -417,7 +417,7 @@ int run(const subbyte_conv_binary &layer, const Plan &plan, const void *packed, 
   }
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
-  const conv_lut16::Level *finisher = conv_lut16::select_level(plan.level->name);
+  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
   if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   const Call call = {layer,
                      plan,

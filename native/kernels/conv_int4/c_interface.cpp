@@ -1,4 +1,3 @@
-#include "conv_int8/select.h"
 #include "output.h"
 #include "conv_int4/plan.h"
 
@@ -9,7 +8,7 @@ using subbyte::check_pointer;
 using subbyte::conv_int4::Plan;
 
 int make_plan(const subbyte_conv_int4 *layer, Plan *plan) {
-  return subbyte::conv_int4::make_plan(layer, subbyte::conv_int8::active_level(), plan);
+  return subbyte::conv_int4::make_plan(layer, subbyte::conv_int8::kLevels.active(), plan);
 }
 
 }  // namespace

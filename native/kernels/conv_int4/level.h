@@ -1,11 +1,12 @@
 // What one level (instruction set) of the unpack kernels provides, beside the tiles of the int8
-// level with its name. Only plain data: see conv_lut16/level.h for why.
+// level with its name. Only plain data: see isa/sets.h.in for why.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "conv_int8/level.h"
+#include "isa/sets.h"
 
 namespace subbyte::conv_int4 {
 
@@ -16,7 +17,7 @@ namespace subbyte::conv_int4 {
 constexpr int kVector = 64;
 constexpr int kVectors = 8;
 constexpr int kUnit = kVector * kVectors;
-constexpr int kLevels = 16;
+constexpr int kCodeValues = 16;
 
 // weights[i] = levels[codes[i]].
 struct Unpack {
@@ -24,7 +25,7 @@ struct Unpack {
   int bits;              // 3 or 4
   int element;           // bytes of a weight: that of the int8 level
   int64_t units;
-  const int8_t *levels;  // [kLevels]; of 3 bits those of code i and i + 8 are the same
+  const int8_t *levels;  // [kCodeValues]; of 3 bits those of code i and i + 8 are the same
   void *weights;         // [unit][kUnit], aligned to 64 bytes
 };
 
@@ -39,15 +40,9 @@ struct Level {
   Accumulate (*accumulate)(int bits, int blocks, int pixels);
   // to[i] += from[i]; `count` is a multiple of 16, both are aligned to 64 bytes.
   void (*add)(const int32_t *from, int64_t count, int32_t *to);
+  bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 
-extern const Level kReference;
-extern const Level kPortable;
-#if defined(SUBBYTE_X86)
-extern const Level kAvx2;
-extern const Level kAvx512;
-#elif defined(SUBBYTE_ARM64)
-extern const Level kNeon;
-#endif
+SUBBYTE_ISA_SETS(SUBBYTE_ISA_DECLARE)
 
 }  // namespace subbyte::conv_int4

@@ -79,7 +79,7 @@ int pack(const subbyte_conv_int4 &layer, const Plan &plan, const uint8_t *codes,
   const conv_int8::PackedHeader header = header_of(layer, *plan.level);
   std::memcpy(base, &header, sizeof header);
   auto *all = reinterpret_cast<int8_t *>(base + plan.levels);
-  for (int i = 0; i < kLevels; ++i) all[i] = levels[i % count];
+  for (int i = 0; i < kCodeValues; ++i) all[i] = levels[i % count];
   for (int64_t group = 0; group < layer.groups; ++group) {
     const auto at = static_cast<size_t>(group);
     auto *start = reinterpret_cast<int32_t *>(base + plan.start + at * plan.start_step);

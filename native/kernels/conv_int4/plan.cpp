@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include "error.h"
-#include "conv_int4/select.h"
 
 namespace subbyte::conv_int4 {
 namespace {
@@ -45,7 +44,7 @@ void set_sizes(const subbyte_conv_int4 &layer, Plan *p) {
   const int64_t group = p->lane_blocks / most * p->block_bytes +
                         (rest > 0 ? bytes_of_block(*p, rest) : 0);
   p->levels = p->weights;
-  p->weights = p->levels + aligned(kLevels);
+  p->weights = p->levels + aligned(kCodeValues);
   p->weights_step = static_cast<size_t>(group);
   p->packed_size = p->weights + aligned(layer.groups * group);
   p->share = p->band * p->out_width;
@@ -94,7 +93,7 @@ int make_plan(const subbyte_conv_int4 *layer, const conv_int8::Level *level, Pla
   if (plan->depthwise) {
     return fail(SUBBYTE_BAD_SHAPE, "groups: expected more than one input or output each");
   }
-  plan->unpacker = level_for(*level);
+  plan->unpacker = kLevels.at(level->name);
   plan->bits = layer->bits;
   set_panels(plan);
   set_sizes(*layer, plan);

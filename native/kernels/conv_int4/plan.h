@@ -1,11 +1,14 @@
 // Sizes and offsets that follow from a layer and a level.
 #pragma once
 
-#include "conv_int8/plan.h"
-#include "subbyte/conv_int4.h"
 #include "conv_int4/level.h"
+#include "conv_int8/plan.h"
+#include "isa/levels.h"
+#include "subbyte/conv_int4.h"
 
 namespace subbyte::conv_int4 {
+
+constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 // A part of the depth of a block of outputs: whole taps, or some steps of one tap.
 struct Panel {

@@ -11,8 +11,6 @@ namespace {
 
 constexpr int kPixels = 6;
 
-bool supported() { return __builtin_cpu_supports("avx2"); }
-
 __m256i broadcast_pair(const uint8_t *x) {
   int32_t pair;
   std::memcpy(&pair, x, sizeof pair);
@@ -102,6 +100,6 @@ void depthwise(const Depthwise &job) {
 
 }  // namespace
 
-extern const Level kAvx2 = {"avx2", supported, 2, 2, 0, 1, {kPixels, 0, 0, 0}, choose, depthwise};
+extern const Level kAvx2 = {"avx2", 2, 2, 0, 1, {kPixels, 0, 0, 0}, choose, depthwise};
 
 }  // namespace subbyte::conv_int8

@@ -8,12 +8,6 @@
 namespace subbyte::conv_int8 {
 namespace {
 
-bool supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
-}
-
 __m512i broadcast_quad(const uint8_t *x) {
   int32_t quad;
   std::memcpy(&quad, x, sizeof quad);
@@ -199,6 +193,6 @@ void depthwise(const Depthwise &job) {
 
 }  // namespace
 
-extern const Level kAvx512 = {"avx512", supported, 4, 1, 0, 4, {12, 12, 8, 6}, choose, depthwise};
+extern const Level kAvx512 = {"avx512", 4, 1, 0, 4, {12, 12, 8, 6}, choose, depthwise};
 
 }  // namespace subbyte::conv_int8

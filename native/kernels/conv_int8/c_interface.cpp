@@ -1,5 +1,4 @@
 #include "conv_int8/plan.h"
-#include "conv_int8/select.h"
 #include "output.h"
 
 namespace {
@@ -9,7 +8,7 @@ using subbyte::check_pointer;
 using subbyte::conv_int8::Plan;
 
 int make_plan(const subbyte_conv_int8 *layer, Plan *plan) {
-  return subbyte::conv_int8::make_plan(layer, subbyte::conv_int8::active_level(), plan);
+  return subbyte::conv_int8::make_plan(layer, subbyte::conv_int8::kLevels.active(), plan);
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 // What one level (instruction set) of the int8 kernels provides. Only plain data: see
-// conv_lut16/level.h for why. The last stage, from sums to y, is the look-up level's own.
+// isa/sets.h.in for why. The last stage, from sums to y, is the look-up level's own.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "isa/sets.h"
 
 namespace subbyte::conv_int8 {
 
@@ -39,7 +41,6 @@ using Accumulate = void (*)(const Tile &);
 
 struct Level {
   const char *name;
-  bool (*supported)();
   int quad;      // channels that one multiply-add takes
   int element;   // bytes of a staged channel and of a weight: 1 or 2
   int offset;    // what accumulate takes from every x: 128 where it multiplies signed numbers
@@ -47,15 +48,9 @@ struct Level {
   int pixels[kMaxBlocks];  // [blocks - 1]: the most pixels of one tile
   Accumulate (*accumulate)(int blocks, int pixels);
   void (*depthwise)(const Depthwise &);
+  bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 
-extern const Level kReference;
-extern const Level kPortable;
-#if defined(SUBBYTE_X86)
-extern const Level kAvx2;
-extern const Level kAvx512;
-#elif defined(SUBBYTE_ARM64)
-extern const Level kNeon;
-#endif
+SUBBYTE_ISA_SETS(SUBBYTE_ISA_DECLARE)
 
 }  // namespace subbyte::conv_int8

@@ -5,14 +5,11 @@
 // int8, and weights * x = weights * (x - 128) + 128 * weights: pack() adds the last term to
 // the start of a sum, as Level::offset says. Sums wrap at 32 bits and end within them.
 #include <arm_neon.h>
-#if defined(__linux__)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-#endif
 
 #include <cstring>
 
 #include "conv_int8/level.h"
+#include "isa/cpu.h"
 
 namespace subbyte::conv_int8 {
 namespace {
@@ -22,16 +19,6 @@ constexpr int kPixels = 6;  // 24 of the 32 registers hold sums
 constexpr int kParts = kLanes / 4;          // registers of a pixel's sums
 constexpr int kStepBytes = kLanes * kQuad;  // of weights
 constexpr int kRegisterSteps = 4;           // that a register of x is enough for
-
-bool supported() {
-#if defined(__linux__)
-  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-#elif defined(__APPLE__)
-  return true;  // every Mac with an Arm CPU
-#else
-  return false;
-#endif
-}
 
 int8x16_t less_128(uint8x16_t x) { return vreinterpretq_s8_u8(veorq_u8(x, vdupq_n_u8(128))); }
 
@@ -126,7 +113,7 @@ void depthwise(const Depthwise &job) {
 }  // namespace
 
 extern const Level kNeon = {
-    "neon", supported, kQuad, 1, 128, 1, {kPixels, 0, 0, 0}, choose, depthwise,
+    "neon", kQuad, 1, 128, 1, {kPixels, 0, 0, 0}, choose, depthwise, isa::has_dot_products,
 };
 
 }  // namespace subbyte::conv_int8

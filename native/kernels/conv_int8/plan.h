@@ -1,11 +1,14 @@
 // Sizes and offsets that follow from a layer and a level.
 #pragma once
 
-#include "geometry.h"
 #include "conv_int8/level.h"
+#include "geometry.h"
+#include "isa/levels.h"
 #include "subbyte/conv_int8.h"
 
 namespace subbyte::conv_int8 {
+
+constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 struct Plan : Walk {
   const Level *level;

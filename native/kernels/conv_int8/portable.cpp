@@ -4,8 +4,6 @@
 namespace subbyte::conv_int8 {
 namespace {
 
-bool always() { return true; }
-
 template <int kPixels>
 void accumulate(const Tile &tile) {
   uint32_t acc[kPixels][kLanes];
@@ -49,6 +47,6 @@ void depthwise(const Depthwise &job) {
 
 }  // namespace
 
-extern const Level kPortable = {"portable", always, 1, 1, 0, 1, {4, 0, 0, 0}, choose, depthwise};
+extern const Level kPortable = {"portable", 1, 1, 0, 1, {4, 0, 0, 0}, choose, depthwise};
 
 }  // namespace subbyte::conv_int8

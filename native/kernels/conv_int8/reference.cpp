@@ -4,8 +4,6 @@
 namespace subbyte::conv_int8 {
 namespace {
 
-bool always() { return true; }
-
 void accumulate(const Tile &tile) {
   const auto *weights = static_cast<const int8_t *>(tile.weights);
   for (int o = 0; o < kLanes; ++o) {
@@ -39,6 +37,6 @@ void depthwise(const Depthwise &job) {
 
 }  // namespace
 
-extern const Level kReference = {"reference", always, 1, 1, 0, 1, {1, 0, 0, 0}, choose, depthwise};
+extern const Level kReference = {"reference", 1, 1, 0, 1, {1, 0, 0, 0}, choose, depthwise};
 
 }  // namespace subbyte::conv_int8

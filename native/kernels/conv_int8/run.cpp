@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "conv_int8/walk.h"
-#include "conv_lut16/select.h"
+#include "conv_lut16/plan.h"
 #include "output.h"
 
 namespace subbyte::conv_int8 {
@@ -209,7 +209,7 @@ int run(const subbyte_conv_int8 &layer, const Plan &plan, const void *packed, co
   fill_header(layer, *plan.level, &header);
   const int status = check_header(packed, &header, sizeof header, plan.level->name);
   if (status != SUBBYTE_OK) return status;
-  const conv_lut16::Level *finisher = conv_lut16::select_level(plan.level->name);
+  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
   if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   return walk({layer, plan, static_cast<const char *>(packed), x, output, y,
                static_cast<char *>(scratch), finisher->finish, run_block},

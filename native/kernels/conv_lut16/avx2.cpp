@@ -29,8 +29,6 @@ int code_lane(int o, int j) { return j * kLanes + o; }
 int gain_lane(int o, int j) { return o / 8 * kHalf + j % 2 * 16 + o % 8 * 2 + j / 2; }
 int code_byte(int, int c) { return c; }
 
-bool supported() { return __builtin_cpu_supports("avx2"); }
-
 __m256i load(const void *from) {
   return _mm256_load_si256(static_cast<const __m256i *>(from));
 }
@@ -418,7 +416,6 @@ void finish(const Finish &job) {
 
 extern const Level kAvx2 = {
     "avx2",
-    supported,
     2,
     2,
     kSmall,

@@ -19,12 +19,6 @@ namespace {
 int table_lane(int j, int c) { return 16 * (c >> 2) + 4 * j + (c & 3); }
 int code_lane(int o, int j) { return kVectorGroups * o + j; }
 
-bool supported() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
-}
-
 // sum + a * b by four unsigned and signed bytes each. GCC 12 copies the sum of its intrinsic
 // through a second register, and here through memory.
 __m512i multiply_add(__m512i sum, __m512i a, __m512i b) {
@@ -318,7 +312,6 @@ void finish(const Finish &job) {
 
 extern const Level kAvx512 = {
     "avx512",
-    supported,
     4,
     4,
     0,

@@ -1,5 +1,4 @@
 #include "conv_lut16/plan.h"
-#include "conv_lut16/select.h"
 #include "output.h"
 
 namespace {
@@ -9,7 +8,7 @@ using subbyte::check_pointer;
 using subbyte::conv_lut16::Plan;
 
 int make_plan(const subbyte_conv_lut16 *layer, Plan *plan) {
-  return subbyte::conv_lut16::make_plan(layer, subbyte::conv_lut16::active_level(), plan);
+  return subbyte::conv_lut16::make_plan(layer, subbyte::conv_lut16::kLevels.active(), plan);
 }
 
 }  // namespace

@@ -1,15 +1,10 @@
 // What one level (instruction set) of the look-up kernels provides: its layouts and stages.
-//
-// Only plain data is declared here. A level's source file is compiled with its own
-// instruction flags; an inline function or a template shared with other files could be
-// compiled there and then be chosen by the linker for a CPU that lacks those instructions.
-// So level files use no header with inline code but the compiler's intrinsics, and keep
-// everything except their one Level in an unnamed namespace.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "isa/sets.h"
 #include "subbyte/subbyte.h"
 
 namespace subbyte::conv_lut16 {
@@ -68,7 +63,6 @@ using Accumulate = void (*)(const Tile &);
 
 struct Level {
   const char *name;
-  bool (*supported)();
   int chunk;                      // bytes of a word that one multiply-add takes
   int blocks;                     // the most kLanes outputs of one tile
   int small_gain;                 // 0: no kernel for kSmallGain
@@ -83,15 +77,9 @@ struct Level {
   void (*build)(const TableJob &);
   Accumulate (*accumulate)(Gain gain, int blocks, int pixels);
   void (*finish)(const Finish &);
+  bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 
-extern const Level kReference;
-extern const Level kPortable;
-#if defined(SUBBYTE_X86)
-extern const Level kAvx2;
-extern const Level kAvx512;
-#elif defined(SUBBYTE_ARM64)
-extern const Level kNeon;
-#endif
+SUBBYTE_ISA_SETS(SUBBYTE_ISA_DECLARE)
 
 }  // namespace subbyte::conv_lut16

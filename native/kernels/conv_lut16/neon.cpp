@@ -15,8 +15,6 @@ namespace {
 int group_major(int j, int c) { return j * kWords + c; }
 int code_lane(int o, int j) { return j * kLanes + o; }
 int plain_code(int, int c) { return c; }
-bool always() { return true; }
-
 int8x16_t load_entries(const uint8_t *table) { return vreinterpretq_s8_u8(vld1q_u8(table)); }
 
 // One group of one pixel. Additions wrap, but the codebook's limits keep the result in int16.
@@ -164,7 +162,6 @@ void finish(const Finish &job) { kPortable.finish(job); }
 
 extern const Level kNeon = {
     "neon",
-    always,
     1,
     1,
     0,

@@ -3,9 +3,12 @@
 
 #include "conv_lut16/level.h"
 #include "geometry.h"
+#include "isa/levels.h"
 #include "subbyte/conv_lut16.h"
 
 namespace subbyte::conv_lut16 {
+
+constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 struct Plan : Walk {
   const Level *level;

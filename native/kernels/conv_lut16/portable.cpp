@@ -8,8 +8,6 @@ namespace {
 int group_major(int j, int c) { return j * kWords + c; }
 int code_lane(int o, int j) { return j * kLanes + o; }
 int plain_code(int, int c) { return c; }
-bool always() { return true; }
-
 void build(const TableJob &job) {
   const int d = job.word_length;
   for (int64_t pixel = 0; pixel < job.count; ++pixel) {
@@ -138,7 +136,6 @@ void finish(const Finish &job) {
 
 extern const Level kPortable = {
     "portable",
-    always,
     1,
     1,
     0,

@@ -7,8 +7,6 @@ namespace {
 int group_major(int j, int c) { return j * kWords + c; }
 int output_major(int o, int j) { return o * kVectorGroups + j; }
 int plain_code(int, int c) { return c; }
-bool always() { return true; }
-
 void build(const TableJob &job) {
   const int d = job.word_length;
   for (int64_t pixel = 0; pixel < job.count; ++pixel) {
@@ -98,7 +96,6 @@ void finish(const Finish &job) {
 
 extern const Level kReference = {
     "reference",
-    always,
     1,
     1,
     0,

@@ -1,6 +1,5 @@
 #include "output.h"
 #include "conv_lut256/plan.h"
-#include "conv_lut256/select.h"
 
 namespace {
 
@@ -9,7 +8,7 @@ using subbyte::check_pointer;
 using subbyte::conv_lut256::Plan;
 
 int make_plan(const subbyte_conv_lut256 *layer, Plan *plan) {
-  return subbyte::conv_lut256::make_plan(layer, subbyte::conv_lut256::active_level(), plan);
+  return subbyte::conv_lut256::make_plan(layer, subbyte::conv_lut256::kLevels.active(), plan);
 }
 
 }  // namespace

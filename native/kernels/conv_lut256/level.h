@@ -1,5 +1,5 @@
 // What one level (instruction set) of the kernels for 32 to 256 words provides: its layouts
-// and stages. Only plain data: see conv_lut16/level.h for why. The last stage, from sums to y, is
+// and stages. Only plain data: see isa/sets.h.in for why. The last stage, from sums to y, is
 // the look-up level's own.
 //
 // Channel groups come in vectors of kVectorGroups. A table holds the entries of one vector,
@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
+
+#include "isa/sets.h"
 
 namespace subbyte::conv_lut256 {
 
@@ -63,15 +65,9 @@ struct Level {
   int (*most_cells)(int words, bool gain);
   int (*most_pixels)(int words, bool gain, int cells);
   Accumulate (*accumulate)(int words, bool gain, int cells, int pixels);
+  bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 
-extern const Level kReference;
-extern const Level kPortable;
-#if defined(SUBBYTE_X86)
-extern const Level kAvx2;
-extern const Level kAvx512;
-#elif defined(SUBBYTE_ARM64)
-extern const Level kNeon;
-#endif
+SUBBYTE_ISA_SETS(SUBBYTE_ISA_DECLARE)
 
 }  // namespace subbyte::conv_lut256

@@ -1,6 +1,6 @@
 // The walk over a layer: tables of a band of rows, then all its output tiles.
 #include "error.h"
-#include "conv_lut16/select.h"
+#include "conv_lut16/plan.h"
 #include "output.h"
 #include "table_rows.h"
 #include "tiles.h"
@@ -153,7 +153,7 @@ int run(const subbyte_conv_lut256 &layer, const Plan &plan, const void *packed, 
   }
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
-  const conv_lut16::Level *finisher = conv_lut16::select_level(plan.level->name);
+  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
   if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   const Call call = {{layer,
                       plan,
@@ -204,7 +204,7 @@ int run_outputs(const subbyte_conv_lut256 &layer, const Plan &plan, const void *
                 SUBBYTE_CONV_LUT256_BLOCK, static_cast<long long>(layer.outputs),
                 static_cast<long long>(output_begin), static_cast<long long>(output_end));
   }
-  const conv_lut16::Level *finisher = conv_lut16::select_level(plan.level->name);
+  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
   if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   // What is in the scratch buffer is only read from here on.
   const Call call = {{layer,

@@ -1,6 +1,5 @@
 #include "error.h"
 #include "elementwise/run.h"
-#include "elementwise/select.h"
 #include "output.h"
 
 namespace elementwise = subbyte::elementwise;
@@ -13,7 +12,7 @@ int64_t subbyte_pairwise_rows(const subbyte_pairwise *job) {
 
 int subbyte_pairwise_run(const subbyte_pairwise *job, const uint8_t *x, const uint8_t *r,
                          uint8_t *y, int64_t row_begin, int64_t row_end) {
-  const elementwise::Level *level = elementwise::active_level();
+  const elementwise::Level *level = elementwise::kLevels.active();
   if (level == nullptr) return SUBBYTE_BAD_ISA;
   int status = check_pointer("job", job);
   if (status == SUBBYTE_OK) status = check_pointer("x", x);
@@ -32,7 +31,7 @@ int subbyte_requantize_run(const subbyte_requantize *job, const uint8_t *x, uint
 
 int subbyte_pool_run(const subbyte_pool *job, const uint8_t *x, uint8_t *y, int64_t row_begin,
                      int64_t row_end) {
-  const elementwise::Level *level = elementwise::active_level();
+  const elementwise::Level *level = elementwise::kLevels.active();
   if (level == nullptr) return SUBBYTE_BAD_ISA;
   int status = check_pointer("job", job);
   if (status == SUBBYTE_OK) status = check_pointer("x", x);

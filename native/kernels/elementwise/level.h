@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "isa/sets.h"
+
 namespace subbyte::elementwise {
 
 constexpr int kChunk = 64;  // channels at a time
@@ -36,15 +38,9 @@ struct Level {
   void (*mul)(const Row &);
   void (*max)(const Window &);
   void (*average)(const Window &);
+  bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 
-extern const Level kReference;
-extern const Level kPortable;
-#if defined(SUBBYTE_X86)
-extern const Level kAvx2;
-extern const Level kAvx512;
-#elif defined(SUBBYTE_ARM64)
-extern const Level kNeon;
-#endif
+SUBBYTE_ISA_SETS(SUBBYTE_ISA_DECLARE)
 
 }  // namespace subbyte::elementwise

@@ -2,9 +2,12 @@
 #pragma once
 
 #include "elementwise/level.h"
+#include "isa/levels.h"
 #include "subbyte/elementwise.h"
 
 namespace subbyte::elementwise {
+
+constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 // These return SUBBYTE_OK, or an error with last_error() set.
 int count_rows(const subbyte_pairwise *job, int64_t *rows);

@@ -1,5 +1,5 @@
 // The loops of every level, compiled with each level's flags. Everything is in an unnamed
-// namespace: no other file's copy can take its place (conv_lut16/level.h).
+// namespace: no other file's copy can take its place (isa/sets.h.in).
 #pragma once
 
 #include "elementwise/level.h"

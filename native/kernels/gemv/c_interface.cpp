@@ -1,5 +1,4 @@
 #include "gemv/plan.h"
-#include "gemv/select.h"
 #include "output.h"
 
 namespace {
@@ -9,7 +8,7 @@ using subbyte::gemv::Plan;
 
 template <typename Layer>
 int make_plan(const Layer *layer, Plan *plan) {
-  return subbyte::gemv::make_plan(layer, subbyte::gemv::active_level(), plan);
+  return subbyte::gemv::make_plan(layer, subbyte::gemv::kLevels.active(), plan);
 }
 
 // The plan of a layer and the weights packed for it.

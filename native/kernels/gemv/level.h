@@ -1,5 +1,5 @@
 // What one level (instruction set) of the GEMV kernels provides. Only plain data: see
-// conv_lut16/level.h for why. Tables are built and sums finished by the look-up level of the
+// isa/sets.h.in for why. Tables are built and sums finished by the look-up level of the
 // same name.
 //
 // Weights lie in units of kVectors vectors, for kTile outputs:
@@ -20,6 +20,7 @@
 #include <cstdint>
 
 #include "conv_lut16/level.h"
+#include "isa/sets.h"
 
 namespace subbyte::gemv {
 
@@ -64,15 +65,9 @@ struct Level {
   Accumulate (*lookup)(int gain_bits, int rows);  // 0 to 4 bits; entries are as the look-up
                                                   // level's flip[gain_bits > 0] says
   Accumulate (*unpack)(int bits, int rows);       // 2 to 4 bits
+  bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 
-extern const Level kReference;
-extern const Level kPortable;
-#if defined(SUBBYTE_X86)
-extern const Level kAvx2;
-extern const Level kAvx512;
-#elif defined(SUBBYTE_ARM64)
-extern const Level kNeon;
-#endif
+SUBBYTE_ISA_SETS(SUBBYTE_ISA_DECLARE)
 
 }  // namespace subbyte::gemv

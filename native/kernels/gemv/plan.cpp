@@ -5,7 +5,7 @@
 
 #include "error.h"
 #include "geometry.h"
-#include "conv_lut16/select.h"
+#include "conv_lut16/plan.h"
 
 namespace subbyte::gemv {
 namespace {
@@ -20,7 +20,7 @@ int start_plan(const Layer *layer, const Level *level, Plan *plan) {
   if (layer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "layer: expected a pointer, got null");
   *plan = Plan{};
   plan->level = level;
-  plan->stages = conv_lut16::select_level(level->name);
+  plan->stages = conv_lut16::kLevels.at(level->name);
   if (plan->stages == nullptr) return SUBBYTE_BAD_ISA;
   const Field fields[] = {{"rows", layer->rows, 1, kLargest},
                           {"inputs", layer->inputs, 1, kLargest},

@@ -2,9 +2,12 @@
 #pragma once
 
 #include "gemv/level.h"
+#include "isa/levels.h"
 #include "subbyte/gemv.h"
 
 namespace subbyte::gemv {
+
+constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 struct Plan {
   const Level *level;
