@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "finish/level.h"
 #include "subbyte/subbyte.h"
 #include "tiles.h"
 
@@ -22,6 +23,7 @@ struct TableCall {
   const subbyte_output *output;
   void *y;
   char *scratch;
+  finish::Run finish;
 
   uint8_t *tables() const { return reinterpret_cast<uint8_t *>(scratch + plan.tables); }
 };

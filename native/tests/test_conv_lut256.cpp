@@ -169,7 +169,7 @@ TEST(weights_it_refuses) {
   CHECK_EQUAL(pack(good), SUBBYTE_OK);
   Case bad = good;
   bad.codes.back() = 128;
-  CHECK(pack(bad) == SUBBYTE_BAD_DATA && error_says("codes: expected less than words, got 128"));
+  CHECK(pack(bad) == SUBBYTE_BAD_DATA && error_says("codes: expected less than 128, got 128"));
   bad = good;
   bad.gain_codes.back() = 4;
   CHECK(pack(bad) == SUBBYTE_BAD_DATA && error_says("gain_codes"));

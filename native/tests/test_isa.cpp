@@ -9,6 +9,7 @@
 #include "conv_lut16/plan.h"
 #include "conv_lut256/plan.h"
 #include "elementwise/run.h"
+#include "finish/levels.h"
 #include "gemv/plan.h"
 #include "subbyte/subbyte.h"
 
@@ -53,6 +54,7 @@ TEST(every_kernel_has_a_level_of_every_set) {
   check_levels(subbyte::conv_lut16::kLevels);
   check_levels(subbyte::conv_lut256::kLevels);
   check_levels(subbyte::elementwise::kLevels);
+  check_levels(subbyte::finish::kLevels);
   check_levels(subbyte::gemv::kLevels);
 }
 

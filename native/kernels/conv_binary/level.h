@@ -1,5 +1,5 @@
 // What one level (instruction set) of the binary kernels provides. Only plain data: see
-// isa/sets.h.in for why. The last stage, from sums to y, is the look-up level's own.
+// isa/sets.h.in for why.
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "conv_binary/plan.h"
-#include "conv_lut16/plan.h"
+#include "finish/levels.h"
 #include "output.h"
 #include "tiles.h"
 
@@ -18,7 +18,7 @@ struct Call {
   const subbyte_output *output;
   void *y;
   char *scratch;
-  void (*finish)(const conv_lut16::Finish &);
+  finish::Run finish;
 
   ptrdiff_t *step_offsets() const { return at<ptrdiff_t>(plan.steps_at); }
   ptrdiff_t *tap_offsets() const { return at<ptrdiff_t>(plan.taps_at); }
@@ -326,7 +326,7 @@ void accumulate(const Call &call, const Band &band, const Group &group) {
 
 void finish(const Call &call, const Band &band, const Group &group) {
   const Plan &plan = call.plan;
-  conv_lut16::Finish job = {};
+  finish::Job job = {};
   job.output = call.output;
   job.acc = reinterpret_cast<const int32_t *>(call.sums());
   job.real = true;
@@ -417,16 +417,9 @@ int run(const subbyte_conv_binary &layer, const Plan &plan, const void *packed, 
   }
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
-  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
-  if (finisher == nullptr) return SUBBYTE_BAD_ISA;
-  const Call call = {layer,
-                     plan,
-                     static_cast<const char *>(packed),
-                     static_cast<const char *>(x),
-                     output,
-                     y,
-                     static_cast<char *>(scratch),
-                     finisher->finish};
+  const Call call = {
+      layer,  plan, static_cast<const char *>(packed), static_cast<const char *>(x),
+      output, y,    static_cast<char *>(scratch),      finish::kLevels.at(plan.level->name)->run};
   set_offsets(call);
   for_parts(plan.out_height, layer.groups, row_begin, row_end,
             [&](const Part &part, int64_t begin, int64_t end) {

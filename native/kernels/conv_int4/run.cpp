@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "conv_int8/walk.h"
-#include "conv_lut16/plan.h"
-#include "output.h"
 #include "conv_int4/plan.h"
+#include "conv_int8/walk.h"
+#include "finish/levels.h"
+#include "output.h"
 
 namespace subbyte::conv_int4 {
 namespace {
@@ -139,12 +139,11 @@ int run(const subbyte_conv_int4 &layer, const Plan &plan, const void *packed, co
   const conv_int8::PackedHeader header = header_of(layer, *plan.level);
   const int status = check_header(packed, &header, sizeof header, plan.level->name);
   if (status != SUBBYTE_OK) return status;
-  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
-  if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   const subbyte_conv_int8 tiles = with_int8(layer);
-  return conv_int8::walk({tiles, plan, static_cast<const char *>(packed), x, output, y,
-                          static_cast<char *>(scratch), finisher->finish, run_block},
-                         row_begin, row_end);
+  return conv_int8::walk(
+      {tiles, plan, static_cast<const char *>(packed), x, output, y, static_cast<char *>(scratch),
+       finish::kLevels.at(plan.level->name)->run, run_block},
+      row_begin, row_end);
 }
 
 }  // namespace subbyte::conv_int4

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "conv_int8/walk.h"
-#include "conv_lut16/plan.h"
+#include "finish/levels.h"
 #include "output.h"
 
 namespace subbyte::conv_int8 {
@@ -66,8 +66,8 @@ void stage_rows(const Call &call, int64_t image, int64_t begin, int64_t end, uin
 }
 
 // The last stage for pixels of a band, from this one on, and outputs from `channel` on.
-conv_lut16::Finish finish_job(const Call &call, const Band &band, int64_t pixel, int64_t channel) {
-  conv_lut16::Finish job = {};
+finish::Job finish_job(const Call &call, const Band &band, int64_t pixel, int64_t channel) {
+  finish::Job job = {};
   job.output = call.output;
   job.channel = channel;
   job.y_stride = call.layer.outputs;
@@ -119,7 +119,7 @@ void run_channels(const Call &call, const Band &band, int64_t channel) {
       job.x = band.x + row * plan.stride[0] * plan.row_bytes + column * job.pixel_stride + channel;
       job.count = static_cast<int>(std::min<int64_t>(kMaxPixels, plan.out_width - column));
       plan.level->depthwise(job);
-      conv_lut16::Finish finish = finish_job(call, band, row * plan.out_width + column, channel);
+      finish::Job finish = finish_job(call, band, row * plan.out_width + column, channel);
       finish.acc = job.acc;
       finish.acc_stride = kChannels;
       finish.pixels = job.count;
@@ -177,7 +177,7 @@ void run_image(const Call &call, int64_t image, int64_t row_begin, int64_t row_e
 void finish_tile(const Call &call, const Band &band, const Block &block, const int32_t *sums,
                  int64_t pixel, int count) {
   const int64_t outputs = call.plan.outputs, first = block.first * kLanes;
-  conv_lut16::Finish job = finish_job(call, band, pixel, block.group * outputs + first);
+  finish::Job job = finish_job(call, band, pixel, block.group * outputs + first);
   job.acc = sums;
   job.acc_stride = block.count * kLanes;
   job.pixels = count;
@@ -209,10 +209,8 @@ int run(const subbyte_conv_int8 &layer, const Plan &plan, const void *packed, co
   fill_header(layer, *plan.level, &header);
   const int status = check_header(packed, &header, sizeof header, plan.level->name);
   if (status != SUBBYTE_OK) return status;
-  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
-  if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   return walk({layer, plan, static_cast<const char *>(packed), x, output, y,
-               static_cast<char *>(scratch), finisher->finish, run_block},
+               static_cast<char *>(scratch), finish::kLevels.at(plan.level->name)->run, run_block},
               row_begin, row_end);
 }
 

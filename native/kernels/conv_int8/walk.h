@@ -3,7 +3,7 @@
 #pragma once
 
 #include "conv_int8/plan.h"
-#include "conv_lut16/level.h"
+#include "finish/level.h"
 #include "tiles.h"
 
 namespace subbyte::conv_int8 {
@@ -28,7 +28,7 @@ struct Call {
   const subbyte_output *output;
   void *y;
   char *scratch;
-  void (*finish)(const conv_lut16::Finish &);
+  finish::Run finish;
   // All tiles of a block over a band.
   void (*run_block)(const Call &, const Band &, const Block &);
 

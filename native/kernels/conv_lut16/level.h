@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "isa/sets.h"
-#include "subbyte/subbyte.h"
 
 namespace subbyte::conv_lut16 {
 
@@ -47,18 +46,6 @@ struct Tile {
   int32_t *acc;                   // aligned to 64 bytes
 };
 
-// Stage 3: acc -> y, as subbyte_output says.
-struct Finish {
-  const subbyte_output *output;
-  const int32_t *acc;             // [pixel][acc_stride]; kMaxBlocks * kLanes can be read of each
-  bool real;                      // acc points to float32
-  int64_t acc_stride;
-  int pixels, channels;
-  int64_t channel;                // the first one: index into scale and bias
-  int64_t y_offset, y_stride;     // elements; the residual has the same
-  void *y;
-};
-
 using Accumulate = void (*)(const Tile &);
 
 struct Level {
@@ -76,7 +63,6 @@ struct Level {
   int (*code_byte)(int j, int c);
   void (*build)(const TableJob &);
   Accumulate (*accumulate)(Gain gain, int blocks, int pixels);
-  void (*finish)(const Finish &);
   bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 

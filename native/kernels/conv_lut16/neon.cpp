@@ -155,9 +155,6 @@ Accumulate choose(Gain gain, int, int pixels) {
   return gain != kNoGain ? kGain[pixels - 1] : kPlain[pixels - 1];
 }
 
-// Compilers vectorise the portable one.
-void finish(const Finish &job) { kPortable.finish(job); }
-
 }  // namespace
 
 extern const Level kNeon = {
@@ -173,7 +170,6 @@ extern const Level kNeon = {
     plain_code,
     build,
     choose,
-    finish,
 };
 
 }  // namespace subbyte::conv_lut16

@@ -4,11 +4,13 @@
 #include <cstring>
 #include <numeric>
 
-#include "conv_lut16/codebook.h"
+#include "codebook.h"
 #include "conv_lut16/plan.h"
 
 namespace subbyte::conv_lut16 {
 namespace {
+
+static_assert(kWords == Codebook::kUnit, "the build stage reads the common layout");
 
 int check(const subbyte_conv_lut16 &layer, const Plan &plan, const uint8_t *codes,
           const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook) {
@@ -26,10 +28,15 @@ int check(const subbyte_conv_lut16 &layer, const Plan &plan, const uint8_t *code
 void pack_codebook(const subbyte_conv_lut16 &layer, const Plan &plan, int64_t group,
                    const int8_t *codebook, char *packed) {
   const bool shared = layer.shared != 0;
-  const Codebook book = {plan.channels,   plan.vectors * kVectorGroups,
-                         plan.word_length, plan.level->chunk,
-                         plan.chunks,      shared,
-                         layer.input_zero, layer.shift};
+  const Codebook book = {plan.channels,
+                         plan.vectors * kVectorGroups,
+                         kWords,
+                         plan.word_length,
+                         plan.level->chunk,
+                         plan.chunks,
+                         shared,
+                         layer.input_zero,
+                         layer.shift};
   const auto step = static_cast<size_t>(group);
   book.pack(codebook + (shared ? 0 : group * plan.words * kWords * plan.word_length),
             reinterpret_cast<int8_t *>(packed + plan.codebook + step * plan.codebook_step),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "codebook.h"
 #include "error.h"
 #include "geometry.h"
 
@@ -11,6 +12,7 @@ namespace {
 
 // Half of a common L2 cache: the other half is for the codes.
 constexpr int64_t kBandBytes = 256 << 10;
+
 int check_fields(const subbyte_conv_lut16 &l) {
   const Field fields[] = {
       {"word_length", l.word_length, 1, 16}, {"shared", l.shared, 0, 1},
@@ -36,12 +38,8 @@ int set_weights(const subbyte_conv_lut16 &l, Plan *p) {
   p->lane_blocks = ceil_div(p->outputs, kLanes);
   const int64_t padded = p->vectors * kVectorGroups;
   p->read = (padded - 1) * l.word_length + p->chunks * p->level->chunk;
-  // |sum| is at most 255 * 64 a code with gain, 128 without, plus as much in its start
-  // value: this keeps both, and every step between, within int32.
-  if (p->taps > (1 << 16) / padded) {
-    return fail(SUBBYTE_BAD_SHAPE, "kernel taps times codes: expected at most %d, got %lld * %lld",
-                1 << 16, static_cast<long long>(p->taps), static_cast<long long>(padded));
-  }
+  const int status = check_code_count(p->taps, padded);
+  if (status != SUBBYTE_OK) return status;
   if (!fits(l.groups, p->lane_blocks, p->taps * p->vectors * kVectorBytes)) {
     return too_large("weights");
   }

@@ -1,5 +1,6 @@
 // The walk over a layer: tables of a band of rows, then all its output tiles.
 #include "conv_lut16/plan.h"
+#include "finish/levels.h"
 #include "output.h"
 #include "table_rows.h"
 #include "tiles.h"
@@ -36,15 +37,15 @@ void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t r
                                                  group * plan.sums_step) +
                lane_block * kLanes;
   tile.acc = reinterpret_cast<int32_t *>(call.scratch + plan.acc);
-  Finish finish = {};
-  finish.output = call.output;
-  finish.acc = tile.acc;
-  finish.acc_stride = blocks * kLanes;
-  finish.channels =
+  finish::Job job = {};
+  job.output = call.output;
+  job.acc = tile.acc;
+  job.acc_stride = blocks * kLanes;
+  job.channels =
       static_cast<int>(std::min<int64_t>(blocks * kLanes, plan.outputs - lane_block * kLanes));
-  finish.channel = part.group * plan.outputs + lane_block * kLanes;
-  finish.y_stride = call.layer.outputs;
-  finish.y = call.y;
+  job.channel = part.group * plan.outputs + lane_block * kLanes;
+  job.y_stride = call.layer.outputs;
+  job.y = call.y;
 
   const Gain gain = !plan.gain ? kNoGain : tile.gain_unit == 0 ? kAnyGain : kSmallGain;
   const int64_t first = (part.image * plan.out_height + row_begin) * plan.out_width;
@@ -52,9 +53,9 @@ void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t r
   const int64_t total = (row_end - row_begin) * plan.out_width;
   for_tiles(plan, {call.tables(), 0}, total, most, starts, [&](int64_t pixel, int count) {
     level.accumulate(gain, blocks, count)(tile);
-    finish.pixels = count;
-    finish.y_offset = (first + pixel) * finish.y_stride + finish.channel;
-    level.finish(finish);
+    job.pixels = count;
+    job.y_offset = (first + pixel) * job.y_stride + job.channel;
+    call.finish(job);
   });
 }
 
@@ -95,7 +96,7 @@ int run(const subbyte_conv_lut16 &layer, const Plan &plan, const void *packed, c
   if (status != SUBBYTE_OK) return status;
   const Call call = {{layer, plan, static_cast<const char *>(packed), x,
                       x + layer.images * layer.height * layer.width * layer.inputs, output, y,
-                      static_cast<char *>(scratch)}};
+                      static_cast<char *>(scratch), finish::kLevels.at(plan.level->name)->run}};
   for (int64_t tap = 0; tap < plan.taps; ++tap) {
     call.tap_offsets()[tap] =
         tap / layer.kernel[1] * layer.dilations[0] * plan.row_bytes +

@@ -1,6 +1,5 @@
 // What one level (instruction set) of the kernels for 32 to 256 words provides: its layouts
-// and stages. Only plain data: see isa/sets.h.in for why. The last stage, from sums to y, is
-// the look-up level's own.
+// and stages. Only plain data: see isa/sets.h.in for why.
 //
 // Channel groups come in vectors of kVectorGroups. A table holds the entries of one vector,
 // [kVectorGroups][words] bytes in an order of the level's; a cell holds the codes (or gains)

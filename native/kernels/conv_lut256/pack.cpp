@@ -2,77 +2,43 @@
 #include <algorithm>
 #include <cstring>
 
-#include "error.h"
+#include "codebook.h"
 #include "conv_lut256/plan.h"
 
 namespace subbyte::conv_lut256 {
 namespace {
 
-// Sums of a word's positive and negative parts; at most this, its inner product with any
-// (x - zero) stays within 126 * 255, and with the rounding constant within int16.
-constexpr int kPartLimit = 126;
-constexpr int kGainLimit = 64;
+static_assert(kUnit == Codebook::kUnit, "the build stage reads the common layout");
 
-int bad_value(const char *what, int64_t at, const char *expected, int got) {
-  return fail(SUBBYTE_BAD_DATA, "%s: expected %s, got %d at %lld", what, expected, got,
-              static_cast<long long>(at));
-}
-
-int check_codes(const subbyte_conv_lut256 &layer, const Plan &plan, const uint8_t *codes,
-                const uint8_t *gain_codes, const int8_t *gains) {
+int check(const subbyte_conv_lut256 &layer, const Plan &plan, const uint8_t *codes,
+          const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook) {
   const int64_t count = layer.outputs * plan.taps * plan.channel_groups;
-  for (int64_t i = 0; i < count; ++i) {
-    if (codes[i] >= plan.words) return bad_value("codes", i, "less than words", codes[i]);
-    if (plan.gain && gain_codes[i] >= layer.gain_levels) {
-      return bad_value("gain_codes", i, "less than gain_levels", gain_codes[i]);
-    }
+  int status = check_codes("codes", codes, count, plan.words);
+  if (status == SUBBYTE_OK && plan.gain) {
+    status = check_codes("gain_codes", gain_codes, count, layer.gain_levels);
   }
-  for (int i = 0; i < layer.gain_levels; ++i) {
-    if (gains[i] < -kGainLimit || gains[i] > kGainLimit) {
-      return bad_value("gains", i, "-64 to 64", gains[i]);
-    }
-  }
-  return SUBBYTE_OK;
-}
-
-int check_codebook(const subbyte_conv_lut256 &layer, const Plan &plan, const int8_t *codebook) {
+  if (status == SUBBYTE_OK) status = check_gains(gains, layer.gain_levels);
   const int64_t books = layer.shared != 0 ? 1 : layer.groups * plan.channel_groups;
-  for (int64_t word = 0; word < books * plan.words; ++word) {
-    int above = 0, below = 0;
-    for (int i = 0; i < plan.word_length; ++i) {
-      const int value = codebook[word * plan.word_length + i];
-      (value > 0 ? above : below) += value;
-    }
-    if (above > kPartLimit || -below > kPartLimit) {
-      return bad_value("codebook", word, "positive and negative entries that sum to 126 at most",
-                       above > kPartLimit ? above : below);
-    }
-  }
-  return SUBBYTE_OK;
+  if (status == SUBBYTE_OK) status = check_words(codebook, books * plan.words, plan.word_length);
+  return status;
 }
 
-// [channel group][words / kUnit][chunks][kUnit][chunk], zeros behind a word's end and behind
-// the last channel, and start = half - input_zero * sum(word).
 void pack_codebook(const subbyte_conv_lut256 &layer, const Plan &plan, int64_t group,
                    const int8_t *codebook, char *packed) {
-  const int d = plan.word_length, chunk = plan.level->chunk;
+  const bool shared = layer.shared != 0;
+  const Codebook book = {plan.channels,
+                         plan.vectors * kVectorGroups,
+                         plan.words,
+                         plan.word_length,
+                         plan.level->chunk,
+                         plan.chunks,
+                         shared,
+                         layer.input_zero,
+                         layer.shift};
   const auto at = static_cast<size_t>(group);
-  auto *to = reinterpret_cast<int8_t *>(packed + plan.codebook + at * plan.codebook_step);
-  auto *start = reinterpret_cast<int16_t *>(packed + plan.start + at * plan.start_step);
-  const int half = (1 << layer.shift) >> 1;
-  for (int64_t g = 0; g < plan.vectors * kVectorGroups; ++g) {
-    const int64_t book = layer.shared != 0 ? 0 : group * plan.channel_groups + g;
-    for (int c = 0; c < plan.words; ++c) {
-      const int64_t unit = (g * plan.words + c) / kUnit;
-      int sum = 0;
-      for (int i = 0; i < d && g * d + i < plan.channels; ++i) {
-        const int8_t value = codebook[(book * plan.words + c) * d + i];
-        to[((unit * plan.chunks + i / chunk) * kUnit + c % kUnit) * chunk + i % chunk] = value;
-        sum += value;
-      }
-      start[g * plan.words + c] = static_cast<int16_t>(half - layer.input_zero * sum);
-    }
-  }
+  book.pack(codebook + (shared ? 0 : group * plan.channel_groups * plan.words * plan.word_length),
+            reinterpret_cast<int8_t *>(packed + plan.codebook + at * plan.codebook_step),
+            reinterpret_cast<int16_t *>(packed + plan.start + at * plan.start_step));
 }
 
 struct Source {
@@ -128,8 +94,7 @@ void pack_group(const Plan &plan, int64_t group, const Source &source, char *pac
 
 int pack(const subbyte_conv_lut256 &layer, const Plan &plan, const uint8_t *codes,
          const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook, void *packed) {
-  int status = check_codes(layer, plan, codes, gain_codes, gains);
-  if (status == SUBBYTE_OK) status = check_codebook(layer, plan, codebook);
+  const int status = check(layer, plan, codes, gain_codes, gains, codebook);
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "codebook.h"
 #include "error.h"
 
 namespace subbyte::conv_lut256 {
@@ -10,9 +11,6 @@ namespace {
 
 // Half of a common L2 cache: the other half is for the codes.
 constexpr int64_t kBandBytes = 256 << 10;
-// Codes of one sum. |sum| is at most 255 * 64 a code with gain, 128 without, plus as much in
-// its start value: this keeps both, and every step between, within int32.
-constexpr int64_t kMostCodes = 1 << 16;
 
 int check_fields(const subbyte_conv_lut256 &l) {
   const Field fields[] = {
@@ -46,11 +44,8 @@ int set_sizes(const subbyte_conv_lut256 &l, Plan *p) {
   p->cell_bytes = kVectorGroups * p->level->lanes;
   const int64_t padded = p->vectors * kVectorGroups;
   p->read = (padded - 1) * l.word_length + p->chunks * p->level->chunk;
-  if (p->taps > kMostCodes / padded) {
-    return fail(SUBBYTE_BAD_SHAPE, "kernel taps times codes: expected at most %lld, got %lld * %lld",
-                static_cast<long long>(kMostCodes), static_cast<long long>(p->taps),
-                static_cast<long long>(padded));
-  }
+  const int status = check_code_count(p->taps, padded);
+  if (status != SUBBYTE_OK) return status;
   if (!fits(l.groups, p->cells, p->steps * p->cell_bytes) ||
       !fits(l.groups, padded, p->chunks * p->level->chunk * p->words)) {
     return too_large("weights");

@@ -1,24 +1,22 @@
 // The walk over a layer: tables of a band of rows, then all its output tiles.
+#include "conv_lut256/plan.h"
 #include "error.h"
-#include "conv_lut16/plan.h"
+#include "finish/levels.h"
 #include "output.h"
 #include "table_rows.h"
 #include "tiles.h"
-#include "conv_lut256/plan.h"
 
 namespace subbyte::conv_lut256 {
 namespace {
 
 struct Call : TableCall<subbyte_conv_lut256, Plan> {
-  void (*finish)(const conv_lut16::Finish &);
-
   ptrdiff_t *offsets() const { return reinterpret_cast<ptrdiff_t *>(scratch + plan.offsets); }
 };
 
 // Sums to y: as many channels of each pixel at a time as the last stage takes.
 void finish_tile(const Call &call, const Tile &tile, int pixels, int lanes, int channels,
                  int64_t pixel, int64_t channel) {
-  conv_lut16::Finish job = {};
+  finish::Job job = {};
   job.output = call.output;
   job.acc_stride = lanes;
   job.pixels = pixels;
@@ -153,17 +151,9 @@ int run(const subbyte_conv_lut256 &layer, const Plan &plan, const void *packed, 
   }
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
-  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
-  if (finisher == nullptr) return SUBBYTE_BAD_ISA;
-  const Call call = {{layer,
-                      plan,
-                      static_cast<const char *>(packed),
-                      x,
-                      x + layer.images * layer.height * layer.width * layer.inputs,
-                      output,
-                      y,
-                      static_cast<char *>(scratch)},
-                     finisher->finish};
+  const Call call = {{layer, plan, static_cast<const char *>(packed), x,
+                      x + layer.images * layer.height * layer.width * layer.inputs, output, y,
+                      static_cast<char *>(scratch), finish::kLevels.at(plan.level->name)->run}};
   for_parts(plan.out_height, layer.groups, row_begin, row_end,
             [&](const Part &part, int64_t begin, int64_t end) {
               run_part(call, part, begin, end);
@@ -176,15 +166,9 @@ int prepare(const subbyte_conv_lut256 &layer, const Plan &plan, const void *pack
   int status = check_packed(layer, plan, packed);
   if (status == SUBBYTE_OK) status = check_few_rows(layer, plan);
   if (status != SUBBYTE_OK) return status;
-  const Call call = {{layer,
-                      plan,
-                      static_cast<const char *>(packed),
-                      x,
-                      x + layer.height * layer.inputs,
-                      nullptr,
-                      nullptr,
-                      static_cast<char *>(scratch)},
-                     nullptr};
+  const Call call = {{layer, plan, static_cast<const char *>(packed), x,
+                      x + layer.height * layer.inputs, nullptr, nullptr,
+                      static_cast<char *>(scratch), nullptr}};
   build_band(call, {0, 0}, 0, layer.height, 0);
   set_offsets(call, 0);
   return SUBBYTE_OK;
@@ -204,18 +188,10 @@ int run_outputs(const subbyte_conv_lut256 &layer, const Plan &plan, const void *
                 SUBBYTE_CONV_LUT256_BLOCK, static_cast<long long>(layer.outputs),
                 static_cast<long long>(output_begin), static_cast<long long>(output_end));
   }
-  const conv_lut16::Level *finisher = conv_lut16::kLevels.at(plan.level->name);
-  if (finisher == nullptr) return SUBBYTE_BAD_ISA;
   // What is in the scratch buffer is only read from here on.
-  const Call call = {{layer,
-                      plan,
-                      static_cast<const char *>(packed),
-                      nullptr,
-                      nullptr,
-                      output,
-                      y,
-                      const_cast<char *>(static_cast<const char *>(scratch))},
-                     finisher->finish};
+  const Call call = {{layer, plan, static_cast<const char *>(packed), nullptr, nullptr, output, y,
+                      const_cast<char *>(static_cast<const char *>(scratch)),
+                      finish::kLevels.at(plan.level->name)->run}};
   const int64_t lanes = plan.level->lanes;
   run_band(call, {0, 0}, output_begin / lanes, ceil_div(output_end, lanes), 0, layer.height);
   return SUBBYTE_OK;

@@ -1,6 +1,5 @@
 // What one level (instruction set) of the GEMV kernels provides. Only plain data: see
-// isa/sets.h.in for why. Tables are built and sums finished by the look-up level of the
-// same name.
+// isa/sets.h.in for why. The look-up level of the same name builds tables.
 //
 // Weights lie in units of kVectors vectors, for kTile outputs:
 //

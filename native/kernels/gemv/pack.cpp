@@ -3,16 +3,16 @@
 #include <cstring>
 
 #include "gemv/plan.h"
-#include "conv_lut16/codebook.h"
+#include "codebook.h"
 
 namespace subbyte::gemv {
 namespace {
 
 void pack_codebook(const subbyte_gemv_lut16 &layer, const Plan &plan, const int8_t *codebook,
                    char *packed) {
-  const conv_lut16::Codebook book = {plan.inputs,        plan.units * kUnit, plan.word_length,
-                                     plan.stages->chunk, plan.chunks,        layer.shared != 0,
-                                     layer.input_zero,   layer.shift};
+  const Codebook book = {plan.inputs,       plan.units * kUnit, conv_lut16::kWords,
+                         plan.word_length,  plan.tables->chunk, plan.chunks,
+                         layer.shared != 0, layer.input_zero,   layer.shift};
   book.pack(codebook, reinterpret_cast<int8_t *>(packed + plan.codebook),
             reinterpret_cast<int16_t *>(packed + plan.word_start));
 }
@@ -108,14 +108,14 @@ int32_t pack_weights(const Plan &plan, int64_t o, const uint8_t *codes, const in
 int pack(const subbyte_gemv_lut16 &layer, const Plan &plan, const uint8_t *codes,
          const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook, void *packed) {
   const int64_t count = plan.outputs * plan.words;
-  int status = conv_lut16::check_codes("codes", codes, count, conv_lut16::kWords);
+  int status = check_codes("codes", codes, count, conv_lut16::kWords);
   if (status == SUBBYTE_OK && plan.bits > 0) {
-    status = conv_lut16::check_codes("gain_codes", gain_codes, count, layer.gain_levels);
+    status = check_codes("gain_codes", gain_codes, count, layer.gain_levels);
   }
-  if (status == SUBBYTE_OK) status = conv_lut16::check_gains(gains, layer.gain_levels);
+  if (status == SUBBYTE_OK) status = check_gains(gains, layer.gain_levels);
   const int64_t books = layer.shared != 0 ? 1 : plan.words;
   if (status == SUBBYTE_OK) {
-    status = conv_lut16::check_words(codebook, books * conv_lut16::kWords, plan.word_length);
+    status = check_words(codebook, books * conv_lut16::kWords, plan.word_length);
   }
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
@@ -128,7 +128,7 @@ int pack(const subbyte_gemv_lut16 &layer, const Plan &plan, const uint8_t *codes
   for (int64_t o = 0; o < plan.outputs; ++o) {
     const uint8_t *row_gains = plan.bits > 0 ? gain_codes + o * plan.words : nullptr;
     const int32_t excess = pack_words(plan, o, codes + o * plan.words, row_gains, gains, base);
-    start[o] = plan.stages->flip[plan.bits > 0] ? -excess : 0;
+    start[o] = plan.tables->flip[plan.bits > 0] ? -excess : 0;
   }
   return SUBBYTE_OK;
 }
@@ -136,7 +136,7 @@ int pack(const subbyte_gemv_lut16 &layer, const Plan &plan, const uint8_t *codes
 int pack(const subbyte_gemv_int4 &layer, const Plan &plan, const uint8_t *codes,
          const int8_t *levels, void *packed) {
   const int count = 1 << plan.bits;
-  const int status = conv_lut16::check_codes("codes", codes, plan.outputs * plan.inputs, count);
+  const int status = check_codes("codes", codes, plan.outputs * plan.inputs, count);
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);

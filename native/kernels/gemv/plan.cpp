@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "error.h"
+#include "finish/levels.h"
 #include "geometry.h"
 #include "conv_lut16/plan.h"
 
@@ -20,8 +21,8 @@ int start_plan(const Layer *layer, const Level *level, Plan *plan) {
   if (layer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "layer: expected a pointer, got null");
   *plan = Plan{};
   plan->level = level;
-  plan->stages = conv_lut16::kLevels.at(level->name);
-  if (plan->stages == nullptr) return SUBBYTE_BAD_ISA;
+  plan->tables = conv_lut16::kLevels.at(level->name);
+  plan->finish = finish::kLevels.at(level->name)->run;
   const Field fields[] = {{"rows", layer->rows, 1, kLargest},
                           {"inputs", layer->inputs, 1, kLargest},
                           {"outputs", layer->outputs, 1, kLargest},
@@ -70,8 +71,8 @@ int set_words(const subbyte_gemv_lut16 &l, Plan *p) {
   p->units = ceil_div(p->words, kUnit);
   if (p->units * kUnit > kMostProducts) return too_many("codes of an output", p->words);
   p->word_length = static_cast<int>(l.word_length);
-  p->chunks = static_cast<int>(ceil_div(l.word_length, p->stages->chunk));
-  p->read = (p->units * kUnit - 1) * l.word_length + p->chunks * p->stages->chunk;
+  p->chunks = static_cast<int>(ceil_div(l.word_length, p->tables->chunk));
+  p->read = (p->units * kUnit - 1) * l.word_length + p->chunks * p->tables->chunk;
   return SUBBYTE_OK;
 }
 
@@ -92,7 +93,7 @@ int make_plan(const subbyte_gemv_lut16 *layer, const Level *level, Plan *plan) {
   if (status != SUBBYTE_OK) return status;
   const int64_t words = plan->units * kUnit * conv_lut16::kWords;
   plan->codebook = aligned(sizeof(PackedHeader));
-  plan->word_start = plan->codebook + aligned(words * plan->chunks * plan->stages->chunk);
+  plan->word_start = plan->codebook + aligned(words * plan->chunks * plan->tables->chunk);
   set_weights(plan->word_start + aligned(words * 2), plan);
   plan->staging_row = aligned(plan->read);
   plan->unit_data = kTableBytes;

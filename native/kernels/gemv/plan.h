@@ -1,6 +1,7 @@
 // Sizes and offsets that follow from a layer and a level.
 #pragma once
 
+#include "finish/level.h"
 #include "gemv/level.h"
 #include "isa/levels.h"
 #include "subbyte/gemv.h"
@@ -11,7 +12,8 @@ constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 struct Plan {
   const Level *level;
-  const conv_lut16::Level *stages;   // builds tables and finishes
+  const conv_lut16::Level *tables;  // builds them
+  finish::Run finish;
   int64_t rows, inputs, outputs;
   int bits;                      // of a weight or gain; 0: look-ups without gain
   int64_t units;                 // of kUnit groups or inputs

@@ -45,7 +45,7 @@ void add_chunk(const Call &call, const Part &part, int64_t unit, int32_t *acc) {
 }
 
 void finish(const Call &call, const Part &part, const int32_t *acc) {
-  conv_lut16::Finish job = {};
+  finish::Job job = {};
   job.output = call.output;
   job.acc_stride = kBlock;
   job.pixels = static_cast<int>(part.count);
@@ -56,7 +56,7 @@ void finish(const Call &call, const Part &part, const int32_t *acc) {
     job.channels = static_cast<int>(std::min<int64_t>(kTile, part.end - o));
     job.channel = o;
     job.y_offset = part.row * call.plan.outputs + o;
-    call.plan.stages->finish(job);
+    call.plan.finish(job);
   }
 }
 
@@ -103,10 +103,10 @@ void build_tables(const subbyte_gemv_lut16 &layer, const Plan &plan, const void 
   job.word_length = plan.word_length;
   job.chunks = plan.chunks;
   job.shift = layer.shift;
-  job.flip = plan.stages->flip[plan.bits > 0] ? 0x80 : 0;
+  job.flip = plan.tables->flip[plan.bits > 0] ? 0x80 : 0;
   job.tables = base + plan.data;
   job.table_stride = static_cast<ptrdiff_t>(plan.data_row);
-  plan.stages->build(job);
+  plan.tables->build(job);
 }
 
 void stage_inputs(const Plan &plan, const uint8_t *x, void *scratch) {

@@ -1,8 +1,9 @@
-#include "conv_lut16/codebook.h"
+#include "codebook.h"
 
 #include "error.h"
+#include "subbyte/subbyte.h"
 
-namespace subbyte::conv_lut16 {
+namespace subbyte {
 namespace {
 
 // Sums of a word's positive and negative parts; at most this, its inner product with any
@@ -16,6 +17,13 @@ int bad_value(const char *what, int64_t at, const char *expected, int got) {
 }
 
 }  // namespace
+
+int check_code_count(int64_t taps, int64_t codes) {
+  if (taps <= kMostCodes / codes) return SUBBYTE_OK;
+  return fail(SUBBYTE_BAD_SHAPE, "kernel taps times codes: expected at most %lld, got %lld * %lld",
+              static_cast<long long>(kMostCodes), static_cast<long long>(taps),
+              static_cast<long long>(codes));
+}
 
 int check_codes(const char *what, const uint8_t *codes, int64_t count, int levels) {
   for (int64_t i = 0; i < count; ++i) {
@@ -51,20 +59,21 @@ int check_words(const int8_t *codebook, int64_t words, int word_length) {
   return SUBBYTE_OK;
 }
 
-void Codebook::pack(const int8_t *codebook, int8_t *words, int16_t *start) const {
+void Codebook::pack(const int8_t *codebook, int8_t *packed, int16_t *start) const {
   const int half = (1 << shift) >> 1;
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t book = shared ? 0 : g;
-    for (int c = 0; c < kWords; ++c) {
+    for (int c = 0; c < words; ++c) {
+      const int64_t unit = (g * words + c) / kUnit;
       int sum = 0;
       for (int i = 0; i < word_length && g * word_length + i < channels; ++i) {
-        const int8_t value = codebook[(book * kWords + c) * word_length + i];
-        words[((g * chunks + i / chunk) * kWords + c) * chunk + i % chunk] = value;
+        const int8_t value = codebook[(book * words + c) * word_length + i];
+        packed[((unit * chunks + i / chunk) * kUnit + c % kUnit) * chunk + i % chunk] = value;
         sum += value;
       }
-      start[g * kWords + c] = static_cast<int16_t>(half - input_zero * sum);
+      start[g * words + c] = static_cast<int16_t>(half - input_zero * sum);
     }
   }
 }
 
-}  // namespace subbyte::conv_lut16
+}  // namespace subbyte
