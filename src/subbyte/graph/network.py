@@ -86,16 +86,18 @@ Weighted = Layer | Unpacked
 
 
 @dataclass(frozen=True)
-class KeptFloat:
-    """A constant of many numbers that is written as it is; ``reason`` says why."""
+class UncodedConstant:
+    """A weight of many numbers that is written as it is; ``type``: of its elements, as ONNX
+    names it; ``reason`` says why."""
 
     name: str
     count: int
     nbytes: int
+    type: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.nbytes} bytes ({self.reason})"
+        return f"{self.name}, {self.nbytes} bytes of {self.type.lower()} ({self.reason})"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Network:
     """The prepared graph (functions inlined, constants folded, BatchNorm folded) and its layers.
 
     ``layers`` are in the order in which they run, ``unpacked`` are the other weights that can
-    be coded, in theirs; ``kept_float`` the large constants that cannot. ``fixed_batch`` is the
+    be coded, in theirs; ``uncoded`` the large constants that cannot. ``fixed_batch`` is the
     only batch size with which the graph runs, where an exporter baked one in; None if any size
     will do.
     """
@@ -113,7 +115,7 @@ class Network:
     name: str
     fixed_batch: int | None = None
     unpacked: tuple[Unpacked, ...] = ()
-    kept_float: tuple[KeptFloat, ...] = ()
+    uncoded: tuple[UncodedConstant, ...] = ()
 
     @property
     def weighted(self) -> tuple[Weighted, ...]:

@@ -8,21 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import onnx
+import onnx_ir as ir
 
-from subbyte.graph.passes.find_unpacked import read_by
+from subbyte.graph.passes.find_unpacked import is_weight_type, read_by
 from subbyte.graph.passes.share_weights import LEAST_COUNT
 from subbyte.report.layers import StoredLayer, find_layers
 from subbyte.report.operations import count_operations
 from subbyte.report.planes import count_planes
 from subbyte.report.stored import StoredModel, read_stored, reading_operators
-
-_FLOATS = (
-    onnx.TensorProto.FLOAT,
-    onnx.TensorProto.FLOAT16,
-    onnx.TensorProto.BFLOAT16,
-    onnx.TensorProto.DOUBLE,
-)
 
 
 def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -30,13 +23,13 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns:
         ``file_bytes``: external data included.
-        ``weight_count``: weights of all layers, and numbers in ``kept_float``.
+        ``weight_count``: weights of all layers, and numbers in ``uncoded``.
         ``bits_per_weight``: 8 * bytes of all these / weight_count. The bytes are codes, codebooks,
             signs, gains, scales, padding, floats.
         ``layers``: one row per stored weight: name, op, method, shape, bits_per_weight, bytes,
             activations, reason.
-        ``kept_float``: float constants of 1,024 numbers and more that are no layer's: name, count,
-            bytes, reason.
+        ``uncoded``: constants of 1,024 numbers and more that are no layer's, floats or integers of
+            16 bits and fewer: name, count, bytes, type, reason.
         ``parts``: bytes of weights, biases, other tensors and graph, which add up to file_bytes.
         ``operations``: `count_operations`, None without ternary layers.
         ``planes``: `count_planes`, None without composite layers.
@@ -55,7 +48,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         "other": _nbytes(model, set(model.constants) - weights - biases),
         "graph": model.graph_bytes - in_nodes,
     }
-    kept = _kept_float(model, weights | biases)
+    kept = _uncoded(model, weights | biases)
     count = sum(math.prod(layer.shape) for layer in layers)
     total, taken = count + sum(row["count"] for row in kept), parts["weights"]
     taken += sum(row["bytes"] for row in kept)
@@ -65,7 +58,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         "weight_count": total,
         "bits_per_weight": 8 * taken / total if total else 0.0,
         "layers": [_row(model, layer) for layer in layers],
-        "kept_float": kept,
+        "uncoded": kept,
         "parts": parts,
         "operations": count_operations(model, Path(path)),
         "planes": count_planes(model, Path(path)),
@@ -86,15 +79,15 @@ def _row(model: StoredModel, layer: StoredLayer) -> Mapping[str, Any]:
     }
 
 
-def _kept_float(model: StoredModel, others: set[str]) -> list[dict[str, Any]]:
+def _uncoded(model: StoredModel, others: set[str]) -> list[dict[str, Any]]:
     found = []
     for name, constant in model.constants.items():
         count = math.prod(constant.shape)
-        if name in others or count < LEAST_COUNT or constant.element_type not in _FLOATS:
+        kind = ir.DataType(constant.element_type)
+        if name in others or count < LEAST_COUNT or not is_weight_type(kind):
             continue
-        readers = read_by(reading_operators(model.proto.graph, name))
-        row = {"name": name, "count": count, "bytes": constant.nbytes, "reason": readers}
-        found.append(row)
+        row = {"name": name, "count": count, "bytes": constant.nbytes, "type": kind.name}
+        found.append(row | {"reason": read_by(reading_operators(model.proto.graph, name))})
     return found
 
 

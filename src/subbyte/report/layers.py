@@ -184,7 +184,7 @@ def _inlined_weight(position: int, node: onnx.NodeProto, model: StoredModel) -> 
 
 def _reader(graph: onnx.GraphProto, name: str) -> str:
     """The operators that read the value ``name``, in bodies too."""
-    found = dict.fromkeys(reading_operators(graph, name))
+    found = dict.fromkeys(kind for _, kind in reading_operators(graph, name))
     return ", ".join(found)
 
 

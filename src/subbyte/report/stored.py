@@ -90,11 +90,11 @@ def constant_sources(
     return sources
 
 
-def reading_operators(graph: onnx.GraphProto, name: str) -> Iterator[str]:
-    """The types of the nodes that read ``name``, in ``graph`` and in the bodies of its nodes."""
+def reading_operators(graph: onnx.GraphProto, name: str) -> Iterator[tuple[str, str]]:
+    """Domain and type of the nodes that read ``name``, in ``graph`` and in bodies of its nodes."""
     for node in graph.node:
         if name in node.input:
-            yield node.op_type
+            yield node.domain, node.op_type
         for attribute in node.attribute:
             for body in [attribute.g, *attribute.graphs]:
                 yield from reading_operators(body, name)

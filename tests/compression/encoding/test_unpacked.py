@@ -95,7 +95,7 @@ def compressed(folder: Path, name: str, **options: Any) -> Path:
 def test_all_are_planned_and_places_stay_float() -> None:
     found = prepare(network(), "net")
     assert {entry.name for entry in planned_layers(found)} == set(CODED)
-    assert [constant.name for constant in found.kept_float] == ["places"]
+    assert [constant.name for constant in found.uncoded] == ["places"]
 
 
 @pytest.mark.parametrize("engine", ["portable", "native"])
@@ -113,7 +113,7 @@ def test_inspect_accounts_for_them_inlined_or_not(folder: Path) -> None:
     found = inspect(folder / "small.onnx")
     assert {row["name"] for row in found["layers"]} == set(CODED)
     assert {row["op"] for row in found["layers"]} == {"Gather", "LSTM", "MatMul"}
-    assert [row["name"] for row in found["kept_float"]] == ["places"]
+    assert [row["name"] for row in found["uncoded"]] == ["places"]
     assert found["weight_count"] == 2400 + 2 * 2304 + 1536 + 2 * 1280 + 1152
     subbyte.inline(folder / "small.onnx", folder / "inlined.onnx")
     inlined = inspect(folder / "inlined.onnx")
@@ -136,12 +136,54 @@ def test_a_trained_file_computes_what_the_file_does(folder: Path) -> None:
     assert len(again.graph.node) == len(onnx.load(folder / "small.onnx").graph.node)
 
 
-def test_the_budget_counts_what_stays_float(folder: Path) -> None:
-    found = inspect(compressed(folder, "budget.onnx", bits=8))
-    assert found["bits_per_weight"] <= 8
-    with pytest.raises(BudgetError, match=r"places, 4608 bytes \(read by Add\)"):
+def test_the_budget_counts_what_is_not_coded(folder: Path) -> None:
+    found = inspect(compressed(folder, "budget.onnx", bits=7.9))
+    assert found["bits_per_weight"] <= 7.9
+    with pytest.raises(BudgetError, match=r"places, 4608 bytes of float \(read by Add\)"):
         compressed(folder, "less.onnx", bits=3)
     assert not (folder / "less.onnx").exists()
+
+
+def quantized_tables() -> onnx.ModelProto:
+    """A table of bytes that is dequantized in the graph, and bytes that are read as they are."""
+    rng = np.random.default_rng(0)
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["codes"], "embed"),
+        helper.make_node("Cast", ["codes"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["floats", "scale"], ["rows"]),
+        helper.make_node("ReduceMean", ["rows", "axes"], ["y"], keepdims=0),
+        helper.make_node("Gather", ["kinds", "ids"], ["kind"]),
+    ]
+    constants = {
+        "table": rng.integers(-127, 128, (400, 48)).astype(np.int8),
+        "scale": np.float32(0.01),
+        "axes": np.array([1]),
+        "kinds": rng.integers(0, 256, 2000).astype(np.uint8),
+    }
+    tensors = [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()]
+    outputs = [value("y", TensorProto.FLOAT, ["N", 48]), value("kind", TensorProto.UINT8, None)]
+    graph = helper.make_graph(
+        nodes, "g", [value("ids", TensorProto.INT64, ["N", 6])], outputs, tensors
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_tables_of_integers_are_coded_counted_and_named(tmp_path: Path) -> None:
+    target = tmp_path / "small.onnx"
+    subbyte.compress(quantized_tables(), target, {"ids": IDS}, bits=3.5)
+    found = inspect(target)
+    assert [row["name"] for row in found["layers"]] == ["embed"]
+    reason = "read by Gather; tables of two axes are coded, where the rank of the indices is known"
+    assert found["uncoded"] == [
+        {"name": "kinds", "count": 2000, "bytes": 2000, "type": "UINT8", "reason": reason}
+    ]
+    assert found["weight_count"] == 400 * 48 + 2000
+    assert found["bits_per_weight"] <= 3.5
+    with pytest.raises(BudgetError) as caught:
+        subbyte.compress(quantized_tables(), tmp_path / "less.onnx", {"ids": IDS}, bits=0.5)
+    assert "kinds, 2000 bytes of uint8" in str(caught.value)
+    assert str(caught.value).endswith("; give a larger budget, or a network without them")
 
 
 def test_rows_that_are_read_often_count_more() -> None:

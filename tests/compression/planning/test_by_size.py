@@ -23,7 +23,7 @@ from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.graph.network import KeptFloat, Network
+from subbyte.graph.network import Network, UncodedConstant
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
@@ -93,11 +93,13 @@ def test_at_eight_bits_there_is_nothing_to_try(tmp_path: Path) -> None:
 
 def test_eight_bits_with_scales_and_constants_on_top_are_said() -> None:
     samples = samples_for(MODEL, IMAGES)
-    network = replace(prepare(MODEL, "net"), kept_float=(KeptFloat("mask", 2048, 8192, "all"),))
+    network = replace(
+        prepare(MODEL, "net"), uncoded=(UncodedConstant("mask", 2048, 8192, "FLOAT", "all"),)
+    )
     found = make_plan(network, samples, CompressOptions(bits=8.0), CPU, silent)
     assert set(found.plan.values()) == {EIGHT_BITS}
     (said,) = found.facts
-    assert re.fullmatch(r"8-bit codes .*: with scales and what stays float 1\d\.\d+ bits .*", said)
+    assert re.fullmatch(r"8-bit codes .*: with scales and what is not coded 1\d\.\d+ bits .*", said)
 
 
 def test_larger_budgets_are_used() -> None:

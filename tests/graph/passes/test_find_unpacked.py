@@ -60,7 +60,7 @@ def test_what_is_coded_and_what_stays_float() -> None:
         ("embed", "Gather", True, 1),
         ("heads", "MatMul", False, 4),
     ]
-    assert [(c.name, c.nbytes, c.reason) for c in found.kept_float] == [
+    assert [(c.name, c.nbytes, c.reason) for c in found.uncoded] == [
         ("places", 4 * 5 * 72 * 4, "read by Add")
     ]
 

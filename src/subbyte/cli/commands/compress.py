@@ -217,7 +217,7 @@ def _report(
             ["file after", f"{byte_size(after)} ({before / after:.1f} times smaller)"],
             ["bits per weight", f"{found['bits_per_weight']:.3f}"],
             ["layers", ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))],
-            *_kept_float(found["kept_float"]),
+            *_uncoded(found["uncoded"]),
             ["time", f"{seconds:.0f} s"],
         ],
     )
@@ -236,7 +236,7 @@ def _note_untrained(untrained: Mapping[str, str]) -> None:
         )
 
 
-def _kept_float(constants: list[dict[str, Any]]) -> list[list[str]]:
+def _uncoded(constants: list[dict[str, Any]]) -> list[list[str]]:
     """One line for all, which names the largest; `subbyte inspect` lists them."""
     if not constants:
         return []
@@ -244,7 +244,7 @@ def _kept_float(constants: list[dict[str, Any]]) -> list[list[str]]:
     total = byte_size(sum(constant["bytes"] for constant in constants))
     one = f"{largest['name']}, {byte_size(largest['bytes'])}, {largest['reason']}"
     number = "1 constant" if len(constants) == 1 else f"{len(constants)} constants, the largest"
-    return [["stays float", f"{total}: {number} ({one})"]]
+    return [["not coded", f"{total}: {number} ({one})"]]
 
 
 def _classes(proof: Proof) -> bool:

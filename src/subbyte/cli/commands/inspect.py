@@ -33,7 +33,7 @@ def command(
 
     **bits per weight** counts everything that is stored for a layer's weight: codes, codebooks,
     signs, gains, scales and padding. Over the whole file it also counts the constants of 1,024
-    floats and more that stay float, which are named below. The parts add up to the size of the
+    numbers and more that are not coded, which are named below. The parts add up to the size of the
     file.
 
     Example:
@@ -59,10 +59,10 @@ def command(
         + " + ".join(f"{name} {byte_size(size)}" for name, size in result["parts"].items()),
         soft_wrap=True,
     )
-    for constant in result["kept_float"]:
+    for constant in result["uncoded"]:
         OUT.print(
-            f"stays float: {constant['name']}, {byte_size(constant['bytes'])} "
-            f"({constant['reason']})",
+            f"not coded: {constant['name']}, {byte_size(constant['bytes'])} of "
+            f"{constant['type'].lower()} ({constant['reason']})",
             soft_wrap=True,
             markup=False,
         )

@@ -106,7 +106,7 @@ def command(
         OUT.print(line, soft_wrap=True, markup=False)
     found = [_document(row) for row in rows]
     document = {"input": str(source), "seconds": seconds, "summary": said, "layers": found}
-    document["kept_float"] = [asdict(constant) for constant in planned.kept_float]
+    document["uncoded"] = [asdict(constant) for constant in planned.uncoded]
     write_json(json, document)
 
 

@@ -180,7 +180,7 @@ class LatencyPlans:
             "layers"
         )
         bounded = replace(plain, bound=min(choice.bound, plain.harm))
-        return planned_from(self._budget, bounded, [said], self.prices.kept_float)
+        return planned_from(self._budget, bounded, [said], self.prices.uncoded)
 
 
 def _chosen(choices: Choices, plan: Plan) -> Choice:

@@ -19,7 +19,7 @@ from subbyte.graph.network import Network
 from subbyte.progress import Progress
 
 _SIZE_ROUNDS = 8
-# Of the constants that stay float, how many a message names.
+# Of the constants that are not coded, how many a message names.
 _NAMED = 3
 # Of a file beside its weights: what varies with the values that are written.
 _SIZE_SLACK = 0.02
@@ -73,23 +73,23 @@ def plan_budget(
 def plan_bits(prices: Prices, budget: Budget) -> Planned:
     """The least total relative error within so many bits per weight.
 
-    Constants that stay float count with all their bits. At 8 bits every layer has 8-bit codes,
+    Constants that are not coded count with all their bits. At 8 bits every layer has 8-bit codes,
     and neither scales nor constants take any of them away.
     """
     if at_eight_bits(budget):
         return _eight_bits(prices, budget)
-    limit = budget.value * prices.count / 8 - prices.float_bytes
+    limit = budget.value * prices.count / 8 - prices.uncoded_bytes
     needed = least(prices.choices)
     if needed > limit:
         # Rounded up, so that the number it names is one that works.
-        bits = -(-8 * int(needed + prices.float_bytes) * 1000 // prices.count) / 1000
+        bits = -(-8 * int(needed + prices.uncoded_bytes) * 1000 // prices.count) / 1000
         raise BudgetError(
             "--bits out of reach for this network and these options",
             expected=f"at least {bits:.3f} bits per weight",
-            got=f"{budget.value:g}{_float_part(prices)}",
+            got=f"{budget.value:g}{_uncoded_part(prices)}",
         )
     choice = choose_finely(prices.within(limit), limit)
-    return planned_from(budget, choice, kept_float=prices.kept_float)
+    return planned_from(budget, choice, uncoded=prices.uncoded)
 
 
 def at_eight_bits(budget: Budget) -> bool:
@@ -107,19 +107,22 @@ def _eight_bits(prices: Prices, budget: Budget) -> Planned:
     bits = prices.bits(sum(candidate.bytes for candidate in chosen.values()))
     said = []
     if bits > budget.value:
-        counted = "scales and what stays float" if prices.kept_float else "scales"
+        counted = "scales and what is not coded" if prices.uncoded else "scales"
         said = [f"8-bit codes in all layers: with {counted} {bits:.3f} bits per weight"]
-    return planned_from(budget, Choice(chosen, harm, harm), said, prices.kept_float)
+    return planned_from(budget, Choice(chosen, harm, harm), said, prices.uncoded)
 
 
-def _float_part(prices: Prices) -> str:
-    """What of the network stays float, as a part of a message; empty where nothing does."""
-    largest = sorted(prices.kept_float, key=lambda constant: -constant.nbytes)
+def _uncoded_part(prices: Prices) -> str:
+    """What of the network is not coded, as a part of a message; empty where nothing does."""
+    largest = sorted(prices.uncoded, key=lambda constant: -constant.nbytes)
     if not largest:
         return ""
     named = ", ".join(map(str, largest[:_NAMED]))
     more = f", and {len(largest) - _NAMED} more" if len(largest) > _NAMED else ""
-    return f"; {prices.float_bytes} bytes stay float: {named}{more}"
+    return (
+        f"; {prices.uncoded_bytes} bytes are not coded and count as they are: {named}{more}; give "
+        "a larger budget, or a network without them"
+    )
 
 
 def plan_size(
@@ -139,7 +142,7 @@ def plan_size(
             raise BudgetError(
                 "--size out of reach for this network and these options",
                 expected=f"at least {needed:.0f} bytes",
-                got=f"{budget.value:.0f}{_float_part(prices)}",
+                got=f"{budget.value:.0f}{_uncoded_part(prices)}",
             )
         choice = choose_finely(prices.within(limit), limit)
         now = _beside(network, options_of(choice), options)
@@ -147,7 +150,7 @@ def plan_size(
             break
         beside = now
     said = f"{beside:.0f} bytes of the file are not weights"
-    return planned_from(budget, choice, [said], prices.kept_float)
+    return planned_from(budget, choice, [said], prices.uncoded)
 
 
 def _beside(network: Network, plan: Plan, options: CompressOptions) -> float:

@@ -8,30 +8,30 @@ from dataclasses import dataclass, field
 from subbyte.budgets import Budget
 from subbyte.compression.planning.knapsack import Choice
 from subbyte.compression.planning.plan_file import Plan
-from subbyte.graph.network import KeptFloat
+from subbyte.graph.network import UncodedConstant
 
 
 @dataclass(frozen=True)
 class Planned:
     """``plan``: the options of every layer, by weight name. With a budget, ``choice`` has the
-    predicted bytes, harm and time of each, and ``facts`` what is worth saying. ``kept_float``:
+    predicted bytes, harm and time of each, and ``facts`` what is worth saying. ``uncoded``:
     the constants that no plan codes, which count against the budget."""
 
     plan: Plan
     budget: Budget | None = None
     choice: Choice | None = None
     facts: Sequence[str] = field(default=())
-    kept_float: tuple[KeptFloat, ...] = ()
+    uncoded: tuple[UncodedConstant, ...] = ()
 
 
 def planned_from(
     budget: Budget,
     choice: Choice,
     facts: Sequence[str] = (),
-    kept_float: tuple[KeptFloat, ...] = (),
+    uncoded: tuple[UncodedConstant, ...] = (),
 ) -> Planned:
     """The plan of a choice."""
-    return Planned(options_of(choice), budget, choice, facts, kept_float)
+    return Planned(options_of(choice), budget, choice, facts, uncoded)
 
 
 def options_of(choice: Choice) -> Plan:

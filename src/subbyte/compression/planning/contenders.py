@@ -65,9 +65,7 @@ class WithinBytes:
 
     def _planned(self, choice: Choice) -> Planned:
         assert self.planned.budget is not None  # noqa: S101 - as above
-        return planned_from(
-            self.planned.budget, choice, self.planned.facts, self.planned.kept_float
-        )
+        return planned_from(self.planned.budget, choice, self.planned.facts, self.planned.uncoded)
 
 
 def best_by_trial(

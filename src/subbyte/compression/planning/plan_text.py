@@ -52,13 +52,13 @@ def summary(planned: Planned, layers: Sequence[Weighted]) -> list[str]:
     if choice is None:
         return []
     stored = sum(candidate.bytes for candidate in choice.chosen.values())
-    stored += sum(constant.nbytes for constant in planned.kept_float)
+    stored += sum(constant.nbytes for constant in planned.uncoded)
     count = sum(layer.shape.count for layer in layers)
-    count += sum(constant.count for constant in planned.kept_float)
+    count += sum(constant.count for constant in planned.uncoded)
     return [
         f"budget: {planned.budget}",
         f"{8 * stored / count:.3f} bits per weight, {stored} bytes of weights",
-        *(f"stays float: {constant}" for constant in planned.kept_float),
+        *(f"not coded: {constant}" for constant in planned.uncoded),
         f"predicted harm {choice.harm:.4f}, at most {100 * choice.gap:.2f}% above the least "
         "that any plan within the budget could have",
         *planned.facts,

@@ -27,7 +27,7 @@ from subbyte.compression.planning.plan_file import EIGHT_BITS, planned_layers
 from subbyte.compression.planning.sensitivity import noise_gains
 from subbyte.data import Samples
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.graph.network import KeptFloat, Layer, Network, Unpacked, Weighted
+from subbyte.graph.network import Layer, Network, UncodedConstant, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods.scalar.form import BITS
 from subbyte.progress import Progress
@@ -39,28 +39,28 @@ GAIN_POWER = 0.25
 class Prices:
     """``choices``: the candidates of every layer, by weight name; ``kept``: the layers that
     are kept at 8 bits by default; ``gains`` (`noise_gains`): by which, to the power
-    `GAIN_POWER`, the harms count; ``kept_float``: the constants that are not coded."""
+    `GAIN_POWER`, the harms count; ``uncoded``: the constants that are not coded."""
 
     layers: tuple[Weighted, ...]
     choices: dict[str, list[Candidate]]
     kept: frozenset[str]
     gains: Mapping[str, float] = field(default_factory=dict)
-    kept_float: tuple[KeptFloat, ...] = ()
+    uncoded: tuple[UncodedConstant, ...] = ()
 
     @property
     def count(self) -> int:
-        """Weights in all layers, and numbers in the constants that stay float."""
+        """Weights in all layers, and numbers in the constants that are not coded."""
         coded = sum(layer.shape.count for layer in self.layers)
-        return coded + sum(constant.count for constant in self.kept_float)
+        return coded + sum(constant.count for constant in self.uncoded)
 
     @property
-    def float_bytes(self) -> int:
-        """Bytes of the constants that stay float, whatever the plan."""
-        return sum(constant.nbytes for constant in self.kept_float)
+    def uncoded_bytes(self) -> int:
+        """Bytes of the constants that are not coded, whatever the plan."""
+        return sum(constant.nbytes for constant in self.uncoded)
 
     def bits(self, coded_bytes: float) -> float:
         """Bits per weight with so many bytes of coded weights."""
-        return 8 * (coded_bytes + self.float_bytes) / self.count
+        return 8 * (coded_bytes + self.uncoded_bytes) / self.count
 
     def within(self, budget: float) -> dict[str, list[Candidate]]:
         """The candidates for a budget of bytes: layers that are kept at 8 bits by default go
@@ -133,4 +133,4 @@ def price(
         choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
     progress("plan", len(entries), len(entries), "")
     kept = kept_at_eight_bits(network, entries, options)
-    return Prices(tuple(entries), choices, kept, gains, network.kept_float)
+    return Prices(tuple(entries), choices, kept, gains, network.uncoded)

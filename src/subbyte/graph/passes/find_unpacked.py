@@ -1,18 +1,37 @@
-"""Finding the weights that are unpacked before their node reads them, and the floats that stay."""
+"""Finding the weights that are unpacked before their node reads them, and the rest."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from subbyte.graph.nested import nested_nodes
-from subbyte.graph.network import KeptFloat, Layer, Unpacked
+from subbyte.graph.network import Layer, UncodedConstant, Unpacked
 from subbyte.graph.passes.editor import float_constant
-from subbyte.graph.passes.readings import RECURRENT, Reading, reading_of
+from subbyte.graph.passes.readings import CONTRIB, RECURRENT, Reading, reading_of
 from subbyte.graph.passes.share_weights import LEAST_COUNT
+
+NARROW = 16
+"""The most bits of an integer that is a weight, and no index or size."""
+
+_QUANTIZED = frozenset(
+    {
+        "DynamicQuantizeLSTM",
+        "GatherBlockQuantized",
+        "MatMulBnb4",
+        "MatMulFpQ4",
+        "MatMulNBits",
+        "QAttention",
+        "QEmbedLayerNormalization",
+        "QGemm",
+        "QLinearConv",
+        "QMoE",
+        "QOrderedMatMul",
+    }
+)
+"""Operators of quantized networks that are covered in part or not at all."""
 
 
 def find_unpacked(model: ir.Model, layers: Sequence[Layer]) -> tuple[Unpacked, ...]:
@@ -79,21 +98,22 @@ def _unique(name: str, names: set[str]) -> str:
     return candidate
 
 
-def kept_float(
+def find_uncoded(
     model: ir.Model, layers: Sequence[Layer], unpacked: Sequence[Unpacked]
-) -> tuple[KeptFloat, ...]:
-    """The float constants of `LEAST_COUNT` numbers and more that are no coded weight, and no
-    layer's bias."""
+) -> tuple[UncodedConstant, ...]:
+    """The weights of `LEAST_COUNT` numbers and more that are coded nowhere and are no layer's
+    bias: constants of the types of `is_weight_type`."""
     coded = {layer.weight for layer in layers} | {entry.weight for entry in unpacked}
     coded |= {layer.bias for layer in layers if layer.bias is not None}
     found = []
     for name, value in model.graph.initializers.items():
-        array = float_constant(value)
-        if array is None or name in coded or array.size < LEAST_COUNT:
+        tensor = value.const_value
+        if tensor is None or name in coded or tensor.size < LEAST_COUNT:
             continue
-        if value.uses() or value.is_graph_output():
-            reason = _reason(value, bool(array.any()))
-            found.append(KeptFloat(name, math.prod(array.shape), array.nbytes, reason))
+        if is_weight_type(tensor.dtype) and (value.uses() or value.is_graph_output()):
+            reason = _reason(value, bool(tensor.numpy().any()))
+            kind = tensor.dtype.name
+            found.append(UncodedConstant(name, tensor.size, tensor.nbytes, kind, reason))
     return tuple(found)
 
 
@@ -102,10 +122,34 @@ def _reason(value: ir.Value, any_number: bool) -> str:
         return "all zero"
     if value.is_graph_output():
         return "an output of the network"
-    return read_by(use.node.op_type for use in value.uses())
+    return read_by((use.node.domain, use.node.op_type) for use in value.uses())
 
 
-def read_by(op_types: Iterable[str]) -> str:
-    """Why a constant stays float, by the operators that read it: none of them multiplies with it
-    or takes its rows."""
-    return f"read by {', '.join(sorted(set(op_types)))}"
+def is_weight_type(kind: ir.DataType) -> bool:
+    """Whether large constants of a type are weights: floats, and integers of 16 bits and fewer.
+
+    Wider integers are indices and sizes, booleans are masks.
+    """
+    return kind.is_floating_point() or (kind.is_integer() and kind.bitwidth <= NARROW)
+
+
+def read_by(operators: Iterable[tuple[str, str]]) -> str:
+    """Why a constant is not coded, by the operators that read it (domain and type): none of them
+    multiplies with it or takes its rows in a way that is covered. With a way out, if there is
+    one."""
+    found = sorted(set(operators))
+    names = [kind if domain in ("", CONTRIB) else f"{domain}.{kind}" for domain, kind in found]
+    ways = dict.fromkeys(way for each in found if (way := _way_out(*each)))
+    return "; ".join([f"read by {', '.join(sorted(names))}", *ways])
+
+
+def _way_out(domain: str, kind: str) -> str:
+    if domain == "com.microsoft.nchwc":
+        return "save the network with ONNX Runtime's optimization at extended or below to code it"
+    if domain == "" and kind in ("GatherND", "GatherElements"):
+        return "a table that Gather reads is coded"
+    if domain == "" and kind == "Gather":
+        return "tables of two axes are coded, where the rank of the indices is known"
+    if domain == CONTRIB and kind in _QUANTIZED:
+        return "compress the float network instead to code it"
+    return ""

@@ -14,6 +14,7 @@ from subbyte.graph.module.kernels import unit_kernel
 from subbyte.graph.module.node_form import constant_array, to_torch
 from subbyte.graph.module.opaque import is_opaque
 from subbyte.graph.nested import captured, discard, nested_graphs
+from subbyte.graph.passes.dequantize import dequantized_constant
 from subbyte.graph.passes.editor import Editor, has_single_use, static_sizes
 from subbyte.graph.passes.lowering.control_flow import HOISTED
 from subbyte.graph.protos import RANDOM
@@ -46,9 +47,12 @@ def _results(node: ir.Node, imports: Mapping[str, int]) -> dict[ir.Value, torch.
     constants = [value is None or constant_array(value) is not None for value in read]
     if not all(constants) or any(value.is_graph_output() for value in node.outputs):
         return None
-    if node.op_type in RANDOM or _grows(node) or any(map(is_opaque, node.outputs)):
+    if node.op_type in RANDOM or any(map(is_opaque, node.outputs)):
         return None
-    return _evaluate(node, imports)
+    floats = dequantized_constant(node)
+    if floats is not None:
+        return {node.outputs[0]: torch.from_numpy(floats)}
+    return None if _grows(node) else _evaluate(node, imports)
 
 
 def _put(

@@ -23,7 +23,7 @@ from subbyte.graph.module.opaque import gather_units
 from subbyte.graph.network import Network
 from subbyte.graph.passes.explicit_pads import resolve_pads
 from subbyte.graph.passes.find_layers import find_layers
-from subbyte.graph.passes.find_unpacked import find_unpacked, kept_float
+from subbyte.graph.passes.find_unpacked import find_uncoded, find_unpacked
 from subbyte.graph.passes.fold_batchnorm import fold_affine
 from subbyte.graph.passes.fold_constants import fold_constants, fold_sizes
 from subbyte.graph.passes.free_batch import baked_batch, free_batch, input_axes
@@ -38,6 +38,7 @@ from subbyte.graph.passes.lowering.control_flow import (
 )
 from subbyte.graph.passes.lowering.float32 import casts_to_identities, compute_in_float32
 from subbyte.graph.passes.lowering.linear import normalize_linear
+from subbyte.graph.passes.lowering.tables import lower_tables
 from subbyte.graph.passes.share_weights import share_weights
 from subbyte.progress import Progress, silent
 
@@ -85,6 +86,7 @@ def prepare_graph(
             break
         fold_constants(model)
         infer_shapes(model)
+    lower_tables(model)
     normalize_linear(model)
     fold_affine(model)
     resolve_pads(model)
@@ -101,7 +103,7 @@ def prepare_graph(
         name=name,
         fixed_batch=fixed_batch,
         unpacked=unpacked,
-        kept_float=kept_float(model, layers, unpacked),
+        uncoded=find_uncoded(model, layers, unpacked),
     )
 
 

@@ -111,10 +111,11 @@ class Emitter:
         return self._operands[key]
 
     def _shown_name(self, value: ir.Value | None, array: NDArray[Any]) -> str:
-        """The name that a large float constant keeps, so that people know it again; '' for
+        """The name that a large constant of weights keeps, so that people know it again; '' for
         another constant, or where the name may be one that is made here."""
-        name = _name(value)
-        if array.dtype.kind != "f" or array.size < LEAST_NAMED:
+        name, kind = _name(value), array.dtype
+        weights = kind.kind == "f" or (kind.kind in "iu" and kind.itemsize <= 2)
+        if not weights or array.size < LEAST_NAMED:
             return ""
         return "" if name in self._reserved or _MADE.match(name) else self._reserve(name)
 

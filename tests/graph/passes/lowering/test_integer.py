@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from subbyte.graph.load.network import prepare
 from subbyte.graph.write.model import write_network
-from tests import tiny
 from tests.graph.module.test_foreign import MICROSOFT
 from tests.graph.one_node import Array, compare, one_node, run_module, run_ort
 
@@ -115,17 +113,3 @@ def test_an_integer_product_of_two_inputs_stays() -> None:
     network = prepare(model, "net")
     assert [node.op_type for node in network.model.graph] == ["MatMulInteger"]
     compare(run_module(model, inputs), run_ort(model, inputs))
-
-
-def test_a_table_of_codes_that_are_dequantized_behind_gather() -> None:
-    nodes = [
-        helper.make_node("Gather", ["table", "x"], ["q"]),
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
-    ]
-    constants = {"table": bytes_of(40, 32), "s": scales(), "z": point(100)}
-    model = tiny.build(nodes, constants, {"x": ("N", 3)}, {"y": ("N", 3, 32)})
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
-    ids = RNG.integers(0, 40, (2, 3))
-    network = prepare(model, "net")
-    assert [(entry.op, entry.rows) for entry in network.unpacked] == [("Gather", True)]
-    compare(run_module(model, [ids]), run_ort(model, [ids]))

@@ -202,19 +202,90 @@ def _unpacked(codes: Array, bits: int) -> Array:
     return parts.reshape(len(codes), -1).astype(np.float32)
 
 
-def _dequantized_rows(writer: NodeWriter) -> Lowered:
-    """Rows of a table of codes, made floats behind Gather -> rows of a table of floats."""
-    gather = writer.value(0).producer()
-    if gather is None or (gather.domain, gather.op_type) != ("", "Gather"):
+def _qattention(writer: NodeWriter) -> Lowered:
+    """The input, weight of queries, keys and values, a bias in float, scales of input and weight,
+    a mask, zero points, keys and values of the past."""
+    a, w = _read(writer, 0, 3, 6), _weight(writer, 1, 4, 7, -1)
+    if a is None or w is None:
         return None
-    codes, place = constant_array(gather.inputs[0]), gather.attributes.get_int("axis", 0)
-    if codes is None or codes.ndim < 2 or place != 0:
+    inputs = [a, w, writer.input(2), writer.input(5), writer.input(8)]
+    attributes, count = writer.node.attributes, len(writer.node.outputs)
+    made = writer.ops("Attention", count, *inputs, domain=MICROSOFT, **attributes)
+    return dict(zip(writer.node.outputs, made, strict=True))
+
+
+def _dynamic_lstm(writer: NodeWriter) -> Lowered:
+    """As LSTM, but W [directions, inputs, 4 H] and R [directions, H, 4 H] in integers; behind the
+    eight inputs their scales and zero points, of a direction or of a column."""
+    weights = [_turned_gates(writer, place, 6 + 2 * place) for place in (1, 2)]
+    if weights[0] is None or weights[1] is None:
         return None
-    scale, zero = (_parameter(writer, i, 0, codes.ndim, 0.0) for i in (1, 2))
-    if scale is None or zero is None or scale.size > 1 or zero.size > 1:
+    inputs = [writer.value(0), *weights, *(writer.input(place) for place in range(3, 8))]
+    attributes, count = writer.node.attributes, len(writer.node.outputs)
+    made = writer.ops("LSTM", count, *inputs, domain="", **attributes)
+    return dict(zip(writer.node.outputs, made, strict=True))
+
+
+def _turned_gates(writer: NodeWriter, place: int, scale: int) -> ir.Value | None:
+    found = [constant_array(writer.input(i)) for i in (place, scale, scale + 1)]
+    codes, factor, zero = found
+    if codes is None or factor is None or (zero is None and not _absent(writer, scale + 1)):
         return None
-    table = writer.constant((codes.astype(np.float32) - zero) * scale)
-    return {writer.node.outputs[0]: writer.op("Gather", table, gather.inputs[1], axis=0)}
+    point = np.zeros(1, np.float32) if zero is None else zero
+    factor, point = (
+        x.astype(np.float32).reshape(x.shape[0], 1, -1) for x in (factor, np.atleast_1d(point))
+    )
+    floats = ((codes.astype(np.float32) - point) * factor).transpose(0, 2, 1)
+    return writer.constant(np.ascontiguousarray(floats))
+
+
+def _embeddings(writer: NodeWriter) -> Lowered:
+    """Ids, segments, tables of words, places and segments, gamma and beta of a normalization, all
+    five in integers, a mask, then their scales and zero points."""
+    floats = [_embedded(writer, place) for place in range(2, 7)]
+    if any(x is None and not _absent(writer, 2 + i) for i, x in enumerate(floats)):
+        return None
+    inputs = [writer.value(0), writer.input(1), *floats, writer.input(7)]
+    attributes, count = writer.node.attributes, len(writer.node.outputs)
+    name = "EmbedLayerNormalization"
+    made = writer.ops(name, count, *inputs, domain=MICROSOFT, **attributes)
+    return dict(zip(writer.node.outputs, made, strict=True))
+
+
+def _embedded(writer: NodeWriter, place: int) -> ir.Value | None:
+    found = [constant_array(writer.input(i)) for i in (place, place + 6, place + 11)]
+    codes, scale, zero = found
+    if codes is None or scale is None or scale.size != 1 or zero is None or zero.size != 1:
+        return None
+    values = (codes.astype(np.float32) - np.float32(zero.item())) * np.float32(scale.item())
+    return writer.constant(values)
+
+
+def _gather_blocks(writer: NodeWriter) -> Lowered:
+    """A table of 4 or 8 bits, indices, scales and zero points for every block along its last axis;
+    bytes hold two codes of 4 bits, the first in the lower bits."""
+    attributes = writer.node.attributes
+    codes, scale = (constant_array(writer.input(place)) for place in (0, 2))
+    zero, bits = constant_array(writer.input(3)), attributes.get_int("bits", 4)
+    axes = [attributes.get_int("gather_axis", 0), attributes.get_int("quantize_axis", 1)]
+    if codes is None or scale is None or codes.ndim != 2 or axes not in ([0, 1], [0, -1]):
+        return None
+    if zero is None and not _absent(writer, 3):
+        return None
+    point: Array = np.zeros((1, 1), np.float32)
+    if codes.dtype == np.uint8:
+        codes = _unpacked(codes, bits)
+        point += 1 << (bits - 1)
+        zero = None if zero is None else _unpacked(zero, bits)[:, : scale.shape[1]]
+    point = point if zero is None else zero.astype(np.float32)
+    block = attributes.get_int("block_size", 128)
+    point, factor = (
+        np.repeat(x.astype(np.float32), block, 1)[:, : codes.shape[1]] if x.size > 1 else x
+        for x in (point, scale)
+    )
+    table = ((codes.astype(np.float32) - point) * factor).astype(np.float32)
+    made = writer.op("Gather", writer.constant(table), writer.value(1), axis=0)
+    return {writer.node.outputs[0]: made}
 
 
 INTEGER: dict[tuple[str, str], Callable[[NodeWriter], Lowered]] = {
@@ -222,10 +293,13 @@ INTEGER: dict[tuple[str, str], Callable[[NodeWriter], Lowered]] = {
     ("", "QLinearMatMul"): _qlinear_matmul,
     ("", "ConvInteger"): _conv_integer,
     ("", "MatMulInteger"): _matmul_integer,
-    ("", "DequantizeLinear"): _dequantized_rows,
     (MICROSOFT, "MatMulIntegerToFloat"): _matmul_integer_to_float,
     (MICROSOFT, "DynamicQuantizeMatMul"): _dynamic_matmul,
     (MICROSOFT, "MatMulNBits"): _matmul_nbits,
     (MICROSOFT, "QGemm"): _qgemm,
+    (MICROSOFT, "QAttention"): _qattention,
+    (MICROSOFT, "DynamicQuantizeLSTM"): _dynamic_lstm,
+    (MICROSOFT, "QEmbedLayerNormalization"): _embeddings,
+    (MICROSOFT, "GatherBlockQuantized"): _gather_blocks,
 }
 """The function that writes the nodes for an operator, by its domain and name."""

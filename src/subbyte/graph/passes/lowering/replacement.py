@@ -12,7 +12,7 @@ from subbyte.graph.passes.editor import Editor
 MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
 
-_LAYERS = ("Conv", "Gather", "Gemm", "MatMul")
+_LAYERS = (*("Attention", "Conv", "EmbedLayerNormalization", "Gather", "Gemm", "LSTM", "MatMul"),)
 
 
 class NodeWriter:
