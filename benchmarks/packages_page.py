@@ -162,10 +162,10 @@ def _near(records: Sequence[Record]) -> str:
     lost = {side: [task["float"] - task[side] for task in judged] for side in SIDES}
     within = {side: sum(points <= 1 for points in found) for side, found in lost.items()}
     return (
-        f"**Is it still right?** At 3 bits a weight, on held-back samples, the task's figure (text "
-        f"read alike, same label, top-1 ...) is within a point of float on {within['native']} of "
-        f"{len(judged)} networks with our kernels and {within['portable']} without; ONNX Runtime's "
-        f"own int8, at 8 bits, is on {within['int8']}."
+        f"**Is it still right?** Each network has a figure of its task: text read alike, same "
+        f"label, top-1. At 3 bits a weight, on held-back samples, it is within a point of float on "
+        f"{within['native']} of {len(judged)} networks with our kernels, on {within['portable']} "
+        f"without. For ONNX Runtime's own int8, at 8 bits, these are {within['int8']}."
     )
 
 

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.keep_page import keep_page
@@ -23,6 +23,8 @@ from benchmarks.networks.catalog import NETWORKS
 from benchmarks.packages.catalog import in_order
 from benchmarks.packages_page import packages_page, sceptic_lines
 from benchmarks.papers_page import papers_page
+from benchmarks.readme_page import highlights, speed_table
+from benchmarks.readme_picture import tradeoff_picture
 from benchmarks.records import Record, machine, read_records
 from benchmarks.tradeoffs_page import tradeoffs_page
 from benchmarks.whole_page import whole_page
@@ -103,6 +105,8 @@ def pages() -> dict[Path, str]:
     results = ROOT / "benchmarks" / "results"
     packages = in_order(results / "packages")
     wholes = [json.loads((results / name).read_text()) for name in WHOLE]
+    stock = json.loads(STOCK.read_text())
+    tradeoffs = read_records(results / "tradeoffs")
     return {
         made / "whole_networks.md": whole_page(
             wholes, json.loads((results / "threads.json").read_text())
@@ -114,16 +118,23 @@ def pages() -> dict[Path, str]:
         ),
         plan: fill(plan.read_text(), memory_table(json.loads(MEMORY.read_text())), "memory"),
         made / "networks.md": networks_page(records, _notes()),
-        made / "stock_int8.md": stock_page(json.loads(STOCK.read_text())),
+        made / "stock_int8.md": stock_page(stock),
         made / "papers.md": papers_page(PAPERS),
         made / "ffn_counts.md": counts_page(json.loads(COUNTS.read_text())),
         made / "methods.md": methods_page(read_methods(results / "methods")),
         made / "keep.md": keep_page(json.loads((results / "keep.json").read_text())),
-        made / "tradeoffs.md": tradeoffs_page(read_records(results / "tradeoffs")),
+        made / "tradeoffs.md": tradeoffs_page(tradeoffs),
+        ROOT / "docs" / "assets" / "tradeoff.svg": tradeoff_picture(tradeoffs),
         made / "latencies.md": latencies_page(read_records(results / "latencies")),
         made / "packages.md": packages_page(packages),
-        readme: fill(
-            fill(readme.read_text(), summary(records)), sceptic_lines(packages), "packages"
+        readme: fill_all(
+            readme.read_text(),
+            {
+                "highlights": highlights(best(records), wholes[0], stock),
+                "speed": speed_table(wholes, packages, records),
+                "networks": summary(records),
+                "packages": sceptic_lines(packages),
+            },
         ),
     }
 
@@ -224,6 +235,13 @@ def fill(page: str, text: str, name: str = "networks") -> str:
     if not begin or not end:
         raise SystemExit(f"no place for the table: {first} ... {last}")
     return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def fill_all(page: str, tables: Mapping[str, str]) -> str:
+    """``page`` with each of ``tables``, by name, between its marks."""
+    for name, text in tables.items():
+        page = fill(page, text, name)
+    return page
 
 
 def _explanations(names: Sequence[str], notes: dict[str, str]) -> list[str]:

@@ -143,7 +143,7 @@ def examine(text: Text) -> tuple[Count, list[Finding]]:
             continue
         count.words += words
         count.sentences += 1
-        if not sentence.endswith("?"):
+        if not sentence.rstrip("*_)\"'").endswith("?"):
             for match in _HEADLESS.finditer(_plain(sentence)):
                 count.headless += 1
                 found.append(Finding(text.path, line, f"headless {match.group()!r}", sentence))

@@ -215,7 +215,7 @@ def test_three_lines_say_what_runs_how_near_and_how_fast() -> None:
     assert len(lines) == 3
     assert "Of 2 pretrained networks" in lines[0]
     assert "1 are written and run on both engines; refused in one line: lstm." in lines[0]
-    assert "on 1 of 1 networks with our kernels and 0 without" in lines[1]
+    assert "on 1 of 1 networks with our kernels, on 0 without" in lines[1]
     assert "10.0 times smaller" in lines[2]
     assert "2.00 times as fast (median; faster on 1 of 1)" in lines[2]
 
