@@ -30,11 +30,11 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from benchmarks.random_networks import resnet18
-from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.load.network import read_network
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
+from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.write.model import write_network
 from subbyte.methods import CodedWeight, WeightShape
 from subbyte.methods.product import form as product

@@ -40,11 +40,11 @@ from benchmarks.random_networks import NETWORKS as SHAPED
 from benchmarks.stock_int8 import calibrate
 from subbyte.compression.calibration.table_shifts import table_shifts
 from subbyte.data import InputSpec, as_samples
-from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.load.network import read_network
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
+from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.write.model import write_network
 from subbyte.methods import CodedWeight, WeightShape
 from subbyte.methods.product import form as product

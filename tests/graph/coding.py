@@ -7,10 +7,10 @@ import onnx
 import onnxruntime
 import torch
 
-from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical, has_binary_form, to_onnx_layout
 from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from subbyte.graph.functions import uint8_ops
+from subbyte.graph.islands.operators import elementwise, movement, pooling
 from subbyte.methods import WeightShape
 from subbyte.methods.binary.form import VARIANTS, Binarization
 from tests.graph.coding import code_binary
@@ -100,23 +100,23 @@ def _islands() -> dict[str, list[Node]]:
     q = {"x": (0.02, 128), "r": (0.03, 7), "y": (0.05, 60)}
     pair = {"x": x, "r": r}
     pairs = [
-        Node([uint8_ops.sum_function(OPSET)], parameters(q), pair),
-        Node([uint8_ops.product_function(OPSET)], parameters(q), pair),
+        Node([elementwise.sum_function(OPSET)], parameters(q), pair),
+        Node([elementwise.product_function(OPSET)], parameters(q), pair),
     ]
     joined = []
     for count in range(2, MOST_JOINED + 1):
         feeds = {f"x{index}": x[..., : 5 + index] for index in range(count)}
         q = {**dict.fromkeys(feeds, (0.02, 1)), "y": (0.02, 1)}
-        function = uint8_ops.concat_function(count, OPSET)
+        function = movement.concat_function(count, OPSET)
         joined.append(Node([function], parameters(q), feeds, {"axis": 3}))
     q = {"x": (0.02, 128), "y": (0.05, 60)}
-    function = uint8_ops.global_average_pool_function(OPSET)
+    function = pooling.global_average_pool_function(OPSET)
     pools = [Node([function], parameters(q), {"x": x})]
     for window in POOLS.values():
         window = {**window, "dilations": [1, 2]}
-        pools.append(Node([uint8_ops.max_pool_function(OPSET)], {}, {"x": x}, window))
+        pools.append(Node([pooling.max_pool_function(OPSET)], {}, {"x": x}, window))
         window = {key: window[key] for key in window if key != "dilations"}
         window["count_include_pad"] = 1
-        function = uint8_ops.average_pool_function(OPSET)
+        function = pooling.average_pool_function(OPSET)
         pools.append(Node([function], parameters(q), {"x": x}, window))
     return {"pairs": pairs, "joined": joined, "pools": pools}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import FunctionProto
 
-from subbyte.graph.functions import uint8_ops
+from subbyte.graph.islands.operators import elementwise, movement, pooling
 from tests.native.operators import (
     OPSET,
     Node,
@@ -38,7 +38,7 @@ def test_pairwise(operation: str, pair: str) -> None:
     x, r = (random_codes(shape, 0, 255, seed) for seed, shape in enumerate(PAIRS[pair]))
     scale = 0.05 if operation == "sum" else 0.03
     q = {"x": (0.02, 128), "r": (0.03, 7), "y": (scale, 60)}
-    made = node(getattr(uint8_ops, f"{operation}_function")(OPSET), {"x": x, "r": r}, q)
+    made = node(getattr(elementwise, f"{operation}_function")(OPSET), {"x": x, "r": r}, q)
     expected = made.run(native=False)
     assert len(np.unique(expected)) > 10 or expected.size < 50
     assert_close(made.run(native=True), expected)
@@ -48,7 +48,7 @@ def test_pairwise(operation: str, pair: str) -> None:
 def test_shapes_that_do_not_broadcast() -> None:
     feeds = {"x": np.zeros((2, 3), np.uint8), "r": np.zeros((2, 4), np.uint8)}
     q = {"x": (0.02, 128), "r": (0.03, 7), "y": (0.05, 60)}
-    made = node(uint8_ops.sum_function(OPSET), feeds, q)
+    made = node(elementwise.sum_function(OPSET), feeds, q)
     with pytest.raises(Exception, match=r"Add node 'layer': shapes of x and r.*\[2, 3\] and"):
         made.run(native=True)
 
@@ -62,14 +62,14 @@ def test_concat(count: int, axis: int) -> None:
     feeds = {f"x{i}": random_codes(shape, 0, 255, i) for i, shape in enumerate(shapes)}
     q = {f"x{i}": (0.02 + 0.01 * (i // 2), 100 + i // 2) for i in range(count)}
     q["y"] = (0.02, 100)
-    made = node(uint8_ops.concat_function(count, OPSET), feeds, q, axis=axis)
+    made = node(movement.concat_function(count, OPSET), feeds, q, axis=axis)
     assert_close(made.run(native=True), made.run(native=False))
 
 
 def test_concat_of_other_shapes() -> None:
     feeds = {"x0": np.zeros((2, 3), np.uint8), "x1": np.zeros((3, 3), np.uint8)}
     q = {"x0": (0.02, 1), "x1": (0.02, 1), "y": (0.02, 1)}
-    made = node(uint8_ops.concat_function(2, OPSET), feeds, q, axis=1)
+    made = node(movement.concat_function(2, OPSET), feeds, q, axis=1)
     with pytest.raises(Exception, match="Concat2 node 'layer': inputs: expected shapes"):
         made.run(native=True)
     made.attributes["axis"] = 2
@@ -88,7 +88,7 @@ POOLS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("dilations", [[1, 1], [2, 1]])
 def test_max_pool(window: str, dilations: list[int]) -> None:
     feeds = {"x": random_codes((2, 8, 9, 70), 0, 255)}
-    function = uint8_ops.max_pool_function(OPSET)
+    function = pooling.max_pool_function(OPSET)
     made = node(function, feeds, {}, **POOLS[window], dilations=dilations)
     np.testing.assert_array_equal(made.run(native=True), made.run(native=False))
 
@@ -101,7 +101,7 @@ AVERAGES = [("plain", 0), ("padded", 0), ("ceil", 0), ("plain", 1), ("padded", 1
 def test_average_pool(window: str, counted: int) -> None:
     feeds = {"x": random_codes((2, 8, 9, 70), 0, 255)}
     q = {"x": (0.02, 128), "y": (0.012, 120)}
-    function = uint8_ops.average_pool_function(OPSET)
+    function = pooling.average_pool_function(OPSET)
     made = node(function, feeds, q, **POOLS[window], count_include_pad=counted)
     assert_close(made.run(native=True), made.run(native=False))
 
@@ -110,14 +110,14 @@ def test_average_pool(window: str, counted: int) -> None:
 def test_global_average_pool(size: tuple[int, int]) -> None:
     feeds = {"x": random_codes((2, *size, 130), 0, 255)}
     q = {"x": (0.02, 3), "y": (0.012, 9)}
-    made = node(uint8_ops.global_average_pool_function(OPSET), feeds, q)
+    made = node(pooling.global_average_pool_function(OPSET), feeds, q)
     assert_close(made.run(native=True), made.run(native=False))
 
 
 def test_window_larger_than_x() -> None:
     feeds = {"x": np.zeros((1, 2, 2, 3), np.uint8)}
     window = {**POOLS["plain"], "kernel_shape": [3, 3], "dilations": [1, 1]}
-    made = node(uint8_ops.max_pool_function(OPSET), feeds, {}, **window)
+    made = node(pooling.max_pool_function(OPSET), feeds, {}, **window)
     with pytest.raises(Exception, match="MaxPool node 'layer': window"):
         made.run(native=True)
 
@@ -125,7 +125,7 @@ def test_window_larger_than_x() -> None:
 def test_shapes_are_inferred() -> None:
     """onnxruntime knows the output's shape where the input's is known."""
     feeds = {"x": np.zeros((1, 8, 9, 3), np.uint8)}
-    made = node(uint8_ops.max_pool_function(OPSET), feeds, {}, **POOLS["plain"], dilations=[1, 1])
+    made = node(pooling.max_pool_function(OPSET), feeds, {}, **POOLS["plain"], dilations=[1, 1])
     model = made.model()
     dims = model.graph.input[0].type.tensor_type.shape.dim
     dims[0].dim_param, dims[3].dim_value = "batch", 3

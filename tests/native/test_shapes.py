@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 import subbyte
-from subbyte.graph.functions import uint8_ops
 from subbyte.graph.functions.layer import TABLE_SHIFT
+from subbyte.graph.islands.operators import elementwise, movement, pooling
 from tests.native.fuzz_nodes import operators
 from tests.native.operators import OPSET, Node, assert_close, open_model, parameters, random_codes
 from tests.native.test_islands import POOLS
@@ -137,7 +137,7 @@ PAIRS: dict[str, tuple[Shape, Shape, Shape]] = {
 
 
 def pairwise(operation: str, **feeds: NDArray[np.uint8]) -> Node:
-    function = getattr(uint8_ops, f"{operation}_function")(OPSET)
+    function = getattr(elementwise, f"{operation}_function")(OPSET)
     return Node([function], parameters(PAIR), feeds)
 
 
@@ -186,7 +186,7 @@ def test_joined_shapes(case: str) -> None:
     x0, x1, axis, y = JOINED[case]
     q = dict.fromkeys(("x0", "x1", "y"), (0.02, 1))
     feeds = dict.fromkeys(("x0", "x1"), np.zeros(1, np.uint8))
-    node = Node([uint8_ops.concat_function(2, OPSET)], parameters(q), feeds, {"axis": axis})
+    node = Node([movement.concat_function(2, OPSET)], parameters(q), feeds, {"axis": axis})
     assert inferred(node, x0=x0, x1=x1) == y
 
 
@@ -201,7 +201,7 @@ def test_dimensions_without_a_name_have_none_in_a_loaded_model(tmp_path: Path) -
 @pytest.mark.parametrize("window", POOLS)
 def test_pooled_sizes(window: str) -> None:
     x = np.zeros((2, 8, 9, 3), np.uint8)
-    node = Node([uint8_ops.max_pool_function(OPSET)], {}, {"x": x}, {**POOLS[window]})
+    node = Node([pooling.max_pool_function(OPSET)], {}, {"x": x}, {**POOLS[window]})
     node.attributes["dilations"] = [1, 2]
     _, height, width, _ = node.run(native=False).shape
     assert inferred(node, x=["N", 8, 9, "C"]) == ["N", height, width, "C"]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import plan_islands
 from subbyte.graph.load.network import read_network
 from subbyte.graph.network import Network
+from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.write.model import write_network
 from subbyte.methods import CodedWeight
 from tests import tiny

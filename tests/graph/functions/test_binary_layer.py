@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from subbyte.graph.functions.binary_layer import binary_layer
 from subbyte.graph.functions.body import Body
-from subbyte.graph.islands.params import QuantParams
+from subbyte.graph.quant_params import QuantParams
 from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight
 from subbyte.methods.binary.form import Binarization
 from subbyte.methods.binary.residual import binarize_fields, scales_of

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from subbyte.graph.functions.body import DOMAIN
 from subbyte.graph.functions.layer import layer_function, weight_functions
-from subbyte.graph.islands.params import QuantParams
+from subbyte.graph.quant_params import QuantParams
 from subbyte.methods import METHODS, CodedWeight, WeightShape, binarization_of, decode_weight
 from subbyte.methods.binary.form import VARIANTS
 from tests.graph.coding import (

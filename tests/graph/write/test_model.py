@@ -11,17 +11,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from subbyte.errors import OutputError, ProofError
 from subbyte.graph.functions.body import DOMAIN
-from subbyte.graph.islands.params import QuantParams
-from subbyte.graph.islands.plan import IslandPlan, plan_islands
+from subbyte.graph.islands.plan import plan_islands
 from subbyte.graph.load.network import prepare, read_network
-from subbyte.graph.network import Network
 from subbyte.graph.write import model as model_module
 from subbyte.graph.write.model import write_network
-from subbyte.methods import CodedWeight
 from subbyte.report import inspect
 from tests.graph import zoo
 from tests.graph.builder import Builder
@@ -30,9 +26,9 @@ from tests.graph.coding import (
     code_network,
     coded_module,
     session,
-    simulate,
     values_of,
 )
+from tests.graph.written import Case, assert_computes_the_plan, built, run
 
 DATA = Path(os.environ.get("SUBBYTE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data folder: set SUBBYTE_DATA")
@@ -46,32 +42,6 @@ MOVES = {"Transpose", "Flatten", "Reshape", "Concat", "Slice", "Pad", "Clip"}
 BORDERS = {"QuantizeLinear", "DequantizeLinear", "Sub"}
 
 
-class Case:
-    """A network, its codes, plan and parameters, and samples."""
-
-    def __init__(self, network: Network, inputs: dict[str, np.ndarray], method: str) -> None:
-        self.network, self.inputs = network, inputs
-        self.coded: dict[str, CodedWeight] = code_network(network, method)
-        self.plan: IslandPlan = plan_islands(network)
-        self.module = coded_module(network, self.coded)
-        self.params: dict[str, QuantParams] = calibrate(self.module, self.plan, inputs)
-        self.model = write_network(network, self.coded, None, self.plan, self.params)
-
-    def simulated(self) -> list[np.ndarray]:
-        # oneDNN sums in an order of its own, by which one code in many thousands rounds the other
-        # way; in twenty layers that is enough to be seen.
-        torch.backends.mkldnn.enabled = False
-        try:
-            env = simulate(self.network, self.module, self.plan, self.params, self.inputs)
-        finally:
-            torch.backends.mkldnn.enabled = True
-        return [env[v.name or ""].numpy() for v in self.network.model.graph.outputs]
-
-    def exact(self) -> list[np.ndarray]:
-        env = values_of(self.module, self.inputs)
-        return [env[v.name or ""].numpy() for v in self.network.model.graph.outputs]
-
-
 @functools.cache
 def image_net(name: str, method: str = "gain") -> Case:
     module, make_input = zoo.make(name)
@@ -81,36 +51,11 @@ def image_net(name: str, method: str = "gain") -> Case:
     return Case(network, {"x": make_input(3).numpy()}, method)
 
 
-def built(b: Builder, /, method: str = "scalar", **outputs: int) -> Case:
-    return Case(b.network(**outputs), b.samples(), method)
-
-
 def optimized(model: onnx.ModelProto, folder: Path) -> Counter[str]:
     """Operators that onnxruntime runs."""
     path = folder / "optimized.onnx"
     session(model, str(path))
     return Counter(node.op_type for node in onnx.load(path).graph.node)
-
-
-def run(model: onnx.ModelProto, case: Case, optimize: bool = True) -> list[np.ndarray]:
-    return session(model, optimize=optimize).run(None, case.inputs)
-
-
-def assert_computes_the_plan(case: Case) -> None:
-    """Equal to the simulation, up to sums in another order that round the other way.
-
-    The unoptimized graph computes as the simulation does; integer operators round the
-    bias, and each value once, so that some codes differ by one. ``step``: what rounding
-    to eight bits changes at all.
-    """
-    expected, exact = case.simulated(), case.exact()
-    for optimize, share in ((False, 0.1), (True, 0.5)):
-        outputs = run(case.model, case, optimize)
-        for y, simulated, ideal in zip(outputs, expected, exact, strict=True):
-            step = np.abs(simulated - ideal).max()
-            difference = np.abs(y - simulated)
-            assert difference.max() <= 2 * step + 1e-5
-            assert difference.mean() <= share * step + 1e-6
 
 
 @pytest.mark.parametrize("name", IMAGE_NETS)

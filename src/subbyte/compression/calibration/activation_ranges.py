@@ -24,11 +24,11 @@ from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.calibration.culprit import check_finite
 from subbyte.compression.calibration.rows import output_rows
 from subbyte.data import Samples
-from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.islands.shared_scales import CarriedValue, Group
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.graph.quant_params import QuantParams
 from subbyte.progress import Progress
 
 RANGE_SAMPLES = 512

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.data import Samples
-from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.graph.quant_params import QuantParams
 from subbyte.methods import METHODS, CodedWeight, LookupTables, WeightShape
 from subbyte.runtime.kernels import FEWEST_WORDS
 

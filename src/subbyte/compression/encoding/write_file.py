@@ -13,10 +13,10 @@ from subbyte.compression.encoding.apply import apply_coded
 from subbyte.compression.encoding.layerwise import Encoded
 from subbyte.data import Samples
 from subbyte.graph.compressed.inline import inline
-from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
+from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.write.model import write_network
 from subbyte.progress import Progress
 

@@ -16,8 +16,9 @@ from typing import Literal
 import onnx_ir as ir
 
 from subbyte.graph import query
-from subbyte.graph.islands.candidates import is_arithmetic, is_candidate, is_pointwise
-from subbyte.graph.islands.intervals import Interval, forward_ranges, needed_ranges
+from subbyte.graph.islands.intervals import Interval
+from subbyte.graph.islands.known_ranges import forward_ranges, needed_ranges
+from subbyte.graph.islands.operators import is_arithmetic, is_candidate, is_pointwise
 from subbyte.graph.islands.shared_scales import Group, group_values
 from subbyte.graph.nested import leads_to
 from subbyte.graph.network import Layer, Network

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from subbyte.graph import query
-from subbyte.graph.islands.intervals import MOVEMENT, Interval, hull
-from subbyte.graph.islands.params import QuantParams
+from subbyte.graph.islands.intervals import Interval, hull
+from subbyte.graph.islands.operators import row_of
+from subbyte.graph.quant_params import QuantParams
 
 # Of a value that was zero in every sample.
 _SCALE_OF_ZEROS = 1 / 255
-
-_KEEPS_PARAMS = MOVEMENT | {"MaxPool", "Relu", "Clip"}
 
 
 @dataclass(frozen=True)
@@ -82,22 +80,27 @@ def group_values(nodes: Sequence[ir.Node], limits: Mapping[str, Interval]) -> tu
     """
     union = _Union(limits)
     for node in nodes:
-        if node.op_type in _KEEPS_PARAMS:
+        if _shares(node, "input"):
             for output in node.outputs:
                 union.join(node.inputs[0], output)
     for node in nodes:
-        if node.op_type == "Concat":
+        if _shares(node, "joined"):
             for value in node.inputs:
                 if value is not None and _belongs_to_concat(value):
                     union.join_if_alike(value, node.outputs[0])
     return union.groups()
 
 
+def _shares(node: ir.Node, what: str) -> bool:
+    row = row_of(node)
+    return row is not None and row.shares == what
+
+
 def _belongs_to_concat(value: ir.Value) -> bool:
     producer = value.producer()
-    if producer is not None and query.is_standard(producer, "Concat"):
+    if producer is not None and _shares(producer, "joined"):
         return True
-    return all(query.is_standard(node, "Concat") for node in value.consumers())
+    return all(_shares(node, "joined") for node in value.consumers())
 
 
 class _Union:

@@ -10,9 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from subbyte.graph import query
+from subbyte.graph.emitter import Emitter, Form
 from subbyte.graph.functions.layer import TABLE_SHIFT, layer_function, weight_functions
 from subbyte.graph.network import Layer
-from subbyte.graph.write.emitter import Emitter, Form
 from subbyte.methods import CodedWeight, binarization_of
 
 FLOAT_REASON = "subbyte.float"
@@ -30,9 +30,8 @@ class LayerWriter:
         coded: Mapping[str, CodedWeight],
         biases: Mapping[str, NDArray[np.float32]],
         table_shifts: Mapping[str, int],
-        opset: int,
     ) -> None:
-        self.emitter, self.coded, self.biases, self.opset = emitter, coded, biases, opset
+        self.emitter, self.coded, self.biases = emitter, coded, biases
         self.table_shifts = table_shifts
         self._packed: dict[str, list[str]] = {}
 
@@ -112,7 +111,7 @@ class LayerWriter:
         # A 1x1 convolution is a linear layer on pixels, unless an image's pixels share scales.
         by_image = binarization is not None and binarization.scales == "image"
         op = "Linear" if form == "Dequant" and not by_image else _op_name(layer)
-        function = layer_function(weight, op, form, self.opset, binarization)
+        function = layer_function(weight, op, form, self.emitter.opset, binarization)
         bias = self.emitter.array(self.bias(layer))
         inputs = [source, *self.arrays(layer.weight, coded), bias, *params]
         attributes = {
@@ -127,7 +126,8 @@ class LayerWriter:
 
     def weight_function(self, coded: CodedWeight) -> onnx.FunctionProto:
         """The function that unpacks ``coded``, which the file then carries."""
-        functions = weight_functions(coded.method, coded.variant, list(coded.inputs), self.opset)
+        opset = self.emitter.opset
+        functions = weight_functions(coded.method, coded.variant, list(coded.inputs), opset)
         for each in functions:
             self.emitter.functions.setdefault(each.name, each)
         return functions[-1]

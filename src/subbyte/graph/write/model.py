@@ -14,14 +14,14 @@ from onnx import helper
 
 from subbyte.errors import OutputError, ProofError, reason
 from subbyte.graph import query
+from subbyte.graph.emitter import Emitter
 from subbyte.graph.functions.body import DOMAIN, DOMAIN_VERSION, FORMAT_KEY, FORMAT_VERSION
-from subbyte.graph.islands.params import QuantParams
 from subbyte.graph.islands.plan import IslandPlan, float_plan, plan_islands
 from subbyte.graph.load.accept import free_contradicted_sizes
 from subbyte.graph.load.checker import check_model
 from subbyte.graph.network import Network
 from subbyte.graph.protos import graphs
-from subbyte.graph.write.emitter import Emitter
+from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.write.layers import LayerWriter
 from subbyte.graph.write.nodes import NodeWriter
 from subbyte.graph.write.opset import output_opset
@@ -62,10 +62,10 @@ def write_network(
     _check_size(network, coded)
     graph = network.model.graph
     opset = output_opset(_other_nodes(network, coded), network.opset)
-    emitter = Emitter(graph, params, plan.absorbed)
-    layers = LayerWriter(emitter, coded, biases or {}, table_shifts or {}, opset)
+    emitter = Emitter(graph, params, plan.absorbed, opset)
+    layers = LayerWriter(emitter, coded, biases or {}, table_shifts or {})
     tables = UnpackedWriter(network, layers)
-    _write_nodes(network, plan, layers, tables, NodeWriter(emitter, opset))
+    _write_nodes(network, plan, layers, tables, NodeWriter(emitter))
     model = _assemble(network, emitter, opset)
     _check_written(model, network.name)
     return model

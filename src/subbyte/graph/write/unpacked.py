@@ -48,7 +48,7 @@ class UnpackedWriter:
         if entry.weight not in self._names:
             coded = self.layers.coded[entry.weight]
             weight = self.layers.weight_function(coded)
-            function = tensor_function(weight, entry.order, self.layers.opset)
+            function = tensor_function(weight, entry.order, self.layers.emitter.opset)
             attributes = {
                 **coded.attributes,
                 "tensor_shape": list(entry.stored),

@@ -19,7 +19,7 @@ from onnx import helper
 
 from subbyte.graph import query
 from subbyte.graph.functions.body import DOMAIN, TO_NCHW, TO_NHWC
-from subbyte.graph.islands.params import QuantParams
+from subbyte.graph.quant_params import QuantParams
 
 Kind = Literal["uint8", "float"]
 Layout = Literal["plain", "last"]
@@ -38,8 +38,13 @@ class Emitter:
     """Nodes, initializers and functions of the file being written."""
 
     def __init__(
-        self, graph: ir.Graph, params: Mapping[str, QuantParams], absorbed: Mapping[str, str]
+        self,
+        graph: ir.Graph,
+        params: Mapping[str, QuantParams],
+        absorbed: Mapping[str, str],
+        opset: int,
     ) -> None:
+        self.opset = opset
         self.params = params
         self.absorbed = absorbed
         self.nodes: list[onnx.NodeProto] = []
@@ -184,6 +189,10 @@ class Emitter:
                 return "last"
         return "plain"
 
+    def quantized(self, value: ir.Value | None, form: Form) -> list[str]:
+        """The names of ``value`` in ``form``, and of its scale and zero point."""
+        return [self.get(value, form), *self.quantization(value)]
+
     def get(self, value: ir.Value | None, form: Form = PLAIN) -> str:
         """The name of ``value`` in ``form``, made now if need be; '' for a missing input."""
         if value is None:
@@ -228,6 +237,12 @@ class Emitter:
         else:
             perm = TO_NHWC if layout == "last" else TO_NCHW
             self.node("Transpose", [source], output, perm=perm)
+
+
+def position(axis: int, layout: Layout, rank: int) -> int:
+    """Where ONNX's axis ``axis`` stands in ``layout``."""
+    axis %= rank
+    return axis if layout == "plain" else TO_NHWC.index(axis)
 
 
 def _name(value: ir.Value | None) -> str:
