@@ -34,15 +34,15 @@ from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import repeatable
 from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.latency.model import LatencyModel, latency_model, measure_files, rest
+from subbyte.compression.pipeline import compress_network
 from subbyte.compression.planning.by_latency import LatencyPlans
 from subbyte.compression.planning.coding_plan import Planned
-from subbyte.compression.planning.contenders import HELD, best_by_trial
 from subbyte.compression.planning.latency_fit import fitted_model, seconds_of_eight
 from subbyte.compression.planning.plan_file import planned_layers
 from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.planning.search_space import Prices, price
-from subbyte.compression.planning.trials import Trials
-from subbyte.compression.run import compress_network
+from subbyte.compression.planning.trials import HELD, Trials, best_by_trial
+from subbyte.compression.run import Run
 from subbyte.compression.validation import Judge, hold_back
 from subbyte.data import Samples
 from subbyte.errors import BudgetError
@@ -185,8 +185,7 @@ class Latencies(NetworkFolder):
         """The same with trials."""
         fit, held = hold_back(self.fit, HELD, 0)
         others = self._others(limit, fit, self._priced_part)
-        judge = Judge(self.network, held, _CPU)
-        trials = Trials(self.network, fit, judge, CompressOptions(), _CPU, silent)
+        trials = Trials(Run(self.network, fit), Judge(self.network, held, _CPU))
         planned, outputs = others.least_harm(), output_layers(self.network)
         with repeatable():
             return best_by_trial(planned, others, others.prices, outputs, TRIALS, trials.run)
@@ -197,7 +196,7 @@ class Latencies(NetworkFolder):
         prices, model = priced
         budget = Budget("latency", limit * 1e3 * seconds_of_eight(model, prices.precise()))
         rest()
-        return LatencyPlans(self.network, prices, model, samples, _ALLOWED, budget, silent)
+        return LatencyPlans(Run(self.network, samples, _ALLOWED), prices, model, budget)
 
     @cached_property
     def _priced(self) -> tuple[Prices, LatencyModel]:
@@ -210,10 +209,11 @@ class Latencies(NetworkFolder):
         return self._price(hold_back(self.fit, HELD, 0)[0])
 
     def _price(self, samples: Samples) -> tuple[Prices, LatencyModel]:
-        model = latency_model(self.network, samples, _CPU, load_timings())
+        run = Run(self.network, samples, _ALLOWED)
+        model = latency_model(run, load_timings())
         with repeatable():
-            prices = price(self.network, samples, _ALLOWED, _CPU, silent)
-        model = fitted_model(self.network, model, prices, samples, _ALLOWED, silent)
+            prices = price(run)
+        model = fitted_model(run, model, prices)
         return prices.timed(model), model
 
     def _with_times(self, record: Record) -> Record:

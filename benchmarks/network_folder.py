@@ -20,11 +20,11 @@ from benchmarks.networks.record import preprocessing_options
 from benchmarks.records import Record
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.encoding.layer import LayerOptions
+from subbyte.compression.pipeline import read_source
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.defaults import default_plan
 from subbyte.compression.planning.plan_file import Plan, planned_layers
 from subbyte.compression.planning.plan_text import plan_text
-from subbyte.compression.run import read_source
 from subbyte.compression.validation import Judge
 from subbyte.data import Samples, as_samples
 from subbyte.graph.load.model_file import read_input_specs

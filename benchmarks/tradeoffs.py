@@ -31,7 +31,7 @@ from benchmarks.records import Record
 from benchmarks.tradeoffs_page import equal_bits
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.exploration.explore import HELD, read_points
-from subbyte.compression.run import compress_network
+from subbyte.compression.pipeline import compress_network
 from subbyte.compression.validation import Judge, hold_back
 from subbyte.data import Samples
 from subbyte.methods.product.form import ProductOptions

@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 
 import subbyte
@@ -39,6 +38,7 @@ from benchmarks.networks.datasets import halves
 from benchmarks.random_networks import NETWORKS as SHAPED
 from benchmarks.stock_int8 import calibrate
 from subbyte.compression.calibration.table_shifts import table_shifts
+from subbyte.compression.run import Run
 from subbyte.data import InputSpec, as_samples
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.load.network import read_network
@@ -229,7 +229,7 @@ def shifts_of(
     spec = InputSpec(value.name or "", ("N", 3, 224, 224), np.dtype(np.float32))
     few = as_samples(samples[:, 0], (spec,), None, option="samples")
     module = GraphModule(network).eval()
-    return table_shifts(network, module, coded, plan, dict(ranges), few, torch.device("cpu"))
+    return table_shifts(Run(network, few), module, coded, plan, dict(ranges))
 
 
 def random_weight(shape: WeightShape, options: ProductOptions | None) -> CodedWeight:

@@ -15,7 +15,10 @@ from onnx import helper
 
 import subbyte
 from subbyte.compression.checkpoint import Checkpoints
-from subbyte.compression.encoding.layerwise import Encoded, LayerwiseEncoder
+from subbyte.compression.config import CompressOptions
+from subbyte.compression.encoding.encoded import Encoded
+from subbyte.compression.encoding.layerwise import LayerwiseEncoder
+from subbyte.compression.run import Run
 from subbyte.data import Samples, as_samples
 from subbyte.graph.load.model_file import input_specs
 from subbyte.graph.load.network import prepare
@@ -23,7 +26,6 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical
-from subbyte.progress import silent
 from tests import tiny
 
 DATA = Path(os.environ.get("SUBBYTE_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -87,10 +89,10 @@ def encode(
     """Run a `LayerwiseEncoder` over ``model``, its checkpoints in ``folder``."""
     network = prepare(model, "net")
     checkpoints = Checkpoints(folder, "key", keep=True)
-    sequence = LayerwiseEncoder(
-        network, samples_for(model, data), plan, seed, CPU, checkpoints, silent
-    )
-    return sequence, sequence.run(), network
+    config = CompressOptions(seed=seed)
+    run = Run(network, samples_for(model, data), config, checkpoints=checkpoints)
+    encoder = LayerwiseEncoder(run, plan)
+    return encoder, encoder.run(), network
 
 
 def plan_of(model: onnx.ModelProto, options: Any) -> dict[str, Any]:

@@ -13,16 +13,16 @@ from subbyte.compression.latency import model as latency
 from subbyte.compression.latency.model import latency_model
 from subbyte.compression.planning import by_latency as plan_latency
 from subbyte.compression.planning import latency_fit
-from subbyte.compression.planning.by_size import make_plan
 from subbyte.compression.planning.coding_plan import Planned
+from subbyte.compression.planning.make import make_plan
 from subbyte.compression.planning.plan_file import EIGHT_BITS
+from subbyte.compression.run import Run
 from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
-from subbyte.progress import silent
 from subbyte.runtime.grid import DEPTHWISE, form_names
 from subbyte.runtime.timings import Timings
 from tests import tiny
-from tests.compression.nets import CPU, normal, samples_for
+from tests.compression.nets import normal, samples_for
 
 MODEL = tiny.classifier(tiny.conv_weights(width=32))
 SAMPLES = samples_for(MODEL, normal(0, 24, 3, 6, 6))
@@ -45,7 +45,7 @@ def pretend(
     monkeypatch.setattr(plan_latency, "load_timings", lambda path: timings())
     monkeypatch.setattr(latency, "LEAST_WORK", 1)
     monkeypatch.setattr(latency, "_REST_SECONDS", 0.0)
-    model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
+    model = latency_model(Run(prepare(MODEL, "net"), SAMPLES), timings())
 
     def taken(written: onnx.ModelProto) -> float:
         total = BESIDE
@@ -79,4 +79,4 @@ def pretend(
 
 def planned(**wishes: object) -> Planned:
     options = CompressOptions(**wishes)  # type: ignore[arg-type]
-    return make_plan(prepare(MODEL, "net"), SAMPLES, options, CPU, silent)
+    return make_plan(Run(prepare(MODEL, "net"), SAMPLES, options))

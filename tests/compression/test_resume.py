@@ -165,7 +165,7 @@ def test_what_is_done_is_not_done_again(
     def again(*_: object, **__: object) -> None:
         raise AssertionError("done again")
 
-    monkeypatch.setattr("subbyte.compression.run.make_plan", again)
+    monkeypatch.setattr("subbyte.compression.pipeline.make_plan", again)
     monkeypatch.setattr("subbyte.compression.encoding.layerwise.encode_weight", again)
     monkeypatch.setattr(tune_module.Tuner, "_step", again)
     assert job.run() == whole

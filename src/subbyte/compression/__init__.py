@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from subbyte.compression.api import compress
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.run import Compressed
+from subbyte.compression.pipeline import Compressed
 
 __all__ = ["CompressOptions", "Compressed", "compress"]

@@ -11,7 +11,7 @@ import onnx
 from torch import nn
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.run import Compressed, compress_network
+from subbyte.compression.pipeline import Compressed, compress_network
 from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
 from subbyte.errors import OptionError
 from subbyte.graph.load.model_file import data_files, input_specs, read_input_specs

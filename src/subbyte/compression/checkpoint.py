@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,24 @@ class Checkpoints:
     def _path(self, name: str) -> Path:
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
         return self.folder / f"{safe}.checkpoint"
+
+
+class NoCheckpoints(Checkpoints):
+    """Of work that does not go on where it was stopped: nothing is saved. What does not fit into
+    memory is spilled to the system's folder for temporary files."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.gettempdir())
+
+    def save(self, name: str, arrays: Arrays, facts: object = None) -> None:
+        """Save nothing."""
+
+    def load(self, name: str) -> tuple[Arrays, Any] | None:
+        """Nothing was saved."""
+        return None
+
+    def done(self) -> None:
+        """Nothing is to be removed."""
+
+    def drop_if_empty(self) -> None:
+        """Nothing is to be removed."""

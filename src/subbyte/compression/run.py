@@ -1,292 +1,41 @@
-"""The main job: a network and samples in, one small ONNX file out."""
+"""What every part of a compression has in hand."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 
-import numpy as np
-import onnx
 import torch
 
-from subbyte.compression.calibration.culprit import blaming
-from subbyte.compression.checkpoint import PLAN_FILE, Checkpoints, work_folder
+from subbyte.compression.checkpoint import Checkpoints, NoCheckpoints
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.device import open_device, repeatable
-from subbyte.compression.encoding.conv_then_linear import encode_network
-from subbyte.compression.encoding.distill import Tuner, check_tunable
-from subbyte.compression.encoding.layerwise import Encoded
-from subbyte.compression.encoding.write_file import write_coded
-from subbyte.compression.planning import by_accuracy, contenders
-from subbyte.compression.planning.by_latency import latency_plans
-from subbyte.compression.planning.by_size import at_eight_bits, make_plan, plan_budget
-from subbyte.compression.planning.coding_plan import Planned
-from subbyte.compression.planning.defaults import check_possible
-from subbyte.compression.planning.plan_file import Plan, parse_plan, planned_layers, read_text
-from subbyte.compression.planning.plan_text import plan_text
-from subbyte.compression.planning.search_space import price
-from subbyte.compression.planning.trials import Trials
-from subbyte.compression.proof.prove import prove
-from subbyte.compression.proof.record import Proof
-from subbyte.compression.proof.reference import Reference
-from subbyte.compression.validation import Judge, Split, hold_back, split
+from subbyte.compression.device import open_device
 from subbyte.data import Samples
-from subbyte.data.fitting import InputChoice
-from subbyte.errors import BudgetError, CalibrationError, ModelFileError, OutputError, WeightError
-from subbyte.files import check_writable, pending, write_atomic
-from subbyte.graph.load.network import prepare, read_file
-from subbyte.graph.network import Network, Weighted
-from subbyte.graph.weight_layout import output_layers
+from subbyte.graph.network import Network
 from subbyte.progress import Progress, silent
-from subbyte.runtime.timings import load_timings
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Compressed:
-    """What was written, and where.
+class Run:
+    """One compression, or a part of one.
 
-    ``untrained``: layers that tuning could not reach, and the operator in the way of each.
+    ``network``: prepared, float. ``samples``: the calibration samples to plan and code with; a
+    part of the work that uses fewer is a run of its own (`dataclasses.replace`). ``config``: the
+    user's wishes. ``progress``: told of every step. ``checkpoints``: finished pieces of work, to
+    go on from.
     """
 
-    path: Path
-    plan: Plan
-    losses: dict[str, float]
-    proof: Proof
-    untrained: Mapping[str, str] = field(default_factory=dict)
+    network: Network
+    samples: Samples
+    config: CompressOptions = field(default_factory=CompressOptions)
+    progress: Progress = silent
+    checkpoints: Checkpoints = field(default_factory=NoCheckpoints)
 
+    @cached_property
+    def device(self) -> torch.device:
+        """Where to compute: that of ``config``.
 
-def compress_network(
-    source: str | os.PathLike[str] | onnx.ModelProto,
-    output: str | os.PathLike[str],
-    samples: Samples,
-    options: CompressOptions,
-    progress: Progress,
-    held: Samples | None = None,
-) -> Compressed:
-    """Compress ``source`` with ``samples`` and write ``output`` (whole, or not at all).
-
-    The file takes its name when both engines have run it (`prove`), on ``held``: samples that
-    are none of ``samples``. None: some of ``samples`` are held back (`held.split`).
-
-    Raises:
-        SubbyteError: whatever is wrong with the network, the samples, the options or the
-            output, before the long part of the work starts where it can be known then.
-    """
-    target = check_writable(output)
-    device = open_device(options.device)
-    if options.tune and len(samples) < 2:
-        raise CalibrationError(
-            "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
-        )
-    network = read_source(source, progress, samples.choice)
-    untrained = check_tunable(network) if options.tune or options.tune_linear else {}
-    parts = split(samples, options.seed) if held is None else Split(samples, held, apart=True)
-    checkpoints = _open_checkpoints(target, network, parts, options)
-    try:
-        with repeatable(), blaming(network, samples):
-            written, plan, encoded = _run(
-                network, parts.fit, options, device, checkpoints, progress
-            )
-        data = written.SerializeToString(deterministic=True)
-        _check_size(len(data), options)
-        with pending(target, data) as path:
-            proof = prove(
-                *(path, parts.held, Reference(network, source), parts.apart, progress),
-                name=str(target),
-                engines=("portable",) if options.inline else None,
-            )
-        checkpoints.done()
-    except OutputError:
-        # A disk that was full: the same command goes on when there is room.
-        raise
-    except Exception:
-        # It would come again.
-        checkpoints.done()
-        raise
-    finally:
-        checkpoints.drop_if_empty()
-    return Compressed(target, plan, encoded.losses, proof, untrained)
-
-
-def _check_size(size: int, options: CompressOptions) -> None:
-    if options.size is not None and size > options.size:
-        raise BudgetError(
-            "the file is larger than it was planned to be",
-            expected=f"at most {options.size} bytes: try --size {2 * options.size - size}",
-            got=size,
-        )
-
-
-def plan_network(
-    source: str | os.PathLike[str] | onnx.ModelProto,
-    samples: Samples,
-    options: CompressOptions,
-    progress: Progress,
-) -> tuple[list[Weighted], Planned]:
-    """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
-    device = open_device(options.device)
-    network = read_source(source, progress, samples.choice)
-    with repeatable(), blaming(network, samples):
-        fit = split(samples, options.seed).fit
-        planned = _make_plan(network, fit, options, device, progress)
-    return planned_layers(network), planned
-
-
-def read_source(
-    source: str | os.PathLike[str] | onnx.ModelProto,
-    progress: Progress = silent,
-    choice: InputChoice | None = None,
-) -> Network:
-    """The prepared network, checked: one that can be compressed. ``choice``: of its inputs."""
-
-    if isinstance(source, onnx.ModelProto):
-        network = prepare(source, "model", choice=choice, progress=progress)
-    else:
-        network = read_file(Path(source), str(source), choice=choice, progress=progress)
-    _check_network(network)
-    return network
-
-
-def _run(
-    network: Network,
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    checkpoints: Checkpoints,
-    progress: Progress,
-) -> tuple[onnx.ModelProto, Plan, Encoded]:
-    plan = _plan(network, samples, options, device, checkpoints, progress)
-    encoded, module = encode_network(
-        network,
-        samples,
-        plan,
-        options.tune_linear,
-        options.seed,
-        device,
-        checkpoints,
-        progress,
-    )
-    if options.tune:
-        tuner = Tuner(
-            network,
-            module,
-            encoded,
-            samples,
-            options.tune,
-            options.seed,
-            device,
-            checkpoints,
-            progress,
-        )
-        encoded = tuner.run()
-    del module
-    return write_coded(network, samples, options, device, encoded, progress), plan, encoded
-
-
-def _check_network(network: Network) -> None:
-    if network.fixed_batch is not None and network.fixed_batch > 1:
-        raise ModelFileError(
-            "the network runs with one batch size only",
-            where=network.name,
-            expected="an export with a free batch dimension, or with batch 1",
-            got=f"batch {network.fixed_batch}",
-        )
-    if not network.weighted:
-        raise WeightError(
-            "nothing to compress",
-            where=network.name,
-            expected="conv or linear layers, tables that are read by rows, recurrent weights",
-            got="none",
-        )
-    for layer in network.layers:
-        value = network.model.graph.initializers[layer.weight].const_value
-        if value is not None and not np.any(value.numpy()):
-            raise WeightError(
-                "all weights are zero", where=f"{layer.name} ({layer.op})", got=layer.weight
-            )
-
-
-def _open_checkpoints(
-    target: Path, network: Network, parts: Split, options: CompressOptions
-) -> Checkpoints:
-    wishes = asdict(options)
-    for not_part_of_the_result in ("work", "inline", "activations", "samples", "timings"):
-        del wishes[not_part_of_the_result]
-    if options.plan is not None:
-        wishes["plan"] = read_text(options.plan)
-    if options.size is not None:
-        wishes["file"] = [options.inline, options.activations]
-    if options.latency is not None:
-        wishes["timings"] = load_timings(options.timings).document()
-    digest = hashlib.sha256(
-        json.dumps([FORMAT, torch.__version__, wishes], sort_keys=True).encode()
-    )
-    digest.update(parts.fit.fingerprint().encode())
-    digest.update(fingerprint(network))
-    folder = options.work or work_folder(target)
-    return Checkpoints(folder, digest.hexdigest(), keep=options.work is not None)
-
-
-def fingerprint(network: Network) -> bytes:
-    """Tells one network from another: its graph and its constants."""
-    digest = hashlib.sha256(str(network.model.graph).encode())
-    for name, value in sorted(network.model.graph.initializers.items()):
-        digest.update(name.encode())
-        if value.const_value is not None:
-            array = np.ascontiguousarray(value.const_value.numpy())
-            digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.digest()
-
-
-def _plan(
-    network: Network,
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    checkpoints: Checkpoints,
-    progress: Progress,
-) -> Plan:
-    layers = planned_layers(network)
-    found = checkpoints.load("plan")
-    if found is not None:
-        return parse_plan(str(found[1]), layers, str(checkpoints.folder))
-    planned = _make_plan(network, samples, options, device, progress)
-    text = plan_text(planned, layers)
-    checkpoints.save("plan", {}, text)
-    write_atomic(checkpoints.folder / PLAN_FILE, text.encode())
-    return planned.plan
-
-
-def _make_plan(
-    network: Network,
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    progress: Progress,
-) -> Planned:
-    """`make_plan`; with trials where the options ask for them and there is a choice."""
-    budget = options.budget
-    if budget is None or at_eight_bits(budget) or (budget.kind != "keep" and options.trials == 0):
-        return make_plan(network, samples, options, device, progress)
-    check_possible(planned_layers(network), options)
-    share = by_accuracy.HELD if budget.kind == "keep" else contenders.HELD
-    fit, held = hold_back(samples, share, options.seed)
-    trials = Trials(network, fit, Judge(network, held, device), options, device, progress)
-    others: contenders.Others
-    if budget.kind == "latency":
-        others = latency_plans(network, fit, options, device, progress, budget)
-        prices, planned = others.prices, others.least_harm()
-    else:
-        prices = price(network, fit, options, device, progress)
-        if budget.kind == "keep":
-            return by_accuracy.plan_keep(prices, trials.run, budget)
-        planned = plan_budget(network, prices, options, budget)
-        others = contenders.WithinBytes(planned, prices)
-    outputs = output_layers(network)
-    return contenders.best_by_trial(planned, others, prices, outputs, options.trials, trials.run)
+        Raises:
+            OptionError: there is none such here.
+        """
+        return open_device(self.config.device)

@@ -23,6 +23,7 @@ from subbyte.compression.calibration.activation_ranges import (
     measure,
     quantize_activations,
 )
+from subbyte.compression.run import Run
 from subbyte.graph.islands.plan import plan_islands
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
@@ -157,7 +158,7 @@ def rounded_ranges(model: onnx.ModelProto, data: Array) -> dict[str, tuple[float
     plan = plan_islands(prepared)
     ranges = measure(module, plan.groups, samples, CPU, silent)
     params = {g.name: g.params(ranges[g.name].low, ranges[g.name].high) for g in plan.groups}
-    return input_losses(prepared, module, plan, params, samples, CPU)
+    return input_losses(Run(prepared, samples), module, plan, params)
 
 
 def test_ranges_are_what_the_network_gives() -> None:
@@ -208,7 +209,7 @@ def test_unsigned_values_have_zero_point_zero() -> None:
     prepared = prepare(model, "net")
     module = GraphModule(prepared).eval()
     samples = samples_for(model, smooth_images(30, 16))
-    plan, params = quantize_activations(prepared, module, samples, CPU, silent)
+    plan, params = quantize_activations(Run(prepared, samples), module)
     ranges = measure(module, plan.groups, samples, CPU, silent)
     assert set(params) == {group.name for group in plan.groups}
     signed = {group.name: group.signed for group in plan.groups}

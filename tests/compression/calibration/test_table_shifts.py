@@ -14,14 +14,14 @@ from subbyte.compression.calibration.table_shifts import (
     shift_errors,
     table_shifts,
 )
+from subbyte.compression.run import Run
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical, to_onnx_layout
 from subbyte.methods import METHODS, CodedWeight, WeightShape, decode_weight
-from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import CPU, samples_for, smooth_images
+from tests.compression.nets import samples_for, smooth_images
 from tests.graph.coding import code_product, code_scalar
 
 
@@ -151,9 +151,9 @@ def test_layers_of_many_words_get_a_shift_only_there(monkeypatch: pytest.MonkeyP
         coded[layer.weight] = code_product(weight, layer.shape, words=64)
         value = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
         module.set_constant(layer.weight, torch.from_numpy(value.copy()))
-    plan, params = quantize_activations(network, module, samples, CPU, silent)
+    plan, params = quantize_activations(Run(network, samples), module)
     monkeypatch.setattr(tables, "LEAST_WORK", 0)
-    arguments = (network, module, coded, plan, params, samples, CPU)
+    arguments = (Run(network, samples), module, coded, plan, params)
     assert table_shifts(*arguments) == {}
     seen: list[tables.Work] = []
 
@@ -189,8 +189,8 @@ def test_layers_worth_it_get_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
         coded[layer.weight] = code_scalar(weight, layer.shape, bits)
         value = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
         module.set_constant(layer.weight, torch.from_numpy(value.copy()))
-    plan, params = quantize_activations(network, module, samples, CPU, silent)
-    arguments = (network, module, coded, plan, params, samples, CPU)
+    plan, params = quantize_activations(Run(network, samples), module)
+    arguments = (Run(network, samples), module, coded, plan, params)
     assert table_shifts(*arguments) == {}
     monkeypatch.setattr(tables, "LEAST_WORK", 0)
     # Worth more than ten microseconds, but slower.

@@ -17,21 +17,21 @@ from torch import nn
 import subbyte
 from subbyte.compression.calibration.statistics import collect
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.planning.by_size import make_plan
 from subbyte.compression.planning.candidates import binary_candidates, layer_candidates
+from subbyte.compression.planning.make import make_plan
 from subbyte.compression.planning.plan_file import (
     EIGHT_BITS,
     parse_plan,
     planned_layers,
     write_plan,
 )
+from subbyte.compression.run import Run
 from subbyte.errors import BudgetError, OptionError, UnsupportedOperatorError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.load.torch_export import export_module
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.methods.binary.form import SCALES, Binarization, BinaryOptions
 from subbyte.nn import ResidualBinaryConv2d, ResidualBinaryLinear
-from subbyte.progress import silent
 from subbyte.report import inspect
 from tests import tiny
 from tests.compression.nets import CPU, normal, one_layer, relative, run, samples_for
@@ -131,7 +131,7 @@ def test_candidates_are_priced_by_what_they_lose() -> None:
 def test_layers_without_a_binary_form(network: Any) -> None:
     (layer,) = network.layers
     samples: Any = None
-    plan = make_plan(network, samples, CompressOptions(method="binary"), CPU, silent).plan
+    plan = make_plan(Run(network, samples, CompressOptions(method="binary"))).plan
     assert plan == {layer.weight: EIGHT_BITS}
     text = write_plan({layer.weight: BinaryOptions()}, [layer])
     with pytest.raises(OptionError, match="plan: the layer has no binary form"):

@@ -13,20 +13,21 @@ from onnx import helper
 
 import subbyte
 from subbyte.compression.checkpoint import Checkpoints
+from subbyte.compression.config import CompressOptions
 from subbyte.compression.divergence import divergence
 from subbyte.compression.encoding import conv_then_linear as stages
 from subbyte.compression.encoding import distill as tune_module
+from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.conv_then_linear import encode_network, linear_tail
+from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.encoding.layer import LayerOptions
-from subbyte.compression.encoding.layerwise import Encoded
-from subbyte.compression.encoding.write_file import coded_module
+from subbyte.compression.run import Run
 from subbyte.errors import CalibrationError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
-from subbyte.progress import silent
 from tests import tiny
 from tests.compression.nets import CPU, normal, relative, samples_for, smooth_images
 
@@ -75,7 +76,9 @@ def encoded(
 ) -> tuple[Encoded, GraphModule]:
     checkpoints = Checkpoints(folder, "key", keep=True)
     samples = samples_for(MODEL, IMAGES[:count])
-    return encode_network(prepare(MODEL, "net"), samples, plan, steps, 0, CPU, checkpoints, silent)
+    config = CompressOptions(tune_linear=steps)
+    run = Run(prepare(MODEL, "net"), samples, config, checkpoints=checkpoints)
+    return encode_network(run, plan)
 
 
 def lost(module: GraphModule) -> float:

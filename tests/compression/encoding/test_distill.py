@@ -13,12 +13,14 @@ import torch
 
 import subbyte
 from subbyte.compression.checkpoint import Checkpoints
+from subbyte.compression.config import CompressOptions
 from subbyte.compression.divergence import divergence
 from subbyte.compression.encoding import distill as tune_module
+from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.distill import Tuner
-from subbyte.compression.encoding.layerwise import Encoded
-from subbyte.compression.encoding.write_file import coded_module
+from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.planning.plan_file import parse_plan
+from subbyte.compression.run import Run
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
 from subbyte.graph.load.network import prepare
@@ -33,7 +35,6 @@ from tests.compression.nets import (
     classifier,
     encode,
     samples_for,
-    silent,
     smooth_images,
 )
 
@@ -68,9 +69,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTuner:
         shift_biases(encoded, spoil)
         checkpoints = Checkpoints(tmp_path / (folder or f"t{made}"), "key", keep=True)
         samples = samples_for(MODEL, images)
-        return Tuner(
-            network, sequence.compressed, encoded, samples, steps, seed, CPU, checkpoints, silent
-        )
+        run = Run(network, samples, CompressOptions(seed=seed), checkpoints=checkpoints)
+        return Tuner(run, sequence.compressed, encoded, steps)
 
     return make
 

@@ -24,6 +24,7 @@ from subbyte.compression.encoding.layerwise import (
     positions_per_sample,
     residual_operand,
 )
+from subbyte.compression.run import Run
 from subbyte.errors import OptionError, OutputError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
@@ -35,7 +36,6 @@ from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from tests import tiny
 from tests.compression.nets import (
-    CPU,
     encode,
     normal,
     plan_of,
@@ -410,10 +410,8 @@ def test_float_weights_are_dropped_behind_the_pass(tmp_path: Path) -> None:
         seen.append([exact.constant(name).numel() for name in "abc"])
 
     plan = dict.fromkeys("abc", EIGHT)
-    sequence = LayerwiseEncoder(
-        network, samples, plan, 0, CPU, checkpoints, watch, modules=(exact, coded)
-    )
-    sequence.run()
+    run = Run(network, samples, progress=watch, checkpoints=checkpoints)
+    LayerwiseEncoder(run, plan, modules=(exact, coded)).run()
     full = 32 * 32
     # The third product still needs what the first one has.
     assert seen == [[full] * 3, [full] * 3, [full, 0, full], [0, 0, full], [0, 0, 0]]

@@ -14,7 +14,7 @@ from subbyte.compression.config import CompressOptions
 from subbyte.compression.exploration import explore as module
 from subbyte.compression.exploration import points as points_module
 from subbyte.compression.exploration.explore import Exploration, Point, explore, read_points
-from subbyte.compression.run import compress_network
+from subbyte.compression.pipeline import compress_network
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, OutputError
 from subbyte.progress import silent

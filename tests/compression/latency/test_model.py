@@ -12,6 +12,7 @@ from subbyte.compression.latency import model as latency
 from subbyte.compression.latency.blank import blank_model
 from subbyte.compression.latency.model import kernel_form, latency_model, measure_models
 from subbyte.compression.planning.plan_file import EIGHT_BITS
+from subbyte.compression.run import Run
 from subbyte.errors import TimingsError
 from subbyte.graph.load.network import prepare
 from subbyte.methods.binary.form import BinaryOptions
@@ -22,7 +23,6 @@ from subbyte.methods.ternary.form import TernaryOptions
 from subbyte.runtime.kernels import Form, LayerSize
 from subbyte.runtime.library import find_library
 from tests import tiny
-from tests.compression.nets import CPU
 from tests.compression.pretended import MODEL, SAMPLES, timings
 
 
@@ -62,7 +62,7 @@ def test_many_words_are_looked_up_where_the_file_will_say_so() -> None:
 
 
 def test_sizes_of_the_layers() -> None:
-    model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
+    model = latency_model(Run(prepare(MODEL, "net"), SAMPLES), timings())
     assert model.sizes["conv2"] == LayerSize(6, 6, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
     assert model.sizes["head"] == LayerSize(1, 1, 32, 4, linear=True)
     work = 6 * 6 * 9 * 32 * 32
@@ -75,7 +75,7 @@ def test_sizes_of_the_layers() -> None:
 
 def test_a_blank_file_is_looked_up_where_the_file_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
     network = prepare(MODEL, "net")
-    model = latency_model(network, SAMPLES, CPU, timings())
+    model = latency_model(Run(network, SAMPLES), timings())
     form = {layer.weight: ProductOptions(4) for layer in model.layers}
     form["head.weight"] = EIGHT_BITS
     # All its layers are too small to be looked up.

@@ -14,18 +14,19 @@ import pytest
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.latency import model as latency
 from subbyte.compression.latency.model import latency_model
+from subbyte.compression.pipeline import plan_network
 from subbyte.compression.planning import by_latency as plan_latency
 from subbyte.compression.planning import latency_fit
 from subbyte.compression.planning.knapsack import Choice, choose_finely
 from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan, planned_layers
 from subbyte.compression.planning.plan_text import plan_text
-from subbyte.compression.run import plan_network
+from subbyte.compression.run import Run
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, TimingsError
 from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
 from subbyte.progress import silent
-from tests.compression.nets import CPU, samples_for, smooth_images
+from tests.compression.nets import samples_for, smooth_images
 from tests.compression.pretended import BESIDE, MODEL, SAMPLES, planned, pretend, timings
 
 
@@ -173,7 +174,7 @@ def test_the_time_that_is_measured_counts(apart: float, monkeypatch: pytest.Monk
 
 def milliseconds(group: int, apart: float = 1.0) -> float:
     """What the machine takes where conv2 has codes of so many channels, all else 8 bits."""
-    model = latency_model(prepare(MODEL, "net"), SAMPLES, CPU, timings())
+    model = latency_model(Run(prepare(MODEL, "net"), SAMPLES), timings())
     eight = {layer.weight: EIGHT_BITS for layer in model.layers}
     plan: Plan = eight | {"conv2.weight": ProductOptions(group)}
     layers = {weight: model.seconds(weight, options) for weight, options in plan.items()}

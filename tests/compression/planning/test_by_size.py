@@ -16,9 +16,10 @@ import subbyte
 from subbyte.compression.calibration.statistics import LayerStatistics, collect
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.encoding.layer import LayerOptions, stored_bytes
-from subbyte.compression.planning.by_size import make_plan
 from subbyte.compression.planning.candidates import Candidate, keeps_eight_bits, layer_candidates
+from subbyte.compression.planning.make import make_plan
 from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
+from subbyte.compression.run import Run
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.load.network import prepare
@@ -28,7 +29,6 @@ from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
-from subbyte.progress import silent
 from subbyte.report import inspect
 from tests import tiny
 from tests.compression.nets import CPU, matmul, normal, one_layer, samples_for, weight_of
@@ -41,7 +41,7 @@ COUNT = 32 * 27 + 32 * 32 * 9 + 4 * 32
 def plan_anew(**options: object) -> Plan:
     wanted = CompressOptions(**options)  # type: ignore[arg-type]
     samples = samples_for(MODEL, IMAGES)
-    return make_plan(prepare(MODEL, "net"), samples, wanted, CPU, silent).plan
+    return make_plan(Run(prepare(MODEL, "net"), samples, wanted)).plan
 
 
 planned = functools.cache(plan_anew)
@@ -96,7 +96,7 @@ def test_eight_bits_with_scales_and_constants_on_top_are_said() -> None:
     network = replace(
         prepare(MODEL, "net"), uncoded=(UncodedConstant("mask", 2048, 8192, "FLOAT", "all"),)
     )
-    found = make_plan(network, samples, CompressOptions(bits=8.0), CPU, silent)
+    found = make_plan(Run(network, samples, CompressOptions(bits=8.0)))
     assert set(found.plan.values()) == {EIGHT_BITS}
     (said,) = found.facts
     assert re.fullmatch(r"8-bit codes .*: with scales and what is not coded 1\d\.\d+ bits .*", said)
@@ -238,7 +238,7 @@ def shared_weight() -> Network:
 def test_plan_for_a_weight_read_twice() -> None:
     network = shared_weight()
     samples = samples_for(tiny.build([], {}, {"x": ["N", 32, 6, 6]}, {}), normal(3, 8, 32, 6, 6))
-    plan = make_plan(network, samples, CompressOptions(bits=2.2), CPU, silent).plan
+    plan = make_plan(Run(network, samples, CompressOptions(bits=2.2))).plan
     assert set(plan) == {"a", "b"}
     layers = {layer.weight: layer for layer in network.layers}
     stored = sum(stored_bytes(layers[name], options) for name, options in plan.items())

@@ -9,19 +9,18 @@ from subbyte.compression.latency.model import latency_model
 from subbyte.compression.planning import latency_fit
 from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.planning.search_space import price
+from subbyte.compression.run import Run
 from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
-from subbyte.progress import silent
-from tests.compression.nets import CPU
 from tests.compression.pretended import BESIDE, MODEL, SAMPLES, pretend, timings
 
 
 def test_every_form_is_measured_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, 1.1, {4: 1.2, 8: 0.8})
     network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
-    prices = price(network, SAMPLES, options, CPU, silent)
-    model = latency_model(network, SAMPLES, CPU, timings())
-    found = latency_fit.fitted_model(network, model, prices, SAMPLES, options, silent)
+    prices = price(Run(network, SAMPLES, options))
+    model = latency_model(Run(network, SAMPLES), timings())
+    found = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices)
     assert found.ratios["look-up 4 gain"] == pytest.approx(1.1 * 1.2)
     assert found.ratios["look-up 6 gain"] == pytest.approx(1.1)
     assert found.ratios["look-up 8 gain"] == pytest.approx(1.1 * 0.8)
@@ -39,9 +38,9 @@ def test_a_form_that_is_measured_beyond_belief_is_not_believed(
 ) -> None:
     pretend(monkeypatch, 1.0, {4: 90.0, 8: 0.01})
     network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
-    prices = price(network, SAMPLES, options, CPU, silent)
-    model = latency_model(network, SAMPLES, CPU, timings())
-    ratios = latency_fit.fitted_model(network, model, prices, SAMPLES, options, silent).ratios
+    prices = price(Run(network, SAMPLES, options))
+    model = latency_model(Run(network, SAMPLES), timings())
+    ratios = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices).ratios
     assert (ratios["look-up 4 gain"], ratios["look-up 8 gain"]) == (2.0, 0.5)
 
 
@@ -50,7 +49,7 @@ def test_a_form_that_is_predicted_to_take_no_time_has_no_ratio(
 ) -> None:
     pretend(monkeypatch)
     network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
-    prices = price(network, SAMPLES, options, CPU, silent)
-    model = latency_model(network, SAMPLES, CPU, timings(lookups=0.0))
-    found = latency_fit.fitted_model(network, model, prices, SAMPLES, options, silent)
+    prices = price(Run(network, SAMPLES, options))
+    model = latency_model(Run(network, SAMPLES), timings(lookups=0.0))
+    found = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices)
     assert found.ratios == {}

@@ -10,14 +10,14 @@ import pytest
 from onnx import helper
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.planning.by_size import make_plan
+from subbyte.compression.planning.make import make_plan
 from subbyte.compression.planning.plan_file import EIGHT_BITS
+from subbyte.compression.run import Run
 from subbyte.errors import OptionError
 from subbyte.graph.load.network import prepare
 from subbyte.methods.product.form import ProductOptions
-from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import CPU, normal, samples_for
+from tests.compression.nets import normal, samples_for
 
 SMALL = tiny.classifier(tiny.conv_weights(width=32))
 
@@ -47,7 +47,7 @@ def branched() -> onnx.ModelProto:
 def planned(model: onnx.ModelProto, size: int, **options: Any) -> dict[str, Any]:
     samples = samples_for(model, normal(9, 8, 3, size, size))
     wishes = CompressOptions(**options)
-    return make_plan(prepare(model, "net"), samples, wishes, CPU, silent).plan
+    return make_plan(Run(prepare(model, "net"), samples, wishes)).plan
 
 
 def sizes(plan: dict[str, Any]) -> dict[str, tuple[int, int]]:
@@ -100,7 +100,7 @@ def test_more_words_than_any_layer_fills() -> None:
     )
     samples = samples_for(head, normal(1, 4, 108))
     with pytest.raises(OptionError, match=r"no layer has more than 24 sub-columns.*at most 16"):
-        make_plan(prepare(head, "net"), samples, CompressOptions(words=32), CPU, silent)
+        make_plan(Run(prepare(head, "net"), samples, CompressOptions(words=32)))
 
 
 def test_a_plan_with_more_words_than_the_layer_fills(tmp_path: Path) -> None:

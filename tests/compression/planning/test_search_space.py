@@ -8,10 +8,10 @@ import pytest
 
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.planning import search_space as prices
+from subbyte.compression.run import Run
 from subbyte.graph.load.network import prepare
-from subbyte.progress import silent
 from tests import tiny
-from tests.compression.nets import CPU, normal, samples_for
+from tests.compression.nets import normal, samples_for
 
 MODEL = tiny.classifier(tiny.conv_weights(width=32))
 IMAGES = normal(0, 24, 3, 6, 6)
@@ -27,7 +27,7 @@ def harms(monkeypatch: pytest.MonkeyPatch, **gains: float) -> dict[str, list[flo
 
     monkeypatch.setattr(prices, "noise_gains", noise_gains)
     samples = samples_for(MODEL, IMAGES)
-    choices = prices.price(network, samples, CompressOptions(bits=3.0), CPU, silent).choices
+    choices = prices.price(Run(network, samples, CompressOptions(bits=3.0))).choices
     return {weight: [c.harm for c in candidates] for weight, candidates in choices.items()}
 
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import subbyte
-from subbyte.compression import run as pipeline
+from subbyte.compression import pipeline
 from subbyte.compression.proof.prove import batches_of, prove
 from subbyte.compression.proof.record import Divergence, Proof
 from subbyte.compression.proof.reference import Reference

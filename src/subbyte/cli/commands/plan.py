@@ -70,8 +70,8 @@ def command(
     )
     with compress_extra("subbyte plan"):
         from subbyte.compression import CompressOptions
+        from subbyte.compression.pipeline import plan_network
         from subbyte.compression.planning.plan_text import plan_rows, plan_text, summary
-        from subbyte.compression.run import plan_network
 
     wishes = CompressOptions(
         method=method,

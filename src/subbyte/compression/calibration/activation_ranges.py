@@ -23,11 +23,12 @@ from torch import Tensor
 from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.calibration.culprit import check_finite
 from subbyte.compression.calibration.rows import output_rows
+from subbyte.compression.run import Run
 from subbyte.data import Samples
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.islands.shared_scales import CarriedValue, Group
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Layer
 from subbyte.graph.quant_params import QuantParams
 from subbyte.progress import Progress
 
@@ -65,16 +66,12 @@ class Range:
 
 
 def quantize_activations(
-    network: Network,
-    module: GraphModule,
-    samples: Samples,
-    device: torch.device,
-    progress: Progress,
+    run: Run, module: GraphModule
 ) -> tuple[IslandPlan, dict[str, QuantParams]]:
     """The islands of the compressed network ``module`` and the parameters of their values."""
-    plan = plan_islands(network)
-    params = _params(plan, measure(module, plan.groups, samples, device, progress))
-    lost = input_losses(network, module, plan, params, samples, device)
+    plan = plan_islands(run.network)
+    params = _params(plan, _ranges(run, module, plan))
+    lost = input_losses(run, module, plan, params)
     hopeless = {
         name: f"range not fit for 8 bits: {100 * loss:.1f}% of {layer}'s output lost"
         for name, (loss, layer) in lost.items()
@@ -82,8 +79,12 @@ def quantize_activations(
     }
     if not hopeless:
         return plan, params
-    plan = plan_islands(network, keep_float=hopeless)
-    return plan, _params(plan, measure(module, plan.groups, samples, device, progress))
+    plan = plan_islands(run.network, keep_float=hopeless)
+    return plan, _params(plan, _ranges(run, module, plan))
+
+
+def _ranges(run: Run, module: GraphModule, plan: IslandPlan) -> dict[str, Range]:
+    return measure(module, plan.groups, run.samples, run.device, run.progress)
 
 
 def _params(plan: IslandPlan, ranges: Mapping[str, Range]) -> dict[str, QuantParams]:
@@ -95,25 +96,20 @@ def _params(plan: IslandPlan, ranges: Mapping[str, Range]) -> dict[str, QuantPar
 
 @torch.no_grad()
 def input_losses(
-    network: Network,
-    module: GraphModule,
-    plan: IslandPlan,
-    params: Mapping[str, QuantParams],
-    samples: Samples,
-    device: torch.device,
+    run: Run, module: GraphModule, plan: IslandPlan, params: Mapping[str, QuantParams]
 ) -> dict[str, tuple[float, str]]:
     """For every quantized value that layers read: the largest share of a reader's output
     variance that rounding the value to uint8 loses, and that layer's name."""
     layers = {
         layer.name: layer
-        for layer in network.layers
+        for layer in run.network.layers
         if layer.name in plan.layers and plan.layers[layer.name].form != "float"
     }
     inputs = {name: params[plan.group_of[layer.input]] for name, layer in layers.items()}
     sums = {name: np.zeros(2) for name in layers}
-    few = samples.first(LOSS_SAMPLES)
-    for batch in few.batches(chunk_size(module, few, device)):
-        environment = on_device(batch, device)
+    few = run.samples.first(LOSS_SAMPLES)
+    for batch in few.batches(chunk_size(module, few, run.device)):
+        environment = on_device(batch, run.device)
         for number, step in enumerate(module.steps):
             if step.name in layers:
                 layer = layers[step.name]

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.batches import chunk_size, on_device
-from subbyte.data import Samples
+from subbyte.compression.run import Run
 from subbyte.graph.islands.plan import IslandPlan
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.graph.network import Layer, Network
+from subbyte.graph.network import Layer
 from subbyte.graph.quant_params import QuantParams
 from subbyte.methods import METHODS, CodedWeight, LookupTables, WeightShape
 from subbyte.runtime.kernels import FEWEST_WORDS
@@ -71,25 +71,23 @@ FEW_WORDS, MANY_WORDS = LookupKernel(16, 3.0, 0.5), LookupKernel(64, 5.8, 1.0)
 
 @torch.no_grad()
 def table_shifts(
-    network: Network,
+    run: Run,
     module: GraphModule,
     weights: Mapping[str, CodedWeight],
     plan: IslandPlan,
     params: Mapping[str, QuantParams],
-    samples: Samples,
-    device: torch.device,
 ) -> dict[str, int]:
     """The best shift, 0 to 8, of every layer that should be looked up, by layer name.
 
     ``module`` holds the coded weights; ``params`` the quantization of each group of ``plan``.
     """
-    tables = _tables(network, weights, plan, device)
+    tables = _tables(run, weights, plan)
     errors = {name: torch.zeros(MOST_SHIFT + 1, dtype=torch.float64) for name in tables}
-    layers = {layer.name: layer for layer in network.layers if layer.name in tables}
+    layers = {layer.name: layer for layer in run.network.layers if layer.name in tables}
     work: dict[str, Work] = {}
-    few = samples.first(SAMPLES)
-    for batch in few.batches(chunk_size(module, few, device)):
-        environment = on_device(batch, device)
+    few = run.samples.first(SAMPLES)
+    for batch in few.batches(chunk_size(module, few, run.device)):
+        environment = on_device(batch, run.device)
         for number, step in enumerate(module.steps):
             layer = layers.get(step.name)
             if layer is not None:
@@ -164,20 +162,17 @@ def _shift_errors(pixels: Tensor, words: Tensor, counts: Tensor) -> Tensor:
 
 
 def _tables(
-    network: Network,
-    weights: Mapping[str, CodedWeight],
-    plan: IslandPlan,
-    device: torch.device,
+    run: Run, weights: Mapping[str, CodedWeight], plan: IslandPlan
 ) -> dict[str, tuple[Tensor, Tensor]]:
     found = {}
-    for layer in network.layers:
+    for layer in run.network.layers:
         coded = weights.get(layer.weight)
         if coded is None or plan.layers[layer.name].form == "float":
             continue
         tables: LookupTables | None = METHODS[coded.method].tables(coded)
         if tables is not None:
-            words = torch.from_numpy(tables.words).to(device, torch.float32)
-            found[layer.name] = words, torch.from_numpy(tables.counts).to(device, torch.float32)
+            words = torch.from_numpy(tables.words).to(run.device, torch.float32)
+            found[layer.name] = words, torch.from_numpy(tables.counts).to(run.device, torch.float32)
     return found
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from subbyte.compression.encoding.encoded import Encoded
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.graph.network import Layer, Weighted
+from subbyte.graph.network import Layer, Network, Weighted
 from subbyte.graph.weight_layout import to_onnx_layout
 from subbyte.methods import CodedWeight, binarization_of, decode_weight
 
@@ -29,3 +30,18 @@ def apply_coded(
     binarization = binarization_of(coded)
     if binarization is not None:
         module.binarize(layer, binarization)
+
+
+def coded_module(network: Network, encoded: Encoded, device: torch.device) -> GraphModule:
+    """The network with the weights and biases that the file will hold."""
+    module = GraphModule(network).to(device).eval()
+    for entry in network.unpacked:
+        if entry.weight in encoded.weights:
+            apply_coded(module, entry, encoded.weights[entry.weight])
+    for layer in network.layers:
+        bias = encoded.biases.get(layer.name)
+        if layer.weight in encoded.weights:
+            apply_coded(module, layer, encoded.weights[layer.weight], bias)
+        elif bias is not None:
+            module.set_bias(layer.name, bias.to(device))
+    return module

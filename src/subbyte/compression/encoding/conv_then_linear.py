@@ -12,18 +12,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from subbyte.compression.checkpoint import Checkpoints
-from subbyte.compression.encoding.apply import apply_coded
+from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.distill import Source, Tuner
+from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.encoding.layer import LayerOptions
-from subbyte.compression.encoding.layerwise import Encoded, LayerwiseEncoder
-from subbyte.data import Samples
+from subbyte.compression.encoding.layerwise import LayerwiseEncoder
+from subbyte.compression.run import Run
 from subbyte.errors import CalibrationError
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.weight_layout import canonical
 from subbyte.methods.product.form import ProductOptions
-from subbyte.progress import Progress
 
 TUNE_STEPS = 200
 
@@ -63,62 +62,42 @@ class LinearTuner(Tuner):
         return biases
 
 
-def encode_network(
-    network: Network,
-    samples: Samples,
-    plan: Mapping[str, LayerOptions],
-    steps: int | None,
-    seed: int,
-    device: torch.device,
-    checkpoints: Checkpoints,
-    progress: Progress,
-) -> tuple[Encoded, GraphModule]:
+def encode_network(run: Run, plan: Mapping[str, LayerOptions]) -> tuple[Encoded, GraphModule]:
     """Code all layers of ``plan``; the results, and the network that holds them.
 
-    ``steps``: of training between convolutions and linear layers; None: `TUNE_STEPS` where
-    the plan names Q-CNN's procedure, otherwise none.
+    Steps of training between convolutions and linear layers are those that the user wishes for,
+    else `TUNE_STEPS` where the plan names Q-CNN's procedure, otherwise none.
     """
+    steps = run.config.tune_linear
     if steps is None:
         steps = TUNE_STEPS if names_q_cnn(plan) else 0
-    tail = linear_tail(network)
-    rest = (seed, device, checkpoints, progress)
-    if not steps or not tail or len(tail) == len(network.layers):
-        sequence = LayerwiseEncoder(network, samples, plan, *rest)
-        return sequence.run(), sequence.compressed
-    if len(samples) < 2:
+    tail = linear_tail(run.network)
+    if not steps or not tail or len(tail) == len(run.network.layers):
+        whole = LayerwiseEncoder(run, plan)
+        return whole.run(), whole.compressed
+    if len(run.samples) < 2:
         raise CalibrationError(
             "training the linear layers holds some samples back",
             expected="at least 2 samples, or --tune-linear 0",
-            got=len(samples),
+            got=len(run.samples),
         )
-    return _encode_in_stages(network, samples, plan, tail, steps, *rest)
+    return _encode_in_stages(run, plan, tail, steps)
 
 
 def _encode_in_stages(
-    network: Network,
-    samples: Samples,
-    plan: Mapping[str, LayerOptions],
-    tail: list[Layer],
-    steps: int,
-    seed: int,
-    device: torch.device,
-    checkpoints: Checkpoints,
-    progress: Progress,
+    run: Run, plan: Mapping[str, LayerOptions], tail: list[Layer], steps: int
 ) -> tuple[Encoded, GraphModule]:
-    rest = (seed, device, checkpoints, progress)
     later = {layer.weight for layer in tail}
-    first = LayerwiseEncoder(network, samples, plan, *rest, only=plan.keys() - later)
+    first = LayerwiseEncoder(run, plan, only=plan.keys() - later)
     convolutions = first.run()
     biases = {
         layer.name: first.compressed.bias(layer.name, layer.shape.outputs).detach()
         for layer in tail
     }
-    tuner = LinearTuner(network, first.compressed, Encoded({}, biases, {}), samples, steps, *rest)
+    tuner = LinearTuner(run, first.compressed, Encoded({}, biases, {}), steps)
     tuner.train()
-    modules = [_copy(network, first.compressed, convolutions, tail, device) for _ in range(2)]
-    second = LayerwiseEncoder(
-        network, samples, plan, *rest, modules=(modules[0], modules[1]), only=later
-    )
+    modules = [_copy(run, first.compressed, convolutions, tail) for _ in range(2)]
+    second = LayerwiseEncoder(run, plan, modules=(modules[0], modules[1]), only=later)
     linear = second.run()
     return _merged(convolutions, linear), second.compressed
 
@@ -139,22 +118,9 @@ def linear_tail(network: Network) -> list[Layer]:
 
 
 @torch.no_grad()
-def _copy(
-    network: Network,
-    trained: GraphModule,
-    convolutions: Encoded,
-    tail: list[Layer],
-    device: torch.device,
-) -> GraphModule:
+def _copy(run: Run, trained: GraphModule, convolutions: Encoded, tail: list[Layer]) -> GraphModule:
     """The network with its convolutions coded and its linear layers as trained."""
-    module = GraphModule(network).to(device).eval()
-    for entry in network.unpacked:
-        if entry.weight in convolutions.weights:
-            apply_coded(module, entry, convolutions.weights[entry.weight])
-    for layer in network.layers:
-        if layer.weight in convolutions.weights:
-            coded = convolutions.weights[layer.weight]
-            apply_coded(module, layer, coded, convolutions.biases[layer.name])
+    module = coded_module(run.network, convolutions, run.device)
     for layer in tail:
         module.set_constant(layer.weight, trained.constant(layer.weight))
         module.set_bias(layer.name, trained.bias(layer.name, layer.shape.outputs))

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from subbyte.compression.calibration.batches import chunk_size
-from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.divergence import check_gradient, divergence
-from subbyte.compression.encoding.layerwise import Encoded
-from subbyte.data import Samples
+from subbyte.compression.encoding.encoded import Encoded
+from subbyte.compression.run import Run
 from subbyte.errors import OptionError, RunError
 from subbyte.graph.module.gradient import untrained
 from subbyte.graph.module.graph_module import GraphModule
@@ -31,7 +30,6 @@ from subbyte.methods import CodedWeight
 from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.scalar.trainable import ScalarWeight
 from subbyte.methods.trainable import TrainableWeight, trainable
-from subbyte.progress import Progress
 
 BATCH = 64
 HELD_BACK = 0.15
@@ -91,30 +89,20 @@ class Tuner:
 
     checkpoint = "tune"
 
-    def __init__(
-        self,
-        network: Network,
-        compressed: GraphModule,
-        encoded: Encoded,
-        samples: Samples,
-        steps: int,
-        seed: int,
-        device: torch.device,
-        checkpoints: Checkpoints,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, run: Run, compressed: GraphModule, encoded: Encoded, steps: int) -> None:
+        network, samples = run.network, run.samples
         self._name, self._steps = network.name, steps
         self._module, self._encoded = compressed, encoded
-        self._device, self._checkpoints, self._progress = device, checkpoints, progress
-        self._teacher = GraphModule(network).to(device).eval()
-        self._rng = np.random.default_rng(seed)
+        self._device, self._checkpoints, self._progress = run.device, run.checkpoints, run.progress
+        self._teacher = GraphModule(network).to(run.device).eval()
+        self._rng = np.random.default_rng(run.config.seed)
         order = self._rng.permutation(len(samples))
         held = min(MOST_HELD_BACK, max(1, round(HELD_BACK * len(samples))))
         self._held, self._train = (
             samples.select(np.sort(order[:held])),
             samples.select(order[held:]),
         )
-        self._chunk = chunk_size(compressed, samples, device)
+        self._chunk = chunk_size(compressed, samples, run.device)
         self._layers = {entry.weight: entry for entry in network.weighted}
         self._sources = self._make_sources()
         self._biases = self._make_biases(network)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,8 +26,8 @@ from subbyte.compression.calibration.rows import (
     position_count,
 )
 from subbyte.compression.calibration.unpacked import values_read
-from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.encoding.apply import apply_coded
+from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.encoding.layer import (
     Fit,
     LayerOptions,
@@ -37,13 +36,12 @@ from subbyte.compression.encoding.layer import (
     names_procedure,
 )
 from subbyte.compression.encoding.unpacked import Evidence
-from subbyte.data import Samples
+from subbyte.compression.run import Run
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods import Binarization, CodedWeight, decode_weight
 from subbyte.methods.binary.residual import binarize_fields, scales_of
-from subbyte.progress import Progress
 
 POSITIONS = 128
 LEAST_ROWS = 16384
@@ -51,17 +49,8 @@ ROWS_PER_COLUMN = 4
 MOST_WORK = 200_000_000_000
 
 
-@dataclass
-class Encoded:
-    """Results by name: coded weights by initializer, biases [O] by node, relative errors."""
-
-    weights: dict[str, CodedWeight]
-    biases: dict[str, Tensor]
-    losses: dict[str, float]
-
-
 class LayerwiseEncoder:
-    """One pass over the layers of ``network`` with ``samples``.
+    """One pass over the layers of the network of ``run``.
 
     ``modules``: the network to follow, whose weights are dropped behind the pass, and the one to
     code, where parts of both are coded already; by default both are the float network. ``only``:
@@ -70,26 +59,21 @@ class LayerwiseEncoder:
 
     def __init__(
         self,
-        network: Network,
-        samples: Samples,
+        run: Run,
         plan: Mapping[str, LayerOptions],
-        seed: int,
-        device: torch.device,
-        checkpoints: Checkpoints,
-        progress: Progress,
         modules: tuple[GraphModule, GraphModule] | None = None,
         only: Collection[str] | None = None,
     ) -> None:
-        self._network, self._samples, self._plan = network, samples, plan
-        self._seed, self._device = seed, device
-        self._checkpoints, self._progress = checkpoints, progress
-        self._float, self.compressed = modules or _modules(network, device)
+        self._network, self._samples, self._plan = run.network, run.samples, plan
+        self._seed, self._device = run.config.seed, run.device
+        self._checkpoints, self._progress = run.checkpoints, run.progress
+        self._float, self.compressed = modules or _modules(run.network, run.device)
         self._only = plan.keys() if only is None else only
         self._published = names_procedure(plan.values())
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
         self._last = {name: i for i, step in enumerate(self._float.steps) for name in step.inputs}
-        self._chunk = chunk_size(self._float, samples, device)
-        self._outputs = output_layers(network)
+        self._chunk = chunk_size(self._float, run.samples, run.device)
+        self._outputs = output_layers(run.network)
         self._done = Encoded({}, {}, {})
 
     @torch.no_grad()

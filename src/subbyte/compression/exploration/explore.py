@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,19 @@ from subbyte.compression.exploration.executors import EXECUTORS, Executor, open_
 from subbyte.compression.exploration.points import Task
 from subbyte.compression.exploration.points_file import POINTS_FILE, Point
 from subbyte.compression.latency.model import measure_files, rest
-from subbyte.compression.planning.by_size import plan_bits
+from subbyte.compression.pipeline import fingerprint, read_source
 from subbyte.compression.planning.defaults import check_possible
 from subbyte.compression.planning.knapsack import least
+from subbyte.compression.planning.make import plan_priced
 from subbyte.compression.planning.plan_file import planned_layers
 from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.planning.search_space import Prices, price
-from subbyte.compression.run import fingerprint, read_source
+from subbyte.compression.run import Run
 from subbyte.compression.validation import hold_back
 from subbyte.data import Samples
 from subbyte.errors import OptionError, OutputError
 from subbyte.files import write_atomic
 from subbyte.graph.load.model_file import data_files
-from subbyte.graph.network import Network
 from subbyte.progress import Progress
 from subbyte.runtime.library import find_library
 
@@ -99,13 +99,13 @@ def explore(
         SubbyteError: as `compress`.
     """
     _check_source(source, folder)
-    network = read_source(source, progress, samples.choice)
+    run = Run(read_source(source, progress, samples.choice), samples, options, progress)
     fit, held = hold_back(samples, HELD, options.seed)
     # Before the folder is taken: the same one serves when the option is right.
     open_device(options.device)
-    check_possible(planned_layers(network), options)
-    with _claimed(folder, network, samples, options), blaming(network, samples):
-        points = _make_points(source, folder, network, (fit, held), options, wishes, progress)
+    check_possible(planned_layers(run.network), options)
+    with _claimed(folder, run), blaming(run.network, samples):
+        points = _make_points(source, folder, replace(run, samples=fit), held, wishes)
     if wishes.latency and find_library() is not None:
         _measure(folder, points, held, progress)
     return sorted(points.values(), key=_order)
@@ -126,22 +126,20 @@ def _check_source(source: str | os.PathLike[str], folder: Path) -> None:
 def _make_points(
     source: str | os.PathLike[str],
     folder: Path,
-    network: Network,
-    parts: tuple[Samples, Samples],
-    options: CompressOptions,
+    run: Run,
+    held: Samples,
     wishes: Exploration,
-    progress: Progress,
 ) -> dict[str, Point]:
     """All points by name, those of ``points.jsonl`` and those that are missing there."""
-    fit, held = parts
+    progress, task = run.progress, Task(Path(source), folder, run.samples, held, run.config)
     # Opened first: what is wrong with it costs seconds then.
-    with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as run:
-        plans = _plans(folder, network, fit, options, wishes, progress)
+    with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as make:
+        plans = _plans(folder, run, wishes)
         points = {point["name"]: point for point in read_points(folder)}
         waiting = [name for name in plans if name not in points]
         total = len(points) + len(waiting)
         progress("points", len(points), total, "")
-        for point in run(Task(Path(source), folder, fit, held, options), waiting, progress):
+        for point in make(task, waiting, progress):
             points[point["name"]] = point
             # Of a run that was killed when the file was written, and its work not yet removed.
             Checkpoints(work_folder(folder / point["file"]), "", keep=False).done()
@@ -170,13 +168,11 @@ def _write_points(folder: Path, points: Iterable[Point]) -> None:
 
 
 @contextmanager
-def _claimed(
-    folder: Path, network: Network, samples: Samples, options: CompressOptions
-) -> Iterator[None]:
+def _claimed(folder: Path, run: Run) -> Iterator[None]:
     """`_claim`; of an error that would come again no work is left, and nothing at all if there
     was nothing in the folder yet."""
     new = not os.path.exists(folder)
-    _claim(folder, network, samples, options)
+    _claim(folder, run)
     try:
         yield
     except OutputError:
@@ -192,12 +188,12 @@ def _claimed(
         raise
 
 
-def _claim(folder: Path, network: Network, samples: Samples, options: CompressOptions) -> None:
+def _claim(folder: Path, run: Run) -> None:
     """Make the folder, or check that it is this exploration's."""
-    wishes = {k: v for k, v in asdict(options).items() if k not in ("work", "samples")}
+    wishes = {k: v for k, v in asdict(run.config).items() if k not in ("work", "samples")}
     digest = hashlib.sha256(json.dumps([_FORMAT, wishes], sort_keys=True, default=str).encode())
-    digest.update(samples.fingerprint().encode())
-    digest.update(fingerprint(network))
+    digest.update(run.samples.fingerprint().encode())
+    digest.update(fingerprint(run.network))
     key = {"format": _FORMAT, "key": digest.hexdigest()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -223,24 +219,16 @@ def _read_json(path: Path) -> Any:
         raise OptionError("cannot be read", where=str(path), expected="JSON", got=error) from error
 
 
-def _plans(
-    folder: Path,
-    network: Network,
-    fit: Samples,
-    options: CompressOptions,
-    wishes: Exploration,
-    progress: Progress,
-) -> list[str]:
+def _plans(folder: Path, run: Run, wishes: Exploration) -> list[str]:
     """Names of the points; the plan of each is in the folder."""
     known = _known_names(folder, wishes.bits)
     if known and all((folder / f"{name}.toml").is_file() for name in known):
         return known
-    device = open_device(options.device)
     with repeatable():
-        prices = price(network, fit, options, device, progress)
+        prices = price(run)
     names = {_name(bits): bits for bits in wishes.bits or budgets(prices)}
     for name, bits in names.items():
-        planned = plan_bits(prices, Budget("bits", bits))
+        planned = plan_priced(run, prices, Budget("bits", bits))
         write_atomic(folder / f"{name}.toml", plan_text(planned, prices.layers).encode())
     if wishes.bits is None:
         write_atomic(folder / PLANS_FILE, json.dumps(list(names)).encode())

@@ -10,10 +10,10 @@ from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import open_device
 from subbyte.compression.encoding.layer import stored_bytes
 from subbyte.compression.exploration.points_file import Point
+from subbyte.compression.pipeline import compress_network, read_source
 from subbyte.compression.planning.plan_file import planned_layers, read_plan
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.reference import Reference
-from subbyte.compression.run import compress_network, read_source
 from subbyte.compression.validation import Judge
 from subbyte.data import Samples
 from subbyte.graph.network import Network

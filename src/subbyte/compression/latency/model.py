@@ -22,6 +22,7 @@ from torch import Tensor
 from subbyte.compression.calibration.batches import on_device
 from subbyte.compression.calibration.table_shifts import LEAST_WORK, Work, lookup_gains
 from subbyte.compression.encoding.layer import LayerOptions
+from subbyte.compression.run import Run
 from subbyte.data import Batch, Samples
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.module.graph_module import GraphModule
@@ -83,14 +84,11 @@ class LatencyModel:
         }
 
 
-def latency_model(
-    network: Network, samples: Samples, device: torch.device, timings: Timings
-) -> LatencyModel:
+def latency_model(run: Run, timings: Timings) -> LatencyModel:
     """Sizes of all layers from one sample, and the timings of their kernels."""
-    islands = plan_islands(network)
-    return LatencyModel(
-        network.layers, layer_sizes(network, islands, samples.first(1), device), timings
-    )
+    islands = plan_islands(run.network)
+    sizes = layer_sizes(run.network, islands, run.samples.first(1), run.device)
+    return LatencyModel(run.network.layers, sizes, timings)
 
 
 def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form:

@@ -7,10 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import torch
-
 from subbyte.budgets import Budget
-from subbyte.compression.config import CompressOptions
 from subbyte.compression.latency.model import LatencyModel, latency_model
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
@@ -18,10 +15,8 @@ from subbyte.compression.planning.knapsack import Choice, Choices, choose, choos
 from subbyte.compression.planning.latency_fit import BlankFiles, fitted_model, seconds_of_eight
 from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
 from subbyte.compression.planning.search_space import Prices, price
-from subbyte.data import Samples
+from subbyte.compression.run import Run
 from subbyte.errors import BudgetError
-from subbyte.graph.network import Network
-from subbyte.progress import Progress
 from subbyte.runtime.timings import load_timings
 
 # Plans tried for a latency, and how much of it may be left.
@@ -34,24 +29,17 @@ _MAJORITY = 2
 _MARGIN = 0.02
 
 
-def latency_plans(
-    network: Network,
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    progress: Progress,
-    budget: Budget,
-) -> LatencyPlans:
+def latency_plans(run: Run, budget: Budget) -> LatencyPlans:
     """What plans for a latency are made of: prices, with times that are fitted.
 
     Raises:
         TimingsError: no kernel timings of this machine.
     """
-    timings = load_timings(options.timings)
-    model = latency_model(network, samples, device, timings)
-    prices = price(network, samples, options, device, progress)
-    model = fitted_model(network, model, prices, samples, options, progress)
-    return LatencyPlans(network, prices.timed(model), model, samples, options, budget, progress)
+    timings = load_timings(run.config.timings)
+    model = latency_model(run, timings)
+    prices = price(run)
+    model = fitted_model(run, model, prices)
+    return LatencyPlans(run, prices.timed(model), model, budget)
 
 
 class LatencyPlans:
@@ -62,20 +50,11 @@ class LatencyPlans:
     as fast as when ``model`` was fitted is what counts.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        prices: Prices,
-        model: LatencyModel,
-        samples: Samples,
-        options: CompressOptions,
-        budget: Budget,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, run: Run, prices: Prices, model: LatencyModel, budget: Budget) -> None:
         self.prices, self._model, self._budget = prices, model, budget
-        self._progress = progress
+        self._progress = run.progress
         self._choices = {weight: _faster(found) for weight, found in prices.precise().items()}
-        self._files = BlankFiles(network, self._choices, model, samples, options)
+        self._files = BlankFiles(run, self._choices, model)
         self._eight = seconds_of_eight(model, self._choices)
         self._seconds = budget.value / 1e3
         self._measured: list[tuple[Plan, list[float]]] = []

@@ -1,73 +1,21 @@
-"""Which way each layer is coded, chosen under a budget."""
+"""Plans that keep to a number of bits per weight, or to a size of the file."""
 
 from __future__ import annotations
 
-import torch
-
 from subbyte.budgets import MOST_BITS, Budget
-from subbyte.compression.config import CompressOptions
 from subbyte.compression.latency.blank import overhead
-from subbyte.compression.planning.by_latency import latency_plans
 from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
-from subbyte.compression.planning.defaults import check_plan_words, check_possible, default_plan
 from subbyte.compression.planning.knapsack import Choice, choose_finely, least
-from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan, planned_layers, read_plan
-from subbyte.compression.planning.search_space import Prices, price
-from subbyte.data import Samples
-from subbyte.errors import BudgetError, OptionError
-from subbyte.graph.network import Network
-from subbyte.progress import Progress
+from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
+from subbyte.compression.planning.search_space import Prices
+from subbyte.compression.run import Run
+from subbyte.errors import BudgetError
 
 _SIZE_ROUNDS = 8
 # Of the constants that are not coded, how many a message names.
 _NAMED = 3
 # Of a file beside its weights: what varies with the values that are written.
 _SIZE_SLACK = 0.02
-
-
-def make_plan(
-    network: Network,
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    progress: Progress,
-) -> Planned:
-    """The options of every layer: from the plan file, the budget, or the defaults.
-
-    Every layer's error counts relative to its output and by what the next layers see of it:
-    it is partly made good by the layers after it, and weighting layers by what they do alone
-    to the network's output did worse (docs/decisions).
-
-    Raises:
-        BudgetError: a budget out of reach; it names the least that works.
-        TimingsError: ``--latency`` without kernel timings of this machine.
-    """
-    layers = planned_layers(network)
-    if options.plan is not None:
-        given = read_plan(options.plan, layers)
-        check_plan_words(given, layers)
-        return Planned(given)
-    check_possible(layers, options)
-    budget = options.budget
-    if budget is None:
-        if options.methods is not None:
-            raise OptionError(
-                "--methods is for a budget", expected="--bits, --size, --latency or --keep"
-            )
-        return Planned(default_plan(network, layers, options))
-    if budget.kind == "latency":
-        return latency_plans(network, samples, options, device, progress, budget).least_harm()
-    prices = price(network, samples, options, device, progress, at_eight_bits(budget))
-    return plan_budget(network, prices, options, budget)
-
-
-def plan_budget(
-    network: Network, prices: Prices, options: CompressOptions, budget: Budget
-) -> Planned:
-    """`plan_size` or `plan_bits`."""
-    if budget.kind == "size":
-        return plan_size(network, prices, options, budget)
-    return plan_bits(prices, budget)
 
 
 def plan_bits(prices: Prices, budget: Budget) -> Planned:
@@ -125,16 +73,14 @@ def _uncoded_part(prices: Prices) -> str:
     )
 
 
-def plan_size(
-    network: Network, prices: Prices, options: CompressOptions, budget: Budget
-) -> Planned:
+def plan_size(run: Run, prices: Prices, budget: Budget) -> Planned:
     """The least total relative error in a file of so many bytes.
 
     What the file holds beside the weights depends on the methods that are used: it is
     measured on a blank file of the plan, and the plan made again until both fit.
     """
     smallest = {w: min(c, key=lambda c: c.bytes).options for w, c in prices.choices.items()}
-    beside = _beside(network, smallest, options)
+    beside = _beside(run, smallest)
     needed = beside + least(prices.choices)
     for _ in range(_SIZE_ROUNDS):
         limit = budget.value - beside
@@ -145,7 +91,7 @@ def plan_size(
                 got=f"{budget.value:.0f}{_uncoded_part(prices)}",
             )
         choice = choose_finely(prices.within(limit), limit)
-        now = _beside(network, options_of(choice), options)
+        now = _beside(run, options_of(choice))
         if now <= beside:
             break
         beside = now
@@ -153,5 +99,5 @@ def plan_size(
     return planned_from(budget, choice, [said], prices.uncoded)
 
 
-def _beside(network: Network, plan: Plan, options: CompressOptions) -> float:
-    return (1 + _SIZE_SLACK) * overhead(network, plan, options)
+def _beside(run: Run, plan: Plan) -> float:
+    return (1 + _SIZE_SLACK) * overhead(run.network, plan, run.config)

@@ -13,42 +13,32 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from subbyte.compression.config import CompressOptions
 from subbyte.compression.latency.blank import blank_model
 from subbyte.compression.latency.model import LatencyModel, measure_models, rest
 from subbyte.compression.planning.knapsack import Choices
 from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
 from subbyte.compression.planning.search_space import Prices
-from subbyte.data import Samples
-from subbyte.graph.network import Network
-from subbyte.progress import Progress
+from subbyte.compression.run import Run
 
 # Beyond these a prediction is not off, but what was measured.
 LEAST_RATIO, MOST_RATIO = 0.5, 2.0
 
 
-def fitted_model(
-    network: Network,
-    model: LatencyModel,
-    prices: Prices,
-    samples: Samples,
-    options: CompressOptions,
-    progress: Progress,
-) -> LatencyModel:
+def fitted_model(run: Run, model: LatencyModel, prices: Prices) -> LatencyModel:
     """``model`` with what every form in ``prices`` takes in the network to what is predicted, and
     with what the network takes beside its layers.
 
     Int8 layers are taken to be predicted well: what they are off counts as the network's own.
     """
     choices = prices.precise()
-    files = BlankFiles(network, choices, model, samples, options)
+    files = BlankFiles(run, choices, model)
     plans = _by_form(choices, model)
     rest()
     relative = {}
     for number, (name, coded) in enumerate(plans.items()):
-        progress("time", number, len(plans), name)
+        run.progress("time", number, len(plans), name)
         relative[name] = files.relative(files.eight | coded)
-    progress("time", len(plans), len(plans), "")
+    run.progress("time", len(plans), len(plans), "")
     whole = files.seconds_of_eight()
     ratios = {}
     for name, coded in plans.items():
@@ -63,17 +53,9 @@ def fitted_model(
 class BlankFiles:
     """Measures blank files of plans for ``weights``, beside ``eight``: 8 bits for all."""
 
-    def __init__(
-        self,
-        network: Network,
-        weights: Iterable[str],
-        model: LatencyModel,
-        samples: Samples,
-        options: CompressOptions,
-    ) -> None:
+    def __init__(self, run: Run, weights: Iterable[str], model: LatencyModel) -> None:
         self.eight: Plan = dict.fromkeys(weights, EIGHT_BITS)
-        self._network, self._model = network, model
-        self._samples, self._options = samples, options
+        self._run, self._model = run, model
         self._least = math.inf
 
     def relative(self, plan: Plan) -> float:
@@ -91,10 +73,10 @@ class BlankFiles:
 
     def _measured(self, *plans: Plan) -> list[float]:
         models = (
-            blank_model(self._network, plan, self._options, self._model.looked_up(plan))
+            blank_model(self._run.network, plan, self._run.config, self._model.looked_up(plan))
             for plan in plans
         )
-        return measure_models(models, self._samples)
+        return measure_models(models, self._run.samples)
 
 
 def seconds_of_eight(model: LatencyModel, weights: Iterable[str]) -> float:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.moments import damping_of
 from subbyte.compression.calibration.statistics import LayerStatistics, collect
 from subbyte.compression.calibration.unpacked import read_rows, weighed
-from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import few_threads
 from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.latency.model import LatencyModel
@@ -25,12 +23,11 @@ from subbyte.compression.planning.defaults import kept_at_eight_bits
 from subbyte.compression.planning.knapsack import least, stored
 from subbyte.compression.planning.plan_file import EIGHT_BITS, planned_layers
 from subbyte.compression.planning.sensitivity import noise_gains
-from subbyte.data import Samples
+from subbyte.compression.run import Run
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.graph.network import Layer, Network, UncodedConstant, Unpacked, Weighted
+from subbyte.graph.network import Layer, UncodedConstant, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods.scalar.form import BITS
-from subbyte.progress import Progress
 
 GAIN_POWER = 0.25
 
@@ -89,20 +86,14 @@ class Prices:
         return next(c for c in self.choices[weight] if c.options == options)
 
 
-def price(
-    network: Network,
-    samples: Samples,
-    options: CompressOptions,
-    device: torch.device,
-    progress: Progress,
-    eight_bits_alone: bool = False,
-) -> Prices:
+def price(run: Run, eight_bits_alone: bool = False) -> Prices:
     """All candidates of all layers, or 8 bits alone, from one float pass over a few samples.
 
     A layer's harm counts by its gain (`noise_gains`) to the power `GAIN_POWER`: between all
     layers alike, as if what lies behind made good all that is passed on, and by what is passed
     on (docs/decisions/0018). The harm of an unpacked weight is its own relative error.
     """
+    network, samples, options, device = run.network, run.samples, run.config, run.device
     entries = planned_layers(network)
     layers = [entry for entry in entries if isinstance(entry, Layer)]
     module = GraphModule(network).to(device).eval()
@@ -119,7 +110,7 @@ def price(
             return layer_candidates(layer, weight, data, options, options.seed)
 
     for number, layer in enumerate(entries):
-        progress("plan", number, len(entries), layer.name)
+        run.progress("plan", number, len(entries), layer.name)
         weight = canonical(layer, module.constant(layer.weight).detach())
         if isinstance(layer, Unpacked):
             weight, data = weighed(layer, weight, tables.get(layer.weight))
@@ -131,6 +122,6 @@ def price(
         found = candidates(layer, weight, data)
         counted = gains[layer.weight] ** GAIN_POWER
         choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
-    progress("plan", len(entries), len(entries), "")
+    run.progress("plan", len(entries), len(entries), "")
     kept = kept_at_eight_bits(network, entries, options)
     return Prices(tuple(entries), choices, kept, gains, network.uncoded)

@@ -25,8 +25,8 @@ from subbyte.compression.calibration.batches import chunk_size
 from subbyte.compression.calibration.rows import output_rows
 from subbyte.compression.device import open_device
 from subbyte.compression.divergence import Distance, energy, ratio
-from subbyte.compression.encoding.layerwise import Encoded
-from subbyte.compression.encoding.write_file import coded_module
+from subbyte.compression.encoding.apply import coded_module
+from subbyte.compression.encoding.encoded import Encoded
 from subbyte.data import Samples
 from subbyte.errors import OptionError, RunError
 from subbyte.graph.module.graph_module import GraphModule

@@ -12,13 +12,13 @@ import pytest
 import subbyte
 from subbyte.budgets import Budget
 from subbyte.compression.config import CompressOptions
+from subbyte.compression.pipeline import plan_network
 from subbyte.compression.planning.by_size import plan_bits
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned
-from subbyte.compression.planning.contenders import WithinBytes, best_by_trial, contenders, uniform
 from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.planning.search_space import Prices
-from subbyte.compression.run import plan_network
+from subbyte.compression.planning.trials import WithinBytes, best_by_trial, contenders, uniform
 from subbyte.compression.validation import Score
 from subbyte.errors import OptionError
 from subbyte.methods.scalar.form import ScalarOptions

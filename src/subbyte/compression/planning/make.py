@@ -1,0 +1,86 @@
+"""Which budget makes which plan: the one place that asks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from subbyte.budgets import Budget
+from subbyte.compression.planning import by_accuracy, trials
+from subbyte.compression.planning.by_latency import latency_plans
+from subbyte.compression.planning.by_size import at_eight_bits, plan_bits, plan_size
+from subbyte.compression.planning.coding_plan import Planned
+from subbyte.compression.planning.defaults import check_plan_words, check_possible, default_plan
+from subbyte.compression.planning.plan_file import planned_layers, read_plan
+from subbyte.compression.planning.search_space import Prices, price
+from subbyte.compression.run import Run
+from subbyte.compression.validation import Judge, hold_back
+from subbyte.errors import OptionError
+from subbyte.graph.weight_layout import output_layers
+
+
+def make_plan(run: Run) -> Planned:
+    """The options of every layer: from the plan file, the budget, or the defaults.
+
+    Every layer's error counts relative to its output and by what the next layers see of it:
+    it is partly made good by the layers after it, and weighting layers by what they do alone
+    to the network's output did worse (docs/decisions).
+
+    Raises:
+        BudgetError: a budget out of reach; it names the least that works.
+        TimingsError: ``--latency`` without kernel timings of this machine.
+    """
+    layers, config = planned_layers(run.network), run.config
+    if config.plan is not None:
+        given = read_plan(config.plan, layers)
+        check_plan_words(given, layers)
+        return Planned(given)
+    check_possible(layers, config)
+    budget = config.budget
+    if budget is None:
+        if config.methods is not None:
+            raise OptionError(
+                "--methods is for a budget", expected="--bits, --size, --latency or --keep"
+            )
+        return Planned(default_plan(run.network, layers, config))
+    if budget.kind == "keep":
+        return _by_accuracy(run, budget)
+    if config.trials and not at_eight_bits(budget):
+        return _by_trial(run, budget)
+    if budget.kind == "latency":
+        return latency_plans(run, budget).least_harm()
+    return plan_priced(run, price(run, at_eight_bits(budget)), budget)
+
+
+def plan_priced(run: Run, prices: Prices, budget: Budget) -> Planned:
+    """The plan of least harm for a budget of bits or of bytes, when all candidates have their
+    prices: they serve any number of budgets."""
+    if budget.kind == "size":
+        return plan_size(run, prices, budget)
+    return plan_bits(prices, budget)
+
+
+def _by_accuracy(run: Run, budget: Budget) -> Planned:
+    part, judge = _parts(run, by_accuracy.HELD)
+    return by_accuracy.plan_keep(price(part), trials.Trials(part, judge).run, budget)
+
+
+def _by_trial(run: Run, budget: Budget) -> Planned:
+    """The best by trial of several plans for ``budget``."""
+    part, judge = _parts(run, trials.HELD)
+    others: trials.Others
+    if budget.kind == "latency":
+        others = latency_plans(part, budget)
+        prices, planned = others.prices, others.least_harm()
+    else:
+        prices = price(part)
+        planned = plan_priced(part, prices, budget)
+        others = trials.WithinBytes(planned, prices)
+    outputs, count = output_layers(run.network), run.config.trials
+    trial = trials.Trials(part, judge).run
+    return trials.best_by_trial(planned, others, prices, outputs, count, trial)
+
+
+def _parts(run: Run, share: float) -> tuple[Run, Judge]:
+    """``run`` without ``share`` of its samples, and who judges files on those."""
+    fit, held = hold_back(run.samples, share, run.config.seed)
+    return replace(run, samples=fit), Judge(run.network, held, run.device)
