@@ -1,4 +1,4 @@
-"""The table of memory in docs/plan.md, from the record of `benchmarks.memory`."""
+"""The table of memory in docs/budgets.md, from the record of `benchmarks.memory`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/kernels.md, from the record of `benchmarks.native_layers`."""
+"""The tables of docs/results/kernels.md, from the record of `benchmarks.native_layers`."""
 
 from __future__ import annotations
 

@@ -98,9 +98,9 @@ def pages() -> dict[Path, str]:
     """Every page that holds generated text, and what it should be."""
     records = read_records(RECORDS, lambda record: (-record["bits"], record["id"]))
     readme = ROOT / "README.md"
-    kernels = ROOT / "docs" / "kernels.md"
+    kernels = ROOT / "docs" / "results" / "kernels.md"
     native = json.loads(NATIVE.read_text())
-    plan = ROOT / "docs" / "plan.md"
+    budgets = ROOT / "docs" / "budgets.md"
     made = ROOT / "docs" / "results"
     results = ROOT / "benchmarks" / "results"
     packages = in_order(results / "packages")
@@ -111,12 +111,11 @@ def pages() -> dict[Path, str]:
         made / "whole_networks.md": whole_page(
             wholes, json.loads((results / "threads.json").read_text())
         ),
-        kernels: fill(
-            fill(kernels.read_text(), layers_table(native), "native layers"),
-            linear_table(native),
-            "native linear layers",
+        kernels: fill_all(
+            kernels.read_text(),
+            {"native layers": layers_table(native), "native linear layers": linear_table(native)},
         ),
-        plan: fill(plan.read_text(), memory_table(json.loads(MEMORY.read_text())), "memory"),
+        budgets: fill(budgets.read_text(), memory_table(json.loads(MEMORY.read_text())), "memory"),
         made / "networks.md": networks_page(records, _notes()),
         made / "stock_int8.md": stock_page(stock),
         made / "papers.md": papers_page(PAPERS),

@@ -1,5 +1,5 @@
 // Checks and layout of codebooks, for every kernel that looks up. The checks are what keeps the
-// kernels' integers from overflowing (docs/kernels.md).
+// kernels' integers from overflowing (docs/kernel-derivations.md).
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,7 @@ sum of a few quantities of the layer, each with a price that is not negative:
               + c3 * look-ups, multiply-adds or words of signs + c4 * packed weights
 
 fitted by least squares of the relative error. The terms follow from the kernels' stages
-(docs/kernels.md): finish, build, accumulate, read weights. (Ours.)
+(docs/kernel-derivations.md): finish, build, accumulate, read weights. (Ours.)
 """
 
 from __future__ import annotations
