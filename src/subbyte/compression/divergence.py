@@ -8,6 +8,7 @@ integers, as the index of the best class is, count only where there are no other
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,11 @@ def divergence(wanted: tuple[Tensor, ...], got: tuple[Tensor, ...]) -> Tensor:
     for ours, theirs in compared(wanted, got):
         total = total + (_kl(ours, theirs) if are_scores(ours) else _relative(ours, theirs))
     return total
+
+
+def as_tuple(outputs: Any) -> tuple[Any, ...]:
+    """One value, or several, as a tuple."""
+    return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
 
 
 def compared(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subbyte.compression.calibration.batches import chunk_size
-from subbyte.compression.divergence import Distance, are_scores, of_one
+from subbyte.compression.calibration.batches import chunk_size, on_device
+from subbyte.compression.divergence import Distance, are_scores, as_tuple, of_one
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError, RunError
 from subbyte.graph.module.graph_module import GraphModule
@@ -115,8 +115,8 @@ class Judge:
         model = load(path)
         distance, sums, drops = Distance(), [], []
         for batch in self.samples.batches(self._chunk):
-            inputs = [torch.from_numpy(v).to(self._device) for v in batch.values()]
-            wanted = tuple(x.cpu() for x in _tuple(self._module(*inputs)))
+            inputs = on_device(batch, self._device).values()
+            wanted = tuple(x.cpu() for x in as_tuple(self._module(*inputs)))
             for output in wanted:
                 if bool(output.isnan().any()):
                     raise RunError("NaN in the outputs of the float network")
@@ -156,7 +156,3 @@ def _score(mean: float, drops: Tensor) -> Score:
     count = len(drops)
     spread = math.sqrt(float(lost.square().sum()) + ONE_FLIP**2) / count
     return Score(mean, 100 * float(same.float().mean()), 100 * float(lost.mean()), 100 * spread)
-
-
-def _tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)

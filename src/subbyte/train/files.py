@@ -16,6 +16,7 @@ from torch import nn
 
 from subbyte.compression.calibration.culprit import blaming
 from subbyte.compression.device import open_device
+from subbyte.compression.divergence import as_tuple
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
 from subbyte.compression.proof.reference import Reference
@@ -36,7 +37,7 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.outputs import check_apart
 from subbyte.progress import Progress, silent
-from subbyte.train.loop import as_tuple, fit, measure
+from subbyte.train.loop import fit, measure
 from subbyte.train.student import Student, load
 
 HELD_BACK = 0.1

@@ -17,7 +17,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from subbyte.compression.divergence import check_gradient, divergence
+from subbyte.compression.divergence import as_tuple, divergence
+from subbyte.compression.training import Descent, descend
 from subbyte.errors import CalibrationError, OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.load.network import read_network
@@ -25,9 +26,6 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.progress import Progress, silent
 from subbyte.train.student import Student
 
-WARM_UP = 20
-LAST_RATE = 0.02
-BETAS = (0.9, 0.99)
 EPOCH_SEEDS = 1_000_003
 
 # What torch.load raises for a file that is damaged, here or there.
@@ -61,8 +59,9 @@ def fit(
     """Train ``student`` for ``steps`` steps of Adam; the loss of the last one.
 
     The learning rates are ``rate`` times the rates of ``student.parameter_groups()``, with a short
-    warm-up and a cosine down to `LAST_RATE`. Where torch.distributed is initialized (torchrun),
-    gradients are averaged over the processes; every process gives its own part of the batches.
+    warm-up and a cosine (`subbyte.compression.training.Descent`). Where torch.distributed is
+    initialized (torchrun), gradients are averaged over the processes; every process gives its own
+    part of the batches.
 
     Args:
         batches: a loader, iterated anew every epoch. With ``loss`` it gives (inputs, targets), with
@@ -127,18 +126,17 @@ class _Runner:
     def __init__(self, student: Student, steps: int, rate: float, every: int, seed: int) -> None:
         self._student, self._steps, self._every, self._seed = student, steps, every, seed
         groups = [group | {"lr": rate * group["lr"]} for group in student.parameter_groups()]
-        self._optimizer = torch.optim.Adam(groups, betas=BETAS)
-        self._rates = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._rate)
+        self._descent = Descent(groups, steps)
         self._path: Path | None = None
-        self.done, self._epoch, self._inside, self.last = 0, 0, 0, math.nan
+        self._epoch, self._inside, self.last = 0, 0, math.nan
         self._key = hashlib.sha256(
             f"{student.fingerprint()} {steps} {rate} {seed}".encode()
         ).hexdigest()
 
-    def _rate(self, step: int) -> float:
-        warm = min(1.0, (step + 1) / WARM_UP)
-        share = 0.5 * (1 + math.cos(math.pi * min(step, self._steps) / self._steps))
-        return warm * (LAST_RATE + (1 - LAST_RATE) * share)
+    @property
+    def done(self) -> int:
+        """Steps that were made."""
+        return self._descent.done
 
     def stream(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Epoch after epoch, from the place where the checkpoint was written."""
@@ -160,13 +158,8 @@ class _Runner:
 
     def step(self, loss: Tensor) -> None:
         """One step of the optimizer; the checkpoint when it is due."""
-        check_gradient(loss)
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._optimizer.step()
-        self._rates.step()
-        self.done += 1
-        if self.done % self._every == 0 or self.done == self._steps:
+        self._descent.step(lambda: descend(loss))
+        if self._descent.at_rest(self._every):
             self.last = float(loss.detach())
             if not math.isfinite(self.last):
                 raise WeightError(f"training diverged at step {self.done}", got=self.last)
@@ -178,14 +171,13 @@ class _Runner:
         if not _many() or dist.get_rank() == 0:
             buffer = io.BytesIO()
             state = {name: value.detach() for name, value in _trained(self._student)}
-            place = {"done": self.done, "epoch": self._epoch, "inside": self._inside}
+            place = {"epoch": self._epoch, "inside": self._inside, "last": self.last}
             torch.save(
                 {
                     "key": self._key,
-                    "place": place | {"last": self.last},
+                    "place": place,
                     "student": state,
-                    "optimizer": self._optimizer.state_dict(),
-                    "rates": self._rates.state_dict(),
+                    "descent": self._descent.state(),
                 },
                 buffer,
             )
@@ -215,11 +207,9 @@ class _Runner:
         with torch.no_grad():
             for name, value in _trained(self._student):
                 value.copy_(found["student"][name])
-        self._optimizer.load_state_dict(found["optimizer"])
-        self._rates.load_state_dict(found["rates"])
+        self._descent.restore(found["descent"])
         place = found["place"]
-        self.done, self.last = place["done"], place["last"]
-        self._epoch, self._inside = place["epoch"], place["inside"]
+        self._epoch, self._inside, self.last = place["epoch"], place["inside"], place["last"]
 
 
 def _entry(found: object, name: str) -> Any:
@@ -256,11 +246,6 @@ def _judge(
         return divergence(tuple(w.float() for w in wanted), tuple(g.float() for g in got))
 
     return distil
-
-
-def as_tuple(value: Any) -> tuple[Any, ...]:
-    """One value, or several, as a tuple."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def _to(batch: Any, device: torch.device) -> Any:

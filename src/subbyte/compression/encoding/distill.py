@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from subbyte.compression.calibration.batches import chunk_size
-from subbyte.compression.divergence import check_gradient, divergence
+from subbyte.compression.calibration.batches import chunk_size, on_device
+from subbyte.compression.divergence import as_tuple, divergence
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.run import Run
+from subbyte.compression.training import WARM_UP, Descent, descend
 from subbyte.errors import OptionError, RunError
 from subbyte.graph.module.gradient import untrained
 from subbyte.graph.module.graph_module import GraphModule
@@ -36,7 +37,6 @@ HELD_BACK = 0.15
 MOST_HELD_BACK = 512
 MOVE_ABOVE = 0.25
 CHECK_EVERY = 50
-WARM_UP = 20
 RATES = {"codebook": 1e-3, "log_scale": 1e-3, "bias": 3e-4, "latent": 1e-3}
 RATES |= {"latent_left": 3e-4, "latent_right": 3e-4, "log_d": 1e-3, "weight": 1e-4}
 SCALAR_RATE = 5e-4
@@ -138,22 +138,25 @@ class Tuner:
 
     def train(self) -> None:
         """Train, and put the best into the module."""
-        optimizer = torch.optim.Adam(self._groups(), betas=(0.9, 0.99))
-        first, best = self._resume(optimizer)
-        best = best or _Best(self._harm(), _copy(self._parts))
+        descent = Descent(self._groups(), self._steps, WARM_UP)
+        best = self._resume(descent) or _Best(self._harm(), _copy(self._parts))
         if not math.isfinite(best.harm):
             raise RunError("NaN or Inf in the outputs, before any training", where=self._name)
-        batches = _epochs(len(self._train), self._rng, first)
-        for step in range(first, self._steps):
-            self._progress("tune", step, self._steps, f"held-back divergence {best.harm:.4f}")
-            self._step(optimizer, step, next(batches))
-            if (step + 1) % CHECK_EVERY == 0 or step + 1 == self._steps:
+        batches = _epochs(len(self._train), self._rng, descent.done)
+        while descent.done < self._steps:
+            self._say(descent, best)
+            self._step(descent, next(batches))
+            if descent.at_rest(CHECK_EVERY):
                 harm = self._harm()
                 if harm < best.harm:
                     best = _Best(harm, _copy(self._parts))
-                self._save(optimizer, step + 1, best)
-        self._progress("tune", self._steps, self._steps, f"held-back divergence {best.harm:.4f}")
+                self._save(descent, best)
+        self._say(descent, best)
         self._parts.load_state_dict(best.state)
+
+    def _say(self, descent: Descent, best: _Best) -> None:
+        said = f"held-back divergence {best.harm:.4f}"
+        self._progress("tune", descent.done, self._steps, said)
 
     def _groups(self) -> list[dict[str, object]]:
         """Parameter groups by kind, each with its own base rate."""
@@ -163,23 +166,20 @@ class Tuner:
                 scalar = isinstance(source.weight, ScalarWeight)
                 kinds.setdefault(SCALAR_RATE if scalar else RATES[name], []).append(parameter)
         kinds.setdefault(RATES["bias"], []).extend(self._biases.values())
-        return [{"params": found, "lr": rate, "base": rate} for rate, found in kinds.items()]
+        return [{"params": found, "lr": rate} for rate, found in kinds.items()]
 
-    def _step(self, optimizer: torch.optim.Adam, step: int, index: np.ndarray) -> None:
-        warm = min(1.0, (step + 1) / WARM_UP)
-        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / self._steps))
-        for group in optimizer.param_groups:
-            group["lr"] = group["base"] * warm * decay
-        optimizer.zero_grad()
+    def _step(self, descent: Descent, index: np.ndarray) -> None:
         batch = self._train.select(index)
-        for part in batch.batches(self._chunk):
-            inputs = [torch.from_numpy(v).to(self._device) for v in part.values()]
-            with torch.no_grad():
-                wanted = _tuple(self._teacher(*inputs))
-            loss = divergence(wanted, _tuple(self._module(*inputs)))
-            check_gradient(loss, self._name)
-            (loss * (part.count / len(batch))).backward()
-        optimizer.step()
+
+        def backward() -> None:
+            for part in batch.batches(self._chunk):
+                inputs = on_device(part, self._device).values()
+                with torch.no_grad():
+                    wanted = as_tuple(self._teacher(*inputs))
+                loss = divergence(wanted, as_tuple(self._module(*inputs)))
+                descend(loss * (part.count / len(batch)), self._name)
+
+        descent.step(backward)
         for source in self._sources.values():
             if isinstance(source.weight, ProductWeight):
                 source.weight.reassign()
@@ -188,8 +188,8 @@ class Tuner:
     def _harm(self) -> float:
         total = 0.0
         for part in self._held.batches(self._chunk):
-            inputs = [torch.from_numpy(v).to(self._device) for v in part.values()]
-            harm = divergence(_tuple(self._teacher(*inputs)), _tuple(self._module(*inputs)))
+            inputs = on_device(part, self._device).values()
+            harm = divergence(as_tuple(self._teacher(*inputs)), as_tuple(self._module(*inputs)))
             total += float(harm) * part.count
         return total / len(self._held)
 
@@ -202,22 +202,22 @@ class Tuner:
         biases = {name: value.detach().cpu() for name, value in self._biases.items()}
         return Encoded(weights, biases, self._encoded.losses)
 
-    def _save(self, optimizer: torch.optim.Adam, step: int, best: _Best) -> None:
+    def _save(self, descent: Descent, best: _Best) -> None:
         buffer = io.BytesIO()
-        state = {"now": self._parts.state_dict(), "best": best.state}
-        torch.save(state | {"optimizer": optimizer.state_dict()}, buffer)
+        state = {"now": self._parts.state_dict(), "best": best.state, "descent": descent.state()}
+        torch.save(state, buffer)
         raw = np.frombuffer(buffer.getvalue(), np.uint8)
-        self._checkpoints.save(self.checkpoint, {"state": raw}, {"step": step, "harm": best.harm})
+        self._checkpoints.save(self.checkpoint, {"state": raw}, {"harm": best.harm})
 
-    def _resume(self, optimizer: torch.optim.Adam) -> tuple[int, _Best | None]:
+    def _resume(self, descent: Descent) -> _Best | None:
         found = self._checkpoints.load(self.checkpoint)
         if found is None:
-            return 0, None
+            return None
         arrays, facts = found
         state = torch.load(io.BytesIO(arrays["state"].tobytes()), weights_only=True)
         self._parts.load_state_dict(state["now"])
-        optimizer.load_state_dict(state["optimizer"])
-        return int(facts["step"]), _Best(float(facts["harm"]), state["best"])
+        descent.restore(state["descent"])
+        return _Best(float(facts["harm"]), state["best"])
 
 
 def _bias_parameter(module: GraphModule, node: str) -> nn.Parameter:
@@ -242,7 +242,3 @@ def _epochs(count: int, rng: np.random.Generator, skip: int):  # type: ignore[no
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-
-def _tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)
