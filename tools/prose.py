@@ -20,7 +20,11 @@ from pathlib import Path
 
 LONGEST_SENTENCE = 35
 
-_HEADLESS = re.compile(r"\b(?:what(?:ever)?|that of|those (?:of|that|which|in|with|for))\b", re.I)
+# "What" within a sentence is the symbol W with a hat: the weight that codes stand for.
+_HEADLESS = re.compile(
+    r"\b(?:what(?:ever)?|[Tt]hat of|[Tt]hose (?:of|that|which|in|with|for))\b"
+    r"|^[\W_]*What(?:ever)?\b"
+)
 # A clause after a period, a question mark or an exclamation mark: a capital, a quote, a backtick.
 _SENTENCE_END = re.compile(r"[.!?][)\"'`*]*\s+(?=[\"'`(*\[]*[A-Z0-9_`\"'*])")
 _ABBREVIATION = re.compile(r"\b(e\.g|i\.e|et al|vs|cf|al|Fig|No|resp)\.(?=\s)")

@@ -31,6 +31,7 @@ def counted(path: Path) -> Count:
         ("Reads the arrays that the file holds.", 0),
         ("The option `what` is a name.", 0),
         ("Whatever it takes, what it takes counts.", 2),
+        ("It minimises tr((W* - What) H (W* - What)^T).", 0),
     ],
 )
 def test_headless_clauses(tmp_path: Path, sentence: str, headless: int) -> None:
