@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,8 @@ class Shape:
     def structure(self) -> structures.ConvLut16:
         """The C structure."""
         layer = structures.ConvLut16()
-        for name, kind, *_ in structures.ConvLut16._fields_:
-            value = getattr(self, name)
-            setattr(layer, name, kind(*value) if isinstance(value, tuple) else int(value))
+        for entry in fields(self):
+            setattr(layer, entry.name, getattr(self, entry.name))
         return layer
 
 
@@ -127,8 +126,6 @@ class Library:
         self._library = ctypes.CDLL(str(path or library_path()))
         for name in ("isa", "error"):
             getattr(self._library, f"subbyte_{name}").restype = ctypes.c_char_p
-        for name in ("out_height", "out_width"):
-            getattr(self._library, f"subbyte_conv_lut16_{name}").restype = ctypes.c_int64
         for name in ("packed_size", "scratch_size"):
             getattr(self._library, f"subbyte_conv_lut16_{name}").restype = ctypes.c_size_t
 
@@ -169,8 +166,14 @@ class Library:
             *(None if array is None else _pointer(array) for array in arrays),
             _pointer(packed),
         )
-        out = (self.size("out_height", shape), self.size("out_width", shape))
-        return Lookup(self, shape, packed, *out)
+        return Lookup(self, shape, packed, *self.out_size(shape))
+
+    def out_size(self, shape: Shape) -> tuple[int, int]:
+        """Height and width of y."""
+        height, width = ctypes.c_int64(), ctypes.c_int64()
+        ends = (ctypes.byref(height), ctypes.byref(width))
+        self.call("subbyte_out_size", ctypes.byref(shape.structure().geometry), *ends)
+        return height.value, width.value
 
     def call(self, name: str, *arguments: object) -> None:
         """Call a function that returns a status."""

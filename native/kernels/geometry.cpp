@@ -1,7 +1,6 @@
 #include "geometry.h"
 
 #include "error.h"
-#include "subbyte/subbyte.h"
 
 namespace subbyte {
 
@@ -12,7 +11,7 @@ int check_field(const Field &field) {
               static_cast<long long>(field.value));
 }
 
-int check_geometry(const Geometry &g) {
+int check_geometry(const subbyte_geometry &g) {
   const Field fields[] = {
       {"images", g.images, 1, kLargest},
       {"height", g.height, 1, kLargest},
@@ -44,7 +43,7 @@ int check_geometry(const Geometry &g) {
   return SUBBYTE_OK;
 }
 
-int make_walk(const Geometry &g, Walk *w) {
+int make_walk(const subbyte_geometry &g, Walk *w) {
   const int64_t span[2] = {(g.kernel[0] - 1) * g.dilations[0] + 1,
                            (g.kernel[1] - 1) * g.dilations[1] + 1};
   const int64_t height = g.height + g.pads[0] + g.pads[2];

@@ -4,41 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "subbyte/subbyte.h"
+
 namespace subbyte {
 
 // No buffer is larger: sizes up to here cannot overflow when added up.
 constexpr int64_t kMostBytes = int64_t{1} << 46;
 constexpr int64_t kLargest = int64_t{1} << 30;
-
-struct Geometry {
-  int64_t images, height, width, inputs, outputs, groups;
-  int64_t kernel[2], strides[2], dilations[2], pads[4];
-};
-
-// The geometry of a layer of the C interface; its fields have these names. Also from one kind of
-// layer to another.
-template <typename Layer, typename To>
-void copy_geometry(const Layer &layer, To *to) {
-  to->images = layer.images;
-  to->height = layer.height;
-  to->width = layer.width;
-  to->inputs = layer.inputs;
-  to->outputs = layer.outputs;
-  to->groups = layer.groups;
-  for (int axis = 0; axis < 2; ++axis) {
-    to->kernel[axis] = layer.kernel[axis];
-    to->strides[axis] = layer.strides[axis];
-    to->dilations[axis] = layer.dilations[axis];
-  }
-  for (int side = 0; side < 4; ++side) to->pads[side] = layer.pads[side];
-}
-
-template <typename Layer>
-Geometry geometry_of(const Layer &layer) {
-  Geometry geometry;
-  copy_geometry(layer, &geometry);
-  return geometry;
-}
 
 // A kernel of height (width) 1 without padding visits only every stride-th row (pixel).
 struct Walk {
@@ -57,8 +29,8 @@ struct Field {
 
 // These return SUBBYTE_OK, or an error with last_error() set.
 int check_field(const Field &field);
-int check_geometry(const Geometry &geometry);
-int make_walk(const Geometry &geometry, Walk *walk);  // of a checked geometry
+int check_geometry(const subbyte_geometry &geometry);
+int make_walk(const subbyte_geometry &geometry, Walk *walk);  // of a checked geometry
 int too_large(const char *what);
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -57,7 +57,7 @@ Job table_job(const Call &call, int64_t group, bool flip) {
   const auto &plan = call.plan;
   const auto at = static_cast<size_t>(group);
   Job job = {};
-  job.x_stride = static_cast<ptrdiff_t>(plan.column_step * call.layer.inputs);
+  job.x_stride = static_cast<ptrdiff_t>(plan.column_step * call.layer.geometry.inputs);
   job.codebook =
       reinterpret_cast<const int8_t *>(call.packed + plan.codebook + at * plan.codebook_step);
   job.start = reinterpret_cast<const int16_t *>(call.packed + plan.start + at * plan.start_step);
@@ -75,10 +75,10 @@ template <typename Call, typename Job>
 void build_rows(const Call &call, const Part &part, const Job &job, int64_t begin, int64_t end,
                 uint8_t *tables) {
   const auto &plan = call.plan;
-  const auto &l = call.layer;
+  const subbyte_geometry &l = call.layer.geometry;
   const ptrdiff_t row_stride = static_cast<ptrdiff_t>(plan.row_step * l.width * l.inputs);
-  const uint8_t *image = call.x + part.image * l.height * l.width * l.inputs +
-                         part.group * plan.channels;
+  const uint8_t *image =
+      call.x + part.image * l.height * l.width * l.inputs + part.group * plan.channels;
   const auto left = static_cast<size_t>(l.pads[1] * plan.pixel_bytes);
   const auto right = static_cast<size_t>(l.pads[3] * plan.pixel_bytes);
   const bool contiguous =

@@ -36,8 +36,6 @@ bool unpacked(const Geometry &g, int bits) {
 #define SUBBYTE_KERNEL(Name, layer)                             \
   struct Name {                                                 \
     using Layer = layer;                                        \
-    static constexpr auto out_height = layer##_out_height;      \
-    static constexpr auto out_width = layer##_out_width;        \
     static constexpr auto packed_size = layer##_packed_size;    \
     static constexpr auto scratch_size = layer##_scratch_size;  \
     static constexpr auto run = layer##_run;                    \
@@ -58,16 +56,7 @@ Size checked(Size size) {
 
 template <typename Layer>
 void place(const Geometry &g, Layer *layer) {
-  layer->images = g.images;
-  layer->height = g.height;
-  layer->width = g.width;
-  layer->inputs = g.inputs;
-  layer->outputs = g.outputs;
-  layer->groups = g.groups;
-  std::copy(g.kernel, g.kernel + 2, layer->kernel);
-  std::copy(g.strides, g.strides + 2, layer->strides);
-  std::copy(g.dilations, g.dilations + 2, layer->dilations);
-  std::copy(g.pads, g.pads + 4, layer->pads);
+  layer->geometry = g;
   layer->input_zero = g.input_zero;
 }
 
@@ -92,14 +81,13 @@ class Packed : public Weights {
   float unit() const override { return unit_; }
 
   void out_size(const Geometry &geometry, int64_t *height, int64_t *width) const override {
-    const Layer layer = at(geometry);
-    *height = checked(Kernel::out_height(&layer));
-    *width = checked(Kernel::out_width(&layer));
+    check_kernel(subbyte_out_size(&geometry, height, width));
   }
 
   int64_t parts(const Geometry &geometry) const override {
-    const Layer layer = at(geometry);
-    return layer.images * checked(Kernel::out_height(&layer));
+    int64_t height = 0, width = 0;
+    out_size(geometry, &height, &width);
+    return geometry.images * height;
   }
 
   const void *prepare(const Geometry &, const uint8_t *x) const override { return x; }

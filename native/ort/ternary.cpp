@@ -73,12 +73,13 @@ class Multiplier {
  private:
   void multiply(int64_t first, int64_t count, int shift) {
     subbyte_conv_int8 layer = {};
-    layer.images = layer.width = layer.groups = 1;
-    layer.height = f_.width;
-    layer.inputs = f_.rank;
-    layer.outputs = count;
+    layer.geometry.images = layer.geometry.width = layer.geometry.groups = 1;
+    layer.geometry.height = f_.width;
+    layer.geometry.inputs = f_.rank;
+    layer.geometry.outputs = count;
     for (int axis = 0; axis < 2; ++axis) {
-      layer.kernel[axis] = layer.strides[axis] = layer.dilations[axis] = 1;
+      layer.geometry.kernel[axis] = layer.geometry.strides[axis] = layer.geometry.dilations[axis] =
+          1;
     }
     layer.input_zero = 1;
     std::vector<int8_t> weights(static_cast<size_t>(count * f_.rank));

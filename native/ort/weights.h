@@ -9,15 +9,14 @@
 
 namespace subbyte::ort {
 
-// What the weights are multiplied with; the fields are those of subbyte_conv_lut16.
-struct Geometry {
-  int64_t images = 1, height = 1, width = 1, inputs = 1, outputs = 1, groups = 1;
-  int64_t kernel[2] = {1, 1}, strides[2] = {1, 1}, dilations[2] = {1, 1};
-  int64_t pads[4] = {0, 0, 0, 0};
+// What the weights are multiplied with: at first a product of one number.
+struct Geometry : subbyte_geometry {
   int32_t input_zero = 0;
   // Of y, in one image (rows of a linear layer), as far as the file tells.
   double pixels = 1;
   bool few_rows = false;  // a linear layer (height: its rows) that hardly uses a weight twice
+
+  Geometry() : subbyte_geometry{1, 1, 1, 1, 1, 1, {1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}} {}
 };
 
 class Weights {

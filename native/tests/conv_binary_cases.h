@@ -33,7 +33,9 @@ subbyte_conv_binary plain(int64_t height, int64_t width, int64_t inputs, int64_t
           order, scales, SUBBYTE_FLOAT, 0,      0};
 }
 
-int64_t taps_of(const subbyte_conv_binary &l) { return l.kernel[0] * l.kernel[1]; }
+int64_t taps_of(const subbyte_conv_binary &l) {
+  return l.geometry.kernel[0] * l.geometry.kernel[1];
+}
 
 // Values of many sizes, among them zeros of both signs and a few that are often met again, so
 // that residuals become exactly zero.
@@ -49,6 +51,7 @@ float random_value(Random &random) {
 }
 
 Case fill(const subbyte_conv_binary &shape, Random &random) {
+  const subbyte_geometry &g = shape.geometry;
   Case made = {shape, 0, 0, {}, {}};
   conv_binary::Plan plan;
   if (conv_binary::make_plan(&shape, &conv_binary::kReference, &plan) != SUBBYTE_OK) {
@@ -56,9 +59,9 @@ Case fill(const subbyte_conv_binary &shape, Random &random) {
   }
   made.out_height = plan.out_height;
   made.out_width = plan.out_width;
-  made.signs.resize(static_cast<size_t>((shape.outputs * plan.taps * plan.channels + 7) / 8));
+  made.signs.resize(static_cast<size_t>((g.outputs * plan.taps * plan.channels + 7) / 8));
   for (auto &byte : made.signs) byte = static_cast<uint8_t>(pick(random, 0, 255));
-  made.x.resize(static_cast<size_t>(shape.images * shape.height * shape.width * shape.inputs));
+  made.x.resize(static_cast<size_t>(g.images * g.height * g.width * g.inputs));
   const bool equal = pick(random, 0, 3) == 0;  // residuals of order 1 are all zeros
   for (float &v : made.x) {
     if (shape.input_type == SUBBYTE_UINT8) {
@@ -73,11 +76,12 @@ Case fill(const subbyte_conv_binary &shape, Random &random) {
 // The values of one pixel and group; zeros outside.
 Floats pixel_of(const Case &c, int64_t image, int64_t group, int64_t y, int64_t x) {
   const subbyte_conv_binary &l = c.shape;
-  const int64_t channels = l.inputs / l.groups;
+  const subbyte_geometry &g = l.geometry;
+  const int64_t channels = g.inputs / g.groups;
   Floats values(static_cast<size_t>(channels), 0.0F);
-  if (y < 0 || y >= l.height || x < 0 || x >= l.width) return values;
+  if (y < 0 || y >= g.height || x < 0 || x >= g.width) return values;
   for (int64_t i = 0; i < channels; ++i) {
-    const int64_t at = ((image * l.height + y) * l.width + x) * l.inputs + group * channels + i;
+    const int64_t at = ((image * g.height + y) * g.width + x) * g.inputs + group * channels + i;
     const float v = c.x[static_cast<size_t>(at)];
     values[static_cast<size_t>(i)] =
         l.input_type == SUBBYTE_FLOAT
@@ -126,18 +130,19 @@ Orders orders_of(Pixels r, int order, float first, const Floats &betas) {
 // The betas of one image and group.
 Floats image_betas(const Case &c, int64_t image, int64_t group) {
   const subbyte_conv_binary &l = c.shape;
+  const subbyte_geometry &g = l.geometry;
   Floats betas;
   for (int k = 0; k < l.order; ++k) {
     double total = 0;
-    for (int64_t pixel = 0; pixel < l.height * l.width; ++pixel) {
-      const Floats values = pixel_of(c, image, group, pixel / l.width, pixel % l.width);
+    for (int64_t pixel = 0; pixel < g.height * g.width; ++pixel) {
+      const Floats values = pixel_of(c, image, group, pixel / g.width, pixel % g.width);
       Floats padded = betas;
       padded.resize(static_cast<size_t>(l.order));
       total += static_cast<double>(
           orders_of({values}, k + 1, sum_of({values}), padded).sums.back());
     }
-    const auto size = static_cast<double>(l.height * l.width) *
-                      static_cast<double>(l.inputs / l.groups);
+    const auto size =
+        static_cast<double>(g.height * g.width) * static_cast<double>(g.inputs / g.groups);
     betas.push_back(static_cast<float>(total / size));
   }
   return betas;
@@ -192,7 +197,7 @@ Orders column_orders(const Case &c, const Pixels &column, const Floats &betas) {
 
 float one_sum(const Case &c, const Orders &orders, int64_t o) {
   float sum = 0;
-  const int64_t channels = c.shape.inputs / c.shape.groups;
+  const int64_t channels = c.shape.geometry.inputs / c.shape.geometry.groups;
   for (size_t k = 0; k < orders.sums.size(); ++k) {
     int64_t dot = 0;
     for (int64_t t = 0; t < taps_of(c.shape); ++t) {
@@ -211,10 +216,11 @@ float one_sum(const Case &c, const Orders &orders, int64_t o) {
 
 Pixels column_of(const Case &c, int64_t image, int64_t group, int64_t row, int64_t position) {
   const subbyte_conv_binary &l = c.shape;
+  const subbyte_geometry &g = l.geometry;
   Pixels column;
   for (int64_t t = 0; t < taps_of(l); ++t) {
-    const int64_t y = row * l.strides[0] - l.pads[0] + t / l.kernel[1] * l.dilations[0];
-    const int64_t x = position * l.strides[1] - l.pads[1] + t % l.kernel[1] * l.dilations[1];
+    const int64_t y = row * g.strides[0] - g.pads[0] + t / g.kernel[1] * g.dilations[0];
+    const int64_t x = position * g.strides[1] - g.pads[1] + t % g.kernel[1] * g.dilations[1];
     column.push_back(pixel_of(c, image, group, y, x));
   }
   return column;
@@ -223,16 +229,17 @@ Pixels column_of(const Case &c, int64_t image, int64_t group, int64_t row, int64
 // The sums [image][row][column][output] by the header's formulas.
 Floats expected(const Case &c) {
   const subbyte_conv_binary &l = c.shape;
-  const int64_t outputs = l.outputs / l.groups;
-  Floats sums(static_cast<size_t>(l.images * c.out_height * c.out_width * l.outputs));
-  for (int64_t image = 0; image < l.images; ++image) {
-    for (int64_t group = 0; group < l.groups; ++group) {
+  const subbyte_geometry &g = l.geometry;
+  const int64_t outputs = g.outputs / g.groups;
+  Floats sums(static_cast<size_t>(g.images * c.out_height * c.out_width * g.outputs));
+  for (int64_t image = 0; image < g.images; ++image) {
+    for (int64_t group = 0; group < g.groups; ++group) {
       const Floats betas = l.scales == SUBBYTE_PER_IMAGE ? image_betas(c, image, group) : Floats{};
       for (int64_t at = 0; at < c.out_height * c.out_width; ++at) {
         const Orders orders = column_orders(
             c, column_of(c, image, group, at / c.out_width, at % c.out_width), betas);
         for (int64_t o = group * outputs; o < (group + 1) * outputs; ++o) {
-          const int64_t to = (image * c.out_height * c.out_width + at) * l.outputs + o;
+          const int64_t to = (image * c.out_height * c.out_width + at) * g.outputs + o;
           sums[static_cast<size_t>(to)] = one_sum(c, orders, o);
         }
       }
@@ -247,8 +254,8 @@ std::vector<T> run(const Case &c, const conv_binary::Plan &plan, const void *x,
   layers::Aligned packed(plan.packed_size), scratch(plan.scratch_size);
   conv_binary::pack(c.shape, plan, c.signs.data(), packed.data());
   std::memset(scratch.data(), 0xA5, plan.scratch_size);
-  const int64_t rows = c.shape.images * c.out_height;
-  const auto count = static_cast<size_t>(rows * c.out_width * c.shape.outputs);
+  const int64_t rows = c.shape.geometry.images * c.out_height;
+  const auto count = static_cast<size_t>(rows * c.out_width * c.shape.geometry.outputs);
   layers::Buffer<T> y(count, misalign * sizeof(T));
   for (const auto &part : {std::pair<int64_t, int64_t>{0, split}, {split, rows}}) {
     const int status = conv_binary::run(c.shape, plan, packed.data(), x, &output, y.data(),
@@ -276,12 +283,13 @@ std::vector<T> compute(const Case &c, const conv_binary::Level &level, const sub
 }
 
 std::string describe(const subbyte_conv_binary &l) {
+  const subbyte_geometry &g = l.geometry;
   std::ostringstream text;
-  text << l.images << "x" << l.height << "x" << l.width << " " << l.inputs << "->" << l.outputs
-       << " groups " << l.groups << " kernel " << l.kernel[0] << "x" << l.kernel[1] << " strides "
-       << l.strides[0] << "," << l.strides[1] << " dilations " << l.dilations[0] << ","
-       << l.dilations[1] << " pads " << l.pads[0] << "," << l.pads[1] << "," << l.pads[2] << ","
-       << l.pads[3] << " order " << l.order << " scales " << l.scales << " type " << l.input_type;
+  text << g.images << "x" << g.height << "x" << g.width << " " << g.inputs << "->" << g.outputs
+       << " groups " << g.groups << " kernel " << g.kernel[0] << "x" << g.kernel[1] << " strides "
+       << g.strides[0] << "," << g.strides[1] << " dilations " << g.dilations[0] << ","
+       << g.dilations[1] << " pads " << g.pads[0] << "," << g.pads[1] << "," << g.pads[2] << ","
+       << g.pads[3] << " order " << l.order << " scales " << l.scales << " type " << l.input_type;
   return text.str();
 }
 
@@ -297,8 +305,8 @@ struct Plain {
   subbyte_output output;
 
   explicit Plain(const Case &c)
-      : scale(static_cast<size_t>(c.shape.outputs), 1.0F),
-        bias(static_cast<size_t>(c.shape.outputs), 0.0F),
+      : scale(static_cast<size_t>(c.shape.geometry.outputs), 1.0F),
+        bias(static_cast<size_t>(c.shape.geometry.outputs), 0.0F),
         output{SUBBYTE_FLOAT, scale.data(), bias.data(), nullptr, 0, 0, 0, 0, 255, 0, 0} {}
 };
 
@@ -320,10 +328,10 @@ void check_case(const Case &c, size_t misalign = 0, int64_t split = 0) {
 
 subbyte_conv_binary random_shape(Random &random) {
   subbyte_conv_binary l = plain(pick(random, 1, 6), pick(random, 1, 9), 1, 1);
-  l.images = pick(random, 1, 2);
-  l.groups = pick(random, 0, 3) == 0 ? pick(random, 2, 4) : 1;
-  l.inputs = l.groups * pick(random, 1, pick(random, 0, 1) == 0 ? 20 : 80);
-  l.outputs = l.groups * pick(random, 1, pick(random, 0, 1) == 0 ? 12 : 70);
+  l.geometry.images = pick(random, 1, 2);
+  l.geometry.groups = pick(random, 0, 3) == 0 ? pick(random, 2, 4) : 1;
+  l.geometry.inputs = l.geometry.groups * pick(random, 1, pick(random, 0, 1) == 0 ? 20 : 80);
+  l.geometry.outputs = l.geometry.groups * pick(random, 1, pick(random, 0, 1) == 0 ? 12 : 70);
   layers::pick_window(random, 3, &l);
   l.order = pick(random, 1, pick(random, 0, 3) == 0 ? 8 : 3);
   l.scales = pick(random, SUBBYTE_PER_COLUMN, SUBBYTE_PER_IMAGE);

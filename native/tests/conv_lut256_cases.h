@@ -26,7 +26,7 @@ struct Case {
   std::vector<int8_t> gains, codebook;
   int64_t out_height, out_width, channel_groups;
 
-  int64_t pixels() const { return shape.images * out_height * out_width; }
+  int64_t pixels() const { return shape.geometry.images * out_height * out_width; }
 };
 
 std::vector<const conv_lut256::Level *> here() {
@@ -38,17 +38,18 @@ std::vector<const conv_lut256::Level *> here() {
 }
 
 subbyte_conv_lut256 from(const subbyte_conv_lut16 &s, int words) {
+  const subbyte_geometry &g = s.geometry;
   subbyte_conv_lut256 l = {};
-  l.images = s.images;
-  l.height = s.height;
-  l.width = s.width;
-  l.inputs = s.inputs;
-  l.outputs = s.outputs;
-  l.groups = s.groups;
-  std::copy(s.kernel, s.kernel + 2, l.kernel);
-  std::copy(s.strides, s.strides + 2, l.strides);
-  std::copy(s.dilations, s.dilations + 2, l.dilations);
-  std::copy(s.pads, s.pads + 4, l.pads);
+  l.geometry.images = g.images;
+  l.geometry.height = g.height;
+  l.geometry.width = g.width;
+  l.geometry.inputs = g.inputs;
+  l.geometry.outputs = g.outputs;
+  l.geometry.groups = g.groups;
+  std::copy(g.kernel, g.kernel + 2, l.geometry.kernel);
+  std::copy(g.strides, g.strides + 2, l.geometry.strides);
+  std::copy(g.dilations, g.dilations + 2, l.geometry.dilations);
+  std::copy(g.pads, g.pads + 4, l.geometry.pads);
   l.word_length = s.word_length;
   l.words = words;
   l.shared = s.shared;
@@ -79,6 +80,7 @@ void fill_word(int8_t *word, int64_t d, Random &random) {
 }
 
 Case fill(const subbyte_conv_lut256 &s, Random &random) {
+  const subbyte_geometry &g = s.geometry;
   Case c = {};
   c.shape = s;
   conv_lut256::Plan plan;
@@ -88,7 +90,7 @@ Case fill(const subbyte_conv_lut256 &s, Random &random) {
   c.out_height = plan.out_height;
   c.out_width = plan.out_width;
   c.channel_groups = plan.channel_groups;
-  const auto count = static_cast<size_t>(s.outputs * plan.taps * plan.channel_groups);
+  const auto count = static_cast<size_t>(g.outputs * plan.taps * plan.channel_groups);
   c.codes.resize(count);
   for (uint8_t &code : c.codes) code = static_cast<uint8_t>(pick(random, 0, s.words - 1));
   if (s.gain_levels > 0) {
@@ -100,12 +102,12 @@ Case fill(const subbyte_conv_lut256 &s, Random &random) {
       code = static_cast<uint8_t>(pick(random, 0, s.gain_levels - 1));
     }
   }
-  const int64_t books = s.shared != 0 ? 1 : s.groups * plan.channel_groups;
+  const int64_t books = s.shared != 0 ? 1 : g.groups * plan.channel_groups;
   c.codebook.resize(static_cast<size_t>(books * s.words * s.word_length));
   for (int64_t word = 0; word < books * s.words; ++word) {
     fill_word(c.codebook.data() + word * s.word_length, s.word_length, random);
   }
-  c.x.resize(static_cast<size_t>(s.images * s.height * s.width * s.inputs));
+  c.x.resize(static_cast<size_t>(g.images * g.height * g.width * g.inputs));
   const bool extreme = pick(random, 0, 2) == 0;
   for (uint8_t &value : c.x) {
     value = static_cast<uint8_t>(extreme ? 255 * pick(random, 0, 1) : pick(random, 0, 255));
@@ -125,20 +127,23 @@ int32_t entry(const subbyte_conv_lut256 &s, const int8_t *word, const uint8_t *x
 
 int32_t one_sum(const Case &c, int64_t image, int64_t row, int64_t column, int64_t o) {
   const subbyte_conv_lut256 &s = c.shape;
-  const int64_t channels = s.inputs / s.groups, group = o / (s.outputs / s.groups);
+  const int64_t channels = s.geometry.inputs / s.geometry.groups,
+                group = o / (s.geometry.outputs / s.geometry.groups);
   int32_t sum = 0;
-  for (int64_t tap = 0; tap < s.kernel[0] * s.kernel[1]; ++tap) {
-    const int64_t y = row * s.strides[0] - s.pads[0] + tap / s.kernel[1] * s.dilations[0];
-    const int64_t x = column * s.strides[1] - s.pads[1] + tap % s.kernel[1] * s.dilations[1];
-    const bool inside = y >= 0 && y < s.height && x >= 0 && x < s.width;
+  for (int64_t tap = 0; tap < s.geometry.kernel[0] * s.geometry.kernel[1]; ++tap) {
+    const int64_t y = row * s.geometry.strides[0] - s.geometry.pads[0] +
+                      tap / s.geometry.kernel[1] * s.geometry.dilations[0];
+    const int64_t x = column * s.geometry.strides[1] - s.geometry.pads[1] +
+                      tap % s.geometry.kernel[1] * s.geometry.dilations[1];
+    const bool inside = y >= 0 && y < s.geometry.height && x >= 0 && x < s.geometry.width;
     for (int64_t g = 0; g < c.channel_groups; ++g) {
-      const auto at =
-          static_cast<size_t>((o * s.kernel[0] * s.kernel[1] + tap) * c.channel_groups + g);
+      const auto at = static_cast<size_t>(
+          (o * s.geometry.kernel[0] * s.geometry.kernel[1] + tap) * c.channel_groups + g);
       const int64_t book = s.shared != 0 ? 0 : group * c.channel_groups + g;
       const int8_t *word = c.codebook.data() + (book * s.words + c.codes[at]) * s.word_length;
       const int64_t channel = group * channels + g * s.word_length;
-      const int64_t pixel = (image * s.height + y) * s.width + x;
-      const uint8_t *from_x = inside ? c.x.data() + pixel * s.inputs + channel : nullptr;
+      const int64_t pixel = (image * s.geometry.height + y) * s.geometry.width + x;
+      const uint8_t *from_x = inside ? c.x.data() + pixel * s.geometry.inputs + channel : nullptr;
       const int32_t gain = s.gain_levels > 0 ? c.gains[c.gain_codes[at]] : 1;
       sum += gain * entry(s, word, from_x, channels - g * s.word_length);
     }
@@ -148,10 +153,10 @@ int32_t one_sum(const Case &c, int64_t image, int64_t row, int64_t column, int64
 
 std::vector<int32_t> sums(const Case &c) {
   std::vector<int32_t> all;
-  for (int64_t image = 0; image < c.shape.images; ++image) {
+  for (int64_t image = 0; image < c.shape.geometry.images; ++image) {
     for (int64_t row = 0; row < c.out_height; ++row) {
       for (int64_t column = 0; column < c.out_width; ++column) {
-        for (int64_t o = 0; o < c.shape.outputs; ++o) {
+        for (int64_t o = 0; o < c.shape.geometry.outputs; ++o) {
           all.push_back(one_sum(c, image, row, column, o));
         }
       }
@@ -175,9 +180,9 @@ std::vector<T> compute(const Case &c, const conv_lut256::Level &level, const sub
   }
   layers::Buffer<uint8_t> x(c.x.size(), misalign);
   std::memcpy(x.data(), c.x.data(), c.x.size());
-  const auto count = static_cast<size_t>(c.pixels() * c.shape.outputs);
+  const auto count = static_cast<size_t>(c.pixels() * c.shape.geometry.outputs);
   layers::Buffer<T> y(count, misalign * sizeof(T));
-  const int64_t rows = c.shape.images * c.out_height;
+  const int64_t rows = c.shape.geometry.images * c.out_height;
   const int64_t ends[] = {std::min(split, rows), rows};
   for (int64_t begin = 0, part = 0; part < 2; begin = ends[part++]) {
     if (conv_lut256::run(c.shape, plan, packed.data(), x.data(), &output, y.data(), begin,
@@ -193,6 +198,7 @@ void same_sums(const Case &c, size_t misalign = 0, int64_t split = 0) {
   output.type = SUBBYTE_INT32;
   const std::vector<int32_t> expected = sums(c);
   const subbyte_conv_lut256 &s = c.shape;
+  const subbyte_geometry &g = s.geometry;
   for (const auto *level : here()) {
     const auto got = compute<int32_t>(c, *level, output, misalign, split);
     for (size_t i = 0; i < expected.size(); ++i) {
@@ -200,8 +206,7 @@ void same_sums(const Case &c, size_t misalign = 0, int64_t split = 0) {
       std::ostringstream text;
       text << level->name << " differs at " << i << ": " << got[i] << ", not " << expected[i]
            << "; words " << s.words << " d " << s.word_length << " gains " << s.gain_levels << " "
-           << s.inputs << " -> " << s.outputs << " groups " << s.groups << " pixels "
-           << c.pixels();
+           << g.inputs << " -> " << g.outputs << " groups " << g.groups << " pixels " << c.pixels();
       check::failed(__FILE__, __LINE__, text.str());
     }
   }
@@ -211,7 +216,7 @@ void same_sums(const Case &c, size_t misalign = 0, int64_t split = 0) {
 void same_outputs(const Case &c, Random &random) {
   const std::vector<int32_t> all = sums(c);
   std::vector<float> scale, bias;
-  for (int64_t o = 0; o < c.shape.outputs; ++o) {
+  for (int64_t o = 0; o < c.shape.geometry.outputs; ++o) {
     scale.push_back(static_cast<float>(pick(random, -100, 100)) * 1e-4F);
     bias.push_back(static_cast<float>(pick(random, -8, 8)) / 2.0F);
   }
@@ -224,7 +229,7 @@ void same_outputs(const Case &c, Random &random) {
   for (const auto *level : here()) {
     const auto got = compute<float>(c, *level, output, 1, 1);
     for (size_t i = 0; i < all.size(); ++i) {
-      const size_t o = i % static_cast<size_t>(c.shape.outputs);
+      const size_t o = i % static_cast<size_t>(c.shape.geometry.outputs);
       volatile float v = static_cast<float>(all[i]) * scale[o];
       v = v + bias[o];
       CHECK_EQUAL(got[i], v);

@@ -46,14 +46,15 @@ struct Aligned {
 template <typename Shape>
 void pick_window(Random &random, int most_taps, Shape *l) {
   for (int axis = 0; axis < 2; ++axis) {
-    l->kernel[axis] = pick(random, 1, most_taps);
-    l->strides[axis] = pick(random, 1, 3);
-    l->dilations[axis] = pick(random, 1, 2);
-    const int64_t span = (l->kernel[axis] - 1) * l->dilations[axis] + 1;
-    const int64_t size = axis == 0 ? l->height : l->width;
+    l->geometry.kernel[axis] = pick(random, 1, most_taps);
+    l->geometry.strides[axis] = pick(random, 1, 3);
+    l->geometry.dilations[axis] = pick(random, 1, 2);
+    const int64_t span = (l->geometry.kernel[axis] - 1) * l->geometry.dilations[axis] + 1;
+    const int64_t size = axis == 0 ? l->geometry.height : l->geometry.width;
     const int least = static_cast<int>(std::max<int64_t>(0, span - size));
-    l->pads[axis] = pick(random, 0, 2);
-    l->pads[axis + 2] = std::max<int64_t>(pick(random, 0, 2), least - l->pads[axis]);
+    l->geometry.pads[axis] = pick(random, 0, 2);
+    l->geometry.pads[axis + 2] =
+        std::max<int64_t>(pick(random, 0, 2), least - l->geometry.pads[axis]);
   }
 }
 
@@ -83,7 +84,7 @@ struct Layer {
   std::vector<int8_t> gains, codebook;
   int64_t out_height, out_width, words;
 
-  int64_t pixels() const { return shape.images * out_height * out_width; }
+  int64_t pixels() const { return shape.geometry.images * out_height * out_width; }
 };
 
 // height, width, inputs, outputs of one group, d; a plain 1 x 1 convolution on one image.

@@ -5,7 +5,7 @@ TEST(every_level_computes_the_formulas_on_random_layers) {
   Random random(1);
   for (int i = 0; i < 250; ++i) {
     const Case c = fill(random_shape(random), random);
-    const int64_t rows = c.shape.images * c.out_height;
+    const int64_t rows = c.shape.geometry.images * c.out_height;
     check_case(c, static_cast<size_t>(pick(random, 0, 3)), pick(random, 0, static_cast<int>(rows)));
   }
 }
@@ -25,8 +25,8 @@ TEST(every_order_on_every_level) {
   for (const int scales : {SUBBYTE_PER_COLUMN, SUBBYTE_PER_PIXEL, SUBBYTE_PER_IMAGE}) {
     for (int order = 1; order <= conv_binary::kMaxOrder; ++order) {
       subbyte_conv_binary l = plain(3, 5, 21, 40, order, scales);
-      l.kernel[0] = l.kernel[1] = 3;
-      std::fill(l.pads, l.pads + 4, 1);
+      l.geometry.kernel[0] = l.geometry.kernel[1] = 3;
+      std::fill(l.geometry.pads, l.geometry.pads + 4, 1);
       check_case(fill(l, random), 1, 1);
     }
   }
@@ -38,8 +38,8 @@ TEST(every_level_computes_the_formulas_around_words_of_channels) {
                              80, 81, 127, 128, 129, 192, 200}) {
     for (const int type : {SUBBYTE_FLOAT, SUBBYTE_UINT8}) {
       subbyte_conv_binary l = plain(2, 3, channels, 18, 3, channels % 3);
-      l.kernel[1] = 2;
-      l.pads[3] = 1;
+      l.geometry.kernel[1] = 2;
+      l.geometry.pads[3] = 1;
       l.input_type = type;
       l.input_scale = 0.125F;
       l.input_zero = 100;
@@ -54,12 +54,12 @@ TEST(every_level_splits_bytes) {
   for (const int channels : {1, 5, 31, 32, 33, 63, 64, 65, 96, 127, 128, 130, 200}) {
     for (int i = 0; i < 8; ++i) {
       subbyte_conv_binary l = plain(3, 4, 2 * channels, 20, 1 + i % 2);
-      l.groups = 2;
-      l.kernel[0] = pick(random, 1, 3);
-      l.kernel[1] = 2;
-      l.strides[1] = pick(random, 1, 2);
-      l.dilations[1] = pick(random, 1, 2);
-      l.pads[0] = l.pads[3] = pick(random, 0, 1);
+      l.geometry.groups = 2;
+      l.geometry.kernel[0] = pick(random, 1, 3);
+      l.geometry.kernel[1] = 2;
+      l.geometry.strides[1] = pick(random, 1, 2);
+      l.geometry.dilations[1] = pick(random, 1, 2);
+      l.geometry.pads[0] = l.geometry.pads[3] = pick(random, 0, 1);
       l.input_type = SUBBYTE_UINT8;
       l.input_scale = 0.3F;
       l.input_zero = i < 4 ? pick(random, 1, 254) : 255 * (i / 2 % 2);
@@ -82,10 +82,10 @@ TEST(every_level_computes_bands_of_rows) {
   for (const int scales : {SUBBYTE_PER_COLUMN, SUBBYTE_PER_PIXEL, SUBBYTE_PER_IMAGE}) {
     for (const int stride : {1, 2, 4}) {
       subbyte_conv_binary l = plain(scales == SUBBYTE_PER_COLUMN ? 40 : 2400, 30, 64, 2, 2, scales);
-      if (scales != SUBBYTE_PER_COLUMN) l.width = 2;
-      l.kernel[0] = 3;
-      l.pads[0] = l.pads[2] = 1;
-      l.strides[0] = stride;
+      if (scales != SUBBYTE_PER_COLUMN) l.geometry.width = 2;
+      l.geometry.kernel[0] = 3;
+      l.geometry.pads[0] = l.geometry.pads[2] = 1;
+      l.geometry.strides[0] = stride;
       if (stride == 2) l.input_type = SUBBYTE_UINT8;
       if (stride == 2) l.input_scale = 0.5F;
       const Case c = fill(l, random);
@@ -113,8 +113,8 @@ TEST(every_level_counts_long_vectors) {
 TEST(outputs_in_the_padding_alone_are_zero_at_order_1) {
   Random random(7);
   subbyte_conv_binary l = plain(1, 1, 5, 3);
-  std::fill(l.pads, l.pads + 4, 3);
-  l.strides[0] = l.strides[1] = 3;
+  std::fill(l.geometry.pads, l.geometry.pads + 4, 3);
+  l.geometry.strides[0] = l.geometry.strides[1] = 3;
   check_case(fill(l, random));
   l.order = 3;
   check_case(fill(l, random));
@@ -154,7 +154,7 @@ TEST(every_level_ends_as_the_output_stage_says) {
   for (int i = 0; i < 60; ++i) {
     const Case c = fill(random_shape(random), random);
     const Floats sums = expected(c);
-    const auto outputs = static_cast<size_t>(c.shape.outputs);
+    const auto outputs = static_cast<size_t>(c.shape.geometry.outputs);
     Floats scale(outputs), bias(outputs);
     for (size_t o = 0; o < outputs; ++o) {
       scale[o] = static_cast<float>(pick(random, 1, 100)) * 1e-2F;
@@ -195,7 +195,7 @@ TEST(every_level_passes_on_what_is_not_a_number) {
                            -std::numeric_limits<float>::infinity(), 3e38F};
   for (const float value : strange) {
     subbyte_conv_binary l = plain(3, 4, 19, 9, 3, pick(random, 0, 2));
-    l.kernel[0] = 2;
+    l.geometry.kernel[0] = 2;
     Case c = fill(l, random);
     c.x[17] = value;
     const Plain plain_output(c);
@@ -214,9 +214,9 @@ TEST(bad_layers_are_refused) {
     const char *says;
     void (*spoil)(subbyte_conv_binary &);
   } cases[] = {
-      {"images", [](subbyte_conv_binary &l) { l.images = 0; }},
-      {"inputs", [](subbyte_conv_binary &l) { l.inputs = -8; }},
-      {"groups", [](subbyte_conv_binary &l) { l.groups = 3; }},
+      {"images", [](subbyte_conv_binary &l) { l.geometry.images = 0; }},
+      {"inputs", [](subbyte_conv_binary &l) { l.geometry.inputs = -8; }},
+      {"groups", [](subbyte_conv_binary &l) { l.geometry.groups = 3; }},
       {"order: expected 1 to 8, got 0", [](subbyte_conv_binary &l) { l.order = 0; }},
       {"order", [](subbyte_conv_binary &l) { l.order = 9; }},
       {"scales", [](subbyte_conv_binary &l) { l.scales = 3; }},
@@ -238,20 +238,23 @@ TEST(bad_layers_are_refused) {
          l.input_scale = 1;
          l.input_zero = 256;
        }},
-      {"products", [](subbyte_conv_binary &l) { l.inputs = (1 << 24) + 1; }},
-      {"too large", [](subbyte_conv_binary &l) { l.images = l.height = l.width = 1 << 30; }},
+      {"products", [](subbyte_conv_binary &l) { l.geometry.inputs = (1 << 24) + 1; }},
       {"too large",
        [](subbyte_conv_binary &l) {
-         l.inputs = 1 << 24;
-         l.outputs = 1 << 30;
+         l.geometry.images = l.geometry.height = l.geometry.width = 1 << 30;
        }},
       {"too large",
        [](subbyte_conv_binary &l) {
-         l.pads[1] = l.pads[3] = 1 << 30;
-         l.inputs = 1 << 20;
-         l.strides[1] = 1 << 30;
+         l.geometry.inputs = 1 << 24;
+         l.geometry.outputs = 1 << 30;
        }},
-      {"kernel", [](subbyte_conv_binary &l) { l.kernel[1] = 5; }},
+      {"too large",
+       [](subbyte_conv_binary &l) {
+         l.geometry.pads[1] = l.geometry.pads[3] = 1 << 30;
+         l.geometry.inputs = 1 << 20;
+         l.geometry.strides[1] = 1 << 30;
+       }},
+      {"kernel", [](subbyte_conv_binary &l) { l.geometry.kernel[1] = 5; }},
   };
   for (const auto &item : cases) {
     each_level([&](const conv_binary::Level &level) {
@@ -267,8 +270,6 @@ TEST(bad_layers_are_refused) {
     item.spoil(bad);
     CHECK_EQUAL(subbyte_conv_binary_packed_size(&bad), size_t{0});
     CHECK_EQUAL(subbyte_conv_binary_scratch_size(&bad), size_t{0});
-    CHECK_EQUAL(subbyte_conv_binary_out_height(&bad), 0);
-    CHECK_EQUAL(subbyte_conv_binary_out_width(&bad), 0);
   }
   CHECK_EQUAL(subbyte_conv_binary_packed_size(nullptr), size_t{0});
 }
@@ -281,10 +282,13 @@ TEST(hostile_layers_are_refused_or_sized) {
   int accepted = 0;
   for (int i = 0; i < 20000; ++i) {
     subbyte_conv_binary l = plain(5, 5, 8, 8, pick(random, 0, 9), pick(random, -1, 3));
-    int64_t *const fields[] = {&l.images,     &l.height,       &l.width,        &l.inputs,
-                               &l.outputs,    &l.groups,       &l.kernel[0],    &l.kernel[1],
-                               &l.strides[0], &l.strides[1],   &l.dilations[0], &l.dilations[1],
-                               &l.pads[0],    &l.pads[1],      &l.pads[2],      &l.pads[3]};
+    int64_t *const fields[] = {
+        &l.geometry.images,     &l.geometry.height,       &l.geometry.width,
+        &l.geometry.inputs,     &l.geometry.outputs,      &l.geometry.groups,
+        &l.geometry.kernel[0],  &l.geometry.kernel[1],    &l.geometry.strides[0],
+        &l.geometry.strides[1], &l.geometry.dilations[0], &l.geometry.dilations[1],
+        &l.geometry.pads[0],    &l.geometry.pads[1],      &l.geometry.pads[2],
+        &l.geometry.pads[3]};
     for (int changes = pick(random, 1, 4); changes > 0; --changes) {
       *fields[pick(random, 0, 15)] = values[pick(random, 0, 12)];
     }
@@ -324,7 +328,7 @@ TEST(bad_calls_are_refused) {
   good.output.bias = nullptr;
   CHECK_EQUAL(call(0, 3), SUBBYTE_BAD_BUFFER);
   good.output.bias = good.bias.data();
-  shape.outputs = 16;
+  shape.geometry.outputs = 16;
   CHECK_EQUAL(call(0, 3), SUBBYTE_BAD_BUFFER);
 }
 

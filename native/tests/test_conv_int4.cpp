@@ -22,8 +22,8 @@ struct Case {
   std::vector<uint8_t> codes, x;
   std::vector<int8_t> levels;
 
-  int64_t rows() const { return shape.images * out_height; }
-  size_t sums() const { return static_cast<size_t>(rows() * out_width * shape.outputs); }
+  int64_t rows() const { return shape.geometry.images * out_height; }
+  size_t sums() const { return static_cast<size_t>(rows() * out_width * shape.geometry.outputs); }
 };
 
 subbyte_conv_int4 plain(int64_t height, int64_t width, int64_t inputs, int64_t outputs, int bits) {
@@ -38,10 +38,11 @@ conv_int4::Plan planned(const subbyte_conv_int4 &shape, const conv_int8::Level &
 
 // No level is 0: a weight read where there is none would show.
 Case fill(const subbyte_conv_int4 &shape, Random &random) {
+  const subbyte_geometry &g = shape.geometry;
   const conv_int4::Plan plan = planned(shape, conv_int8::kReference);
   Case made = {shape, plan.out_height, plan.out_width, {}, {}, {}};
-  made.codes.resize(static_cast<size_t>(shape.outputs * plan.taps * plan.channels));
-  made.x.resize(static_cast<size_t>(shape.images * shape.height * shape.width * shape.inputs));
+  made.codes.resize(static_cast<size_t>(g.outputs * plan.taps * plan.channels));
+  made.x.resize(static_cast<size_t>(g.images * g.height * g.width * g.inputs));
   for (int i = 0; i < 1 << shape.bits; ++i) {
     made.levels.push_back(static_cast<int8_t>(pick(random, 1, 127) - 128 * pick(random, 0, 1)));
   }
@@ -91,10 +92,11 @@ std::vector<T> compute(const Case &c, const conv_int8::Level &level, const subby
 }
 
 std::string describe(const subbyte_conv_int4 &l) {
+  const subbyte_geometry &g = l.geometry;
   std::ostringstream text;
-  text << l.bits << " bits " << l.images << "x" << l.height << "x" << l.width << " " << l.inputs
-       << "->" << l.outputs << " groups " << l.groups << " kernel " << l.kernel[0] << "x"
-       << l.kernel[1] << " strides " << l.strides[0] << "," << l.strides[1] << " zero "
+  text << l.bits << " bits " << g.images << "x" << g.height << "x" << g.width << " " << g.inputs
+       << "->" << g.outputs << " groups " << g.groups << " kernel " << g.kernel[0] << "x"
+       << g.kernel[1] << " strides " << g.strides[0] << "," << g.strides[1] << " zero "
        << l.input_zero;
   return text.str();
 }
@@ -117,10 +119,12 @@ void check_case(const Case &c, size_t misalign = 0, int64_t split = 0) {
 
 subbyte_conv_int4 random_shape(Random &random) {
   subbyte_conv_int4 l = plain(pick(random, 1, 9), pick(random, 1, 15), 1, 1, pick(random, 3, 4));
-  l.images = pick(random, 1, 2);
-  l.groups = pick(random, 0, 2) == 0 ? pick(random, 2, 9) : 1;
-  l.inputs = l.groups * pick(random, 2, 40 / static_cast<int>(l.groups) + 2);
-  l.outputs = l.groups * pick(random, 1, 150 / static_cast<int>(l.groups) + 1);
+  l.geometry.images = pick(random, 1, 2);
+  l.geometry.groups = pick(random, 0, 2) == 0 ? pick(random, 2, 9) : 1;
+  l.geometry.inputs =
+      l.geometry.groups * pick(random, 2, 40 / static_cast<int>(l.geometry.groups) + 2);
+  l.geometry.outputs =
+      l.geometry.groups * pick(random, 1, 150 / static_cast<int>(l.geometry.groups) + 1);
   layers::pick_window(random, 4, &l);
   l.input_zero = pick(random, 0, 1) == 0 ? 0 : pick(random, 1, 255);
   return l;
@@ -180,8 +184,8 @@ TEST(every_level_equals_int8_on_layers_of_many_panels) {
     }
     for (const int inputs : {696, 2735}) {
       subbyte_conv_int4 l = plain(4, 3, inputs, 66, bits);
-      l.kernel[0] = l.kernel[1] = 3;
-      std::fill(l.pads, l.pads + 4, 1);
+      l.geometry.kernel[0] = l.geometry.kernel[1] = 3;
+      std::fill(l.geometry.pads, l.geometry.pads + 4, 1);
       l.input_zero = 9;
       const Case c = fill(l, random);
       if (inputs == 2735) CHECK(planned(l, conv_int8::kReference).panels() > 1);
@@ -196,8 +200,8 @@ TEST(every_level_equals_int8_where_tiles_unpack) {
   for (int pixels = 1; pixels <= 13; ++pixels) {
     for (const int inputs : {8, 16, 24, 28}) {
       subbyte_conv_int4 l = plain(pixels, 1, inputs, 64 + pixels * 16, 3 + pixels % 2);
-      l.kernel[0] = 3;
-      l.pads[0] = l.pads[2] = 1;
+      l.geometry.kernel[0] = 3;
+      l.geometry.pads[0] = l.geometry.pads[2] = 1;
       check_case(fill(l, random), 1);
       l.bits = 7 - l.bits;
       check_case(fill(l, random), 0);
@@ -208,8 +212,8 @@ TEST(every_level_equals_int8_where_tiles_unpack) {
 TEST(every_level_equals_int8_on_more_pixels_than_it_holds_sums_of) {
   Random random(5);
   subbyte_conv_int4 l = plain(14, 19, 110, 3, 3);
-  l.kernel[0] = l.kernel[1] = 15;
-  std::fill(l.pads, l.pads + 4, 7);
+  l.geometry.kernel[0] = l.geometry.kernel[1] = 15;
+  std::fill(l.geometry.pads, l.geometry.pads + 4, 7);
   const Case c = fill(l, random);
   each_level([&](const conv_int8::Level &level) {
     const conv_int4::Plan plan = planned(c.shape, level);
@@ -222,7 +226,7 @@ TEST(every_level_ends_as_int8_does) {
   Random random(6);
   for (int i = 0; i < 60; ++i) {
     const Case c = fill(random_shape(random), random);
-    const layers::Ends ends(static_cast<size_t>(c.shape.outputs), c.sums(), random);
+    const layers::Ends ends(static_cast<size_t>(c.shape.geometry.outputs), c.sums(), random);
     const auto expected = decoded<uint8_t>(c, ends.output);
     each_level([&](const conv_int8::Level &level) {
       CHECK(compute<uint8_t>(c, level, ends.output, 1) == expected);
@@ -233,7 +237,7 @@ TEST(every_level_ends_as_int8_does) {
 TEST(packed_weights_take_the_bits_of_their_codes) {
   each_level([](const conv_int8::Level &level) {
     subbyte_conv_int4 l = plain(14, 14, 256, 256, 3);
-    l.kernel[0] = l.kernel[1] = 3;
+    l.geometry.kernel[0] = l.geometry.kernel[1] = 3;
     const double weights = 256 * 256 * 9;
     for (const int bits : {3, 4}) {
       l.bits = bits;
@@ -253,7 +257,7 @@ TEST(bad_layers_and_codes_are_refused) {
   CHECK(refused(plain(2, 2, 4, 4, 5), "bits"));
   CHECK(refused(plain(2, 2, 65537, 4, 3), "products of a sum"));
   subbyte_conv_int4 depthwise = plain(2, 2, 4, 4, 3);
-  depthwise.groups = 4;
+  depthwise.geometry.groups = 4;
   CHECK(refused(depthwise, "groups"));
   Random random(7);
   Case c = fill(plain(2, 2, 4, 4, 3), random);

@@ -19,7 +19,7 @@ struct Case {
   std::vector<int8_t> weights;
   std::vector<uint8_t> x;
 
-  int64_t pixels() const { return shape.images * out_height * out_width; }
+  int64_t pixels() const { return shape.geometry.images * out_height * out_width; }
 };
 
 subbyte_conv_int8 plain(int64_t height, int64_t width, int64_t inputs, int64_t outputs) {
@@ -27,13 +27,14 @@ subbyte_conv_int8 plain(int64_t height, int64_t width, int64_t inputs, int64_t o
 }
 
 Case fill(const subbyte_conv_int8 &shape, Random &random) {
+  const subbyte_geometry &g = shape.geometry;
   Case made = {shape, 0, 0, {}, {}};
   conv_int8::Plan plan;
   CHECK_EQUAL(conv_int8::make_plan(&shape, &conv_int8::kReference, &plan), SUBBYTE_OK);
   made.out_height = plan.out_height;
   made.out_width = plan.out_width;
-  made.weights.resize(static_cast<size_t>(shape.outputs * plan.taps * plan.channels));
-  made.x.resize(static_cast<size_t>(shape.images * shape.height * shape.width * shape.inputs));
+  made.weights.resize(static_cast<size_t>(g.outputs * plan.taps * plan.channels));
+  made.x.resize(static_cast<size_t>(g.images * g.height * g.width * g.inputs));
   // Extremes in every second case: the largest sums, and what 16-bit sums would saturate at.
   const bool extreme = pick(random, 0, 1) == 1;
   for (auto &w : made.weights) {
@@ -47,23 +48,22 @@ Case fill(const subbyte_conv_int8 &shape, Random &random) {
 
 std::vector<int32_t> expected(const Case &c) {
   const subbyte_conv_int8 &l = c.shape;
-  const int64_t channels = l.inputs / l.groups, outputs = l.outputs / l.groups;
+  const subbyte_geometry &g = l.geometry;
+  const int64_t channels = g.inputs / g.groups, outputs = g.outputs / g.groups;
   std::vector<int32_t> sums;
   for (int64_t pixel = 0; pixel < c.pixels(); ++pixel) {
     const int64_t image = pixel / (c.out_height * c.out_width);
     const int64_t row = pixel / c.out_width % c.out_height, column = pixel % c.out_width;
-    for (int64_t o = 0; o < l.outputs; ++o) {
+    for (int64_t o = 0; o < g.outputs; ++o) {
       int64_t sum = 0;
-      for (int64_t tap = 0; tap < l.kernel[0] * l.kernel[1]; ++tap) {
-        const int64_t y =
-            row * l.strides[0] - l.pads[0] + tap / l.kernel[1] * l.dilations[0];
-        const int64_t x =
-            column * l.strides[1] - l.pads[1] + tap % l.kernel[1] * l.dilations[1];
-        if (y < 0 || y >= l.height || x < 0 || x >= l.width) continue;
+      for (int64_t tap = 0; tap < g.kernel[0] * g.kernel[1]; ++tap) {
+        const int64_t y = row * g.strides[0] - g.pads[0] + tap / g.kernel[1] * g.dilations[0];
+        const int64_t x = column * g.strides[1] - g.pads[1] + tap % g.kernel[1] * g.dilations[1];
+        if (y < 0 || y >= g.height || x < 0 || x >= g.width) continue;
         for (int64_t i = 0; i < channels; ++i) {
-          const int64_t at = ((image * l.height + y) * l.width + x) * l.inputs +
-                             o / outputs * channels + i;
-          const int64_t w = (o * l.kernel[0] * l.kernel[1] + tap) * channels + i;
+          const int64_t at =
+              ((image * g.height + y) * g.width + x) * g.inputs + o / outputs * channels + i;
+          const int64_t w = (o * g.kernel[0] * g.kernel[1] + tap) * channels + i;
           sum += c.weights[static_cast<size_t>(w)] *
                  (c.x[static_cast<size_t>(at)] - l.input_zero);
         }
@@ -84,9 +84,9 @@ std::vector<T> compute(const Case &c, const conv_int8::Level &level, const subby
   conv_int8::pack(c.shape, plan, c.weights.data(), packed.data());
   layers::Buffer<uint8_t> x(c.x.size(), misalign);
   std::copy(c.x.begin(), c.x.end(), x.data());
-  const auto count = static_cast<size_t>(c.pixels() * c.shape.outputs);
+  const auto count = static_cast<size_t>(c.pixels() * c.shape.geometry.outputs);
   layers::Buffer<T> y(count, misalign * sizeof(T));
-  const int64_t rows = c.shape.images * c.out_height;
+  const int64_t rows = c.shape.geometry.images * c.out_height;
   for (const auto &part : {std::pair<int64_t, int64_t>{0, split}, {split, rows}}) {
     const int status = conv_int8::run(c.shape, plan, packed.data(), x.data(), &output, y.data(),
                                       part.first, part.second, scratch.data());
@@ -96,12 +96,13 @@ std::vector<T> compute(const Case &c, const conv_int8::Level &level, const subby
 }
 
 std::string describe(const subbyte_conv_int8 &l) {
+  const subbyte_geometry &g = l.geometry;
   std::ostringstream text;
-  text << l.images << "x" << l.height << "x" << l.width << " " << l.inputs << "->" << l.outputs
-       << " groups " << l.groups << " kernel " << l.kernel[0] << "x" << l.kernel[1] << " strides "
-       << l.strides[0] << "," << l.strides[1] << " dilations " << l.dilations[0] << ","
-       << l.dilations[1] << " pads " << l.pads[0] << "," << l.pads[1] << "," << l.pads[2] << ","
-       << l.pads[3] << " zero " << l.input_zero;
+  text << g.images << "x" << g.height << "x" << g.width << " " << g.inputs << "->" << g.outputs
+       << " groups " << g.groups << " kernel " << g.kernel[0] << "x" << g.kernel[1] << " strides "
+       << g.strides[0] << "," << g.strides[1] << " dilations " << g.dilations[0] << ","
+       << g.dilations[1] << " pads " << g.pads[0] << "," << g.pads[1] << "," << g.pads[2] << ","
+       << g.pads[3] << " zero " << l.input_zero;
   return text.str();
 }
 
@@ -130,17 +131,22 @@ void check_case(const Case &c, size_t misalign, int64_t split) {
 
 subbyte_conv_int8 random_shape(Random &random) {
   subbyte_conv_int8 l = plain(pick(random, 1, 9), pick(random, 1, 15), 1, 1);
-  l.images = pick(random, 1, 2);
-  l.groups = pick(random, 0, 2) == 0 ? pick(random, 1, 40) : 1;
-  l.inputs = l.groups * (pick(random, 0, 1) == 0 ? 1 : pick(random, 1, 40 / static_cast<int>(l.groups) + 1));
-  l.outputs = l.groups * (pick(random, 0, 1) == 0 ? 1 : pick(random, 1, 150 / static_cast<int>(l.groups) + 1));
+  l.geometry.images = pick(random, 1, 2);
+  l.geometry.groups = pick(random, 0, 2) == 0 ? pick(random, 1, 40) : 1;
+  l.geometry.inputs =
+      l.geometry.groups *
+      (pick(random, 0, 1) == 0 ? 1 : pick(random, 1, 40 / static_cast<int>(l.geometry.groups) + 1));
+  l.geometry.outputs =
+      l.geometry.groups * (pick(random, 0, 1) == 0
+                               ? 1
+                               : pick(random, 1, 150 / static_cast<int>(l.geometry.groups) + 1));
   layers::pick_window(random, 4, &l);
   l.input_zero = pick(random, 0, 1) == 0 ? 0 : pick(random, 1, 255);
   return l;
 }
 
 void check_ends(const Case &c, Random &random) {
-  const auto outputs = static_cast<size_t>(c.shape.outputs);
+  const auto outputs = static_cast<size_t>(c.shape.geometry.outputs);
   layers::Ends ends(outputs, static_cast<size_t>(c.pixels()) * outputs, random);
   subbyte_output &output = ends.output;
   const auto bytes = compute<uint8_t>(c, conv_int8::kReference, output);
@@ -166,7 +172,7 @@ TEST(every_level_computes_the_formula_on_random_layers) {
   Random random(1);
   for (int i = 0; i < 400; ++i) {
     const Case c = fill(random_shape(random), random);
-    const int64_t rows = c.shape.images * c.out_height;
+    const int64_t rows = c.shape.geometry.images * c.out_height;
     check_case(c, static_cast<size_t>(pick(random, 0, 3)), pick(random, 0, static_cast<int>(rows)));
   }
 }
@@ -183,9 +189,9 @@ TEST(every_level_computes_the_formula_around_tile_edges) {
 TEST(every_level_computes_first_layers) {
   Random random(3);
   subbyte_conv_int8 l = plain(17, 19, 3, 64);
-  l.kernel[0] = l.kernel[1] = 7;
-  l.strides[0] = l.strides[1] = 2;
-  std::fill(l.pads, l.pads + 4, 3);
+  l.geometry.kernel[0] = l.geometry.kernel[1] = 7;
+  l.geometry.strides[0] = l.geometry.strides[1] = 2;
+  std::fill(l.geometry.pads, l.geometry.pads + 4, 3);
   l.input_zero = 114;
   check_case(fill(l, random), 3, 4);
 }
@@ -197,8 +203,8 @@ TEST(every_level_computes_groups_with_strides) {
     for (const int channels : {1, 2, 3, 4}) {
       for (const int stride : {1, 2, 3, 4}) {
         subbyte_conv_int8 l = plain(3, width, 7 * channels, 14);
-        l.groups = 7;
-        l.strides[1] = stride;
+        l.geometry.groups = 7;
+        l.geometry.strides[1] = stride;
         check_case(fill(l, random), 0, 1);
       }
     }
@@ -211,8 +217,8 @@ TEST(every_level_computes_the_formula_around_step_edges) {
   for (int inputs = 1; inputs <= 70; ++inputs) {
     for (const int kernel : {1, 2}) {
       subbyte_conv_int8 l = plain(1, 1 + inputs % 14, inputs, 16 + inputs % 3);
-      l.kernel[1] = kernel;
-      l.pads[1] = kernel - 1;
+      l.geometry.kernel[1] = kernel;
+      l.geometry.pads[1] = kernel - 1;
       l.input_zero = inputs;
       check_case(fill(l, random), 1, 0);
     }
@@ -224,12 +230,12 @@ TEST(every_level_computes_depthwise_layers_around_tile_edges) {
   for (const int channels : {2, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65}) {
     for (int width = 1; width <= 15; ++width) {
       subbyte_conv_int8 l = plain(3, width, channels, channels);
-      l.groups = channels;
-      l.kernel[0] = 1 + width % 3;
-      l.kernel[1] = 1 + channels % 3;
-      l.pads[1] = 1;
-      l.pads[3] = 1;
-      l.strides[1] = 1 + width % 2;
+      l.geometry.groups = channels;
+      l.geometry.kernel[0] = 1 + width % 3;
+      l.geometry.kernel[1] = 1 + channels % 3;
+      l.geometry.pads[1] = 1;
+      l.geometry.pads[3] = 1;
+      l.geometry.strides[1] = 1 + width % 2;
       l.input_zero = channels;
       check_case(fill(l, random), 1, 1);
     }
@@ -239,14 +245,14 @@ TEST(every_level_computes_depthwise_layers_around_tile_edges) {
 TEST(every_level_computes_bands_of_rows) {
   Random random(4);
   subbyte_conv_int8 l = plain(90, 70, 64, 3);
-  l.kernel[0] = 3;
-  l.pads[0] = 1;
+  l.geometry.kernel[0] = 3;
+  l.geometry.pads[0] = 1;
   check_case(fill(l, random), 0, 41);
   check_case(fill(plain(900, 5, 64, 3), random), 0, 500);
   l = plain(120, 80, 40, 40);
-  l.groups = 40;
-  l.kernel[0] = l.kernel[1] = 3;
-  std::fill(l.pads, l.pads + 4, 1);
+  l.geometry.groups = 40;
+  l.geometry.kernel[0] = l.geometry.kernel[1] = 3;
+  std::fill(l.geometry.pads, l.geometry.pads + 4, 1);
   check_case(fill(l, random), 0, 77);
 }
 
@@ -255,11 +261,11 @@ TEST(every_level_computes_depthwise_layers_of_three_by_three) {
   for (int width = 1; width <= 14; ++width) {
     for (const int stride : {1, 2, 3}) {
       subbyte_conv_int8 l = plain(5, width, 30 + width, 30 + width);
-      l.groups = l.inputs;
-      l.kernel[0] = l.kernel[1] = 3;
-      l.strides[0] = l.strides[1] = stride;
-      l.dilations[1] = width > 9 ? 2 : 1;
-      std::fill(l.pads, l.pads + 4, 2);
+      l.geometry.groups = l.geometry.inputs;
+      l.geometry.kernel[0] = l.geometry.kernel[1] = 3;
+      l.geometry.strides[0] = l.geometry.strides[1] = stride;
+      l.geometry.dilations[1] = width > 9 ? 2 : 1;
+      std::fill(l.geometry.pads, l.geometry.pads + 4, 2);
       l.input_zero = width;
       check_case(fill(l, random), 1, 1);
     }
@@ -278,8 +284,8 @@ TEST(every_level_ends_as_the_reference_does) {
   for (const int outputs : {32, 64, 80, 96, 100}) {
     check_ends(fill(plain(9, 5, 7, outputs), random), random);
     subbyte_conv_int8 l = plain(9, 5, outputs, outputs);
-    l.groups = outputs;
-    l.kernel[0] = l.kernel[1] = 3;
+    l.geometry.groups = outputs;
+    l.geometry.kernel[0] = l.geometry.kernel[1] = 3;
     check_ends(fill(l, random), random);
   }
 }
@@ -303,10 +309,10 @@ TEST(bad_layers_are_refused) {
   CHECK(refused(plain(1, 1, 65537, 1)));
   CHECK(refused(plain(int64_t{1} << 30, int64_t{1} << 30, 1, 1)));
   subbyte_conv_int8 layer = plain(4, 4, 6, 6);
-  layer.groups = 4;
+  layer.geometry.groups = 4;
   CHECK(refused(layer));
   layer = plain(4, 4, 6, 6);
-  layer.kernel[1] = 5;
+  layer.geometry.kernel[1] = 5;
   CHECK(refused(layer));
   layer = plain(4, 4, 6, 6);
   layer.input_zero = 256;
@@ -327,7 +333,7 @@ TEST(weights_of_another_layer_are_refused) {
   CHECK_EQUAL(conv_int8::run(other, plan, packed.data(), c.x.data(), &raw, y, 0, 2, scratch.data()),
               SUBBYTE_BAD_BUFFER);
   other = c.shape;
-  other.dilations[1] = 2;
+  other.geometry.dilations[1] = 2;
   CHECK_EQUAL(conv_int8::run(other, plan, packed.data(), c.x.data(), &raw, y, 0, 2, scratch.data()),
               SUBBYTE_BAD_BUFFER);
 }

@@ -86,8 +86,8 @@ TEST(channel_edges) {
   for (int64_t d : {1, 2, 3, 4, 5, 6, 8, 12, 16}) {
     for (int64_t channels = 1; channels <= 4 * d + 2; ++channels) {
       subbyte_conv_lut16 shape = layers::shape(2, 3, channels, 18, d);
-      shape.kernel[1] = 2;
-      shape.pads[3] = 1;
+      shape.geometry.kernel[1] = 2;
+      shape.geometry.pads[3] = 1;
       shape.input_zero = 128;
       shape.gain_levels = pick(random, 0, 1) * 4;
       same_sums(layers::fill(shape, random));
@@ -98,17 +98,17 @@ TEST(channel_edges) {
 TEST(kernels_larger_than_the_image) {
   Random random(4);
   subbyte_conv_lut16 shape = layers::shape(2, 3, 8, 16, 4);
-  shape.kernel[0] = 7;
-  shape.kernel[1] = 5;
-  for (int64_t &pad : shape.pads) pad = 3;
+  shape.geometry.kernel[0] = 7;
+  shape.geometry.kernel[1] = 5;
+  for (int64_t &pad : shape.geometry.pads) pad = 3;
   same_sums(layers::fill(shape, random));
 }
 
 TEST(output_that_lies_in_the_padding_alone) {
   Random random(5);
   subbyte_conv_lut16 shape = layers::shape(1, 1, 4, 3, 4);
-  for (int64_t &pad : shape.pads) pad = 4;
-  shape.strides[0] = shape.strides[1] = 4;
+  for (int64_t &pad : shape.geometry.pads) pad = 4;
+  shape.geometry.strides[0] = shape.geometry.strides[1] = 4;
   same_sums(layers::fill(shape, random));
 }
 
@@ -117,9 +117,9 @@ TEST(bands) {
   Random random(6);
   for (int64_t stride : {1, 2, 4}) {
     subbyte_conv_lut16 shape = layers::shape(41, 30, 64, 17, 2);
-    shape.kernel[0] = shape.kernel[1] = 3;
-    for (int64_t &pad : shape.pads) pad = 1;
-    shape.strides[0] = stride;
+    shape.geometry.kernel[0] = shape.geometry.kernel[1] = 3;
+    for (int64_t &pad : shape.geometry.pads) pad = 1;
+    shape.geometry.strides[0] = stride;
     const Layer layer = layers::fill(shape, random);
     subbyte::conv_lut16::Plan plan;
     CHECK_EQUAL(subbyte::conv_lut16::make_plan(&shape, &subbyte::conv_lut16::kPortable, &plan),
@@ -136,7 +136,7 @@ TEST(largest_sums) {
   for (int sign : {1, -1}) {
     for (int gain : {0, 64, -64, 63}) {
       subbyte_conv_lut16 shape = layers::shape(3, 1, 4200, 20, 2);
-      shape.kernel[0] = 2;
+      shape.geometry.kernel[0] = 2;
       shape.shift = 0;
       shape.gain_levels = gain != 0 ? 2 : 0;
       Layer layer = layers::fill(shape, random);
@@ -158,13 +158,13 @@ struct Epilogue {
 Epilogue random_epilogue(const Layer &layer, Random &random, int type) {
   Epilogue e = {};
   std::uniform_real_distribution<float> unit(-1.0F, 1.0F);
-  for (int64_t o = 0; o < layer.shape.outputs; ++o) {
+  for (int64_t o = 0; o < layer.shape.geometry.outputs; ++o) {
     e.scale.push_back(0.02F * unit(random));
     // Halves, so that ties are rounded too.
     e.bias.push_back(static_cast<float>(pick(random, -8, 8)) / 2.0F);
   }
   e.scale[0] = 0.5F;
-  for (int64_t i = 0; i < layer.pixels() * layer.shape.outputs; ++i) {
+  for (int64_t i = 0; i < layer.pixels() * layer.shape.geometry.outputs; ++i) {
     e.residual.push_back(static_cast<uint8_t>(pick(random, 0, 255)));
   }
   e.output.type = type;
@@ -180,7 +180,7 @@ Epilogue random_epilogue(const Layer &layer, Random &random, int type) {
 
 // y by the formula, in the same float operations; std::nearbyint rounds half to even.
 float expected(const Layer &layer, const Epilogue &e, const std::vector<int32_t> &sums, size_t i) {
-  const size_t o = i % static_cast<size_t>(layer.shape.outputs);
+  const size_t o = i % static_cast<size_t>(layer.shape.geometry.outputs);
   volatile float v = static_cast<float>(sums[i]) * e.scale[o];
   v = v + e.bias[o];
   if (e.output.residual != nullptr) {

@@ -20,24 +20,27 @@ TEST(layers_it_refuses) {
     const char *says;
     void (*spoil)(subbyte_conv_lut16 &);
   } cases[] = {
-      {"images", [](subbyte_conv_lut16 &l) { l.images = 0; }},
-      {"height", [](subbyte_conv_lut16 &l) { l.height = -1; }},
-      {"outputs", [](subbyte_conv_lut16 &l) { l.outputs = int64_t{1} << 40; }},
-      {"groups", [](subbyte_conv_lut16 &l) { l.groups = 3; }},
-      {"kernel: expected a span", [](subbyte_conv_lut16 &l) { l.kernel[0] = 5; }},
-      {"stride", [](subbyte_conv_lut16 &l) { l.strides[1] = 0; }},
-      {"padding", [](subbyte_conv_lut16 &l) { l.pads[3] = -1; }},
+      {"images", [](subbyte_conv_lut16 &l) { l.geometry.images = 0; }},
+      {"height", [](subbyte_conv_lut16 &l) { l.geometry.height = -1; }},
+      {"outputs", [](subbyte_conv_lut16 &l) { l.geometry.outputs = int64_t{1} << 40; }},
+      {"groups", [](subbyte_conv_lut16 &l) { l.geometry.groups = 3; }},
+      {"kernel: expected a span", [](subbyte_conv_lut16 &l) { l.geometry.kernel[0] = 5; }},
+      {"stride", [](subbyte_conv_lut16 &l) { l.geometry.strides[1] = 0; }},
+      {"padding", [](subbyte_conv_lut16 &l) { l.geometry.pads[3] = -1; }},
       {"word_length", [](subbyte_conv_lut16 &l) { l.word_length = 17; }},
       {"gain_levels", [](subbyte_conv_lut16 &l) { l.gain_levels = 257; }},
       {"input_zero", [](subbyte_conv_lut16 &l) { l.input_zero = 256; }},
       {"shift", [](subbyte_conv_lut16 &l) { l.shift = 9; }},
-      {"too large", [](subbyte_conv_lut16 &l) { l.images = l.height = l.width = 1 << 30; }},
-      {"taps", [](subbyte_conv_lut16 &l) { l.inputs = 1 << 30; }},
       {"too large",
        [](subbyte_conv_lut16 &l) {
-         l.outputs = l.groups = l.inputs = 1 << 30;
-         l.kernel[0] = 1 << 14;
-         l.pads[0] = 1 << 20;
+         l.geometry.images = l.geometry.height = l.geometry.width = 1 << 30;
+       }},
+      {"taps", [](subbyte_conv_lut16 &l) { l.geometry.inputs = 1 << 30; }},
+      {"too large",
+       [](subbyte_conv_lut16 &l) {
+         l.geometry.outputs = l.geometry.groups = l.geometry.inputs = 1 << 30;
+         l.geometry.kernel[0] = 1 << 14;
+         l.geometry.pads[0] = 1 << 20;
        }},
   };
   for (const auto &item : cases) {
@@ -45,10 +48,22 @@ TEST(layers_it_refuses) {
     item.spoil(bad);
     CHECK_EQUAL(subbyte_conv_lut16_packed_size(&bad), size_t{0});
     CHECK_EQUAL(subbyte_conv_lut16_scratch_size(&bad), size_t{0});
-    CHECK_EQUAL(subbyte_conv_lut16_out_height(&bad), 0);
     if (!error_says(item.says)) check::failed(__FILE__, __LINE__, subbyte_error());
   }
   CHECK_EQUAL(subbyte_conv_lut16_packed_size(nullptr), size_t{0});
+}
+
+TEST(sizes_of_y) {
+  subbyte_geometry geometry = {1, 7, 6, 4, 4, 1, {3, 2}, {2, 1}, {1, 2}, {1, 0, 2, 1}};
+  int64_t height = -1, width = -1;
+  CHECK_EQUAL(subbyte_out_size(&geometry, &height, &width), SUBBYTE_OK);
+  CHECK(height == 4 && width == 5);
+  CHECK_EQUAL(subbyte_out_size(nullptr, &height, &width), SUBBYTE_BAD_BUFFER);
+  CHECK_EQUAL(subbyte_out_size(&geometry, nullptr, &width), SUBBYTE_BAD_BUFFER);
+  CHECK_EQUAL(subbyte_out_size(&geometry, &height, nullptr), SUBBYTE_BAD_BUFFER);
+  geometry.kernel[0] = 11;
+  CHECK_EQUAL(subbyte_out_size(&geometry, &height, &width), SUBBYTE_BAD_SHAPE);
+  CHECK(error_says("kernel: expected a span") && height == 4 && width == 5);
 }
 
 TEST(weights_it_refuses) {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from subbyte.nn import ResidualBinaryConv2d
 from subbyte.runtime.library import find_library
-from subbyte.runtime.structures import ConvBinary, Output
+from subbyte.runtime.structures import ConvBinary, Geometry, Output
 from tests.nn import reference
 
 Array = NDArray[Any]
@@ -23,14 +23,12 @@ ALIGNMENT = 64
 
 
 def structure(layer: ResidualBinaryConv2d, x: Array) -> ConvBinary:
-    window, pair, four = layer.window, ctypes.c_int64 * 2, ctypes.c_int64 * 4
+    window = layer.window
     images, inputs, height, width = x.shape
-    return ConvBinary(
-        *(images, height, width, inputs, layer.out_channels, window.groups),
-        *(pair(*layer.kernel_size), pair(*window.stride), pair(*window.dilation)),
-        four(*window.pads),
-        *(window.order, SCALES.index(window.scales), FLOAT, 0, 0.0),
-    )
+    geometry = Geometry(images, height, width, inputs, layer.out_channels, window.groups)
+    geometry.kernel, geometry.strides = layer.kernel_size, window.stride
+    geometry.dilations, geometry.pads = window.dilation, window.pads
+    return ConvBinary(geometry, window.order, SCALES.index(window.scales), FLOAT, 0, 0.0)
 
 
 def signs(weight: Array) -> Array:
@@ -52,12 +50,16 @@ def pointer(array: Array) -> ctypes.c_void_p:
 def run_native(library: ctypes.CDLL, layer: ResidualBinaryConv2d, x: Array) -> Array:
     """y [N, O, ...]."""
     shape = structure(layer, x)
-    sizes = []
-    for name in ("packed_size", "scratch_size", "out_height", "out_width"):
+    buffers = []
+    for name in ("packed_size", "scratch_size"):
         function = getattr(library, f"subbyte_conv_binary_{name}")
         function.restype = ctypes.c_size_t
-        sizes.append(function(ctypes.byref(shape)))
-    packed, scratch, (height, width) = aligned(sizes[0]), aligned(sizes[1]), sizes[2:]
+        buffers.append(aligned(function(ctypes.byref(shape))))
+    packed, scratch = buffers
+    sizes = (ctypes.c_int64(), ctypes.c_int64())
+    ends = (ctypes.byref(size) for size in sizes)
+    assert library.subbyte_out_size(ctypes.byref(shape.geometry), *ends) == 0
+    height, width = (size.value for size in sizes)
     weight = layer.weight.detach().numpy()
     bits = signs(weight)
     weights = (pointer(bits), pointer(packed))

@@ -171,7 +171,7 @@ def test_calibration_fits_what_was_measured(machine: Path, monkeypatch: pytest.M
     monkeypatch.setattr(timings, "Kernels", Pretended)
     monkeypatch.setattr(timings, "_measure", lambda call: call)
     steps: list[int] = []
-    found = timings.calibrate(lambda done, total: steps.append(total - done))
+    found = timings.calibrate(lambda _, done, total, __: steps.append(total - done))
     assert steps[-1] == 0
     assert found.cpu == table().cpu
     for name, prices in found.prices.items():

@@ -44,13 +44,9 @@ extern "C" {
  * - sum[o] is 0 + scale_1 * (...) + scale_2 * (...) ... */
 enum { SUBBYTE_PER_COLUMN = 0, SUBBYTE_PER_PIXEL = 1, SUBBYTE_PER_IMAGE = 2 };
 
-/* Fields as in subbyte_conv_lut16; n is at most 2^24. */
+/* x is uint8 or float32; n is at most 2^24. */
 typedef struct subbyte_conv_binary {
-  int64_t images, height, width; /* of x: [images][height][width][inputs] */
-  int64_t inputs, outputs;       /* channels, over all groups */
-  int64_t groups;                /* of the convolution */
-  int64_t kernel[2], strides[2], dilations[2]; /* vertical, horizontal */
-  int64_t pads[4];               /* top, left, bottom, right: filled with zeros */
+  subbyte_geometry geometry;
   int32_t order;                 /* K, 1 to 8 */
   int32_t scales;                /* SUBBYTE_PER_COLUMN, ... */
   int32_t input_type;            /* of x: SUBBYTE_UINT8 or SUBBYTE_FLOAT */
@@ -63,8 +59,6 @@ typedef struct subbyte_conv_binary {
 SUBBYTE_API const char *subbyte_conv_binary_isa(void);
 
 /* As the functions of subbyte_conv_lut16. */
-SUBBYTE_API int64_t subbyte_conv_binary_out_height(const subbyte_conv_binary *layer);
-SUBBYTE_API int64_t subbyte_conv_binary_out_width(const subbyte_conv_binary *layer);
 SUBBYTE_API size_t subbyte_conv_binary_packed_size(const subbyte_conv_binary *layer);
 SUBBYTE_API size_t subbyte_conv_binary_scratch_size(const subbyte_conv_binary *layer);
 

@@ -8,22 +8,16 @@
 extern "C" {
 #endif
 
-/* w = levels[codes], and sums and y from it as of subbyte_conv_int8, the same to the bit. A panel of
- * weights at a time is unpacked to int8, for all pixels of a call: worth while from a few dozen
- * pixels on. Fields as in subbyte_conv_int8; no depthwise layers. */
+/* w = levels[codes], and sums and y from it as of subbyte_conv_int8, the same to the bit. A panel
+ * of weights at a time is unpacked to int8, for all pixels of a call: worth while from a few dozen
+ * pixels on. No depthwise layers. */
 typedef struct subbyte_conv_int4 {
-  int64_t images, height, width; /* of x: uint8 [images][height][width][inputs] */
-  int64_t inputs, outputs;       /* channels, over all groups */
-  int64_t groups;                /* of the convolution */
-  int64_t kernel[2], strides[2], dilations[2]; /* vertical, horizontal */
-  int64_t pads[4];               /* top, left, bottom, right: filled with input_zero */
+  subbyte_geometry geometry;
   int32_t input_zero;            /* zero point of x, 0 to 255 */
   int32_t bits;                  /* of a code: 3 or 4 */
 } subbyte_conv_int4;
 
 /* As the functions of subbyte_conv_int8. */
-SUBBYTE_API int64_t subbyte_conv_int4_out_height(const subbyte_conv_int4 *layer);
-SUBBYTE_API int64_t subbyte_conv_int4_out_width(const subbyte_conv_int4 *layer);
 SUBBYTE_API size_t subbyte_conv_int4_packed_size(const subbyte_conv_int4 *layer);
 SUBBYTE_API size_t subbyte_conv_int4_scratch_size(const subbyte_conv_int4 *layer);
 

@@ -9,20 +9,13 @@ extern "C" {
 #endif
 
 /* sum[o] = over taps t, channels i of w[o][t][i] * (x[t][i] - input_zero), exact in int32;
- * y from it as subbyte_output says. Fields as in subbyte_conv_lut16; a group has at most 65536
- * products a sum. Depthwise: groups = inputs = outputs. */
+ * y from it as subbyte_output says. A group has at most 65536 products a sum. Depthwise: groups = inputs = outputs. */
 typedef struct subbyte_conv_int8 {
-  int64_t images, height, width; /* of x: uint8 [images][height][width][inputs] */
-  int64_t inputs, outputs;       /* channels, over all groups */
-  int64_t groups;                /* of the convolution */
-  int64_t kernel[2], strides[2], dilations[2]; /* vertical, horizontal */
-  int64_t pads[4];               /* top, left, bottom, right: filled with input_zero */
+  subbyte_geometry geometry;
   int32_t input_zero;            /* zero point of x, 0 to 255 */
 } subbyte_conv_int8;
 
 /* As the functions of subbyte_conv_lut16. */
-SUBBYTE_API int64_t subbyte_conv_int8_out_height(const subbyte_conv_int8 *layer);
-SUBBYTE_API int64_t subbyte_conv_int8_out_width(const subbyte_conv_int8 *layer);
 SUBBYTE_API size_t subbyte_conv_int8_packed_size(const subbyte_conv_int8 *layer);
 SUBBYTE_API size_t subbyte_conv_int8_scratch_size(const subbyte_conv_int8 *layer);
 

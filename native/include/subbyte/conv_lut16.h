@@ -14,14 +14,9 @@ extern "C" {
  *
  * with d = word_length, o < outputs, taps t = kernel[0] * kernel[1] (row-major), and
  * i < inputs / groups the input channels of one group of the convolution, which has
- * G = ceil(inputs / groups / d) codes a tap; gain = 1 where gain_levels is 0.
- * A GEMM y[M][outputs] = x[M][inputs] is height M, width 1, kernel 1 x 1. */
+ * G = ceil(inputs / groups / d) codes a tap; gain = 1 where gain_levels is 0. */
 typedef struct subbyte_conv_lut16 {
-  int64_t images, height, width; /* of x: uint8 [images][height][width][inputs] */
-  int64_t inputs, outputs;       /* channels, over all groups */
-  int64_t groups;                /* of the convolution */
-  int64_t kernel[2], strides[2], dilations[2]; /* vertical, horizontal */
-  int64_t pads[4];               /* top, left, bottom, right: filled with input_zero */
+  subbyte_geometry geometry;     /* x is uint8 */
   int64_t word_length;           /* d, 1 to 16 */
   int32_t shared;                /* 1: one codebook; 0: book = (group of o) * G + g */
   int32_t gain_levels;           /* 0: no gain; else the length of gains, 1 to 256 */
@@ -36,10 +31,6 @@ typedef struct subbyte_conv_lut16 {
  *
  * half = 2^(shift - 1), 0 for shift 0; >> rounds down. Entries never saturate at shift 8.
  * Sums are exact in int32 and the same on every level. */
-
-/* Height and width of y, 0 if the layer is not valid. */
-SUBBYTE_API int64_t subbyte_conv_lut16_out_height(const subbyte_conv_lut16 *layer);
-SUBBYTE_API int64_t subbyte_conv_lut16_out_width(const subbyte_conv_lut16 *layer);
 
 /* Bytes of the packed weights, in the layout of this process's level. */
 SUBBYTE_API size_t subbyte_conv_lut16_packed_size(const subbyte_conv_lut16 *layer);

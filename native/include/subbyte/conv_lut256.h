@@ -8,14 +8,10 @@
 extern "C" {
 #endif
 
-/* Weights, entries, sums and y are those of subbyte_conv_lut16 (subbyte.h), with `words` in place
+/* Weights, entries, sums and y are those of subbyte_conv_lut16, with `words` in place
  * of 16 and one byte a code. */
 typedef struct subbyte_conv_lut256 {
-  int64_t images, height, width; /* of x: uint8 [images][height][width][inputs] */
-  int64_t inputs, outputs;       /* channels, over all groups */
-  int64_t groups;                /* of the convolution */
-  int64_t kernel[2], strides[2], dilations[2]; /* vertical, horizontal */
-  int64_t pads[4];               /* top, left, bottom, right: filled with input_zero */
+  subbyte_geometry geometry;
   int64_t word_length;           /* d, 1 to 16 */
   int32_t words;                 /* K of a codebook: 32, 64, 128 or 256 */
   int32_t shared;                /* 1: one codebook; 0: book = (group of o) * G + g */
@@ -25,8 +21,6 @@ typedef struct subbyte_conv_lut256 {
 } subbyte_conv_lut256;
 
 /* As the functions of subbyte_conv_lut16; the codebook is int8 [1 or groups * G][words][d]. */
-SUBBYTE_API int64_t subbyte_conv_lut256_out_height(const subbyte_conv_lut256 *layer);
-SUBBYTE_API int64_t subbyte_conv_lut256_out_width(const subbyte_conv_lut256 *layer);
 SUBBYTE_API size_t subbyte_conv_lut256_packed_size(const subbyte_conv_lut256 *layer);
 SUBBYTE_API size_t subbyte_conv_lut256_scratch_size(const subbyte_conv_lut256 *layer);
 SUBBYTE_API int subbyte_conv_lut256_pack(const subbyte_conv_lut256 *layer, const uint8_t *codes,

@@ -44,6 +44,19 @@ SUBBYTE_API const char *subbyte_isa(void);
 /* The calling thread's last error, one line; "" before the first. */
 SUBBYTE_API const char *subbyte_error(void);
 
+/* What every convolution begins with. A GEMM y[M][outputs] = x[M][inputs] is height M, width 1,
+ * kernel 1 x 1. */
+typedef struct subbyte_geometry {
+  int64_t images, height, width; /* of x: [images][height][width][inputs] */
+  int64_t inputs, outputs;       /* channels, over all groups */
+  int64_t groups;                /* of the convolution */
+  int64_t kernel[2], strides[2], dilations[2]; /* vertical, horizontal */
+  int64_t pads[4];               /* top, left, bottom, right: filled with zero points */
+} subbyte_geometry;
+
+/* Height and width of y. */
+SUBBYTE_API int subbyte_out_size(const subbyte_geometry *geometry, int64_t *height, int64_t *width);
+
 /* From the sums of a kernel, which its header defines, to y:
  *
  *   SUBBYTE_INT32: y = sum

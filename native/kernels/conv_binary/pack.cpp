@@ -31,18 +31,18 @@ void pack_output(const Plan &plan, const uint8_t *signs, int64_t row, int64_t o,
 
 }  // namespace
 
-void pack(const subbyte_conv_binary &layer, const Plan &plan, const uint8_t *signs, void *packed) {
+int pack(const subbyte_conv_binary &layer, const Plan &plan, const uint8_t *signs, void *packed) {
   auto *base = static_cast<uint8_t *>(packed);
   std::memset(base, 0, plan.packed_size);
-  PackedHeader header;
-  fill_header(layer, *plan.level, &header);
+  const Header header = header_of(layer, *plan.level);
   std::memcpy(base, &header, sizeof header);
-  for (int64_t group = 0; group < layer.groups; ++group) {
+  for (int64_t group = 0; group < layer.geometry.groups; ++group) {
     uint8_t *to = base + plan.weights + static_cast<size_t>(group) * plan.weights_step;
     for (int64_t o = 0; o < plan.outputs; ++o) {
       pack_output(plan, signs, group * plan.outputs + o, o, to);
     }
   }
+  return SUBBYTE_OK;
 }
 
 }  // namespace subbyte::conv_binary

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "error.h"
 
@@ -33,14 +32,15 @@ int check_fields(const subbyte_conv_binary &l) {
 }
 
 int set_weights(const subbyte_conv_binary &l, Plan *p) {
+  const subbyte_geometry &g = l.geometry;
   const Level &level = *p->level;
   p->order = l.order;
   p->own_signs = l.scales == SUBBYTE_PER_COLUMN && l.order > 1;
-  p->bytes = l.input_type == SUBBYTE_UINT8 && l.inputs / l.groups <= kByteChannels &&
+  p->bytes = l.input_type == SUBBYTE_UINT8 && g.inputs / g.groups <= kByteChannels &&
              (l.order == 1 || (p->own_signs && l.order == 2));
-  p->taps = l.kernel[0] * l.kernel[1];
-  p->channels = l.inputs / l.groups;
-  p->outputs = l.outputs / l.groups;
+  p->taps = g.kernel[0] * g.kernel[1];
+  p->channels = g.inputs / g.groups;
+  p->outputs = g.outputs / g.groups;
   if (p->taps > kMostProducts / p->channels) {
     return fail(SUBBYTE_BAD_SHAPE, "products of a sum: expected at most %lld, got %lld * %lld",
                 static_cast<long long>(kMostProducts), static_cast<long long>(p->taps),
@@ -50,11 +50,11 @@ int set_weights(const subbyte_conv_binary &l, Plan *p) {
   p->steps = p->taps * p->words;
   p->lane_blocks = ceil_div(p->outputs, level.lanes);
   const int64_t bytes = p->steps * level.block_bytes;
-  if (!fits(l.groups, p->lane_blocks, bytes)) return too_large("weights");
-  p->weights = aligned(sizeof(PackedHeader));
+  if (!fits(g.groups, p->lane_blocks, bytes)) return too_large("weights");
+  p->weights = aligned(sizeof(Header));
   p->weights_step = aligned(p->lane_blocks * bytes);
-  if (!fits(l.groups, static_cast<int64_t>(p->weights_step))) return too_large("weights");
-  p->packed_size = p->weights + static_cast<size_t>(l.groups) * p->weights_step;
+  if (!fits(g.groups, static_cast<int64_t>(p->weights_step))) return too_large("weights");
+  p->packed_size = p->weights + static_cast<size_t>(g.groups) * p->weights_step;
   return SUBBYTE_OK;
 }
 
@@ -130,24 +130,20 @@ int make_plan(const subbyte_conv_binary *layer, const Level *level, Plan *plan) 
   if (layer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "layer: expected a pointer, got null");
   *plan = Plan{};
   plan->level = level;
-  const Geometry geometry = geometry_of(*layer);
-  int status = check_geometry(geometry);
+  int status = check_geometry(layer->geometry);
   if (status == SUBBYTE_OK) status = check_fields(*layer);
   if (status == SUBBYTE_OK) status = set_weights(*layer, plan);
-  if (status == SUBBYTE_OK) status = make_walk(geometry, plan);
+  if (status == SUBBYTE_OK) status = make_walk(layer->geometry, plan);
   if (status == SUBBYTE_OK) status = set_rows(plan);
   if (status == SUBBYTE_OK) status = set_band(plan);
   if (status == SUBBYTE_OK) status = set_scratch(plan);
   return status;
 }
 
-void fill_header(const subbyte_conv_binary &l, const Level &level, PackedHeader *header) {
-  *header = PackedHeader{};
-  std::strncpy(header->level, level.name, sizeof header->level - 1);
-  const int64_t fields[] = {l.inputs,    l.outputs,   l.groups,
-                            l.kernel[0], l.kernel[1], int64_t{0x42494e41}};
-  static_assert(sizeof fields == sizeof header->fields, "the header holds these fields");
-  std::memcpy(header->fields, fields, sizeof fields);
+Header header_of(const subbyte_conv_binary &l, const Level &level) {
+  const subbyte_geometry &g = l.geometry;
+  return make_header(
+      level.name, {g.inputs, g.outputs, g.groups, g.kernel[0], g.kernel[1], int64_t{0x42494e41}});
 }
 
 }  // namespace subbyte::conv_binary

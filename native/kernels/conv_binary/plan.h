@@ -1,6 +1,7 @@
 // Sizes and offsets that follow from a layer and a level.
 #pragma once
 
+#include "checks.h"
 #include "conv_binary/level.h"
 #include "geometry.h"
 #include "isa/levels.h"
@@ -13,6 +14,8 @@ constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 // Rows of x as visited are held for a band of output rows: as values where every column has
 // signs of its own (of bytes: as sizes and signs), otherwise as signs.
 struct Plan : Walk {
+  static const isa::Levels<Level> &isa_levels() { return kLevels; }
+
   const Level *level;
   bool own_signs;                    // every column has signs of its own
   bool bytes;                        // signs come from bytes, without residuals as floats
@@ -35,19 +38,14 @@ struct Plan : Walk {
   size_t scratch_size;
 };
 
-// Every packed buffer starts with this, so that weights packed for another level or layer
-// are refused.
-struct PackedHeader {
-  char level[16];
-  int64_t fields[6];
-};
+using Header = PackedHeader<6>;
 
 // SUBBYTE_OK, or an error with last_error() set.
 int make_plan(const subbyte_conv_binary *layer, const Level *level, Plan *plan);
 
-void fill_header(const subbyte_conv_binary &layer, const Level &level, PackedHeader *header);
+Header header_of(const subbyte_conv_binary &layer, const Level &level);
 
-void pack(const subbyte_conv_binary &layer, const Plan &plan, const uint8_t *signs, void *packed);
+int pack(const subbyte_conv_binary &layer, const Plan &plan, const uint8_t *signs, void *packed);
 
 int run(const subbyte_conv_binary &layer, const Plan &plan, const void *packed, const void *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end, void *scratch);

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "checks.h"
 #include "conv_binary/plan.h"
 #include "finish/levels.h"
-#include "output.h"
 #include "tiles.h"
 
 namespace subbyte::conv_binary {
@@ -41,10 +41,11 @@ struct Call {
 
 Load load_job(const Call &call, const Part &part, int64_t pixel) {
   const subbyte_conv_binary &l = call.layer;
+  const subbyte_geometry &g = l.geometry;
   Load job = {};
   job.bytes = l.input_type == SUBBYTE_UINT8;
-  const int64_t element = (part.image * l.height * l.width + pixel) * l.inputs +
-                          part.group * call.plan.channels;
+  const int64_t element =
+      (part.image * g.height * g.width + pixel) * g.inputs + part.group * call.plan.channels;
   job.x = call.x + element * (job.bytes ? 1 : 4);
   job.channels = call.plan.channels;
   job.zero = l.input_zero;
@@ -80,12 +81,12 @@ Binarize pixels_job(const Call &call, const float *values, int64_t count, float 
 // rows is not in use yet, and serves as room for sums and signs.
 void measure_image(const Call &call, const Part &part) {
   const Plan &plan = call.plan;
-  const int64_t pixels = call.layer.height * call.layer.width;
+  const int64_t pixels = call.layer.geometry.height * call.layer.geometry.width;
   for (int k = 0; k < plan.order; ++k) {
     double total = 0;
     for (int64_t pixel = 0; pixel < pixels; pixel += plan.padded_columns) {
       Load load = load_job(call, part, pixel);
-      load.x_step = static_cast<ptrdiff_t>(call.layer.inputs);
+      load.x_step = static_cast<ptrdiff_t>(call.layer.geometry.inputs);
       load.count = std::min(plan.padded_columns, pixels - pixel);
       load.values = call.values();
       load.sums = call.held_sums();
@@ -109,17 +110,18 @@ void measure_image(const Call &call, const Part &part) {
 void load_row(const Call &call, const Part &part, int64_t row, float *values, float *sums) {
   const Plan &plan = call.plan;
   const subbyte_conv_binary &l = call.layer;
-  const int64_t y = row - l.pads[0];
+  const subbyte_geometry &g = l.geometry;
+  const int64_t y = row - g.pads[0];
   const bool inside = y >= 0 && y < plan.rows;
-  const int64_t left = inside ? l.pads[1] : plan.padded_columns;
+  const int64_t left = inside ? g.pads[1] : plan.padded_columns;
   const int64_t right = inside ? left + plan.columns : plan.padded_columns;
   std::fill(values, values + left * plan.depth, 0.0F);
   std::fill(sums, sums + left, 0.0F);
   std::fill(values + right * plan.depth, values + plan.padded_columns * plan.depth, 0.0F);
   std::fill(sums + right, sums + plan.padded_columns, 0.0F);
   if (!inside) return;
-  Load job = load_job(call, part, y * plan.row_step * l.width);
-  job.x_step = static_cast<ptrdiff_t>(plan.column_step * l.inputs);
+  Load job = load_job(call, part, y * plan.row_step * g.width);
+  job.x_step = static_cast<ptrdiff_t>(plan.column_step * g.inputs);
   job.count = plan.columns;
   job.values = values + left * plan.depth;
   job.sums = sums + left;
@@ -130,9 +132,10 @@ void load_row(const Call &call, const Part &part, int64_t row, float *values, fl
 void load_byte_row(const Call &call, const Part &part, int64_t row, uint8_t *held, float *sums) {
   const Plan &plan = call.plan;
   const subbyte_conv_binary &l = call.layer;
-  const int64_t y = row - l.pads[0];
+  const subbyte_geometry &g = l.geometry;
+  const int64_t y = row - g.pads[0];
   const bool inside = y >= 0 && y < plan.rows;
-  const int64_t left = inside ? l.pads[1] : plan.padded_columns;
+  const int64_t left = inside ? g.pads[1] : plan.padded_columns;
   const int64_t right = inside ? left + plan.columns : plan.padded_columns;
   uint8_t *first = held + left * plan.pixel_bytes, *last = held + right * plan.pixel_bytes;
   std::memset(held, 0, static_cast<size_t>(first - held));
@@ -140,10 +143,10 @@ void load_byte_row(const Call &call, const Part &part, int64_t row, uint8_t *hel
   std::fill(sums, sums + left, 0.0F);
   std::fill(sums + right, sums + plan.padded_columns, 0.0F);
   if (!inside) return;
-  const Load from = load_job(call, part, y * plan.row_step * l.width);
+  const Load from = load_job(call, part, y * plan.row_step * g.width);
   LoadBytes job = {};
   job.x = static_cast<const uint8_t *>(from.x);
-  job.x_step = static_cast<ptrdiff_t>(plan.column_step * l.inputs);
+  job.x_step = static_cast<ptrdiff_t>(plan.column_step * g.inputs);
   job.count = plan.columns;
   job.channels = plan.channels;
   job.zero = l.input_zero;
@@ -179,12 +182,13 @@ void hold_rows(const Call &call, const Part &part, int64_t begin, int64_t end, i
 void add_taps(const Call &call, int64_t row, int plane, float *to) {
   const Plan &plan = call.plan;
   const subbyte_conv_binary &l = call.layer;
+  const subbyte_geometry &g = l.geometry;
   const int64_t width = plan.out_width, stride = plan.stride[1];
   std::fill(to, to + width, 0.0F);
   for (int64_t tap = 0; tap < plan.taps; ++tap) {
-    const int64_t y = row * plan.stride[0] + tap / l.kernel[1] * l.dilations[0];
+    const int64_t y = row * plan.stride[0] + tap / g.kernel[1] * g.dilations[0];
     const float *from = call.held_sums() + y * plan.sums_row + plane * plan.padded_columns +
-                        tap % l.kernel[1] * l.dilations[1];
+                        tap % g.kernel[1] * g.dilations[1];
     if (stride == 1) {
       for (int64_t column = 0; column < width; ++column) to[column] += from[column];
     } else {
@@ -334,7 +338,7 @@ void finish(const Call &call, const Band &band, const Group &group) {
   job.pixels = group.positions;
   job.channels = static_cast<int>(std::min<int64_t>(kOutputs, plan.outputs - group.first));
   job.channel = band.part.group * plan.outputs + group.first;
-  job.y_stride = call.layer.outputs;
+  job.y_stride = call.layer.geometry.outputs;
   const int64_t row = band.part.image * plan.out_height + band.begin;
   job.y_offset = (row * plan.out_width + group.position) * job.y_stride + job.channel;
   job.y = call.y;
@@ -391,9 +395,10 @@ void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row
 void set_offsets(const Call &call) {
   const Plan &plan = call.plan;
   const subbyte_conv_binary &l = call.layer;
+  const subbyte_geometry &g = l.geometry;
   for (int64_t tap = 0; tap < plan.taps; ++tap) {
-    const ptrdiff_t offset = tap / l.kernel[1] * l.dilations[0] * plan.row_bytes +
-                             tap % l.kernel[1] * l.dilations[1] * plan.pixel_bytes;
+    const ptrdiff_t offset = tap / g.kernel[1] * g.dilations[0] * plan.row_bytes +
+                             tap % g.kernel[1] * g.dilations[1] * plan.pixel_bytes;
     call.tap_offsets()[tap] = plan.bytes ? offset : offset / ptrdiff_t{sizeof(float)};
     const ptrdiff_t first = plan.own_signs ? tap * plan.tap_bytes : offset;
     for (int64_t word = 0; word < plan.words; ++word) {
@@ -406,11 +411,11 @@ void set_offsets(const Call &call) {
 
 int run(const subbyte_conv_binary &layer, const Plan &plan, const void *packed, const void *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end, void *scratch) {
-  PackedHeader header;
-  fill_header(layer, *plan.level, &header);
-  int status = check_header(packed, &header, sizeof header, plan.level->name);
+  const bool floats = layer.input_type == SUBBYTE_FLOAT;
+  int status = check_pointer("x", x, floats ? sizeof(float) : 1);
+  if (status == SUBBYTE_OK) status = check_header(packed, header_of(layer, *plan.level));
   if (status == SUBBYTE_OK) {
-    status = check_rows(row_begin, row_end, layer.images * plan.out_height);
+    status = check_rows(row_begin, row_end, layer.geometry.images * plan.out_height);
   }
   if (status == SUBBYTE_OK) {
     status = check_field({"output type", output->type, SUBBYTE_UINT8, SUBBYTE_FLOAT});
@@ -421,10 +426,9 @@ int run(const subbyte_conv_binary &layer, const Plan &plan, const void *packed, 
       layer,  plan, static_cast<const char *>(packed), static_cast<const char *>(x),
       output, y,    static_cast<char *>(scratch),      finish::kLevels.at(plan.level->name)->run};
   set_offsets(call);
-  for_parts(plan.out_height, layer.groups, row_begin, row_end,
-            [&](const Part &part, int64_t begin, int64_t end) {
-              run_part(call, part, begin, end);
-            });
+  for_parts(
+      plan.out_height, layer.geometry.groups, row_begin, row_end,
+      [&](const Part &part, int64_t begin, int64_t end) { run_part(call, part, begin, end); });
   return SUBBYTE_OK;
 }
 

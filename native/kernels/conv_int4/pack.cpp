@@ -68,7 +68,7 @@ int pack(const subbyte_conv_int4 &layer, const Plan &plan, const uint8_t *codes,
          const int8_t *levels, void *packed) {
   const int64_t size = plan.outputs * plan.taps * plan.channels;  // of a group
   const int count = 1 << plan.bits;
-  for (int64_t i = 0; i < layer.groups * size; ++i) {
+  for (int64_t i = 0; i < layer.geometry.groups * size; ++i) {
     if (codes[i] >= count) {
       return fail(SUBBYTE_BAD_DATA, "codes: expected less than %d, got %d at %lld", count,
                   codes[i], static_cast<long long>(i));
@@ -76,11 +76,11 @@ int pack(const subbyte_conv_int4 &layer, const Plan &plan, const uint8_t *codes,
   }
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);
-  const conv_int8::PackedHeader header = header_of(layer, *plan.level);
+  const conv_int8::Header header = header_of(layer, *plan.level);
   std::memcpy(base, &header, sizeof header);
   auto *all = reinterpret_cast<int8_t *>(base + plan.levels);
   for (int i = 0; i < kCodeValues; ++i) all[i] = levels[i % count];
-  for (int64_t group = 0; group < layer.groups; ++group) {
+  for (int64_t group = 0; group < layer.geometry.groups; ++group) {
     const auto at = static_cast<size_t>(group);
     auto *start = reinterpret_cast<int32_t *>(base + plan.start + at * plan.start_step);
     pack_group(plan, {codes + group * size, all, layer.input_zero - plan.level->offset, start},

@@ -46,7 +46,7 @@ void set_sizes(const subbyte_conv_int4 &layer, Plan *p) {
   p->levels = p->weights;
   p->weights = p->levels + aligned(kCodeValues);
   p->weights_step = static_cast<size_t>(group);
-  p->packed_size = p->weights + aligned(layer.groups * group);
+  p->packed_size = p->weights + aligned(layer.geometry.groups * group);
   p->share = p->band * p->out_width;
   if (p->panels() > 1) p->share = std::min(p->share, kShare);
   // Sums outlive a panel if there are more; the last stage may read kMaxBlocks of a pixel.
@@ -68,15 +68,11 @@ int64_t Plan::units(const Panel &part, int64_t blocks) const {
 }
 
 subbyte_conv_int8 with_int8(const subbyte_conv_int4 &layer) {
-  subbyte_conv_int8 made;
-  copy_geometry(layer, &made);
-  made.input_zero = layer.input_zero;
-  return made;
+  return {layer.geometry, layer.input_zero};
 }
 
-conv_int8::PackedHeader header_of(const subbyte_conv_int4 &layer, const conv_int8::Level &level) {
-  conv_int8::PackedHeader header;
-  conv_int8::fill_header(with_int8(layer), level, &header);
+conv_int8::Header header_of(const subbyte_conv_int4 &layer, const conv_int8::Level &level) {
+  conv_int8::Header header = conv_int8::header_of(with_int8(layer), level);
   // In the place of int8's own mark: neither kernel takes what is packed for the other.
   std::end(header.fields)[-1] = int64_t{0x554e5000} + layer.bits;
   return header;

@@ -40,7 +40,7 @@ int make_plan(const subbyte_conv_int4 *layer, const conv_int8::Level *level, Pla
 // The same layer with int8 weights.
 subbyte_conv_int8 with_int8(const subbyte_conv_int4 &layer);
 
-conv_int8::PackedHeader header_of(const subbyte_conv_int4 &layer, const conv_int8::Level &level);
+conv_int8::Header header_of(const subbyte_conv_int4 &layer, const conv_int8::Level &level);
 
 int pack(const subbyte_conv_int4 &layer, const Plan &plan, const uint8_t *codes,
          const int8_t *levels, void *packed);

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "checks.h"
 #include "conv_int4/plan.h"
 #include "conv_int8/walk.h"
 #include "finish/levels.h"
-#include "output.h"
 
 namespace subbyte::conv_int4 {
 namespace {
@@ -136,8 +136,7 @@ void run_block(const Call &call, const Band &band, const Block &block) {
 
 int run(const subbyte_conv_int4 &layer, const Plan &plan, const void *packed, const uint8_t *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end, void *scratch) {
-  const conv_int8::PackedHeader header = header_of(layer, *plan.level);
-  const int status = check_header(packed, &header, sizeof header, plan.level->name);
+  const int status = check_header(packed, header_of(layer, *plan.level));
   if (status != SUBBYTE_OK) return status;
   const subbyte_conv_int8 tiles = with_int8(layer);
   return conv_int8::walk(

@@ -13,7 +13,7 @@ void pack_depthwise(const subbyte_conv_int8 &layer, const Plan &plan, const int8
   auto *start = reinterpret_cast<int32_t *>(packed + plan.start);
   auto *to = reinterpret_cast<int16_t *>(packed + plan.weights);
   const int64_t stride = plan.chunks * kChannels;
-  for (int64_t channel = 0; channel < layer.inputs; ++channel) {
+  for (int64_t channel = 0; channel < layer.geometry.inputs; ++channel) {
     for (int64_t tap = 0; tap < plan.taps; ++tap) {
       const int8_t weight = weights[channel * plan.taps + tap];
       to[tap * stride + channel] = weight;
@@ -47,17 +47,16 @@ void pack_group(const subbyte_conv_int8 &layer, const Plan &plan, const int8_t *
 
 }  // namespace
 
-void pack(const subbyte_conv_int8 &layer, const Plan &plan, const int8_t *weights, void *packed) {
+int pack(const subbyte_conv_int8 &layer, const Plan &plan, const int8_t *weights, void *packed) {
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);
-  PackedHeader header;
-  fill_header(layer, *plan.level, &header);
+  const Header header = header_of(layer, *plan.level);
   std::memcpy(base, &header, sizeof header);
   if (plan.depthwise) {
     pack_depthwise(layer, plan, weights, base);
-    return;
+    return SUBBYTE_OK;
   }
-  for (int64_t group = 0; group < layer.groups; ++group) {
+  for (int64_t group = 0; group < layer.geometry.groups; ++group) {
     const auto at = static_cast<size_t>(group);
     auto *start = reinterpret_cast<int32_t *>(base + plan.start + at * plan.start_step);
     char *to = base + plan.weights + at * plan.weights_step;
@@ -68,6 +67,7 @@ void pack(const subbyte_conv_int8 &layer, const Plan &plan, const int8_t *weight
       pack_group(layer, plan, from, start, reinterpret_cast<int16_t *>(to));
     }
   }
+  return SUBBYTE_OK;
 }
 
 }  // namespace subbyte::conv_int8

@@ -1,7 +1,6 @@
 #include "conv_int8/plan.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "error.h"
 
@@ -14,35 +13,36 @@ constexpr int64_t kBandBytes = 256 << 10;
 constexpr int64_t kMostProducts = 1 << 16;
 
 int set_weights(const subbyte_conv_int8 &l, Plan *p) {
+  const subbyte_geometry &g = l.geometry;
   const Level &level = *p->level;
-  p->taps = l.kernel[0] * l.kernel[1];
-  p->channels = l.inputs / l.groups;
-  p->outputs = l.outputs / l.groups;
-  p->kernel_width = l.kernel[1];
-  p->depthwise = l.groups > 1 && p->channels == 1 && p->outputs == 1;
-  p->merged = l.groups == 1 && l.kernel[1] > 1 && l.dilations[1] == 1 &&
-              p->channels % level.quad != 0;
+  p->taps = g.kernel[0] * g.kernel[1];
+  p->channels = g.inputs / g.groups;
+  p->outputs = g.outputs / g.groups;
+  p->kernel_width = g.kernel[1];
+  p->depthwise = g.groups > 1 && p->channels == 1 && p->outputs == 1;
+  p->merged =
+      g.groups == 1 && g.kernel[1] > 1 && g.dilations[1] == 1 && p->channels % level.quad != 0;
   if (p->merged) {
-    p->taps = l.kernel[0];
-    p->channels *= l.kernel[1];
+    p->taps = g.kernel[0];
+    p->channels *= g.kernel[1];
     p->kernel_width = 1;
   }
   p->steps = ceil_div(p->channels, level.quad);
   p->lane_blocks = ceil_div(p->outputs, kLanes);
-  p->chunks = ceil_div(l.inputs, kChannels);
+  p->chunks = ceil_div(g.inputs, kChannels);
   if (p->taps > kMostProducts / p->channels) {
     return fail(SUBBYTE_BAD_SHAPE, "products of a sum: expected at most %lld, got %lld * %lld",
                 static_cast<long long>(kMostProducts), static_cast<long long>(p->taps),
                 static_cast<long long>(p->channels));
   }
   const int64_t row = level.quad * level.element * kLanes;
-  if (!fits(l.groups, p->lane_blocks, p->taps * p->steps * row)) return too_large("weights");
+  if (!fits(g.groups, p->lane_blocks, p->taps * p->steps * row)) return too_large("weights");
   // Depthwise weights are int16, for all channels, with a tap of zeros to make the number even.
   const int64_t lanes = p->depthwise ? p->chunks * kChannels : p->lane_blocks * kLanes;
   const int64_t weights = p->depthwise ? (p->taps + 1) / 2 * 2 * lanes * 2
                                        : p->lane_blocks * p->taps * p->steps * row;
-  const int64_t groups = p->depthwise ? 1 : l.groups;
-  p->start = aligned(sizeof(PackedHeader));
+  const int64_t groups = p->depthwise ? 1 : g.groups;
+  p->start = aligned(sizeof(Header));
   p->start_step = static_cast<size_t>(lanes) * sizeof(int32_t);
   p->weights = p->start + aligned(groups * static_cast<int64_t>(p->start_step));
   p->weights_step = static_cast<size_t>(weights);
@@ -51,20 +51,21 @@ int set_weights(const subbyte_conv_int8 &l, Plan *p) {
 }
 
 int set_input(const subbyte_conv_int8 &l, Plan *p) {
+  const subbyte_geometry &g = l.geometry;
   const Level &level = *p->level;
-  const bool padded = std::any_of(l.pads, l.pads + 4, [](int64_t pad) { return pad != 0; });
+  const bool padded = std::any_of(g.pads, g.pads + 4, [](int64_t pad) { return pad != 0; });
   p->direct = !padded && !p->depthwise && !p->merged && level.element == 1 &&
               p->channels % level.quad == 0;
   if (p->direct) {
     p->group_bytes = static_cast<ptrdiff_t>(p->channels);
-    p->pixel_bytes = static_cast<ptrdiff_t>(p->column_step * l.inputs);
-    p->row_bytes = static_cast<ptrdiff_t>(p->row_step * l.width * l.inputs);
+    p->pixel_bytes = static_cast<ptrdiff_t>(p->column_step * g.inputs);
+    p->row_bytes = static_cast<ptrdiff_t>(p->row_step * g.width * g.inputs);
     return SUBBYTE_OK;
   }
   p->group_bytes = static_cast<ptrdiff_t>(p->steps * level.quad * level.element);
-  int64_t pixel = l.groups * p->group_bytes;
+  int64_t pixel = g.groups * p->group_bytes;
   if (p->depthwise) pixel = p->chunks * kChannels;
-  if (p->merged) pixel = l.inputs * level.element;
+  if (p->merged) pixel = g.inputs * level.element;
   if (!fits(p->padded_columns, pixel)) return too_large("a row of x");
   p->pixel_bytes = static_cast<ptrdiff_t>(pixel);
   p->row_bytes = static_cast<ptrdiff_t>(p->padded_columns * pixel);
@@ -93,24 +94,20 @@ int make_plan(const subbyte_conv_int8 *layer, const Level *level, Plan *plan) {
   if (layer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "layer: expected a pointer, got null");
   *plan = Plan{};
   plan->level = level;
-  const Geometry geometry = geometry_of(*layer);
-  int status = check_geometry(geometry);
+  int status = check_geometry(layer->geometry);
   if (status == SUBBYTE_OK) status = check_field({"input_zero", layer->input_zero, 0, 255});
   if (status == SUBBYTE_OK) status = set_weights(*layer, plan);
-  if (status == SUBBYTE_OK) status = make_walk(geometry, plan);
+  if (status == SUBBYTE_OK) status = make_walk(layer->geometry, plan);
   if (status == SUBBYTE_OK) status = set_input(*layer, plan);
   if (status == SUBBYTE_OK) status = set_scratch(plan);
   return status;
 }
 
-void fill_header(const subbyte_conv_int8 &l, const Level &level, PackedHeader *header) {
-  *header = PackedHeader{};
-  std::strncpy(header->level, level.name, sizeof header->level - 1);
+Header header_of(const subbyte_conv_int8 &l, const Level &level) {
+  const subbyte_geometry &g = l.geometry;
   // Of the dilation, whether it is 1: rows of the kernel are merged only then.
-  const int64_t fields[] = {l.inputs,     l.outputs,    l.groups,          l.kernel[0], l.kernel[1],
-                            l.input_zero, int64_t{l.dilations[1] == 1}, int64_t{0x494e5438}};
-  static_assert(sizeof fields == sizeof header->fields, "the header holds these fields");
-  std::memcpy(header->fields, fields, sizeof fields);
+  return make_header(level.name, {g.inputs, g.outputs, g.groups, g.kernel[0], g.kernel[1],
+                                  l.input_zero, int64_t{g.dilations[1] == 1}, int64_t{0x494e5438}});
 }
 
 }  // namespace subbyte::conv_int8

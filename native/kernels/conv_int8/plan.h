@@ -1,6 +1,7 @@
 // Sizes and offsets that follow from a layer and a level.
 #pragma once
 
+#include "checks.h"
 #include "conv_int8/level.h"
 #include "geometry.h"
 #include "isa/levels.h"
@@ -11,6 +12,8 @@ namespace subbyte::conv_int8 {
 constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 struct Plan : Walk {
+  static const isa::Levels<Level> &isa_levels() { return kLevels; }
+
   const Level *level;
   // One input and one output channel a group: computed by Level::depthwise.
   bool depthwise;
@@ -34,19 +37,14 @@ struct Plan : Walk {
   size_t tap_offsets, acc, staging, scratch_size;
 };
 
-// Every packed buffer starts with this, so that weights packed for another level or layer
-// are refused.
-struct PackedHeader {
-  char level[16];
-  int64_t fields[8];
-};
+using Header = PackedHeader<8>;
 
 // SUBBYTE_OK, or an error with last_error() set.
 int make_plan(const subbyte_conv_int8 *layer, const Level *level, Plan *plan);
 
-void fill_header(const subbyte_conv_int8 &layer, const Level &level, PackedHeader *header);
+Header header_of(const subbyte_conv_int8 &layer, const Level &level);
 
-void pack(const subbyte_conv_int8 &layer, const Plan &plan, const int8_t *weights, void *packed);
+int pack(const subbyte_conv_int8 &layer, const Plan &plan, const int8_t *weights, void *packed);
 
 int run(const subbyte_conv_int8 &layer, const Plan &plan, const void *packed, const uint8_t *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end, void *scratch);

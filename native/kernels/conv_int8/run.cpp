@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "checks.h"
 #include "conv_int8/walk.h"
 #include "finish/levels.h"
-#include "output.h"
 
 namespace subbyte::conv_int8 {
 namespace {
@@ -22,12 +22,12 @@ void fill(const Call &call, uint8_t *to, int64_t pixels) {
 // One pixel's channels, each group filled up to whole steps.
 void stage_pixel(const Call &call, const uint8_t *x, uint8_t *to) {
   const Plan &plan = call.plan;
-  if (plan.depthwise || (call.layer.groups == 1 && plan.level->element == 1)) {
-    std::memcpy(to, x, static_cast<size_t>(call.layer.inputs));
+  if (plan.depthwise || (call.layer.geometry.groups == 1 && plan.level->element == 1)) {
+    std::memcpy(to, x, static_cast<size_t>(call.layer.geometry.inputs));
     return;
   }
-  const int64_t channels = call.layer.inputs / call.layer.groups;
-  for (int64_t group = 0; group < call.layer.groups; ++group) {
+  const int64_t channels = call.layer.geometry.inputs / call.layer.geometry.groups;
+  for (int64_t group = 0; group < call.layer.geometry.groups; ++group) {
     if (plan.level->element == 1) {
       std::memcpy(to, x, static_cast<size_t>(channels));
     } else {
@@ -43,25 +43,26 @@ void stage_pixel(const Call &call, const uint8_t *x, uint8_t *to) {
 void stage_rows(const Call &call, int64_t image, int64_t begin, int64_t end, uint8_t *to) {
   const Plan &plan = call.plan;
   const subbyte_conv_int8 &l = call.layer;
-  const int64_t step = plan.column_step * l.inputs;
+  const subbyte_geometry &g = l.geometry;
+  const int64_t step = plan.column_step * g.inputs;
   for (int64_t row = begin; row < end; ++row, to += plan.row_bytes) {
-    const int64_t y = row - l.pads[0];
+    const int64_t y = row - g.pads[0];
     if (y < 0 || y >= plan.rows) {
       fill(call, to, plan.padded_columns);
       continue;
     }
-    const uint8_t *x = call.x + (image * l.height + y * plan.row_step) * l.width * l.inputs;
-    uint8_t *pixel = to + l.pads[1] * plan.pixel_bytes;
-    fill(call, to, l.pads[1]);
+    const uint8_t *x = call.x + (image * g.height + y * plan.row_step) * g.width * g.inputs;
+    uint8_t *pixel = to + g.pads[1] * plan.pixel_bytes;
+    fill(call, to, g.pads[1]);
     // Only a row of which every pixel is read: others may end before their last step does.
-    if (plan.column_step == 1 && plan.pixel_bytes == l.inputs && plan.level->element == 1) {
-      std::memcpy(pixel, x, static_cast<size_t>(plan.columns * l.inputs));
+    if (plan.column_step == 1 && plan.pixel_bytes == g.inputs && plan.level->element == 1) {
+      std::memcpy(pixel, x, static_cast<size_t>(plan.columns * g.inputs));
     } else {
       for (int64_t column = 0; column < plan.columns; ++column) {
         stage_pixel(call, x + column * step, pixel + column * plan.pixel_bytes);
       }
     }
-    fill(call, pixel + plan.columns * plan.pixel_bytes, l.pads[3]);
+    fill(call, pixel + plan.columns * plan.pixel_bytes, g.pads[3]);
   }
 }
 
@@ -70,7 +71,7 @@ finish::Job finish_job(const Call &call, const Band &band, int64_t pixel, int64_
   finish::Job job = {};
   job.output = call.output;
   job.channel = channel;
-  job.y_stride = call.layer.outputs;
+  job.y_stride = call.layer.geometry.outputs;
   job.y_offset =
       ((band.image * call.plan.out_height + band.begin) * call.plan.out_width + pixel) *
           job.y_stride +
@@ -124,7 +125,7 @@ void run_channels(const Call &call, const Band &band, int64_t channel) {
       finish.acc_stride = kChannels;
       finish.pixels = job.count;
       finish.channels =
-          static_cast<int>(std::min<int64_t>(kChannels, call.layer.outputs - channel));
+          static_cast<int>(std::min<int64_t>(kChannels, call.layer.geometry.outputs - channel));
       call.finish(finish);
     }
   }
@@ -139,7 +140,7 @@ void run_band(const Call &call, const Band &band) {
     return;
   }
   const int most = plan.level->blocks;
-  for (int64_t group = 0; group < call.layer.groups; ++group) {
+  for (int64_t group = 0; group < call.layer.geometry.groups; ++group) {
     for (int64_t first = 0; first < plan.lane_blocks; first += most) {
       const int count = static_cast<int>(std::min<int64_t>(most, plan.lane_blocks - first));
       call.run_block(call, band, {group, first, count});
@@ -150,12 +151,13 @@ void run_band(const Call &call, const Band &band) {
 void run_image(const Call &call, int64_t image, int64_t row_begin, int64_t row_end) {
   const Plan &plan = call.plan;
   const subbyte_conv_int8 &l = call.layer;
+  const subbyte_geometry &g = l.geometry;
   int64_t held_begin = 0, held_end = 0;
   for (int64_t row = row_begin; row < row_end; row += plan.band) {
     Band band = {image, row, std::min(row + plan.band, row_end), call.staging()};
     const int64_t begin = row * plan.stride[0];
     if (plan.direct) {
-      band.x = call.x + image * l.height * l.width * l.inputs + begin * plan.row_bytes;
+      band.x = call.x + image * g.height * g.width * g.inputs + begin * plan.row_bytes;
     } else {
       const int64_t end = (band.end - 1) * plan.stride[0] + plan.reach;
       // Rows that the band before has staged are moved, not staged again.
@@ -187,15 +189,15 @@ void finish_tile(const Call &call, const Band &band, const Block &block, const i
 
 int walk(const Call &call, int64_t row_begin, int64_t row_end) {
   const Plan &plan = call.plan;
-  int status = check_rows(row_begin, row_end, call.layer.images * plan.out_height);
+  int status = check_rows(row_begin, row_end, call.layer.geometry.images * plan.out_height);
   if (status == SUBBYTE_OK) status = check_output(call.output);
   if (status != SUBBYTE_OK) return status;
   for (int64_t tap = 0; tap <= plan.taps; ++tap) {
     // One more than there are: the last again, for the second of a pair of taps.
     const int64_t at = std::min(tap, plan.taps - 1);
     call.tap_offsets()[tap] = static_cast<ptrdiff_t>(
-        at / plan.kernel_width * call.layer.dilations[0] * plan.row_bytes +
-        at % plan.kernel_width * call.layer.dilations[1] * plan.pixel_bytes);
+        at / plan.kernel_width * call.layer.geometry.dilations[0] * plan.row_bytes +
+        at % plan.kernel_width * call.layer.geometry.dilations[1] * plan.pixel_bytes);
   }
   for_images(plan.out_height, row_begin, row_end, [&](int64_t image, int64_t begin, int64_t end) {
     run_image(call, image, begin, end);
@@ -205,9 +207,7 @@ int walk(const Call &call, int64_t row_begin, int64_t row_end) {
 
 int run(const subbyte_conv_int8 &layer, const Plan &plan, const void *packed, const uint8_t *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end, void *scratch) {
-  PackedHeader header;
-  fill_header(layer, *plan.level, &header);
-  const int status = check_header(packed, &header, sizeof header, plan.level->name);
+  const int status = check_header(packed, header_of(layer, *plan.level));
   if (status != SUBBYTE_OK) return status;
   return walk({layer, plan, static_cast<const char *>(packed), x, output, y,
                static_cast<char *>(scratch), finish::kLevels.at(plan.level->name)->run, run_block},

@@ -14,13 +14,13 @@ static_assert(kWords == Codebook::kUnit, "the build stage reads the common layou
 
 int check(const subbyte_conv_lut16 &layer, const Plan &plan, const uint8_t *codes,
           const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook) {
-  const int64_t count = layer.outputs * plan.taps * plan.words;
+  const int64_t count = layer.geometry.outputs * plan.taps * plan.words;
   int status = check_codes("codes", codes, count, kWords);
   if (status == SUBBYTE_OK && plan.gain) {
     status = check_codes("gain_codes", gain_codes, count, layer.gain_levels);
   }
   if (status == SUBBYTE_OK) status = check_gains(gains, layer.gain_levels);
-  const int64_t books = layer.shared != 0 ? 1 : layer.groups * plan.words;
+  const int64_t books = layer.shared != 0 ? 1 : layer.geometry.groups * plan.words;
   if (status == SUBBYTE_OK) status = check_words(codebook, books * kWords, plan.word_length);
   return status;
 }
@@ -107,11 +107,12 @@ int pack(const subbyte_conv_lut16 &layer, const Plan &plan, const uint8_t *codes
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);
-  fill_header(layer, *plan.level, reinterpret_cast<PackedHeader *>(base));
+  const Header header = header_of(layer, *plan.level);
+  std::memcpy(base, &header, sizeof header);
   const int32_t unit = gain_unit(layer, plan, gains);
   std::memcpy(base + plan.gain_unit, &unit, sizeof unit);
   const Source source = {codes, gain_codes, gains, std::max(1, unit)};
-  for (int64_t group = 0; group < layer.groups; ++group) {
+  for (int64_t group = 0; group < layer.geometry.groups; ++group) {
     pack_codebook(layer, plan, group, codebook, base);
     const size_t offset = static_cast<size_t>(group) * plan.codes_step;
     auto *to_codes = reinterpret_cast<uint8_t *>(base + plan.codes + offset);

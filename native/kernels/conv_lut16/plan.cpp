@@ -1,7 +1,6 @@
 #include "conv_lut16/plan.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "codebook.h"
 #include "error.h"
@@ -27,10 +26,11 @@ int check_fields(const subbyte_conv_lut16 &l) {
 }
 
 int set_weights(const subbyte_conv_lut16 &l, Plan *p) {
+  const subbyte_geometry &g = l.geometry;
   p->gain = l.gain_levels > 0;
-  p->taps = l.kernel[0] * l.kernel[1];
-  p->channels = l.inputs / l.groups;
-  p->outputs = l.outputs / l.groups;
+  p->taps = g.kernel[0] * g.kernel[1];
+  p->channels = g.inputs / g.groups;
+  p->outputs = g.outputs / g.groups;
   p->word_length = static_cast<int>(l.word_length);
   p->chunks = static_cast<int>(ceil_div(l.word_length, p->level->chunk));
   p->words = ceil_div(p->channels, l.word_length);
@@ -40,19 +40,19 @@ int set_weights(const subbyte_conv_lut16 &l, Plan *p) {
   p->read = (padded - 1) * l.word_length + p->chunks * p->level->chunk;
   const int status = check_code_count(p->taps, padded);
   if (status != SUBBYTE_OK) return status;
-  if (!fits(l.groups, p->lane_blocks, p->taps * p->vectors * kVectorBytes)) {
+  if (!fits(g.groups, p->lane_blocks, p->taps * p->vectors * kVectorBytes)) {
     return too_large("weights");
   }
-  p->codebook = aligned(sizeof(PackedHeader));
+  p->codebook = aligned(sizeof(Header));
   p->codebook_step = static_cast<size_t>(padded * p->chunks * kWords * p->level->chunk);
-  p->start = p->codebook + aligned(l.groups * static_cast<int64_t>(p->codebook_step));
+  p->start = p->codebook + aligned(g.groups * static_cast<int64_t>(p->codebook_step));
   p->start_step = static_cast<size_t>(padded * kWords) * sizeof(int16_t);
-  p->sums = p->start + aligned(l.groups * static_cast<int64_t>(p->start_step));
+  p->sums = p->start + aligned(g.groups * static_cast<int64_t>(p->start_step));
   p->sums_step = static_cast<size_t>(p->lane_blocks * kLanes) * sizeof(int32_t);
-  p->gain_unit = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
+  p->gain_unit = p->sums + aligned(g.groups * static_cast<int64_t>(p->sums_step));
   p->codes = p->gain_unit + aligned(sizeof(int32_t));
   p->codes_step = static_cast<size_t>(p->lane_blocks * p->taps * p->vectors * kVectorBytes);
-  const size_t all_codes = static_cast<size_t>(l.groups) * p->codes_step;
+  const size_t all_codes = static_cast<size_t>(g.groups) * p->codes_step;
   p->gains = p->codes + (p->gain ? all_codes : 0);
   p->packed_size = p->gains + all_codes;
   return SUBBYTE_OK;
@@ -82,23 +82,19 @@ int make_plan(const subbyte_conv_lut16 *layer, const Level *level, Plan *plan) {
   if (layer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "layer: expected a pointer, got null");
   *plan = Plan{};
   plan->level = level;
-  const Geometry geometry = geometry_of(*layer);
-  int status = check_geometry(geometry);
+  int status = check_geometry(layer->geometry);
   if (status == SUBBYTE_OK) status = check_fields(*layer);
   if (status == SUBBYTE_OK) status = set_weights(*layer, plan);
-  if (status == SUBBYTE_OK) status = make_walk(geometry, plan);
+  if (status == SUBBYTE_OK) status = make_walk(layer->geometry, plan);
   if (status == SUBBYTE_OK) status = set_scratch(plan);
   return status;
 }
 
-void fill_header(const subbyte_conv_lut16 &l, const Level &level, PackedHeader *header) {
-  *header = PackedHeader{};
-  std::strncpy(header->level, level.name, sizeof header->level - 1);
-  const int64_t fields[] = {l.inputs,      l.outputs, l.groups,      l.kernel[0],
-                            l.kernel[1],   l.word_length, l.shared, l.gain_levels,
-                            l.input_zero,  l.shift,   int64_t{0x53554259}};
-  static_assert(sizeof fields == sizeof header->fields, "the header holds these fields");
-  std::memcpy(header->fields, fields, sizeof fields);
+Header header_of(const subbyte_conv_lut16 &l, const Level &level) {
+  const subbyte_geometry &g = l.geometry;
+  return make_header(
+      level.name, {g.inputs, g.outputs, g.groups, g.kernel[0], g.kernel[1], l.word_length, l.shared,
+                   l.gain_levels, l.input_zero, l.shift, int64_t{0x53554259}});
 }
 
 }  // namespace subbyte::conv_lut16

@@ -1,7 +1,7 @@
 // The walk over a layer: tables of a band of rows, then all its output tiles.
+#include "checks.h"
 #include "conv_lut16/plan.h"
 #include "finish/levels.h"
-#include "output.h"
 #include "table_rows.h"
 #include "tiles.h"
 
@@ -44,7 +44,7 @@ void run_block(const Call &call, const Part &part, int64_t lane_block, int64_t r
   job.channels =
       static_cast<int>(std::min<int64_t>(blocks * kLanes, plan.outputs - lane_block * kLanes));
   job.channel = part.group * plan.outputs + lane_block * kLanes;
-  job.y_stride = call.layer.outputs;
+  job.y_stride = call.layer.geometry.outputs;
   job.y = call.y;
 
   const Gain gain = !plan.gain ? kNoGain : tile.gain_unit == 0 ? kAnyGain : kSmallGain;
@@ -86,26 +86,23 @@ void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row
 
 int run(const subbyte_conv_lut16 &layer, const Plan &plan, const void *packed, const uint8_t *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end, void *scratch) {
-  PackedHeader header;
-  fill_header(layer, *plan.level, &header);
-  int status = check_header(packed, &header, sizeof header, plan.level->name);
+  const subbyte_geometry &g = layer.geometry;
+  int status = check_header(packed, header_of(layer, *plan.level));
   if (status == SUBBYTE_OK) {
-    status = check_rows(row_begin, row_end, layer.images * plan.out_height);
+    status = check_rows(row_begin, row_end, g.images * plan.out_height);
   }
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
   const Call call = {{layer, plan, static_cast<const char *>(packed), x,
-                      x + layer.images * layer.height * layer.width * layer.inputs, output, y,
+                      x + g.images * g.height * g.width * g.inputs, output, y,
                       static_cast<char *>(scratch), finish::kLevels.at(plan.level->name)->run}};
   for (int64_t tap = 0; tap < plan.taps; ++tap) {
-    call.tap_offsets()[tap] =
-        tap / layer.kernel[1] * layer.dilations[0] * plan.row_bytes +
-        tap % layer.kernel[1] * layer.dilations[1] * plan.pixel_bytes;
+    call.tap_offsets()[tap] = tap / g.kernel[1] * g.dilations[0] * plan.row_bytes +
+                              tap % g.kernel[1] * g.dilations[1] * plan.pixel_bytes;
   }
-  for_parts(plan.out_height, layer.groups, row_begin, row_end,
-            [&](const Part &part, int64_t begin, int64_t end) {
-              run_part(call, part, begin, end);
-            });
+  for_parts(
+      plan.out_height, g.groups, row_begin, row_end,
+      [&](const Part &part, int64_t begin, int64_t end) { run_part(call, part, begin, end); });
   return SUBBYTE_OK;
 }
 

@@ -12,13 +12,13 @@ static_assert(kUnit == Codebook::kUnit, "the build stage reads the common layout
 
 int check(const subbyte_conv_lut256 &layer, const Plan &plan, const uint8_t *codes,
           const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook) {
-  const int64_t count = layer.outputs * plan.taps * plan.channel_groups;
+  const int64_t count = layer.geometry.outputs * plan.taps * plan.channel_groups;
   int status = check_codes("codes", codes, count, plan.words);
   if (status == SUBBYTE_OK && plan.gain) {
     status = check_codes("gain_codes", gain_codes, count, layer.gain_levels);
   }
   if (status == SUBBYTE_OK) status = check_gains(gains, layer.gain_levels);
-  const int64_t books = layer.shared != 0 ? 1 : layer.groups * plan.channel_groups;
+  const int64_t books = layer.shared != 0 ? 1 : layer.geometry.groups * plan.channel_groups;
   if (status == SUBBYTE_OK) status = check_words(codebook, books * plan.words, plan.word_length);
   return status;
 }
@@ -98,8 +98,9 @@ int pack(const subbyte_conv_lut256 &layer, const Plan &plan, const uint8_t *code
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);
-  fill_header(layer, *plan.level, reinterpret_cast<PackedHeader *>(base));
-  for (int64_t group = 0; group < layer.groups; ++group) {
+  const Header header = header_of(layer, *plan.level);
+  std::memcpy(base, &header, sizeof header);
+  for (int64_t group = 0; group < layer.geometry.groups; ++group) {
     pack_codebook(layer, plan, group, codebook, base);
     pack_group(plan, group, {codes, gain_codes, gains}, base);
   }

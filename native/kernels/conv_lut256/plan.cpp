@@ -1,7 +1,6 @@
 #include "conv_lut256/plan.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "codebook.h"
 #include "error.h"
@@ -29,14 +28,15 @@ int check_fields(const subbyte_conv_lut256 &l) {
 }
 
 int set_sizes(const subbyte_conv_lut256 &l, Plan *p) {
+  const subbyte_geometry &g = l.geometry;
   p->gain = l.gain_levels > 0;
   p->words = l.words;
   p->word_length = static_cast<int>(l.word_length);
   p->chunks = static_cast<int>(ceil_div(l.word_length, p->level->chunk));
-  p->taps = l.kernel[0] * l.kernel[1];
-  p->kernel_width = l.kernel[1];
-  p->channels = l.inputs / l.groups;
-  p->outputs = l.outputs / l.groups;
+  p->taps = g.kernel[0] * g.kernel[1];
+  p->kernel_width = g.kernel[1];
+  p->channels = g.inputs / g.groups;
+  p->outputs = g.outputs / g.groups;
   p->channel_groups = ceil_div(p->channels, l.word_length);
   p->vectors = ceil_div(p->channel_groups, kVectorGroups);
   p->steps = p->taps * p->vectors;
@@ -46,24 +46,25 @@ int set_sizes(const subbyte_conv_lut256 &l, Plan *p) {
   p->read = (padded - 1) * l.word_length + p->chunks * p->level->chunk;
   const int status = check_code_count(p->taps, padded);
   if (status != SUBBYTE_OK) return status;
-  if (!fits(l.groups, p->cells, p->steps * p->cell_bytes) ||
-      !fits(l.groups, padded, p->chunks * p->level->chunk * p->words)) {
+  if (!fits(g.groups, p->cells, p->steps * p->cell_bytes) ||
+      !fits(g.groups, padded, p->chunks * p->level->chunk * p->words)) {
     return too_large("weights");
   }
   return SUBBYTE_OK;
 }
 
 void set_packed(const subbyte_conv_lut256 &l, Plan *p) {
+  const subbyte_geometry &g = l.geometry;
   const int64_t all_words = p->vectors * kVectorGroups * p->words;
-  p->codebook = aligned(sizeof(PackedHeader));
+  p->codebook = aligned(sizeof(Header));
   p->codebook_step = static_cast<size_t>(all_words * p->chunks * p->level->chunk);
-  p->start = p->codebook + aligned(l.groups * static_cast<int64_t>(p->codebook_step));
+  p->start = p->codebook + aligned(g.groups * static_cast<int64_t>(p->codebook_step));
   p->start_step = static_cast<size_t>(all_words) * sizeof(int16_t);
-  p->sums = p->start + aligned(l.groups * static_cast<int64_t>(p->start_step));
+  p->sums = p->start + aligned(g.groups * static_cast<int64_t>(p->start_step));
   p->sums_step = static_cast<size_t>(p->cells * p->level->lanes) * sizeof(int32_t);
-  p->codes = p->sums + aligned(l.groups * static_cast<int64_t>(p->sums_step));
+  p->codes = p->sums + aligned(g.groups * static_cast<int64_t>(p->sums_step));
   p->codes_step = static_cast<size_t>(p->cells * p->steps * p->cell_bytes);
-  const size_t all_codes = static_cast<size_t>(l.groups) * p->codes_step;
+  const size_t all_codes = static_cast<size_t>(g.groups) * p->codes_step;
   p->gains = p->codes + (p->gain ? all_codes : 0);
   p->packed_size = p->gains + all_codes;
 }
@@ -102,24 +103,20 @@ int make_plan(const subbyte_conv_lut256 *layer, const Level *level, Plan *plan) 
   if (layer == nullptr) return fail(SUBBYTE_BAD_BUFFER, "layer: expected a pointer, got null");
   *plan = Plan{};
   plan->level = level;
-  const Geometry geometry = geometry_of(*layer);
-  int status = check_geometry(geometry);
+  int status = check_geometry(layer->geometry);
   if (status == SUBBYTE_OK) status = check_fields(*layer);
   if (status == SUBBYTE_OK) status = set_sizes(*layer, plan);
-  if (status == SUBBYTE_OK) status = make_walk(geometry, plan);
+  if (status == SUBBYTE_OK) status = make_walk(layer->geometry, plan);
   if (status != SUBBYTE_OK) return status;
   set_packed(*layer, plan);
   return set_scratch(plan);
 }
 
-void fill_header(const subbyte_conv_lut256 &l, const Level &level, PackedHeader *header) {
-  *header = PackedHeader{};
-  std::strncpy(header->level, level.name, sizeof header->level - 1);
-  const int64_t fields[] = {l.inputs,    l.outputs,     l.groups, l.kernel[0],
-                            l.kernel[1], l.word_length, l.words,  l.shared,
-                            l.gain_levels, l.input_zero, l.shift, int64_t{0x57524453}};
-  static_assert(sizeof fields == sizeof header->fields, "the header holds these fields");
-  std::memcpy(header->fields, fields, sizeof fields);
+Header header_of(const subbyte_conv_lut256 &l, const Level &level) {
+  const subbyte_geometry &g = l.geometry;
+  return make_header(
+      level.name, {g.inputs, g.outputs, g.groups, g.kernel[0], g.kernel[1], l.word_length, l.words,
+                   l.shared, l.gain_levels, l.input_zero, l.shift, int64_t{0x57524453}});
 }
 
 }  // namespace subbyte::conv_lut256

@@ -1,6 +1,7 @@
 // Sizes and offsets that follow from a layer and a level.
 #pragma once
 
+#include "checks.h"
 #include "conv_lut256/level.h"
 #include "geometry.h"
 #include "isa/levels.h"
@@ -11,6 +12,8 @@ namespace subbyte::conv_lut256 {
 constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 struct Plan : Walk {
+  static const isa::Levels<Level> &isa_levels() { return kLevels; }
+
   const Level *level;
   bool gain;
   int words, word_length, chunks;
@@ -34,12 +37,7 @@ struct Plan : Walk {
   size_t offsets, staging, tables, scratch_size;
 };
 
-// Every packed buffer starts with this, so that weights packed for another level or layer
-// are refused.
-struct PackedHeader {
-  char level[16];
-  int64_t fields[12];
-};
+using Header = PackedHeader<12>;
 
 // A sum goes through the rows of the kernel, the vectors, the taps of the row: neighbouring
 // taps and pixels share tables, which are then still in the nearest cache.
@@ -48,7 +46,7 @@ int64_t step_of(const Plan &plan, int64_t tap, int64_t vector);
 // SUBBYTE_OK, or an error with last_error() set.
 int make_plan(const subbyte_conv_lut256 *layer, const Level *level, Plan *plan);
 
-void fill_header(const subbyte_conv_lut256 &layer, const Level &level, PackedHeader *header);
+Header header_of(const subbyte_conv_lut256 &layer, const Level &level);
 
 int pack(const subbyte_conv_lut256 &layer, const Plan &plan, const uint8_t *codes,
          const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook, void *packed);

@@ -1,8 +1,8 @@
 // The walk over a layer: tables of a band of rows, then all its output tiles.
+#include "checks.h"
 #include "conv_lut256/plan.h"
 #include "error.h"
 #include "finish/levels.h"
-#include "output.h"
 #include "table_rows.h"
 #include "tiles.h"
 
@@ -20,7 +20,7 @@ void finish_tile(const Call &call, const Tile &tile, int pixels, int lanes, int 
   job.output = call.output;
   job.acc_stride = lanes;
   job.pixels = pixels;
-  job.y_stride = call.layer.outputs;
+  job.y_stride = call.layer.geometry.outputs;
   job.y = call.y;
   for (int first = 0; first < channels; first += kMaxLanes) {
     job.acc = tile.acc + first;
@@ -76,8 +76,8 @@ void run_cells(const Call &call, const Part &part, int64_t cell, int cells, int6
 void set_offsets(const Call &call, int64_t row) {
   const Plan &plan = call.plan;
   for (int64_t tap = 0; tap < plan.taps; ++tap) {
-    const int64_t down = tap / plan.kernel_width * call.layer.dilations[0];
-    const int64_t right = tap % plan.kernel_width * call.layer.dilations[1];
+    const int64_t down = tap / plan.kernel_width * call.layer.geometry.dilations[0];
+    const int64_t right = tap % plan.kernel_width * call.layer.geometry.dilations[1];
     const int64_t place = plan.ring ? (row + down) % plan.reach : down;
     const auto pixel =
         static_cast<ptrdiff_t>(place * plan.row_bytes + right * plan.pixel_bytes);
@@ -125,18 +125,17 @@ void run_part(const Call &call, const Part &part, int64_t row_begin, int64_t row
 }
 
 int check_packed(const subbyte_conv_lut256 &layer, const Plan &plan, const void *packed) {
-  PackedHeader header;
-  fill_header(layer, *plan.level, &header);
-  return check_header(packed, &header, sizeof header, plan.level->name);
+  return check_header(packed, header_of(layer, *plan.level));
 }
 
 // A GEMM whose tables are all held at once, as those of one tile are.
 static_assert(SUBBYTE_CONV_LUT256_ROWS <= kMaxPixels, "a band holds these rows");
 
 int check_few_rows(const subbyte_conv_lut256 &l, const Plan &plan) {
-  const bool plain = l.images == 1 && l.width == 1 && plan.out_width == 1 && l.groups == 1 &&
-                     plan.taps == 1 && plan.out_height == l.height;
-  if (plain && l.height <= SUBBYTE_CONV_LUT256_ROWS) return SUBBYTE_OK;
+  const subbyte_geometry &g = l.geometry;
+  const bool plain = g.images == 1 && g.width == 1 && plan.out_width == 1 && g.groups == 1 &&
+                     plan.taps == 1 && plan.out_height == g.height;
+  if (plain && g.height <= SUBBYTE_CONV_LUT256_ROWS) return SUBBYTE_OK;
   return fail(SUBBYTE_BAD_SHAPE, "layer: expected a GEMM of at most %d rows, got others",
               SUBBYTE_CONV_LUT256_ROWS);
 }
@@ -145,31 +144,31 @@ int check_few_rows(const subbyte_conv_lut256 &l, const Plan &plan) {
 
 int run(const subbyte_conv_lut256 &layer, const Plan &plan, const void *packed, const uint8_t *x,
         const subbyte_output *output, void *y, int64_t row_begin, int64_t row_end, void *scratch) {
+  const subbyte_geometry &g = layer.geometry;
   int status = check_packed(layer, plan, packed);
   if (status == SUBBYTE_OK) {
-    status = check_rows(row_begin, row_end, layer.images * plan.out_height);
+    status = check_rows(row_begin, row_end, g.images * plan.out_height);
   }
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
   const Call call = {{layer, plan, static_cast<const char *>(packed), x,
-                      x + layer.images * layer.height * layer.width * layer.inputs, output, y,
+                      x + g.images * g.height * g.width * g.inputs, output, y,
                       static_cast<char *>(scratch), finish::kLevels.at(plan.level->name)->run}};
-  for_parts(plan.out_height, layer.groups, row_begin, row_end,
-            [&](const Part &part, int64_t begin, int64_t end) {
-              run_part(call, part, begin, end);
-            });
+  for_parts(
+      plan.out_height, g.groups, row_begin, row_end,
+      [&](const Part &part, int64_t begin, int64_t end) { run_part(call, part, begin, end); });
   return SUBBYTE_OK;
 }
 
 int prepare(const subbyte_conv_lut256 &layer, const Plan &plan, const void *packed,
             const uint8_t *x, void *scratch) {
+  const subbyte_geometry &g = layer.geometry;
   int status = check_packed(layer, plan, packed);
   if (status == SUBBYTE_OK) status = check_few_rows(layer, plan);
   if (status != SUBBYTE_OK) return status;
-  const Call call = {{layer, plan, static_cast<const char *>(packed), x,
-                      x + layer.height * layer.inputs, nullptr, nullptr,
-                      static_cast<char *>(scratch), nullptr}};
-  build_band(call, {0, 0}, 0, layer.height, 0);
+  const Call call = {{layer, plan, static_cast<const char *>(packed), x, x + g.height * g.inputs,
+                      nullptr, nullptr, static_cast<char *>(scratch), nullptr}};
+  build_band(call, {0, 0}, 0, g.height, 0);
   set_offsets(call, 0);
   return SUBBYTE_OK;
 }
@@ -177,15 +176,16 @@ int prepare(const subbyte_conv_lut256 &layer, const Plan &plan, const void *pack
 int run_outputs(const subbyte_conv_lut256 &layer, const Plan &plan, const void *packed,
                 const void *scratch, const subbyte_output *output, void *y, int64_t output_begin,
                 int64_t output_end) {
+  const subbyte_geometry &g = layer.geometry;
   int status = check_packed(layer, plan, packed);
   if (status == SUBBYTE_OK) status = check_few_rows(layer, plan);
   if (status == SUBBYTE_OK) status = check_output(output);
   if (status != SUBBYTE_OK) return status;
   const bool whole = output_begin % SUBBYTE_CONV_LUT256_BLOCK == 0 &&
-                     (output_end % SUBBYTE_CONV_LUT256_BLOCK == 0 || output_end == layer.outputs);
-  if (output_begin < 0 || output_begin > output_end || output_end > layer.outputs || !whole) {
+                     (output_end % SUBBYTE_CONV_LUT256_BLOCK == 0 || output_end == g.outputs);
+  if (output_begin < 0 || output_begin > output_end || output_end > g.outputs || !whole) {
     return fail(SUBBYTE_BAD_SHAPE, "outputs: expected blocks of %d of 0 to %lld, got %lld to %lld",
-                SUBBYTE_CONV_LUT256_BLOCK, static_cast<long long>(layer.outputs),
+                SUBBYTE_CONV_LUT256_BLOCK, static_cast<long long>(g.outputs),
                 static_cast<long long>(output_begin), static_cast<long long>(output_end));
   }
   // What is in the scratch buffer is only read from here on.
@@ -193,7 +193,7 @@ int run_outputs(const subbyte_conv_lut256 &layer, const Plan &plan, const void *
                       const_cast<char *>(static_cast<const char *>(scratch)),
                       finish::kLevels.at(plan.level->name)->run}};
   const int64_t lanes = plan.level->lanes;
-  run_band(call, {0, 0}, output_begin / lanes, ceil_div(output_end, lanes), 0, layer.height);
+  run_band(call, {0, 0}, output_begin / lanes, ceil_div(output_end, lanes), 0, g.height);
   return SUBBYTE_OK;
 }
 

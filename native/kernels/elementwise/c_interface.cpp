@@ -1,6 +1,6 @@
-#include "error.h"
+#include "checks.h"
 #include "elementwise/run.h"
-#include "output.h"
+#include "error.h"
 
 namespace elementwise = subbyte::elementwise;
 using subbyte::check_pointer;

@@ -6,9 +6,9 @@
 #include <initializer_list>
 #include <utility>
 
+#include "checks.h"
 #include "error.h"
 #include "geometry.h"
-#include "output.h"
 
 namespace subbyte::elementwise {
 namespace {
@@ -34,16 +34,16 @@ int check_factor(float factor) {
 }
 
 int check_pool(const subbyte_pool &p) {
-  const Geometry geometry = {p.images,
-                             p.height,
-                             p.width,
-                             p.channels,
-                             p.channels,
-                             1,
-                             {1, 1},
-                             {p.strides[0], p.strides[1]},
-                             {p.dilations[0], p.dilations[1]},
-                             {p.pads[0], p.pads[1], p.pads[2], p.pads[3]}};
+  const subbyte_geometry geometry = {p.images,
+                                     p.height,
+                                     p.width,
+                                     p.channels,
+                                     p.channels,
+                                     1,
+                                     {1, 1},
+                                     {p.strides[0], p.strides[1]},
+                                     {p.dilations[0], p.dilations[1]},
+                                     {p.pads[0], p.pads[1], p.pads[2], p.pads[3]}};
   int status = check_geometry(geometry);
   for (const int64_t size : p.kernel) {
     // A global pool is as large as x.

@@ -120,7 +120,7 @@ int pack(const subbyte_gemv_lut16 &layer, const Plan &plan, const uint8_t *codes
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);
-  const PackedHeader header = header_of(layer, *plan.level);
+  const Header header = header_of(layer, *plan.level);
   std::memcpy(base, &header, sizeof header);
   pack_codebook(layer, plan, codebook, base);
   if (plan.bits > 0) pack_levels(plan, gains, layer.gain_levels, base);
@@ -140,7 +140,7 @@ int pack(const subbyte_gemv_int4 &layer, const Plan &plan, const uint8_t *codes,
   if (status != SUBBYTE_OK) return status;
   auto *base = static_cast<char *>(packed);
   std::memset(base, 0, plan.packed_size);
-  const PackedHeader header = header_of(layer, *plan.level);
+  const Header header = header_of(layer, *plan.level);
   std::memcpy(base, &header, sizeof header);
   pack_levels(plan, levels, count, base);
   auto *start = reinterpret_cast<int32_t *>(base + plan.start);

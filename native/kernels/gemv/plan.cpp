@@ -1,7 +1,6 @@
 #include "gemv/plan.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "error.h"
 #include "finish/levels.h"
@@ -92,7 +91,7 @@ int make_plan(const subbyte_gemv_lut16 *layer, const Level *level, Plan *plan) {
   if (status == SUBBYTE_OK) status = set_words(*layer, plan);
   if (status != SUBBYTE_OK) return status;
   const int64_t words = plan->units * kUnit * conv_lut16::kWords;
-  plan->codebook = aligned(sizeof(PackedHeader));
+  plan->codebook = aligned(sizeof(Header));
   plan->word_start = plan->codebook + aligned(words * plan->chunks * plan->tables->chunk);
   set_weights(plan->word_start + aligned(words * 2), plan);
   plan->staging_row = aligned(plan->read);
@@ -114,7 +113,7 @@ int make_plan(const subbyte_gemv_int4 *layer, const Level *level, Plan *plan) {
   plan->bits = layer->bits;
   plan->lane_bytes = layer->bits * kVectorBytes;
   plan->units = ceil_div(layer->inputs, kUnit);
-  set_weights(aligned(sizeof(PackedHeader)), plan);
+  set_weights(aligned(sizeof(Header)), plan);
   plan->unit_data = kUnit;
   plan->data_row = aligned(plan->units * kUnit);
   if (!fits(plan->rows, static_cast<int64_t>(plan->data_row))) return too_large("x");
@@ -122,25 +121,14 @@ int make_plan(const subbyte_gemv_int4 *layer, const Level *level, Plan *plan) {
   return SUBBYTE_OK;
 }
 
-namespace {
-
-PackedHeader header(const Level &level, const int64_t (&fields)[8]) {
-  PackedHeader made = {};
-  std::strncpy(made.level, level.name, sizeof made.level - 1);
-  std::memcpy(made.fields, fields, sizeof fields);
-  return made;
+Header header_of(const subbyte_gemv_lut16 &l, const Level &level) {
+  return make_header(level.name, {l.inputs, l.outputs, l.word_length, l.shared, l.gain_levels,
+                                  l.input_zero, l.shift, int64_t{0x47454d4c}});
 }
 
-}  // namespace
-
-PackedHeader header_of(const subbyte_gemv_lut16 &l, const Level &level) {
-  return header(level, {l.inputs, l.outputs, l.word_length, l.shared, l.gain_levels,
-                        l.input_zero, l.shift, int64_t{0x47454d4c}});
-}
-
-PackedHeader header_of(const subbyte_gemv_int4 &l, const Level &level) {
-  return header(level,
-                {l.inputs, l.outputs, l.bits, l.input_zero, 0, 0, 0, int64_t{0x47454d55}});
+Header header_of(const subbyte_gemv_int4 &l, const Level &level) {
+  return make_header(level.name,
+                     {l.inputs, l.outputs, l.bits, l.input_zero, 0, 0, 0, int64_t{0x47454d55}});
 }
 
 }  // namespace subbyte::gemv

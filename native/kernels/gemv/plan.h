@@ -1,6 +1,7 @@
 // Sizes and offsets that follow from a layer and a level.
 #pragma once
 
+#include "checks.h"
 #include "finish/level.h"
 #include "gemv/level.h"
 #include "isa/levels.h"
@@ -11,6 +12,8 @@ namespace subbyte::gemv {
 constexpr isa::Levels<Level> kLevels = {{SUBBYTE_ISA_SETS(SUBBYTE_ISA_LEVEL)}};
 
 struct Plan {
+  static const isa::Levels<Level> &isa_levels() { return kLevels; }
+
   const Level *level;
   const conv_lut16::Level *tables;  // builds them
   finish::Run finish;
@@ -36,19 +39,14 @@ struct Plan {
   int64_t unit_at(int64_t tile, int64_t unit) const;
 };
 
-// Every packed buffer starts with this, so that weights packed for another level or layer
-// are refused.
-struct PackedHeader {
-  char level[16];
-  int64_t fields[8];
-};
+using Header = PackedHeader<8>;
 
 // SUBBYTE_OK, or an error with last_error() set.
 int make_plan(const subbyte_gemv_lut16 *layer, const Level *level, Plan *plan);
 int make_plan(const subbyte_gemv_int4 *layer, const Level *level, Plan *plan);
 
-PackedHeader header_of(const subbyte_gemv_lut16 &layer, const Level &level);
-PackedHeader header_of(const subbyte_gemv_int4 &layer, const Level &level);
+Header header_of(const subbyte_gemv_lut16 &layer, const Level &level);
+Header header_of(const subbyte_gemv_int4 &layer, const Level &level);
 
 int pack(const subbyte_gemv_lut16 &layer, const Plan &plan, const uint8_t *codes,
          const uint8_t *gain_codes, const int8_t *gains, const int8_t *codebook, void *packed);

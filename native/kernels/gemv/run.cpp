@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "checks.h"
 #include "error.h"
 #include "gemv/plan.h"
 #include "geometry.h"
-#include "output.h"
 
 namespace subbyte::gemv {
 namespace {

@@ -3,50 +3,57 @@
 from __future__ import annotations
 
 import ctypes
-
-_Kind = type[ctypes.c_int64] | type[ctypes.Array[ctypes.c_int64]]
-
-# What all layers begin with.
-_PLACE: tuple[tuple[str, _Kind], ...] = (
-    *((name, ctypes.c_int64) for name in ("images", "height", "width")),
-    *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
-    *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
-    ("pads", ctypes.c_int64 * 4),
-)
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 
-class ConvInt8(ctypes.Structure):
+class Geometry(ctypes.Structure):
+    """``subbyte_geometry``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("images", "height", "width")),
+        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups")),
+        *((name, ctypes.c_int64 * 2) for name in ("kernel", "strides", "dilations")),
+        ("pads", ctypes.c_int64 * 4),
+    )
+
+
+class _Conv(ctypes.Structure):
+    """A convolution: the fields of its geometry are its own too."""
+
+    _anonymous_ = ("geometry",)
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (("geometry", Geometry),)
+
+
+class ConvInt8(_Conv):
     """``subbyte_conv_int8``."""
 
-    _fields_ = (*_PLACE, ("input_zero", ctypes.c_int32))
+    _fields_ = (("input_zero", ctypes.c_int32),)
 
 
-class ConvLut16(ctypes.Structure):
+class ConvLut16(_Conv):
     """``subbyte_conv_lut16``."""
 
     _fields_ = (
-        *_PLACE,
         ("word_length", ctypes.c_int64),
         *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
     )
 
 
-class ConvLut256(ctypes.Structure):
+class ConvLut256(_Conv):
     """``subbyte_conv_lut256``."""
 
     _fields_ = (
-        *_PLACE,
         ("word_length", ctypes.c_int64),
         *((name, ctypes.c_int32) for name in ("words", "shared", "gain_levels")),
         *((name, ctypes.c_int32) for name in ("input_zero", "shift")),
     )
 
 
-class ConvBinary(ctypes.Structure):
+class ConvBinary(_Conv):
     """``subbyte_conv_binary``."""
 
     _fields_ = (
-        *_PLACE,
         *((name, ctypes.c_int32) for name in ("order", "scales", "input_type", "input_zero")),
         ("input_scale", ctypes.c_float),
     )
