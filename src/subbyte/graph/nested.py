@@ -16,6 +16,12 @@ def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
             yield from attribute.as_graphs()
 
 
+def has_subgraphs(node: ir.Node) -> bool:
+    """Whether ``node`` has a graph of its own, with or without nodes."""
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return any(attribute.type in kinds for attribute in node.attributes.values())
+
+
 def nested_graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
     """Every graph below ``graph``, at any depth."""
     for node in graph:

@@ -36,6 +36,21 @@ def is_constant(value: ir.Value | None) -> bool:
     return value is not None and value.const_value is not None and not value.is_graph_input()
 
 
+def is_float(value: ir.Value | None) -> bool:
+    """Whether ``value`` has a floating-point element type."""
+    return value is not None and value.dtype is not None and value.dtype.is_floating_point()
+
+
+def float_constant(value: ir.Value | None) -> NDArray[Any] | None:
+    """The array of a floating-point constant, else None."""
+    return constant(value) if is_float(value) else None
+
+
+def has_single_use(value: ir.Value) -> bool:
+    """Whether exactly one node input reads ``value`` and no graph output does."""
+    return len(value.uses()) == 1 and not value.is_graph_output()
+
+
 def rank(value: ir.Value | None) -> int | None:
     """Number of dimensions, None where it is not known."""
     if value is None or value.shape is None:
@@ -48,6 +63,13 @@ def dims(value: ir.Value | None) -> tuple[int | str | None, ...] | None:
     if value is None or value.shape is None:
         return None
     return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+
+
+def static_sizes(value: ir.Value | None) -> list[int | None] | None:
+    """The sizes of the axes of ``value``, None where dynamic; None if even the rank is unknown."""
+    if value is None or value.shape is None:
+        return None
+    return [size if isinstance(size, int) else None for size in value.shape]
 
 
 def same_shape(a: ir.Value | None, b: ir.Value | None) -> bool:

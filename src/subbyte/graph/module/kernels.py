@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from subbyte.errors import UnsupportedOperatorError
+from subbyte.graph import query
 from subbyte.graph.module.foreign import ForeignKernel
-from subbyte.graph.module.node_form import constant_array, node_form
+from subbyte.graph.module.node_form import node_form
 from subbyte.graph.module.opaque import Unit, is_opaque
-from subbyte.graph.nested import captured, nested_nodes
+from subbyte.graph.nested import captured, has_subgraphs, nested_nodes
 from subbyte.graph.ops import OPERATORS, PREPARED, Kernel, build_kernel
 from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.ops.registry import Operator
-from subbyte.graph.passes.lowering.control_flow import has_subgraphs
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _imports(nodes: Sequence[ir.Node], imports: Mapping[str, int]) -> dict[str, 
 
 def _built_in(value: ir.Value | None) -> NDArray[Any] | None:
     """The constants that no training and no coding changes: numbers alone, and integers."""
-    array = constant_array(value)
+    array = query.constant(value)
     if array is None or (array.dtype.kind == "f" and array.size > 1):
         return None
     return array

@@ -11,15 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from subbyte.errors import WeightError
+from subbyte.graph import query
 from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.ops.registry import Form
-
-
-def constant_array(value: ir.Value | None) -> NDArray[Any] | None:
-    """The array of an initializer that is not also a graph input; None for any other value."""
-    if value is None or value.const_value is None or value.is_graph_input():
-        return None
-    return value.const_value.numpy()
 
 
 def to_torch(tensor: ir.TensorProtocol, name: str) -> torch.Tensor:
@@ -50,7 +44,7 @@ def node_form(
 ) -> Form:
     """The form of a node; its constant inputs are read from the graph unless given."""
     if constants is None:
-        arrays = {place: constant_array(value) for place, value in enumerate(node.inputs)}
+        arrays = {place: query.constant(value) for place, value in enumerate(node.inputs)}
         constants = {place: array for place, array in arrays.items() if array is not None}
     return Form(
         op_type=node.op_type,

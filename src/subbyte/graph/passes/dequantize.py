@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subbyte.graph.module.node_form import constant_array
+from subbyte.graph import query
 
 Array = NDArray[Any]
 
@@ -53,7 +53,7 @@ def dequantized_constant(node: ir.Node) -> Array | None:
     float32; None for any other node."""
     if node.domain != "" or node.op_type not in ("Cast", "DequantizeLinear"):
         return None
-    arrays = [constant_array(value) for value in node.inputs]
+    arrays = [query.constant(value) for value in node.inputs]
     source = node.inputs[0]
     if arrays[0] is None or source is None or source.const_value is None:
         return None

@@ -9,35 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subbyte.graph.module.node_form import constant_array
+from subbyte.graph import query
 from subbyte.graph.nested import all_nodes, nested_graphs
-
-
-def has_single_use(value: ir.Value) -> bool:
-    """Whether exactly one node input reads ``value`` and no graph output does."""
-    return len(value.uses()) == 1 and not value.is_graph_output()
-
-
-def is_float(value: ir.Value | None) -> bool:
-    """Whether ``value`` has a floating-point element type."""
-    return value is not None and value.dtype is not None and value.dtype.is_floating_point()
-
-
-def float_constant(value: ir.Value | None) -> NDArray[Any] | None:
-    """The array of a floating-point constant, else None."""
-    return constant_array(value) if is_float(value) else None
-
-
-def rank_of(value: ir.Value | None) -> int | None:
-    """Number of axes of ``value``, if known."""
-    return None if value is None or value.shape is None else len(value.shape)
-
-
-def static_sizes(value: ir.Value | None) -> list[int | None] | None:
-    """The sizes of the axes of ``value``, None where dynamic; None if even the rank is unknown."""
-    if value is None or value.shape is None:
-        return None
-    return [size if isinstance(size, int) else None for size in value.shape]
 
 
 def describe(value: ir.Value, like: ir.Value) -> None:
@@ -91,7 +64,7 @@ class Editor:
 
     def updated(self, value: ir.Value, name: str, array: NDArray[Any]) -> ir.Value:
         """``value`` with new content if one node alone reads it, else a new initializer."""
-        if not has_single_use(value) or value.is_graph_input():
+        if not query.has_single_use(value) or value.is_graph_input():
             return self.constant(name, array)
         value.const_value = ir.tensor(np.ascontiguousarray(array), name=value.name)
         value.shape = ir.Shape(array.shape)

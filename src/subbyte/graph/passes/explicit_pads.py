@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from subbyte.graph.module.node_form import constant_array
+from subbyte.graph import query
 from subbyte.graph.ops.conv import transposed_pads
 from subbyte.graph.ops.windows import same_pads
-from subbyte.graph.passes.editor import static_sizes
 
 POOLS = ("AveragePool", "LpPool", "MaxPool")
 
@@ -36,7 +35,7 @@ def _complete(node: ir.Node) -> list[int] | None:
     """Write the defaults of the window attributes out; return the kernel shape if known."""
     kernel = node.attributes.get_ints("kernel_shape", None)
     if kernel is None:
-        weight = constant_array(node.inputs[1]) if node.op_type not in POOLS else None
+        weight = query.constant(node.inputs[1]) if node.op_type not in POOLS else None
         if weight is None:
             return None
         kernel = list(weight.shape[2:])
@@ -65,7 +64,7 @@ def _resolve(node: ir.Node, kernel: list[int]) -> None:
         return
     strides = node.attributes.get_ints("strides")
     dilations = node.attributes.get_ints("dilations")
-    sizes = static_sizes(node.inputs[0])
+    sizes = query.static_sizes(node.inputs[0])
     if all(stride == 1 for stride in strides):
         spatial: list[int | None] = [1] * len(kernel)
     else:
@@ -89,7 +88,7 @@ def _resolve_transposed(node: ir.Node, kernel: list[int]) -> None:
         pads = none if auto_pad == "VALID" else node.attributes.get_ints("pads", none)
         _replace_auto_pad(node, pads)
         return
-    sizes = static_sizes(node.inputs[0])
+    sizes = query.static_sizes(node.inputs[0])
     # With SAME the pads do not depend on the input's size.
     spatial = [1] * rank if shape is None else [] if sizes is None else sizes[2:]
     known = [size for size in spatial if size is not None]

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from subbyte.errors import WeightError
+from subbyte.graph import query
 from subbyte.graph.network import Layer, LayerOp
-from subbyte.graph.passes.editor import float_constant, static_sizes
 from subbyte.graph.passes.fold_batchnorm import LAYERS
 from subbyte.graph.passes.lowering.binary import binarization_of_node
 from subbyte.methods.coded import WeightShape
@@ -22,7 +22,7 @@ def find_layers(model: ir.Model) -> tuple[Layer, ...]:
         _layer(node)
         for node in model.graph
         if (node.domain, node.op_type) in LAYERS
-        and all(float_constant(value) is not None for value in node.inputs[1:] if value)
+        and all(query.float_constant(value) is not None for value in node.inputs[1:] if value)
         and node.inputs[1] is not None
     )
 
@@ -30,11 +30,11 @@ def find_layers(model: ir.Model) -> tuple[Layer, ...]:
 def _layer(node: ir.Node) -> Layer:
     x, weight = node.inputs[:2]
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    array = float_constant(weight)
+    array = query.float_constant(weight)
     if array is None or weight is None or x is None:
         raise TypeError(f"node {node.name} is no layer")
     for value in (weight, bias):
-        constant = float_constant(value)
+        constant = query.float_constant(value)
         if value is not None and constant is not None and not np.isfinite(constant).all():
             raise WeightError(
                 "weights are not finite",
@@ -65,7 +65,7 @@ def _layer(node: ir.Node) -> Layer:
 def _check_shape(node: ir.Node, shape: tuple[int, ...], groups: int) -> None:
     """Raise `WeightError` if the weight's shape fits neither operator nor input."""
     linear = node.op_type == "Linear"
-    sizes = static_sizes(node.inputs[0])
+    sizes = query.static_sizes(node.inputs[0])
     channels = None
     if sizes:
         axis = node.attributes.get_int("axis", -1) if linear else 1

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from subbyte.graph import query
 from subbyte.graph.nested import nested_nodes
 from subbyte.graph.network import Layer, UncodedConstant, Unpacked
-from subbyte.graph.passes.editor import float_constant
 from subbyte.graph.passes.readings import CONTRIB, RECURRENT, Reading, reading_of
 from subbyte.graph.passes.share_weights import LEAST_COUNT
 
@@ -55,7 +55,7 @@ def find_unpacked(model: ir.Model, layers: Sequence[Layer]) -> tuple[Unpacked, .
 
 def _is_codable(value: ir.Value) -> bool:
     """A float32 initializer of the graph itself, of many numbers that are not all zero."""
-    array = float_constant(value) if value.is_initializer() else None
+    array = query.float_constant(value) if value.is_initializer() else None
     return (
         array is not None
         and array.dtype == np.float32
@@ -68,7 +68,7 @@ def _is_codable(value: ir.Value) -> bool:
 def _unpacked(
     owner: ir.Node, node: ir.Node, place: int, reading: Reading, names: set[str]
 ) -> Unpacked:
-    value, array = node.inputs[place], float_constant(node.inputs[place])
+    value, array = node.inputs[place], query.float_constant(node.inputs[place])
     assert value is not None  # noqa: S101 - it is codable
     assert array is not None  # noqa: S101 - it is codable
     name = str(owner.name)

@@ -13,9 +13,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subbyte.graph.module.node_form import constant_array
+from subbyte.graph import query
 from subbyte.graph.ops import PREPARED
-from subbyte.graph.passes.editor import Editor, float_constant, has_single_use, rank_of
+from subbyte.graph.passes.editor import Editor
 from subbyte.graph.passes.lowering.binary import keep_binarization
 
 Array = NDArray[Any]
@@ -60,14 +60,16 @@ def _layer_before(node: ir.Node) -> ir.Node | None:
         layer = None if value is None else value.producer()
         if value is None or layer is None or (layer.domain, layer.op_type) not in LAYERS:
             continue
-        constant = all(float_constant(entry) is not None for entry in layer.inputs[1:] if entry)
-        if has_single_use(value) and constant:
+        constant = all(
+            query.float_constant(entry) is not None for entry in layer.inputs[1:] if entry
+        )
+        if query.has_single_use(value) and constant:
             return layer
     return None
 
 
 def _outputs(layer: ir.Node) -> int:
-    shape = float_constant(layer.inputs[1]).shape  # type: ignore[union-attr]
+    shape = query.float_constant(layer.inputs[1]).shape  # type: ignore[union-attr]
     if layer.op_type == "ConvTranspose":
         return int(shape[1] * layer.attributes.get_int("group", 1))
     return int(shape[0])
@@ -77,12 +79,12 @@ def _channel_axis(layer: ir.Node) -> int | None:
     """The axis of the layer's output that counts output channels, if the rank is known."""
     if layer.op_type != "Linear":
         return 1
-    rank = rank_of(layer.outputs[0])
+    rank = query.rank(layer.outputs[0])
     return None if rank is None else rank + layer.attributes.get_int("axis", -1)
 
 
 def _batch_norm(node: ir.Node) -> Affine | None:
-    arrays = [float_constant(value) for value in node.inputs[1:5]]
+    arrays = [query.float_constant(value) for value in node.inputs[1:5]]
     if any(array is None for array in arrays) or len(node.outputs) > 1:
         return None
     gamma, beta, mean, var = (np.asarray(array, dtype=np.float64) for array in arrays)
@@ -92,10 +94,10 @@ def _batch_norm(node: ir.Node) -> Affine | None:
 
 def _arithmetic(node: ir.Node, layer: ir.Node, outputs: int) -> Affine | None:
     other = node.inputs[1] if node.inputs[0] is layer.outputs[0] else node.inputs[0]
-    array, axis = float_constant(other), _channel_axis(layer)
-    rank = rank_of(layer.outputs[0])
+    array, axis = query.float_constant(other), _channel_axis(layer)
+    rank = query.rank(layer.outputs[0])
     if rank is None and layer.op_type != "Linear":
-        rank = len(constant_array(layer.inputs[1]).shape)  # type: ignore[union-attr]
+        rank = len(query.constant(layer.inputs[1]).shape)  # type: ignore[union-attr]
     if array is None or axis is None or rank is None or array.ndim > rank:
         return None
     shape = (1,) * (rank - array.ndim) + array.shape
@@ -119,12 +121,12 @@ def _is_finite(affine: Affine) -> bool:
 def _merge(editor: Editor, layer: ir.Node, node: ir.Node, affine: Affine, outputs: int) -> None:
     weight = layer.inputs[1]
     bias = layer.inputs[2] if len(layer.inputs) > 2 else None
-    if weight is None or (affine.scale is not None and not has_single_use(weight)):
+    if weight is None or (affine.scale is not None and not query.has_single_use(weight)):
         return
-    kind = float_constant(weight).dtype  # type: ignore[union-attr]
+    kind = query.float_constant(weight).dtype  # type: ignore[union-attr]
     if affine.scale is not None:
         weight = editor.updated(weight, str(weight.name), _scaled(layer, affine.scale).astype(kind))
-    total = np.zeros(outputs) if bias is None else np.array(constant_array(bias), np.float64)
+    total = np.zeros(outputs) if bias is None else np.array(query.constant(bias), np.float64)
     total = total if affine.scale is None else total * affine.scale
     total = total if affine.shift is None else total + affine.shift
     if bias is not None or affine.shift is not None:
@@ -149,7 +151,7 @@ def _bias_name(layer: ir.Node) -> str:
 
 
 def _scaled(layer: ir.Node, scale: Array) -> Array:
-    weight = np.array(constant_array(layer.inputs[1]), dtype=np.float64)
+    weight = np.array(query.constant(layer.inputs[1]), dtype=np.float64)
     if layer.op_type != "ConvTranspose":
         return weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
     groups = layer.attributes.get_int("group", 1)

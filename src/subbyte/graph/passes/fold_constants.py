@@ -10,12 +10,13 @@ import onnx_ir as ir
 import torch
 
 from subbyte.errors import UnsupportedOperatorError
+from subbyte.graph import query
 from subbyte.graph.module.kernels import unit_kernel
-from subbyte.graph.module.node_form import constant_array, to_torch
+from subbyte.graph.module.node_form import to_torch
 from subbyte.graph.module.opaque import is_opaque
 from subbyte.graph.nested import captured, discard, nested_graphs
 from subbyte.graph.passes.dequantize import dequantized_constant
-from subbyte.graph.passes.editor import Editor, has_single_use, static_sizes
+from subbyte.graph.passes.editor import Editor
 from subbyte.graph.passes.lowering.control_flow import HOISTED
 from subbyte.graph.protos import RANDOM
 
@@ -44,7 +45,7 @@ def fold_constants(model: ir.Model) -> None:
 def _results(node: ir.Node, imports: Mapping[str, int]) -> dict[ir.Value, torch.Tensor] | None:
     """The outputs of a node that can be evaluated now."""
     read = (*node.inputs, *captured(node))
-    constants = [value is None or constant_array(value) is not None for value in read]
+    constants = [value is None or query.constant(value) is not None for value in read]
     if not all(constants) or any(value.is_graph_output() for value in node.outputs):
         return None
     if node.op_type in RANDOM or any(map(is_opaque, node.outputs)):
@@ -60,7 +61,7 @@ def _put(
 ) -> None:
     main = editor.graph
     source = node.inputs[0] if node.inputs else None
-    same = node.op_type in REARRANGING and source is not None and has_single_use(source)
+    same = node.op_type in REARRANGING and source is not None and query.has_single_use(source)
     if source is not None and main.initializers.get(str(source.name)) is not source:
         same = False
     for value, result in results.items():
@@ -78,7 +79,7 @@ def _put(
 
 
 def _grows(node: ir.Node) -> bool:
-    sizes = [static_sizes(value) for value in node.outputs]
+    sizes = [query.static_sizes(value) for value in node.outputs]
     made = sum(8 * math.prod(entry or 0 for entry in size) for size in sizes if size is not None)
     read = sum(value.const_value.nbytes for value in node.inputs if value and value.const_value)
     return made > LARGE and made > 4 * read
@@ -134,11 +135,11 @@ def _known_entries(
     """The entries of an integer vector (or scalar) as far as known; None if nothing is."""
     output = node.outputs[0]
     if node.op_type == "Shape":
-        sizes = static_sizes(node.inputs[0])
+        sizes = query.static_sizes(node.inputs[0])
         start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", None)
         return None if sizes is None else sizes[start:end]
     if node.op_type == "Size":
-        sizes = static_sizes(node.inputs[0])
+        sizes = query.static_sizes(node.inputs[0])
         return None if sizes is None or None in sizes else [math.prod(size or 0 for size in sizes)]
     if output.shape is None or len(output.shape) > 1 or output.dtype != ir.DataType.INT64:
         return None
@@ -167,7 +168,7 @@ def _entries(
 ) -> list[int | None] | None:
     if value is None:
         return None
-    array = constant_array(value)
+    array = query.constant(value)
     if array is not None and array.dtype == np.int64 and array.ndim <= 1:
         return [int(entry) for entry in array.reshape(-1)]
     return known.get(value)

@@ -28,11 +28,11 @@ from torch import Tensor
 from subbyte.data.specs import InputSpec, find_axes
 from subbyte.graph import query
 from subbyte.graph.module.kernels import NodeKernel, unit_kernel
-from subbyte.graph.module.node_form import constant_array, to_torch
+from subbyte.graph.module.node_form import to_torch
 from subbyte.graph.module.opaque import Unit, is_opaque, units
 from subbyte.graph.nested import all_nodes, captured, nested_graphs
 from subbyte.graph.ops.logic import TORCH_DTYPES
-from subbyte.graph.passes.editor import Editor, static_sizes
+from subbyte.graph.passes.editor import Editor
 from subbyte.progress import Progress, silent
 
 BATCH = "N"
@@ -56,7 +56,7 @@ def baked_batch(model: ir.Model, axes: Axes) -> int | None:
     """The static size of the batch that all graph inputs share, if there is one."""
     found = set()
     for value in model.graph.inputs:
-        sizes, axis = static_sizes(value), axes[str(value.name)]
+        sizes, axis = query.static_sizes(value), axes[str(value.name)]
         if sizes is None or None in sizes or value.dtype not in TORCH_DTYPES:
             return None
         if axis is not None:
@@ -206,7 +206,7 @@ class _Trial:
 
     def _free_reshape(self, node: ir.Node) -> None:
         source = node.inputs[0]
-        target = constant_array(node.inputs[1])
+        target = query.constant(node.inputs[1])
         if target is None or source is None or source not in self.values:
             return
         axis = self.values[source].axis
@@ -236,7 +236,7 @@ class _Trial:
     def _free_resize(self, node: ir.Node) -> None:
         """Sizes [B, C, ...] -> [batch of the input, C, ...]."""
         source = node.inputs[0]
-        target = constant_array(node.inputs[3]) if len(node.inputs) > 3 else None
+        target = query.constant(node.inputs[3]) if len(node.inputs) > 3 else None
         if target is None or source not in self.values or "axes" in node.attributes:
             return
         if self.values[source].axis == 0 and target[0] == self.batch:
@@ -249,7 +249,7 @@ class _Trial:
         if not batched or self.values[batched[0]].axis != 0 or axis == 0:
             return
         for place, value in enumerate(node.inputs):
-            array = constant_array(value)
+            array = query.constant(value)
             if array is None or array.ndim < 2 or axis % array.ndim == 0:
                 continue
             if array.shape[0] == self.batch and (array == array[:1]).all():
@@ -263,7 +263,7 @@ class _Trial:
         if self.values[source].axis != 1:
             return
         for place, value in enumerate(node.inputs[5:7], start=5):
-            array = constant_array(value)
+            array = query.constant(value)
             if array is not None and array.shape[1] == self.batch and (array == array[:, :1]).all():
                 self._expand(node, place, array, source, axis=1)
 
@@ -316,7 +316,7 @@ class _Trial:
 
 
 def _sample(value: ir.Value, generator: torch.Generator) -> Tensor:
-    sizes = [size or 0 for size in static_sizes(value) or ()]
+    sizes = [size or 0 for size in query.static_sizes(value) or ()]
     kind = TORCH_DTYPES[value.dtype or ir.DataType.FLOAT]
     if kind.is_floating_point:
         return torch.randn(sizes, generator=generator).to(kind)

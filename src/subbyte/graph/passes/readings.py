@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from subbyte.graph import query
 from subbyte.graph.network import Order
 from subbyte.graph.ops import PREPARED
-from subbyte.graph.passes.editor import float_constant
 from subbyte.methods.coded import WeightShape
 
 CONTRIB = "com.microsoft"
@@ -36,7 +36,7 @@ Find = Callable[[ir.Node, Shape], Reading | None]
 
 def reading_of(node: ir.Node, place: int) -> Reading | None:
     """How ``node`` reads the constant at ``place``; None where it is no weight that is covered."""
-    array = float_constant(node.inputs[place])
+    array = query.float_constant(node.inputs[place])
     find = _TABLE.get((node.domain, node.op_type), {}).get(place)
     if array is None or find is None or min(array.shape, default=0) == 0:
         return None

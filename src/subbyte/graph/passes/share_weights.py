@@ -15,7 +15,8 @@ import hashlib
 import numpy as np
 import onnx_ir as ir
 
-from subbyte.graph.passes.editor import Editor, float_constant
+from subbyte.graph import query
+from subbyte.graph.passes.editor import Editor
 from subbyte.graph.passes.lowering.control_flow import HOISTED
 from subbyte.graph.passes.readings import Reading, reading_of
 
@@ -32,7 +33,7 @@ def share_weights(model: ir.Model) -> None:
 
 
 def _split(editor: Editor, value: ir.Value) -> None:
-    array = float_constant(value)
+    array = query.float_constant(value)
     if array is None:
         return
     readers = _readers(value)
@@ -57,7 +58,7 @@ def _readers(value: ir.Value) -> dict[Reading | None, list[tuple[ir.Node, int]]]
 def _merge_equal(graph: ir.Graph) -> None:
     first: dict[tuple[Reading, str, tuple[int, ...], bytes], ir.Value] = {}
     for value in list(graph.initializers.values()):
-        array = float_constant(value)
+        array = query.float_constant(value)
         readers = _readers(value)
         reading = next(iter(readers), None)
         if array is None or array.size < LEAST_COUNT or len(readers) != 1 or reading is None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from subbyte.graph import query
 from subbyte.graph.ops.binary import DOMAIN, LINEAR, TRAINED
-from subbyte.graph.passes.editor import Editor, float_constant
+from subbyte.graph.passes.editor import Editor
 from subbyte.methods.binary.form import VARIANTS, Binarization, scales_named
 
 KEY = "subbyte.binary"
@@ -42,7 +43,7 @@ def keep_binarization(old: ir.Node, new: ir.Node) -> ir.Node:
 def _lower(editor: Editor, node: ir.Node) -> None:
     x, latent = node.inputs[:2]
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    array = float_constant(latent)
+    array = query.float_constant(latent)
     if array is None or latent is None:
         raise TypeError(f"node {node.name} has no constant weight")
     mean = np.abs(array).mean(tuple(range(1, array.ndim)), keepdims=True, dtype=np.float64)

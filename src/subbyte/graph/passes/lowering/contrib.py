@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from subbyte.graph.passes.editor import Editor, rank_of
+from subbyte.graph import query
+from subbyte.graph.passes.editor import Editor
 from subbyte.graph.passes.lowering.integer import INTEGER
 from subbyte.graph.passes.lowering.replacement import MICROSOFT, Lowered, NodeWriter
 
@@ -92,7 +93,7 @@ def _fused_matmul(writer: NodeWriter) -> Lowered:
     for place, name in enumerate(("transA", "transB")):
         value = writer.value(place)
         if node.attributes.get_int(name, 0):
-            rank = rank_of(value)
+            rank = query.rank(value)
             if rank is None:
                 return None
             if rank > 1:
@@ -171,7 +172,7 @@ def _attention(writer: NodeWriter) -> Lowered:
     unusual = ("qkv_hidden_sizes", "do_rotary", "past_present_share_buffer")
     if any(name in node.attributes for name in unusual) or not isinstance(width, int):
         return None
-    if (mask is not None and rank_of(mask) != 2) or writer.input(4) or writer.input(6):
+    if (mask is not None and query.rank(mask) != 2) or writer.input(4) or writer.input(6):
         return None
     product = writer.op("MatMul", writer.value(0), weight)
     bias = writer.input(2)

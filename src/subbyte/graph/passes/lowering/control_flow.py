@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from subbyte.graph.module.node_form import constant_array
+from subbyte.graph import query
 from subbyte.graph.nested import discard, nested_graphs
 from subbyte.graph.passes.editor import Editor
 
@@ -77,7 +77,7 @@ def fold_ifs(model: ir.Model) -> bool:
         for node in list(graph):
             if node.domain != "" or node.op_type != "If":
                 continue
-            condition = constant_array(node.inputs[0])
+            condition = query.constant(node.inputs[0])
             if condition is not None and condition.size == 1:
                 name = "then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"
                 _inline(graph, node, node.attributes[name].as_graph())
@@ -121,9 +121,3 @@ def remove_unused_control(model: ir.Model) -> None:
         for name, value in list(graph.initializers.items()):
             if not value.uses() and not value.is_graph_output() and value not in graph.inputs:
                 del graph.initializers[name]
-
-
-def has_subgraphs(node: ir.Node) -> bool:
-    """Whether ``node`` has a graph of its own, with or without nodes."""
-    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    return any(attribute.type in kinds for attribute in node.attributes.values())

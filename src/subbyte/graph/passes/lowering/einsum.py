@@ -18,7 +18,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subbyte.graph.passes.editor import Editor, float_constant, rank_of, static_sizes
+from subbyte.graph import query
+from subbyte.graph.passes.editor import Editor
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def normalize_einsum(model: ir.Model) -> None:
 
 
 def _rewrite(editor: Editor, node: ir.Node) -> None:
-    arrays = [float_constant(value) for value in node.inputs]
+    arrays = [query.float_constant(value) for value in node.inputs]
     if (arrays[0] is None) == (arrays[1] is None):
         return
     side = 0 if arrays[1] is None else 1
@@ -66,7 +67,7 @@ def _rewrite(editor: Editor, node: ir.Node) -> None:
     if array is None or source is None or x is None or letters is None:
         return
     moving, constant, result = letters[1 - side], letters[side], letters[2]
-    if len(constant) != array.ndim or rank_of(x) != len(moving):
+    if len(constant) != array.ndim or query.rank(x) != len(moving):
         return
     product = _Product(moving, constant, result)
     if _broadcasts(product, x, array):
@@ -77,7 +78,7 @@ def _rewrite(editor: Editor, node: ir.Node) -> None:
 
 def _broadcasts(product: _Product, x: ir.Value, array: NDArray[Any]) -> bool:
     """Whether a letter of both sides may be of length one on one side alone."""
-    sizes = dict(zip(product.moving, static_sizes(x) or [], strict=True))
+    sizes = dict(zip(product.moving, query.static_sizes(x) or [], strict=True))
     of_constant = zip(product.constant, array.shape, strict=True)
     return any(c in sizes and 1 in (size, sizes[c]) and size != sizes[c] for c, size in of_constant)
 
@@ -112,7 +113,7 @@ def _letters(node: ir.Node) -> list[str] | None:
 def _without_ellipsis(node: ir.Node, operands: list[str], result: str | None) -> list[str] | None:
     """The same with letters for the axes that an ellipsis stands for in one operand."""
     held = [place for place, letters in enumerate(operands) if "..." in letters]
-    rank = rank_of(node.inputs[held[0]]) if len(held) == 1 else None
+    rank = query.rank(node.inputs[held[0]]) if len(held) == 1 else None
     if rank is None:
         return None
     used = set("".join(operands))

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subbyte.graph.module.node_form import constant_array
+from subbyte.graph import query
 from subbyte.graph.passes.lowering.replacement import MICROSOFT, Lowered, NodeWriter
 
 Array = NDArray[Any]
@@ -31,7 +31,7 @@ def _parameter(
     """A scale or zero point of a weight as float32, shaped to go along ``axis`` of it."""
     if _absent(writer, place):
         return np.full([1] * rank, default, np.float32)
-    array = constant_array(writer.input(place))
+    array = query.constant(writer.input(place))
     if array is None or (array.size > 1 and array.ndim != 1):
         return None
     array = array.astype(np.float32)
@@ -45,7 +45,7 @@ def _weight(
 
     ``axis``: the one that has scales and zero points of its own, counted from the first.
     """
-    codes = constant_array(writer.input(place))
+    codes = query.constant(writer.input(place))
     if codes is None or codes.ndim < 2:
         return None
     axis = axis % codes.ndim
@@ -80,7 +80,7 @@ def _single(value: ir.Value | None) -> ir.Value | None:
 
 def _bias(writer: NodeWriter, place: int, scales: tuple[int, int]) -> ir.Value | None:
     """int32 codes times the scales of the input and of the weight, as floats."""
-    found = [constant_array(writer.input(i)) for i in (place, *scales)]
+    found = [query.constant(writer.input(i)) for i in (place, *scales)]
     arrays = [array.reshape(-1).astype(np.float32) for array in found if array is not None]
     if len(arrays) < 3:
         return None
@@ -178,7 +178,7 @@ def _matmul_nbits(writer: NodeWriter) -> Lowered:
     attributes = writer.node.attributes
     columns, rows = attributes.get_int("N", 0), attributes.get_int("K", 0)
     bits, block = attributes.get_int("bits", 4), attributes.get_int("block_size", 0)
-    found = [constant_array(writer.input(place)) for place in (1, 2, 3)]
+    found = [query.constant(writer.input(place)) for place in (1, 2, 3)]
     codes, scale, zero = found
     if codes is None or scale is None or bits not in (2, 4, 8) or not _absent(writer, 4):
         return None
@@ -227,7 +227,7 @@ def _dynamic_lstm(writer: NodeWriter) -> Lowered:
 
 
 def _turned_gates(writer: NodeWriter, place: int, scale: int) -> ir.Value | None:
-    found = [constant_array(writer.input(i)) for i in (place, scale, scale + 1)]
+    found = [query.constant(writer.input(i)) for i in (place, scale, scale + 1)]
     codes, factor, zero = found
     if codes is None or factor is None or (zero is None and not _absent(writer, scale + 1)):
         return None
@@ -253,7 +253,7 @@ def _embeddings(writer: NodeWriter) -> Lowered:
 
 
 def _embedded(writer: NodeWriter, place: int) -> ir.Value | None:
-    found = [constant_array(writer.input(i)) for i in (place, place + 6, place + 11)]
+    found = [query.constant(writer.input(i)) for i in (place, place + 6, place + 11)]
     codes, scale, zero = found
     if codes is None or scale is None or scale.size != 1 or zero is None or zero.size != 1:
         return None
@@ -265,8 +265,8 @@ def _gather_blocks(writer: NodeWriter) -> Lowered:
     """A table of 4 or 8 bits, indices, scales and zero points for every block along its last axis;
     bytes hold two codes of 4 bits, the first in the lower bits."""
     attributes = writer.node.attributes
-    codes, scale = (constant_array(writer.input(place)) for place in (0, 2))
-    zero, bits = constant_array(writer.input(3)), attributes.get_int("bits", 4)
+    codes, scale = (query.constant(writer.input(place)) for place in (0, 2))
+    zero, bits = query.constant(writer.input(3)), attributes.get_int("bits", 4)
     axes = [attributes.get_int("gather_axis", 0), attributes.get_int("quantize_axis", 1)]
     if codes is None or scale is None or codes.ndim != 2 or axes not in ([0, 1], [0, -1]):
         return None

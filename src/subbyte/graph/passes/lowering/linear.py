@@ -15,11 +15,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from subbyte.graph import query
 from subbyte.graph.ops import PREPARED
-from subbyte.graph.passes.editor import Editor, describe, float_constant, rank_of
+from subbyte.graph.passes.editor import Editor, describe
 from subbyte.graph.passes.lowering.binary import keep_binarization
 from subbyte.graph.passes.lowering.einsum import normalize_einsum
-from subbyte.graph.query import known
 
 
 def normalize_linear(model: ir.Model) -> None:
@@ -48,15 +48,15 @@ def _rewrite_matmul(editor: Editor, node: ir.Node) -> None:
     a, b = _matrix(left, right), _matrix(right, left)
     if (a is None) == (b is None):
         return
-    if b is not None and b.ndim == 2 and right is not None and rank_of(left) != 0:
+    if b is not None and b.ndim == 2 and right is not None and query.rank(left) != 0:
         weight = _gemm_weight(editor, right, b, 1.0, True)
-        if left is not None and rank_of(left) == 1:
+        if left is not None and query.rank(left) == 1:
             _replace_by_row(editor, node, left, weight)
             return
         linear = _linear(left, weight, None, -1, node.name)
         editor.replace([node], keep_binarization(node, linear))
     elif a is not None and a.ndim == 2 and left is not None:
-        rank = rank_of(right)
+        rank = query.rank(right)
         if rank is not None:
             weight = _gemm_weight(editor, left, a, 1.0, False)
             if right is not None and rank == 1:
@@ -74,7 +74,7 @@ def _replace_by_row(editor: Editor, node: ir.Node, x: ir.Value, weight: ir.Value
     shapes = {k: editor.constant(f"{node.name}.{k}", np.array(v)) for k, v in sizes.items()}
     row = ir.node("Reshape", [x, shapes["row"]], name=f"{node.name}.row")
     linear = keep_binarization(node, _linear(row.outputs[0], weight, None, -1, node.name))
-    outputs, inputs = known(weight).shape
+    outputs, inputs = query.known(weight).shape
     for made, width in ((row, inputs), (linear, outputs)):
         value = made.outputs[0]
         value.name = editor.unique(f"{made.name}.value")
@@ -86,15 +86,15 @@ def _replace_by_row(editor: Editor, node: ir.Node, x: ir.Value, weight: ir.Value
 
 def _matrix(value: ir.Value | None, other: ir.Value | None) -> NDArray[Any] | None:
     """The array of a constant, without leading axes of length one that ``other`` has anyway."""
-    array = float_constant(value)
-    rank = rank_of(other)
+    array = query.float_constant(value)
+    rank = query.rank(other)
     if array is None or array.ndim < 3 or rank is None or rank < array.ndim:
         return array
     return array.reshape(array.shape[-2:]) if set(array.shape[:-2]) == {1} else array
 
 
 def _rewrite_gemm(editor: Editor, node: ir.Node) -> None:
-    arrays = [float_constant(value) for value in node.inputs[:2]]
+    arrays = [query.float_constant(value) for value in node.inputs[:2]]
     if (arrays[0] is None) == (arrays[1] is None):
         return
     side = 0 if arrays[1] is None else 1
@@ -119,7 +119,7 @@ def _rewrite_gemm(editor: Editor, node: ir.Node) -> None:
 def _gemm_weight(
     editor: Editor, source: ir.Value, array: NDArray[Any], alpha: float, turn: bool
 ) -> ir.Value:
-    stored = float_constant(source)
+    stored = query.float_constant(source)
     if not turn and alpha == 1.0 and stored is not None and stored.shape == array.shape:
         return source
     matrix = array.T if turn else array
@@ -145,7 +145,7 @@ def _gemm_bias(
     beta = node.attributes.get_float("beta", 1.0)
     if c is None or beta == 0.0:
         return None, None
-    array = float_constant(c)
+    array = query.float_constant(c)
     if array is not None:
         column = _as_column(array, outputs, axis)
         if column is not None:

@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subbyte.graph.module.node_form import constant_array
+from subbyte.graph import query
 from subbyte.graph.nested import nested_graphs
 from subbyte.graph.passes.dequantize import dequantized
-from subbyte.graph.passes.editor import Editor, float_constant, rank_of, static_sizes
+from subbyte.graph.passes.editor import Editor
 from subbyte.graph.passes.lowering.control_flow import HOISTED
 
 Array = NDArray[Any]
@@ -49,7 +49,7 @@ class _Rows:
             integer
             and self.table.dtype == np.float32
             and self.table.ndim > 1
-            and (self.axis == 0 or rank_of(self.indices) is not None)
+            and (self.axis == 0 or query.rank(self.indices) is not None)
             and self.source.size >= HOISTED
             and bool(kind.itemsize <= _NARROW or scaled)
         )
@@ -121,7 +121,7 @@ def _rows_of(node: ir.Node, known: dict[ir.Value, _Rows]) -> _Rows | None:
 
 
 def _gathered(node: ir.Node) -> _Rows | None:
-    table, indices = constant_array(node.inputs[0]), node.inputs[1]
+    table, indices = query.constant(node.inputs[0]), node.inputs[1]
     axis = node.attributes.get_int("axis", 0)
     if table is None or indices is None or not -table.ndim <= axis < table.ndim:
         return None
@@ -132,7 +132,7 @@ _Operand = _Rows | NDArray[Any] | None
 
 
 def _operand(value: ir.Value | None, known: dict[ir.Value, _Rows]) -> _Operand:
-    return None if value is None else known.get(value, constant_array(value))
+    return None if value is None else known.get(value, query.constant(value))
 
 
 def _cast(node: ir.Node, operands: list[_Operand]) -> _Rows | None:
@@ -218,8 +218,8 @@ _STEPS: dict[str, Callable[[ir.Node, list[_Operand]], _Rows | None]] = {
 
 def _gather_of_single(editor: Editor, graph: ir.Graph, node: ir.Node) -> None:
     """GatherND of indices [..., 1] into a table -> Gather of indices [...]."""
-    table, indices = float_constant(node.inputs[0]), node.inputs[1]
-    sizes = static_sizes(indices)
+    table, indices = query.float_constant(node.inputs[0]), node.inputs[1]
+    sizes = query.static_sizes(indices)
     if table is None or indices is None or table.ndim < 2 or table.size < HOISTED:
         return
     if not sizes or sizes[-1] != 1 or node.attributes.get_int("batch_dims", 0) != 0:
@@ -233,7 +233,7 @@ def _gather_of_single(editor: Editor, graph: ir.Graph, node: ir.Node) -> None:
 def _along_first_axis(editor: Editor, graph: ir.Graph, node: ir.Node) -> None:
     """Gather along a later axis -> Gather of the turned table's rows, and a Transpose."""
     source, indices = node.inputs[0], node.inputs[1]
-    table, rank = float_constant(source), rank_of(indices)
+    table, rank = query.float_constant(source), query.rank(indices)
     if table is None or source is None or rank is None or table.size < HOISTED:
         return
     axis = node.attributes.get_int("axis", 0)
