@@ -23,7 +23,7 @@ IN_A_CIRCLE |= {f"subbyte.graph.{room}" for room in ("compressed", "load", "writ
 LARGE_FOLDERS = {"src/subbyte/graph/ops", "native/ort", "native/tests"}
 
 # Where the name to import is not the name to install.
-_DISTRIBUTION = {"google": "protobuf", "onnx_ir": "onnx-ir"}
+_DISTRIBUTION = {"PIL": "pillow", "google": "protobuf", "onnx_ir": "onnx-ir"}
 
 
 def sources(folder: Path, *suffixes: str) -> list[Path]:

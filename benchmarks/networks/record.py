@@ -97,12 +97,12 @@ def program(command: list[str]) -> list[str]:
 def preprocessing_options(preprocessing: Preprocessing) -> list[str]:
     """The command line's form of a preprocessing, what is left at its default not named."""
     options = []
-    if preprocessing.scale != 1:
+    if preprocessing.scale is not None:
         options += ["--scale", f"{preprocessing.scale:g}"]
     for name, values in (("--mean", preprocessing.mean), ("--std", preprocessing.std)):
         if values:
             options += [name, ",".join(repr(value) for value in values)]
-    if preprocessing.layout != "nchw":
+    if preprocessing.layout is not None:
         options += ["--layout", preprocessing.layout]
     return options
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from subbyte import train as train
     from subbyte.compression.api import compress as compress
     from subbyte.compression.proof.inline import inline_file as inline
+    from subbyte.data import ImageOptions as ImageOptions
     from subbyte.data import InputSpec as InputSpec
     from subbyte.data import Preprocessing as Preprocessing
     from subbyte.data import Samples as Samples
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 # Name here -> (module, name there).
 _HOMES = {
+    "ImageOptions": ("subbyte.data", "ImageOptions"),
     "InputSpec": ("subbyte.data", "InputSpec"),
     "Model": ("subbyte.runtime", "Model"),
     "Preprocessing": ("subbyte.data", "Preprocessing"),
@@ -48,6 +50,7 @@ _HOMES = {
 _MODULES = ("errors", "methods", "nn", "train")
 
 __all__ = [
+    "ImageOptions",
     "InputSpec",
     "Model",
     "Preprocessing",

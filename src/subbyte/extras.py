@@ -9,6 +9,7 @@ from subbyte.errors import MissingDependencyError
 
 _COMPRESS = frozenset({"jinja2", "onnx", "onnx_ir", "onnxscript", "torch"})
 _RAY = frozenset({"ray"})
+_IMAGES = frozenset({"PIL"})
 
 
 def compress_extra(what: str) -> AbstractContextManager[None]:
@@ -23,6 +24,11 @@ def compress_extra(what: str) -> AbstractContextManager[None]:
 def ray_extra(what: str) -> AbstractContextManager[None]:
     """`compress_extra`, of the ``ray`` extra."""
     return _extra("ray", _RAY, what)
+
+
+def images_extra(what: str) -> AbstractContextManager[None]:
+    """`compress_extra`, of the ``images`` extra."""
+    return _extra("images", _IMAGES, what)
 
 
 @contextmanager

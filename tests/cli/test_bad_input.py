@@ -166,7 +166,7 @@ def test_already_compressed(
 
 def test_data_files_that_are_none(compress_fails: Fails, tmp_path: Path, data: Path) -> None:
     assert "no such data file" in compress_fails(calib=tmp_path / "none.npz")
-    assert "is a folder" in compress_fails(calib=tmp_path)
+    assert "no images in the folder" in compress_fails(calib=tmp_path)
     data.write_bytes(data.read_bytes()[:-30])
     assert "cannot read arrays" in compress_fails()
     data.write_text("text")

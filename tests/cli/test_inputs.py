@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from subbyte.cli.app import app
 from subbyte.runtime import load
+from subbyte.runtime.metadata import recorded_preprocessing
 
 SET = ("--set-input", "rate=16000", "--set-input", "gain=0.5", "--set-input", "state=0.25")
 COUNT = 24
@@ -87,7 +88,10 @@ def test_the_next_command_is_one_that_takes_the_network(folder: Path) -> None:
         *("--calib", folder / "all.npz", "--scale", "1.00000001"),
     )
     assert "subbyte report" in said
-    assert "--scale 1.00000001" in said
+    assert "--scale" not in said
+    recorded = recorded_preprocessing(folder / "two_c.onnx")
+    assert recorded is not None
+    assert recorded.scale == 1.00000001
     assert "subbyte eval" not in said
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from subbyte import budgets
-from subbyte.cli.console import ERRORS
+from subbyte.cli.console import ERRORS, stage_progress
 from subbyte.cli.options import BatchAxis, by_input
 from subbyte.data import Preprocessing, Samples, as_samples
 
@@ -59,9 +59,10 @@ def parse_keep(text: str | Points) -> Points:
 Calib = Annotated[
     str,
     typer.Option(
-        metavar="FILE.npz[:array]",
-        help="A few hundred samples of what the network will see; no labels. For a network "
-        "with several inputs: a file with an array for each, of the same name.",
+        metavar="FOLDER|FILE.npz[:array]|FILE.npy|module:function",
+        help="A few hundred samples of what the network will see; no labels: a folder of images, "
+        "arrays, or a Python function that returns or yields batches. For a network with "
+        "several inputs: a file with an array for each, of the same name.",
         rich_help_panel=DATA,
     ),
 ]
@@ -257,7 +258,7 @@ def read_samples(
     source: Path,
     calib: str,
     count: int | None,
-    steps: Preprocessing,
+    steps: Preprocessing | None,
     seed: int,
     set_input: list[str] | None = None,
     batch_axis: list[BatchAxis] | None = None,
@@ -266,14 +267,18 @@ def read_samples(
     """The calibration samples of a command, ``count`` of them; a note where there are fewer."""
     from subbyte.graph.load.model_file import read_input_specs
 
-    data = as_samples(
-        *(calib, read_input_specs(source), steps),
-        option="--calib",
-        set_inputs=set_input,
-        batch_axes=by_input(batch_axis, "--batch-axis"),
-        fold_inputs=fold_inputs,
-    )
+    with stage_progress() as progress:
+        data = as_samples(
+            *(calib, read_input_specs(source), steps),
+            option="--calib",
+            set_inputs=set_input,
+            batch_axes=by_input(batch_axis, "--batch-axis"),
+            fold_inputs=fold_inputs,
+            count=count,
+            seed=seed,
+            progress=progress,
+        )
     if count is not None and count > len(data):
         note = f"note: --samples {count}, but {calib} has {len(data)}: using all"
         ERRORS.print(note, soft_wrap=True)
-    return data.take(count, seed)
+    return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from subbyte.data import Layout, Preprocessing
+from subbyte.data.preprocessing import Color, Layout, Preset, Resize
 from subbyte.data.specs import check_once
 from subbyte.errors import OptionError
 from subbyte.runtime import Engine
@@ -17,7 +18,8 @@ from subbyte.runtime import Engine
 DATA = "Data"
 INPUTS = "Inputs that are no samples"
 Said = TypeVar("Said")
-PREPROCESSING = "Preprocessing: (x / scale - mean) / std, channels first"
+PREPROCESSING = "Preprocessing: (x / scale - mean) / std"
+IMAGES = "Folders of images"
 
 
 class Numbers(tuple[float, ...]):
@@ -30,6 +32,20 @@ class InputShape(tuple[str, tuple[int, ...]]):
 
 class BatchAxis(tuple[str, int | None]):
     """Where an input has its batch, given as ``NAME=1``."""
+
+
+class ImageSize(tuple[int, int]):
+    """Height and width given as ``224`` or ``480x640``."""
+
+
+def parse_image_size(text: str | ImageSize) -> ImageSize:
+    """Read ``224`` or ``480x640``, height first."""
+    if isinstance(text, ImageSize):
+        return text
+    if re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4})?", text) is None:
+        raise typer.BadParameter(f"expected 224 or 480x640 (height x width), got {text!r}")
+    sides = [int(side) for side in text.split("x")]
+    return ImageSize((sides[0], sides[-1]))
 
 
 def parse_numbers(text: str | Numbers) -> Numbers:
@@ -83,11 +99,22 @@ EngineOption = Annotated[
         show_default="native where the package has the library",
     ),
 ]
+PresetOption = Annotated[
+    Preset | None,
+    typer.Option(
+        "--preset",
+        help="Scale, mean and std by name, of bytes 0 - 255. imagenet: as torchvision, and images "
+        "are cropped as there. minus-one-to-one: x / 127.5 - 1. zero-to-one: x / 255.",
+        rich_help_panel=PREPROCESSING,
+        show_default=False,
+    ),
+]
 Scale = Annotated[
-    float,
+    float | None,
     typer.Option(
         help="Divide samples by this; 255 brings image bytes to 0 - 1.",
         rich_help_panel=PREPROCESSING,
+        show_default="1",
     ),
 ]
 Mean = Annotated[
@@ -111,17 +138,60 @@ Std = Annotated[
     ),
 ]
 LayoutOption = Annotated[
-    Layout,
+    Layout | None,
     typer.Option(
         "--layout",
         help="Where stored samples have their channels: nchw first (N, C, H, W), "
         "nhwc last (N, H, W, C).",
         rich_help_panel=PREPROCESSING,
+        show_default="as the network",
+    ),
+]
+ResizeOption = Annotated[
+    Resize | None,
+    typer.Option(
+        "--resize",
+        help="How images get the network's size. crop: the shorter side, then the middle. "
+        "stretch: both sides. pad: the longer side, with black around.",
+        rich_help_panel=IMAGES,
+        show_default="crop",
+    ),
+]
+Crop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="F",
+        help="Keep this part of the sides of the resized image, from its middle.",
+        rich_help_panel=IMAGES,
+        show_default="1; 0.875, which is 224 of 256, with --preset imagenet",
+    ),
+]
+ColorOption = Annotated[
+    Color | None,
+    typer.Option(
+        "--color",
+        help="The order of the network's channels, or gray.",
+        rich_help_panel=IMAGES,
+        show_default="rgb; gray for one channel",
+    ),
+]
+ImageSizeOption = Annotated[
+    ImageSize | None,
+    typer.Option(
+        "--image-size",
+        metavar="HxW",
+        parser=parse_image_size,
+        help="The size of images where the network leaves it free: 224 or 480x640, height first.",
+        rich_help_panel=IMAGES,
+        show_default=False,
     ),
 ]
 
 DataFile = Annotated[
-    Path, typer.Option(metavar="FILE.npz", help="File with the samples.", rich_help_panel=DATA)
+    Path,
+    typer.Option(
+        metavar="FOLDER|FILE.npz", help="The samples, as of --calib.", rich_help_panel=DATA
+    ),
 ]
 InputArray = Annotated[
     str | None,
@@ -171,13 +241,18 @@ BatchAxisOption = Annotated[
 ]
 
 
-def preprocessing(
-    scale: float, mean: Numbers | None, std: Numbers | None, layout: Layout
-) -> Preprocessing:
-    """The four options as one object."""
-    return Preprocessing(scale, tuple(mean or ()), tuple(std or ()), layout)
-
-
 def member(data: Path, name: str | None) -> str:
-    """``FILE.npz:array``, or the file alone where no array is named."""
+    """``FILE.npz:array``, or the file or folder alone where no array is named."""
+    if name is not None and not is_file(data):
+        raise OptionError("--inputs names an array of a file", expected="FILE.npz", got=data)
     return str(data) if name is None else f"{data}:{name}"
+
+
+def labels_of(data: Path, labels: str) -> str:
+    """The array of a file of samples; else ``labels`` say themselves where they are."""
+    return f"{data}:{labels}" if is_file(data) else labels
+
+
+def is_file(data: Path) -> bool:
+    """Whether ``data`` is meant to be a file of arrays."""
+    return not os.path.isdir(data) and data.suffix.lower() in (".npz", ".npy")

@@ -12,7 +12,15 @@ from torch import nn
 
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.pipeline import Compressed, compress_network
-from subbyte.data import BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
+from subbyte.data import (
+    BatchAxes,
+    Preprocessing,
+    Preset,
+    Samples,
+    SetInputs,
+    Source,
+    as_samples,
+)
 from subbyte.errors import OptionError
 from subbyte.graph.load.model_file import data_files, input_specs, read_input_specs
 from subbyte.graph.load.torch_export import export_module
@@ -27,7 +35,7 @@ def compress(
     options: CompressOptions | None = None,
     *,
     example_inputs: Any = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | Preset | None = None,
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
     fold_inputs: bool = False,
@@ -41,9 +49,11 @@ def compress(
             ``example_inputs``, a tensor or a tuple of tensors, batch first).
         output: the ONNX file to write.
         calib: a few hundred unlabelled samples: an array [N, ...], a mapping from input
-            names to arrays, ``FILE.npz[:array]``, or `Samples`.
+            names to arrays, ``FILE.npz[:array]``, a folder of images, a DataLoader, or any other
+            source of `subbyte.data.as_samples`.
         options: `CompressOptions`; or give its fields as keywords (``bits=2.0``).
-        preprocessing: applied to ``calib`` unless it is `Samples`.
+        preprocessing: applied to ``calib`` unless it is `Samples`; or the name of a preset. The
+            file records it (`Model.preprocessing`).
         set_inputs, batch_axes, fold_inputs: inputs that are no samples, and where the batch
             of the others is, as `subbyte.data.as_samples`.
         progress: called as progress(stage, done, total, detail).
@@ -81,7 +91,10 @@ def compress(
             set_inputs=set_inputs,
             batch_axes=batch_axes,
             fold_inputs=fold_inputs,
-        ).take(options.samples, options.seed)
+            count=options.samples,
+            seed=options.seed,
+            progress=progress,
+        )
     return compress_network(network, output, samples, options, progress)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from subbyte.data.image_folder import SUFFIXES
 from subbyte.errors import CalibrationError, reason
 from subbyte.file_kinds import ARRAYS, KERAS, PYTORCH, foreign
 
@@ -223,6 +224,12 @@ def _read_header(stream: IO[bytes], size: int) -> ArrayHeader:
 
 
 def _not_readable(path: Path, error: Exception) -> CalibrationError:
+    if path.suffix.lower() in SUFFIXES:
+        return CalibrationError(
+            "a single image is no set of samples",
+            where=str(path),
+            expected="a folder of images",
+        )
     known = foreign(path)
     other = known is not None and known is not ARRAYS
     return CalibrationError(

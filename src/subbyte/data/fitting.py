@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.data.preprocessing import Preprocessing
-from subbyte.data.specs import InputSpec
+from subbyte.data.specs import InputSpec, channel_axis
 from subbyte.errors import CalibrationError
 
 Array = NDArray[Any]
@@ -34,6 +34,11 @@ class Part:
     fixed: bool = False
 
     @property
+    def channel_axis(self) -> int:
+        """The axis of ``array`` [N, ...] that has the channels."""
+        return channel_axis(self.spec) if self.spec.axis == 0 else 1
+
+    @property
     def single(self) -> bool:
         """Whether the model takes one sample at a time."""
         return not self.fixed and self.spec.axis is None
@@ -52,11 +57,13 @@ class InputChoice:
     """A user's decisions about a network's inputs, by name. Nothing decided: as declared.
 
     ``axes``: the batch axis of an input (None: it has none). ``folded``: the inputs that become
-    constants of the network.
+    constants of the network. ``record``: of the preprocessing, for the metadata of a file
+    (`Preprocessing.record`).
     """
 
     axes: Mapping[str, int | None] = field(default_factory=dict)
     folded: Mapping[str, Part] = field(default_factory=dict)
+    record: str | None = None
 
 
 def fit_arrays(
@@ -147,6 +154,8 @@ def check_values(part: Part, where: str) -> None:
     array, dtype = part.array, part.spec.dtype
     if array.dtype.kind == "b" or (array.dtype == dtype and dtype.kind != "f"):
         return
+    if array.dtype.kind in "iu" and dtype.kind == "f":
+        return  # float32 holds every integer, to a few digits
     rows = array.reshape(1, *array.shape) if part.fixed else array
     for index in chunks(np.arange(len(rows)), rows):
         values = rows[index].reshape(len(index), -1)
@@ -206,11 +215,12 @@ def _part(array: Array, spec: InputSpec, steps: Preprocessing, where: str) -> Pa
         _check_fit(np.moveaxis(array, axis, 0) if array.ndim > axis else array, spec, array, where)
         array = np.moveaxis(array, axis, 0)
     else:
-        array = _channels_first(array, spec, steps, where)
+        array = _channels_in_place(array, spec, steps, where)
     _check_fit(array, spec, array, where)
+    part = Part(spec, array)
     if spec.dtype.kind == "f" and steps.scales:
-        steps.check(array.shape[1] if array.ndim > 1 else 1, where)
-    return Part(spec, array)
+        steps.check(array.shape[part.channel_axis] if array.ndim > 1 else 1, where)
+    return part
 
 
 def _row(array: Array, spec: InputSpec) -> Part | None:
@@ -239,15 +249,21 @@ def _is_whole(array: Array, spec: InputSpec) -> bool:
     return replace(spec, axis=None).accepts(array.shape)
 
 
-def _channels_first(array: Array, spec: InputSpec, steps: Preprocessing, where: str) -> Array:
+def _channels_in_place(array: Array, spec: InputSpec, steps: Preprocessing, where: str) -> Array:
     """A view of ``array`` [N, ...] with its channels where the model has them."""
-    if array.ndim == len(spec.shape) - 1 >= 3 and spec.shape[1] == 1:
-        return array[:, np.newaxis]
-    first, last = array, np.moveaxis(array, -1, 1) if array.ndim >= 3 else array
-    result, other = (last, first) if steps.layout == "nhwc" else (first, last)
-    if not spec.accepts(result.shape[1:]) and spec.accepts(other.shape[1:]) and array.ndim >= 3:
-        hint = "nchw" if steps.layout == "nhwc" else "nhwc"
-        raise _unfit(spec, where, f"{_shown(result)} (try --layout {hint})")
+    axis = channel_axis(spec)
+    if array.ndim == len(spec.shape) - 1 >= 3 and spec.shape[axis] == 1:
+        return np.expand_dims(array, axis)
+    if array.ndim < 3:
+        return array
+    own, other = ("nchw", "nhwc") if axis == 1 else ("nhwc", "nchw")
+    moved = np.moveaxis(array, -1, 1) if axis == 1 else np.moveaxis(array, 1, -1)
+    views = {own: array, other: moved}
+    result = views[steps.layout or own]
+    if not spec.accepts(result.shape[1:]):
+        for layout, view in views.items():
+            if spec.accepts(view.shape[1:]):
+                raise _unfit(spec, where, f"{_shown(result)} (try --layout {layout})")
     return result
 
 

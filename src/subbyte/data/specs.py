@@ -58,6 +58,17 @@ class InputSpec:
         return "[" + ", ".join(shown) + "]"
 
 
+def channel_axis(spec: InputSpec) -> int:
+    """The axis of the channels: 3 of an input [N, H, W, C] of images, 1 of any other.
+
+    Four dimensions are [N, H, W, C] where only the last one is a number of color channels: 1,
+    3 or 4.
+    """
+    colors = (1, 3, 4)
+    last = len(spec.shape) == 4 and spec.shape[3] in colors and spec.shape[1] not in colors
+    return 3 if last else 1
+
+
 def find_axes(specs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
     """``specs`` with the batch axis that the declared shapes tell.
 

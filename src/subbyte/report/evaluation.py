@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from subbyte.data import Batch, BatchAxes, Preprocessing, Samples, SetInputs, Source, as_samples
-from subbyte.data.arrays import read_array, split_reference
+from subbyte.data import (
+    Batch,
+    BatchAxes,
+    Labels,
+    Preprocessing,
+    Preset,
+    Samples,
+    SetInputs,
+    Source,
+    as_samples,
+    read_labels,
+)
+from subbyte.data.labels import FOLDERS
 from subbyte.data.specs import InputSpec
 from subbyte.errors import CalibrationError, ModelFileError, OptionError, RunError
 from subbyte.progress import Progress, silent
@@ -22,10 +32,10 @@ Scores = NDArray[np.float64]
 def evaluate(
     model: str | os.PathLike[str],
     inputs: Source,
-    labels: str | os.PathLike[str] | ArrayLike | None = None,
+    labels: Labels | None = None,
     *,
     reference: str | os.PathLike[str] | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | Preset | None = None,
     label_offset: int = 0,
     limit: int | None = None,
     batch_size: int = 64,
@@ -50,9 +60,10 @@ def evaluate(
     Args:
         model: ONNX file, compressed or not.
         inputs: samples, as `subbyte.data.as_samples` takes them (``FILE.npz:array``).
-        labels: class indices [N]: an array, or ``FILE.npz:array``.
+        labels: class indices [N]: an array, or ``FILE.npz:array``; for a folder of images also
+            "folders" or a text file (`subbyte.data.read_labels`).
         reference: ONNX file of the float network; adds agreement and kl.
-        preprocessing: from stored samples to the model's inputs.
+        preprocessing: from stored samples to the model's inputs; None: as the file records.
         label_offset: added to each label (1 for a model with a background class in front).
         limit: use the first so many samples only.
         batch_size: samples per run; a model with a fixed batch gets that.
@@ -75,18 +86,20 @@ def evaluate(
     samples = as_samples(
         inputs,
         specs,
-        preprocessing,
+        network.preprocessing if preprocessing is None else preprocessing,
         option="evaluation data",
         set_inputs=set_inputs,
         batch_axes=batch_axes,
+        count=limit,
     )
-    target = None if labels is None else read_labels(labels, len(samples)) + label_offset
-    samples = samples.first(limit)
+    target = None if labels is None else read_labels(labels, samples) + label_offset
     tally = _Tally()
     for start in range(0, len(samples), batch_size):
         some = samples.select(np.arange(start, min(start + batch_size, len(samples))))
         scores = _scores(network, some)
         part = None if target is None else target[tally.n : tally.n + len(scores)]
+        if isinstance(labels, str) and labels == FOLDERS:
+            _check_folders(samples, scores.shape[1] - label_offset)
         tally.add(scores, part, None if original is None else _scores(original, some))
         progress("Samples", tally.n, len(samples), "")
     engines: dict[str, str] = {"engine": network.engine}
@@ -220,25 +233,16 @@ def _not_scores(model: Model) -> OptionError:
     )
 
 
-def read_labels(labels: str | os.PathLike[str] | ArrayLike, count: int) -> NDArray[np.int64]:
-    """Class indices [N] of ``count`` samples, from an array or ``FILE.npz:array``."""
-    if isinstance(labels, str | os.PathLike):
-        path, name = split_reference(labels)
-        array, where = read_array(Path(path), name), os.fspath(labels)
-    else:
-        array, where = np.asarray(labels), "labels"
-    if array.dtype.kind not in "iu" or array.ndim != 1:
+def _check_folders(samples: Samples, classes: int) -> None:
+    folder = samples.folder
+    if folder is not None and len(folder.classes) != classes:
         raise CalibrationError(
-            "labels are not class indices",
-            where=where,
-            expected="integers [N]",
-            got=f"{array.dtype} {list(array.shape)}",
+            "the folder has other classes than the model",
+            where=os.fspath(folder.root),
+            expected=f"{classes} class folders; or --labels FILE.txt with lines of the name of a "
+            "class folder and the model's index of it",
+            got=f"{len(folder.classes)}: {', '.join(folder.classes[:5])} ...",
         )
-    if len(array) != count:
-        raise CalibrationError(
-            "labels and samples differ in number", where=where, expected=count, got=len(array)
-        )
-    return array.astype(np.int64)
 
 
 def _check_label_range(labels: NDArray[np.int64], classes: int) -> None:

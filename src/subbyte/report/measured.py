@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from subbyte.compression.calibration.culprit import blaming
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.reference import Reference
-from subbyte.data import Batch, Samples
+from subbyte.data import Batch, Labels, Samples
 from subbyte.data.fitting import InputChoice, Part
 from subbyte.data.specs import InputSpec
 from subbyte.errors import OptionError, PeerError
@@ -40,7 +37,6 @@ from subbyte.runtime import Model, load
 
 STOCK_INT8 = "onnxruntime-int8"
 Document = dict[str, Any]
-Labels = str | os.PathLike[str] | NDArray[np.integer[Any]]
 
 
 class Subject:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from subbyte.data.preprocessing import Preprocessing, Preset
+from subbyte.data.samples import Samples
+from subbyte.data.sources import Source, as_samples
 from subbyte.data.specs import InputSpec, find_axes
 from subbyte.errors import (
     CalibrationError,
@@ -20,6 +24,7 @@ from subbyte.errors import (
 )
 from subbyte.file_kinds import ORT, check_network_file
 from subbyte.runtime.library import find_library, library_path
+from subbyte.runtime.metadata import preprocessing_in
 from subbyte.runtime.ort import ERRORS, open_session, ort
 
 Engine = Literal["portable", "native"]
@@ -55,6 +60,33 @@ class Model:
         self.session = session
         self.inputs = find_axes(_specs(path, session.get_inputs()))
         self.outputs = _specs(path, session.get_outputs())
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing | None:
+        """The preprocessing that the file records, with which it was compressed; None if it
+        records none.
+
+        `run` takes preprocessed arrays; `samples` applies this to pictures and stored arrays.
+
+        Raises:
+            OptionError: a record that subbyte did not write.
+        """
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        return preprocessing_in(metadata, str(self.path))
+
+    def samples(
+        self,
+        source: Source,
+        preprocessing: Preprocessing | Preset | None = None,
+        **others: Any,
+    ) -> Samples:
+        """Samples for this model: ``for batch in model.samples("photos").batches(8): ...``.
+
+        Each batch is a mapping that `run` takes. ``preprocessing``: None is the recorded one.
+        ``source`` and ``others`` are as of `subbyte.data.as_samples`, as are the errors.
+        """
+        steps = self.preprocessing if preprocessing is None else preprocessing
+        return as_samples(source, self.inputs, steps, **others)
 
     @property
     def input_names(self) -> list[str]:

@@ -23,6 +23,7 @@ from subbyte.compression.proof.reference import Reference
 from subbyte.data import (
     BatchAxes,
     Preprocessing,
+    Preset,
     Samples,
     SetInputs,
     Source,
@@ -37,6 +38,7 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.outputs import check_apart
 from subbyte.progress import Progress, silent
+from subbyte.runtime.metadata import recorded_preprocessing
 from subbyte.train.loop import fit, measure
 from subbyte.train.student import Student, load
 
@@ -87,7 +89,7 @@ def tune(
     steps: int,
     teacher: str | os.PathLike[str] | None = None,
     labels: NDArray[np.int64] | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | Preset | None = None,
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
     batch_size: int = 64,
@@ -171,7 +173,7 @@ def tuning_samples(
     data: Source,
     source: str | os.PathLike[str],
     teacher: str | os.PathLike[str] | None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | Preset | None = None,
     *,
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
@@ -189,8 +191,9 @@ def tuning_samples(
     names = [spec.name for spec in specs]
     theirs = () if teacher is None else read_input_specs(teacher)
     extra = [spec for spec in theirs if spec.name not in names]
+    steps = recorded_preprocessing(source) if preprocessing is None else preprocessing
     samples = as_samples(
-        *(data, (*specs, *extra), preprocessing),
+        *(data, (*specs, *extra), steps),
         option="--data",
         set_inputs=set_inputs,
         batch_axes=batch_axes,

@@ -128,7 +128,7 @@ def test_eval_against_the_float_network(folder: Path, tmp_path: Path) -> None:
 
 
 def test_python_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    steps = subbyte.Preprocessing(255, (0.5,), (0.25,), "nhwc")
+    steps = subbyte.Preprocessing(255, (0.5, 0.5, 0.5), (0.25,), "nhwc")
     subbyte.compress(
         folder / "net.onnx",
         tmp_path / "small.onnx",

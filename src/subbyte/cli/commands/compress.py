@@ -21,7 +21,7 @@ from subbyte.cli.console import (
     stage_progress,
     write_json,
 )
-from subbyte.data import Preprocessing
+from subbyte.cli.preprocessing import PreprocessingOptions
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
@@ -40,10 +40,15 @@ def command(
     ],
     calib: coding.Calib,
     samples: coding.SampleCount = None,
-    scale: options.Scale = 1.0,
+    preset: options.PresetOption = None,
+    scale: options.Scale = None,
     mean: options.Mean = None,
     std: options.Std = None,
-    layout: options.LayoutOption = "nchw",
+    layout: options.LayoutOption = None,
+    resize: options.ResizeOption = None,
+    crop: options.Crop = None,
+    color: options.ColorOption = None,
+    image_size: options.ImageSizeOption = None,
     set_input: options.SetInput = None,
     fold_inputs: options.FoldInputs = False,
     batch_axis: options.BatchAxisOption = None,
@@ -131,7 +136,9 @@ def command(
       --scale 255 --layout nhwc --samples 1000 --bits 2
     ```
     """
-    steps = options.preprocessing(scale, mean, std, layout)
+    steps = PreprocessingOptions(
+        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
+    ).over()
     check_outputs(
         *(output, json),
         networks=[source],
@@ -184,7 +191,7 @@ def command(
     print_proof(done.proof)
     _note_untrained(done.untrained)
     _suggest(
-        *(source, output, steps, [*(set_input or [])], [*(batch_axis or [])]),
+        *(source, output, [*(set_input or [])], [*(batch_axis or [])]),
         classes=_classes(done.proof),
     )
 
@@ -256,19 +263,14 @@ def _classes(proof: Proof) -> bool:
 def _suggest(
     source: Path,
     output: Path,
-    steps: Preprocessing,
     set_input: list[str],
     batch_axis: list[options.BatchAxis],
     *,
     classes: bool,
 ) -> None:
-    """Say how to look at the result, with the same preprocessing and inputs: `subbyte eval`
-    where there are ``classes``, which it needs, else `subbyte report`."""
-    given = ["--scale", str(steps.scale).removesuffix(".0")] if steps.scale != 1 else []
-    for name, values in (("--mean", steps.mean), ("--std", steps.std)):
-        given += [name, ",".join(map(str, values))] if values else []
-    given += ["--layout", steps.layout] if steps.layout != "nchw" else []
-    given += [word for text in set_input for word in ("--set-input", text)]
+    """Say how to look at the result, with the same inputs: `subbyte eval` where there are
+    ``classes``, which it needs, else `subbyte report`. The file records the preprocessing."""
+    given = [word for text in set_input for word in ("--set-input", text)]
     given += [
         word
         for name, k in batch_axis

@@ -9,6 +9,7 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import check_outputs, print_table, stage_progress, write_json
+from subbyte.cli.preprocessing import PreprocessingOptions
 
 
 def command(
@@ -40,10 +41,15 @@ def command(
             rich_help_panel=options.DATA,
         ),
     ] = 0,
-    scale: options.Scale = 1.0,
+    preset: options.PresetOption = None,
+    scale: options.Scale = None,
     mean: options.Mean = None,
     std: options.Std = None,
-    layout: options.LayoutOption = "nchw",
+    layout: options.LayoutOption = None,
+    resize: options.ResizeOption = None,
+    crop: options.Crop = None,
+    color: options.ColorOption = None,
+    image_size: options.ImageSizeOption = None,
     set_input: options.SetInput = None,
     batch_axis: options.BatchAxisOption = None,
     engine: options.EngineOption = None,
@@ -72,13 +78,17 @@ def command(
     from subbyte.report import evaluate
 
     check_outputs(json, networks=[model, reference], files=[data], arrays=set_input or [])
+    said = PreprocessingOptions(
+        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
+    )
+    steps = said.for_file(model)
     with stage_progress() as progress:
         result = evaluate(
             model,
             options.member(data, inputs),
-            None if labels is None else options.member(data, labels),
+            None if labels is None else options.labels_of(data, labels),
             reference=reference,
-            preprocessing=options.preprocessing(scale, mean, std, layout),
+            preprocessing=steps,
             label_offset=label_offset,
             limit=limit,
             set_inputs=set_input,

@@ -9,6 +9,7 @@ import typer
 
 from subbyte.cli import coding, options
 from subbyte.cli.console import ERRORS, OUT, Column, byte_size, print_table, stage_progress
+from subbyte.cli.preprocessing import PreprocessingOptions
 from subbyte.extras import compress_extra
 
 
@@ -22,10 +23,15 @@ def command(
     ],
     calib: coding.Calib,
     samples: coding.SampleCount = None,
-    scale: options.Scale = 1.0,
+    preset: options.PresetOption = None,
+    scale: options.Scale = None,
     mean: options.Mean = None,
     std: options.Std = None,
-    layout: options.LayoutOption = "nchw",
+    layout: options.LayoutOption = None,
+    resize: options.ResizeOption = None,
+    crop: options.Crop = None,
+    color: options.ColorOption = None,
+    image_size: options.ImageSizeOption = None,
     set_input: options.SetInput = None,
     fold_inputs: options.FoldInputs = False,
     batch_axis: options.BatchAxisOption = None,
@@ -103,7 +109,9 @@ def command(
       --samples 1000 --jobs 2 -o trade-off
     ```
     """
-    steps = options.preprocessing(scale, mean, std, layout)
+    steps = PreprocessingOptions(
+        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
+    ).over()
     with compress_extra("subbyte explore"):
         from subbyte.compression import CompressOptions
         from subbyte.compression.exploration.explore import Exploration, explore

@@ -11,6 +11,7 @@ import typer
 
 from subbyte.cli import coding, options
 from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
+from subbyte.cli.preprocessing import PreprocessingOptions
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 from subbyte.files import write_atomic
@@ -29,10 +30,15 @@ def command(
     ],
     calib: coding.Calib,
     samples: coding.SampleCount = None,
-    scale: options.Scale = 1.0,
+    preset: options.PresetOption = None,
+    scale: options.Scale = None,
     mean: options.Mean = None,
     std: options.Std = None,
-    layout: options.LayoutOption = "nchw",
+    layout: options.LayoutOption = None,
+    resize: options.ResizeOption = None,
+    crop: options.Crop = None,
+    color: options.ColorOption = None,
+    image_size: options.ImageSizeOption = None,
     set_input: options.SetInput = None,
     fold_inputs: options.FoldInputs = False,
     batch_axis: options.BatchAxisOption = None,
@@ -64,7 +70,9 @@ def command(
       --bits 2 -o plan.toml
     ```
     """
-    steps = options.preprocessing(scale, mean, std, layout)
+    steps = PreprocessingOptions(
+        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
+    ).over()
     check_outputs(
         *(output, json), networks=[source], files=[timings], arrays=[calib, *(set_input or [])]
     )

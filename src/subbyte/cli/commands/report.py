@@ -10,6 +10,7 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import OUT, check_outputs, stage_progress
+from subbyte.cli.preprocessing import PreprocessingOptions
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 from subbyte.files import write_atomic
@@ -72,10 +73,15 @@ def command(
             rich_help_panel=options.DATA,
         ),
     ] = 0,
-    scale: options.Scale = 1.0,
+    preset: options.PresetOption = None,
+    scale: options.Scale = None,
     mean: options.Mean = None,
     std: options.Std = None,
-    layout: options.LayoutOption = "nchw",
+    layout: options.LayoutOption = None,
+    resize: options.ResizeOption = None,
+    crop: options.Crop = None,
+    color: options.ColorOption = None,
+    image_size: options.ImageSizeOption = None,
     set_input: options.SetInput = None,
     batch_axis: options.BatchAxisOption = None,
     runs: Annotated[
@@ -121,13 +127,17 @@ def command(
     with compress_extra("subbyte report"):
         from subbyte.report.page.document import make_report
         from subbyte.report.page.rendering import render
+    said = PreprocessingOptions(
+        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
+    )
+    steps = said.for_file(model)
     with stage_progress() as progress:
         document = make_report(
             model,
             reference,
             None if data is None else options.member(data, inputs),
-            None if labels is None or data is None else options.member(data, labels),
-            preprocessing=options.preprocessing(scale, mean, std, layout),
+            None if labels is None or data is None else options.labels_of(data, labels),
+            preprocessing=steps,
             label_offset=label_offset,
             limit=limit,
             set_inputs=set_input,

@@ -9,6 +9,7 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import ERRORS, check_outputs, print_table, stage_progress, write_json
+from subbyte.cli.preprocessing import PreprocessingOptions
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 
@@ -39,10 +40,15 @@ def command(
             rich_help_panel=options.DATA,
         ),
     ] = None,
-    scale: options.Scale = 1.0,
+    preset: options.PresetOption = None,
+    scale: options.Scale = None,
     mean: options.Mean = None,
     std: options.Std = None,
-    layout: options.LayoutOption = "nchw",
+    layout: options.LayoutOption = None,
+    resize: options.ResizeOption = None,
+    crop: options.Crop = None,
+    color: options.ColorOption = None,
+    image_size: options.ImageSizeOption = None,
     set_input: options.SetInput = None,
     batch_axis: options.BatchAxisOption = None,
     steps: Annotated[
@@ -104,17 +110,21 @@ def command(
         import torch
 
         from subbyte.cli.proofs import print_proof
-        from subbyte.report.evaluation import read_labels
+        from subbyte.data import read_labels
         from subbyte.train import tune
         from subbyte.train.files import tuning_samples
 
+    said = PreprocessingOptions(
+        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
+    )
+    preprocessing = said.for_file(source)
     samples = tuning_samples(
         *(options.member(data, inputs), source, teacher),
-        options.preprocessing(scale, mean, std, layout),
+        preprocessing,
         set_inputs=set_input,
         batch_axes=options.by_input(batch_axis, "--batch-axis"),
     )
-    found = None if labels is None else read_labels(options.member(data, labels), len(samples))
+    found = None if labels is None else read_labels(options.labels_of(data, labels), samples)
     with stage_progress() as progress:
         result = tune(
             source,

@@ -11,6 +11,7 @@ import onnx.inliner
 import onnx_ir as ir
 
 from subbyte.data.fitting import InputChoice
+from subbyte.data.preprocessing import METADATA_KEY
 from subbyte.errors import (
     AlreadyCompressedError,
     ModelFileError,
@@ -126,6 +127,8 @@ def _prepare(
         graph_model = attach(_to_ir(lift(model, opset, PREPARED_OPSET, where), where), large)
         put_back(graph_model)
     _check_trained(graph_model)
+    if choice.record is not None:
+        graph_model.metadata_props[METADATA_KEY] = choice.record
     return prepare_graph(graph_model, name, axes=choice.axes, progress=progress)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from subbyte.data import BatchAxes, Preprocessing, SetInputs, Source, as_samples
+from subbyte.data import BatchAxes, Labels, Preprocessing, Preset, SetInputs, Source, as_samples
 from subbyte.data.given import given_parts
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS
@@ -20,7 +20,6 @@ from subbyte.report.coded import CodedLayer, settings
 from subbyte.report.inspection import inspect
 from subbyte.report.measured import (
     Document,
-    Labels,
     Subject,
     latency,
     names_of,
@@ -47,7 +46,7 @@ def make_report(
     inputs: Source | None = None,
     labels: Labels | None = None,
     *,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | Preset | None = None,
     label_offset: int = 0,
     limit: int | None = None,
     samples: int = 128,
@@ -101,21 +100,23 @@ def make_report(
     found = read_points(points) if points is not None else []
     subject = Subject(path, original, threads, progress)
     whole, data = None, None
+    steps = subject.model.preprocessing if preprocessing is None else preprocessing
     if inputs is not None:
         whole = as_samples(
-            *(inputs, subject.inputs, preprocessing),
+            *(inputs, subject.inputs, steps),
             option="data",
             set_inputs=set_inputs,
             batch_axes=batch_axes,
+            count=limit,
         )
-        data = whole.first(limit).folding(subject.folded)
+        data = whole.folding(subject.folded)
     subject.read(data, given_parts(set_inputs, subject.inputs))
     document: Document = {"model": os.fspath(model), "reference": os.fspath(reference)}
     document |= _account(subject) | dict.fromkeys(_OF_SAMPLES)
     document |= {"points": found, "latency": None, "left_out": subject.left_out}
     if data is not None and whole is not None:
         with tempfile.TemporaryDirectory() as folder:
-            few = whole.first(limit).first(samples)
+            few = whole.first(samples)
             int8 = stock_int8(subject, few, Path(folder), peers)
             document["scores"] = scores(subject, whole, labels, label_offset, limit, int8)
         if points is not None and document["scores"] is not None:
