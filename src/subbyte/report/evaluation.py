@@ -191,7 +191,7 @@ def _scores(model: Model, samples: Samples) -> Scores:
         raise ModelFileError(
             "outputs are NaN or Inf",
             where=str(model.path),
-            got=f"sample {samples.places[int(np.argmax(bad))]}",
+            got=samples.title(samples.places[int(np.argmax(bad))]),
         )
     return scores
 
@@ -209,7 +209,7 @@ def _run(model: Model, batch: Batch, samples: Samples) -> Any:
             except ModelFileError as alone:
                 raise RunError(
                     alone.what,
-                    where=f"{alone.where}, sample {place}",
+                    where=f"{alone.where}, {samples.title(place)}",
                     expected="samples that the network takes",
                     got=alone.got,
                 ) from error

@@ -51,15 +51,14 @@ def culprit(network: Network, samples: Samples) -> RunError | None:
         except RunError as error:
             return RunError(
                 error.what,
-                where=f"sample {place}, {error.where}",
+                where=f"{samples.title(place)}, {error.where}",
                 expected=_WAY_OUT + _OTHER_AXIS,
                 got=error.got,
             )
         if found is not None:
             what, where = found
-            return RunError(
-                f"{what} inside the network", where=f"sample {place}, {where}", expected=_WAY_OUT
-            )
+            at = f"{samples.title(place)}, {where}"
+            return RunError(f"{what} inside the network", where=at, expected=_WAY_OUT)
     return None
 
 
