@@ -28,6 +28,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 BITS = (3.0, 1.5, 0.75)
+WIDTH = 32
 EPOCHS = 25
 BATCH = 64
 # Pixels of the digits are 0 to 16.
@@ -76,20 +77,21 @@ def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-def train(images: Images, labels: Labels) -> nn.Module:
-    """A small convolutional network for the digits, about 93,000 weights."""
+def train(images: Images, labels: Labels, width: int = WIDTH, epochs: int = EPOCHS) -> nn.Module:
+    """A small convolutional network for the digits, about 93,000 weights at a width of 32."""
     torch.manual_seed(0)
+    twice = 2 * width
     network = nn.Sequential(
-        *(block(1, 32), block(32, 64), block(64, 64, stride=2), block(64, 64)),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
+        *(block(1, width), block(width, twice), block(twice, twice, stride=2)),
+        *(block(twice, twice), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(twice, 10)),
     )
     x, y = torch.from_numpy(images / np.float32(PIXEL_SCALE)), torch.from_numpy(labels)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-    steps = EPOCHS * (len(x) // BATCH)
+    steps = epochs * (len(x) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=steps)
     with OUT.status("training on 1,437 images"):
-        for _ in range(EPOCHS):
-            for batch in torch.randperm(len(x))[: steps // EPOCHS * BATCH].split(BATCH):
+        for _ in range(epochs):
+            for batch in torch.randperm(len(x))[: steps // epochs * BATCH].split(BATCH):
                 loss = nn.functional.cross_entropy(network(shifted(x[batch])), y[batch])
                 optimizer.zero_grad()
                 loss.backward()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from subbyte import errors
@@ -38,6 +40,13 @@ def test_missing_package_names_the_extra() -> None:
         compress_extra("subbyte compress"),
     ):
         raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+
+def test_garbage_is_collected_again_after_imports() -> None:
+    with pytest.raises(ZeroDivisionError), compress_extra("subbyte compress"):
+        assert not gc.isenabled()
+        raise ZeroDivisionError
+    assert gc.isenabled()
 
 
 def test_other_missing_modules_are_our_own_bug() -> None:

@@ -5,44 +5,37 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from examples import digits
+from tests.forked import forked_programs
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.M | re.S)
-PROGRAM = f"""#!{sys.executable}
-from subbyte.cli import main
-main()
-"""
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as `make demo` leaves it, with a network trained for a moment only."""
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder as `make demo` leaves it, with a small network trained for a moment only."""
     folder = tmp_path_factory.mktemp("checkout")
     demo = folder / "out" / "demo"
     demo.mkdir(parents=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digits, "EPOCHS", 2)
-        train_x, test_x, train_y, test_y = digits.digits()
-        digits.export(digits.train(train_x, train_y), demo / "digits.onnx")
+    train_x, test_x, train_y, test_y = digits.digits()
+    digits.export(digits.train(train_x, train_y, width=16, epochs=2), demo / "digits.onnx")
     np.savez(demo / "calibration.npz", images=train_x[:64])
     np.savez(demo / "test.npz", images=test_x, labels=test_y)
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "activate").touch()
     programs = folder / "programs"
     programs.mkdir()
-    python = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
-    make = '#!/bin/sh\ntest "$*" = demo\n'
-    for name, text in (("subbyte", PROGRAM), ("python", python), ("make", make)):
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    return folder
+    (programs / "make").write_text('#!/bin/sh\ntest "$*" = demo\n')
+    (programs / "make").chmod(0o755)
+    with forked_programs(programs):
+        yield folder
 
 
 def script() -> str:
