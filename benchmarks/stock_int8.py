@@ -120,13 +120,11 @@ def random_codes(shape: WeightShape) -> CodedWeight:
 def calibrate(network: Network, plan: IslandPlan, samples: Array) -> Mapping[str, QuantParams]:
     """Least and greatest value of every group over the samples."""
     module = GraphModule(network).eval()
-    names = {name for step in module.steps for name in step.outputs}
     low: dict[str, float] = {}
     high: dict[str, float] = {}
     for sample in samples:
-        env = {module.input_names[0]: torch.from_numpy(sample)}
         with torch.no_grad():
-            module.run(env, 0, len(module.steps), names | set(module.input_names))
+            env = dict(module.computed({module.input_names[0]: torch.from_numpy(sample)}))
         for group in plan.groups:
             for value in group.values:
                 array = env[value.name].clamp(value.limit.low, value.limit.high)

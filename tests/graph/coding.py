@@ -125,10 +125,8 @@ def coded_module(network: Network, coded: dict[str, CodedWeight]) -> GraphModule
 def values_of(module: GraphModule, inputs: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
     """Every value of one run."""
     env = {name: torch.from_numpy(array) for name, array in inputs.items()}
-    names = {name for step in module.steps for name in [*step.inputs, *step.outputs] if name}
     with torch.no_grad():
-        module.run(env, 0, len(module.steps), names)
-    return env
+        return dict(module.computed(env))
 
 
 def calibrate(

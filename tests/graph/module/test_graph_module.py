@@ -123,6 +123,26 @@ def test_keep() -> None:
     assert set(env) == {"x", "a", "r", "s"}
 
 
+def test_walk_shows_every_step_beside_its_values() -> None:
+    module, x = residual(), image()
+    given, expected = {"x": x}, module(x)
+    for place, step, before, after in module.walk(given):
+        assert step is module.steps[place]
+        assert set(before) == module.live(place)
+        assert set(after) == module.live(place + 1) | set(step.outputs)
+    assert torch.equal(after["y"], expected)
+    assert set(given) == {"x"}
+
+
+def test_computed_values_come_in_order() -> None:
+    module, x = residual(), image()
+    made = [name for step in module.steps for name in step.outputs]
+    assert [name for name, _ in module.computed({"x": x})] == ["x", *made]
+    found = dict(module.computed({"x": x}, {"r", "x"}))
+    assert list(found) == ["x", "r"]
+    assert found["x"] is x
+
+
 class Doubled(nn.Module):
     def __init__(self, code: Tensor) -> None:
         super().__init__()

@@ -109,13 +109,11 @@ def input_losses(
     sums = {name: np.zeros(2) for name in layers}
     few = run.samples.first(LOSS_SAMPLES)
     for batch in few.batches(chunk_size(module, few, run.device)):
-        environment = on_device(batch, run.device)
-        for number, step in enumerate(module.steps):
+        for place, step, before, _ in module.walk(on_device(batch, run.device)):
             if step.name in layers:
                 layer = layers[step.name]
-                rounded = _rounded(environment[layer.input], inputs[step.name])
-                sums[step.name] += _errors(module, number, layer, environment, rounded)
-            module.run(environment, number, number + 1)
+                rounded = _rounded(before[layer.input], inputs[step.name])
+                sums[step.name] += _errors(module, place, layer, before, rounded)
     losses: dict[str, tuple[float, str]] = {}
     for name, (error, energy) in sums.items():
         found = (error / max(energy, 1e-30), name)
@@ -191,19 +189,9 @@ def _values(
     device: torch.device,
 ) -> Iterator[tuple[str, Tensor]]:
     """(group, value clamped to its own limit) as the network computes them."""
-    environment = on_device(batch, device)
-    for name in environment.keys() & members.keys():
-        yield _clamped(members[name], environment[name])
-    for number, step in enumerate(module.steps):
-        wanted = [name for name in step.outputs if name in members]
-        module.run(environment, number, number + 1, keep=wanted)
-        for name in wanted:
-            yield _clamped(members[name], environment[name])
-
-
-def _clamped(member: tuple[str, CarriedValue], value: Tensor) -> tuple[str, Tensor]:
-    group, carried = member
-    return group, value.clamp(carried.limit.low, carried.limit.high)
+    for name, value in module.computed(on_device(batch, device), members):
+        group, carried = members[name]
+        yield group, value.clamp(carried.limit.low, carried.limit.high)
 
 
 def best_range(histogram: Histogram) -> Range:

@@ -29,11 +29,10 @@ def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> i
     if module.fixed_batch is not None or samples.single:
         return module.fixed_batch or 1
     batch = next(iter(samples.batches(1)))
-    environment = on_device(batch, device)
     most = 1
-    for step in range(len(module.steps)):
-        module.run(environment, step, step + 1)
-        most = max(most, sum(value.numel() for value in environment.values()))
+    for place, _, _, after in module.walk(on_device(batch, device)):
+        live = module.live(place + 1) & after.keys()
+        most = max(most, sum(after[name].numel() for name in live))
     chunk = max(1, min(MAX_CHUNK, CHUNK_VALUES // most))
     return chunk if chunk == 1 or _takes_two(module, samples, device) else 1
 

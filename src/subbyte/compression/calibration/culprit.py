@@ -71,10 +71,9 @@ def _first_not_finite(
     """
     values = {name: torch.as_tensor(array) for name, array in batch.items()}
     first_inf: str | None = None
-    for number, step in enumerate(module.steps):
-        module.run(values, number, number + 1, keep=step.outputs)
+    for _, step, _, after in module.walk(values):
         for name in step.outputs:
-            value = values.get(name)
+            value = after.get(name)
             if value is None or not value.is_floating_point():
                 continue
             if bool(value.isnan().any()):

@@ -94,18 +94,13 @@ def collect(
 ) -> dict[str, LayerStatistics]:
     """Input blocks and output energy of every layer, by weight name."""
     sums = {layer.name: _Sums(layer, device) for layer in layers}
-    steps = {step.name: i for i, step in enumerate(module.steps)}
+    by_name = {layer.name: layer for layer in layers}
     few = samples.first(STATISTICS_SAMPLES)
     for batch in few.batches(chunk_size(module, few, device)):
-        environment = on_device(batch, device)
-        at = 0
-        for layer in layers:
-            step = steps[layer.name]
-            module.run(environment, at, step + 1, keep=[layer.input, layer.output])
-            sums[layer.name].add(environment[layer.input], environment[layer.output])
-            for name in set(environment) - module.live(step + 1):
-                del environment[name]
-            at = step + 1
+        for _, step, before, after in module.walk(on_device(batch, device)):
+            layer = by_name.get(step.name)
+            if layer is not None:
+                sums[layer.name].add(before[layer.input], after[layer.output])
     found: dict[str, LayerStatistics] = {}
     for layer in layers:
         found.setdefault(layer.weight, sums[layer.name].result())

@@ -87,17 +87,14 @@ def table_shifts(
     work: dict[str, Work] = {}
     few = run.samples.first(SAMPLES)
     for batch in few.batches(chunk_size(module, few, run.device)):
-        environment = on_device(batch, run.device)
-        for number, step in enumerate(module.steps):
+        for _, step, before, after in module.walk(on_device(batch, run.device)):
             layer = layers.get(step.name)
             if layer is not None:
-                codes = _codes(environment[layer.input], params[plan.group_of[layer.input]])
+                codes = _codes(before[layer.input], params[plan.group_of[layer.input]])
                 words, counts = tables[layer.name]
                 pixels = _pixels(layer, codes, words.shape[2])
                 errors[layer.name] += shift_errors(pixels, words, counts)
-            module.run(environment, number, number + 1, keep=step.outputs)
-            if layer is not None:
-                work[layer.name] = _work(layer, codes, environment[layer.output])
+                work[layer.name] = _work(layer, codes, after[layer.output])
     shifts = {}
     for name, layer in layers.items():
         length = tables[name][0].shape[2]

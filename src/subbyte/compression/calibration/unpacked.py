@@ -92,8 +92,7 @@ def read_rows(
     names = {name for entry in tables for name in values_read(entry)}
     few = samples.first(STATISTICS_SAMPLES)
     for batch in few.batches(chunk_size(module, few, device)):
-        values = on_device(batch, device)
-        module.run(values, 0, len(module.steps), keep=names)
+        values = dict(module.computed(on_device(batch, device), names))
         for entry in tables:
             for name in values_read(entry):
                 if name in values:

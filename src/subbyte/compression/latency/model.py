@@ -125,12 +125,10 @@ def layer_sizes(
     layers = {layer.name: layer for layer in network.layers}
     found = {}
     for batch in sample.batches(1):
-        environment = on_device(batch, device)
-        for number, step in enumerate(module.steps):
+        for _, step, before, _ in module.walk(on_device(batch, device)):
             layer = layers.get(step.name)
             if layer is not None and islands.layers[layer.name].form != "float":
-                found[layer.name] = _size(layer, environment[layer.input])
-            module.run(environment, number, number + 1)
+                found[layer.name] = _size(layer, before[layer.input])
     return found
 
 

@@ -98,12 +98,8 @@ def _relative(spread: _Spread, energy: float) -> float:
 
 def _passes(module: GraphModule, samples: Samples, device: torch.device) -> Iterator[Values]:
     """All values of the float network, sample by sample."""
-    kept = {name for step in module.steps for name in step.outputs}
     for batch in samples.first(GAIN_SAMPLES).batches(1):
-        inputs = on_device(batch, device)
-        values = dict(inputs)
-        module.run(values, 0, len(module.steps), keep=kept)
-        yield values | inputs
+        yield dict(module.computed(on_device(batch, device)))
 
 
 def _error(module: GraphModule, values: Values, layer: Layer, seed: int) -> Tensor:

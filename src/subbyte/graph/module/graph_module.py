@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx_ir as ir
 import torch
@@ -18,6 +18,16 @@ from subbyte.graph.module.steps import Lifetimes, Step, make_step, place_lengths
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.ops.binary import binary_conv, binary_linear
 from subbyte.methods import Binarization
+
+
+class Visit(NamedTuple):
+    """One step of a walk: ``before`` holds the values that it and later steps read, ``after``
+    those that later steps read and all that it gave."""
+
+    place: int
+    step: Step
+    before: dict[str, Tensor]
+    after: Mapping[str, Tensor]
 
 
 class GraphModule(nn.Module):
@@ -186,6 +196,27 @@ class GraphModule(nn.Module):
         for name in list(env):
             if name not in keep and self._lifetimes.last_read.get(name, -1) < last:
                 del env[name]
+
+    def walk(self, inputs: Mapping[str, Tensor]) -> Iterator[Visit]:
+        """Run the graph on ``inputs``, by name, and show every step beside its values."""
+        values = dict(inputs)
+        for place, step in enumerate(self.steps):
+            before = dict(values)
+            self.run(values, place, place + 1, keep=step.outputs)
+            yield Visit(place, step, before, values)
+
+    def computed(
+        self, inputs: Mapping[str, Tensor], wanted: Collection[str] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """(name, value) of the ``wanted`` values, all by default: graph inputs, then each as it
+        is made."""
+        for name, value in inputs.items():
+            if wanted is None or name in wanted:
+                yield name, value
+        for visit in self.walk(inputs):
+            for name in visit.step.outputs:
+                if name in visit.after and (wanted is None or name in wanted):
+                    yield name, visit.after[name]
 
     def plain_output(self, place: int, value: Tensor) -> Tensor:
         """The output of the layer ``steps[place]`` on the input ``value``, not binarizing it."""

@@ -97,18 +97,14 @@ def clipped(
             point is 0, values below it are not counted: cutting them off is the ReLU's work.
     """
     module = GraphModule(network).eval()
-    wanted = {tensor.value for tensor in tensors}
     sums: dict[str, list[_Sum]] = {}
     for tensor in tensors:
         sums.setdefault(tensor.value, []).append(_Sum(tensor))
     for batch in samples.batches(chunk_size(module, samples, open_device("cpu"))):
         values = {name: torch.from_numpy(array) for name, array in batch.items()}
-        fresh = wanted & values.keys()
-        for number, step in enumerate(module.steps):
-            _add(sums, fresh, values)
-            module.run(values, number, number + 1, keep=wanted.intersection(step.outputs))
-            fresh = wanted.intersection(step.outputs)
-        _add(sums, fresh, values)
+        for name, value in module.computed(values, sums):
+            for each in sums[name]:
+                each.add(value)
     return [each.row() for group in sums.values() for each in group]
 
 
@@ -143,9 +139,3 @@ class _Sum:
             "seen_high": self.high,
             "clipped": 100 * self.outside / self.count,
         }
-
-
-def _add(sums: Mapping[str, list[_Sum]], names: set[str], values: Mapping[str, Tensor]) -> None:
-    for name in names:
-        for each in sums[name]:
-            each.add(values[name])

@@ -122,12 +122,11 @@ def measure_layers(
         values = {name: torch.from_numpy(array) for name, array in batch.items()}
         outputs = _outputs(exact, dict(values), 0)
         total = total + distance.sums(outputs, _outputs(compressed, dict(values), 0))
-        for number, step in enumerate(exact.steps):
-            layer, before = layers.get(step.name), dict(values)
-            exact.run(values, number, number + 1, keep=step.outputs)
+        for number, step, before, after_it in exact.walk(values):
+            layer = layers.get(step.name)
             if layer is not None:
                 compressed.run(before, number, number + 1, keep=step.outputs)
-                errors[layer.name] += _error(layer, values, before)
+                errors[layer.name] += _error(layer, after_it, before)
                 after = _outputs(exact, before, number + 1)
                 harms[layer.name] = harms[layer.name] + distance.sums(outputs, after)
                 continue
