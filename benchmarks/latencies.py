@@ -32,7 +32,6 @@ from benchmarks.records import Record
 from subbyte.budgets import Budget
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import repeatable
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.latency.model import LatencyModel, latency_model, measure_files, rest
 from subbyte.compression.pipeline import compress_network
 from subbyte.compression.planning.by_latency import LatencyPlans
@@ -47,6 +46,7 @@ from subbyte.compression.validation import Judge, hold_back
 from subbyte.data import Samples
 from subbyte.errors import BudgetError
 from subbyte.graph.weight_layout import output_layers
+from subbyte.methods import MethodOptions
 from subbyte.methods.product.form import GROUPS, ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.progress import silent
@@ -64,7 +64,7 @@ LOOKED_UP = {
 }
 # What one could choose for a whole network. All gains take the same time, so the finest; and
 # weights of 3 bits that of 4.
-FORMS: dict[str, LayerOptions] = {
+FORMS: dict[str, MethodOptions] = {
     **{f"d{group}-g4": ProductOptions(group, 16, 4) for group in GROUPS},
     **{f"d{group}-g0": ProductOptions(group, 16, 0) for group in (4, 8)},
     **{f"{bits}-bit": ScalarOptions(bits) for bits in (2, 4, 8)},

@@ -37,7 +37,7 @@ from benchmarks.native_library import Finish, Library, Lookup, Shape
 from benchmarks.native_peers import openvino_chain, stock
 from benchmarks.native_timing import figures, in_turn, timed
 from subbyte.methods import packing
-from subbyte.methods.product import form
+from subbyte.methods.coded import decode_scale
 from subbyte.methods.product.form import ProductOptions
 from subbyte.report.system import system
 
@@ -173,7 +173,7 @@ def native(library: Library, case: Case) -> tuple[list[Lookup], list[Finish]]:
         extra = (codes[1], gains) if case.options.gain else ()
         lookups.append(library.pack(shape, codes[0], book, *extra))
         unit = 64 if case.options.gain else 1
-        scale = form.scale(coded) * np.float32(X_SCALE * 2**shift / unit / case.y_scale)
+        scale = decode_scale(coded) * np.float32(X_SCALE * 2**shift / unit / case.y_scale)
         finishes.append(Finish(scale, np.zeros(layer.outputs, np.float32), zero=Y_ZERO))
     return lookups, finishes
 

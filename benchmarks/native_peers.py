@@ -11,7 +11,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.native_cases import X_SCALE, Y_ZERO, Case, kernel_weight
-from subbyte.methods.product import form
+from subbyte.methods.coded import decode_scale
 
 
 def stock(case: Case) -> Callable[[], list[Any]]:
@@ -27,7 +27,7 @@ def stock(case: Case) -> Callable[[], list[Any]]:
     nodes, outputs = [], []
     for i, coded in enumerate(case.coded):
         constants[f"w{i}"] = kernel_weight(coded, layer)
-        constants[f"s{i}"] = form.scale(coded)
+        constants[f"s{i}"] = decode_scale(coded)
         nodes.append(
             helper.make_node(
                 "QLinearConv",
@@ -70,7 +70,7 @@ def openvino_chain(case: Case) -> Callable[[], Any]:
     node = helper.make_node
     nodes = [node("DequantizeLinear", ["x", "xs", "xz"], ["d0"])]
     for i, coded in enumerate(case.coded):
-        constants[f"w{i}"], constants[f"s{i}"] = kernel_weight(coded, layer), form.scale(coded)
+        constants[f"w{i}"], constants[f"s{i}"] = kernel_weight(coded, layer), decode_scale(coded)
         nodes += [
             node("DequantizeLinear", [f"w{i}", f"s{i}", "wz"], [f"k{i}"], axis=0),
             node("Conv", [f"d{i}", f"k{i}"], [f"c{i}"], pads=[pad] * 4),

@@ -19,7 +19,6 @@ from benchmarks.networks.datasets import Split, halves
 from benchmarks.networks.record import preprocessing_options
 from benchmarks.records import Record
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.pipeline import read_source
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.defaults import default_plan
@@ -28,6 +27,7 @@ from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.validation import Judge
 from subbyte.data import Samples, as_samples
 from subbyte.graph.load.model_file import read_input_specs
+from subbyte.methods import MethodOptions
 from subbyte.methods.product.form import ProductOptions
 
 SAMPLES = 250
@@ -65,7 +65,7 @@ class NetworkFolder:
             *options,
         ]
 
-    def form_plan(self, name: str, form: LayerOptions) -> Path:
+    def form_plan(self, name: str, form: MethodOptions) -> Path:
         """A plan file: one form for all layers but those that are kept at 8 bits by default."""
         path = self.folder / f"{name}.toml"
         layers = planned_layers(self.network)
@@ -85,7 +85,7 @@ class NetworkFolder:
         return Judge(self.network, test.take(min(most, len(test)), 1), device)
 
 
-def _formed(found: LayerOptions, form: LayerOptions) -> LayerOptions:
+def _formed(found: MethodOptions, form: MethodOptions) -> MethodOptions:
     """``form`` where by default there is a product form; not more words than the layer fills."""
     if not isinstance(found, ProductOptions):
         return found

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.methods.coded import WeightShape
-from subbyte.methods.ternary.cost import Operations, dense, planned
+from subbyte.methods.operations import Operations, dense
+from subbyte.methods.ternary.cost import planned
 from subbyte.methods.ternary.form import rank_of
 
 RESULT = Path(__file__).parents[1] / "results" / "papers" / "ffn_counts.json"

@@ -15,9 +15,9 @@ from subbyte.compression.planning import by_latency as plan_latency
 from subbyte.compression.planning import latency_fit
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.make import make_plan
-from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.run import Run
 from subbyte.graph.load.network import prepare
+from subbyte.methods import EIGHT_BITS
 from subbyte.methods.product.form import ProductOptions
 from subbyte.runtime.grid import DEPTHWISE, form_names
 from subbyte.runtime.timings import Timings

@@ -14,6 +14,7 @@ from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical, has_binary_form, to_onnx_layout
 from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight
+from subbyte.methods.binarization import Binarization, Scales
 from subbyte.methods.binary import form as binary
 from subbyte.methods.composite import form as composite
 from subbyte.methods.composite import galois
@@ -76,10 +77,10 @@ def code_composite(weight: np.ndarray, shape: WeightShape, factored: bool = Fals
 
 
 def code_binary(
-    weight: np.ndarray, shape: WeightShape, order: int = 2, scales: binary.Scales = "column"
+    weight: np.ndarray, shape: WeightShape, order: int = 2, scales: Scales = "column"
 ) -> CodedWeight:
     """Signs and mean magnitudes."""
-    form = binary.Binarization(order, scales)
+    form = Binarization(order, scales)
     scale = np.abs(weight).mean((1, 2)).astype(np.float32)
     return binary.pack(shape, form, weight < 0, scale)
 

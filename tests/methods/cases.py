@@ -95,7 +95,7 @@ def composite(options: CompositeOptions, name: str) -> Case:
 def binary(options: BinaryOptions) -> Case:
     """A binary case."""
     return Case(
-        f"binary-{options.variant.lower()}-{options.procedure}",
+        f"binary-{options.binarization.variant.lower()}-{options.procedure}",
         lambda w, h, shape, seed: binary_encode.encode(w, h, shape, options, seed),
         lambda shape: binary_form.stored_bytes(shape, options),
         weights_only=options.procedure == "paper",

@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS, WeightShape, decode_weight
+from subbyte.methods.binarization import (
+    BINARIZATIONS,
+    MOST_ORDER,
+    SCALES,
+    Binarization,
+    binarize_fields,
+    scales_of,
+)
 from subbyte.methods.binary import encode, form
-from subbyte.methods.binary.form import MOST_ORDER, SCALES, Binarization, BinaryOptions
-from subbyte.methods.binary.residual import binarize_fields, scales_of
+from subbyte.methods.binary.form import BinaryOptions
 from tests.methods.cases import random_problem
 
 
@@ -135,7 +142,7 @@ def test_options(options: dict[str, object], text: str) -> None:
 
 
 def test_variants_say_what_they_are() -> None:
-    assert len(form.VARIANTS) == len(SCALES) * MOST_ORDER
-    assert form.VARIANTS["Pixel3"] == Binarization(3, "pixel")
+    assert len(BINARIZATIONS) == len(SCALES) * MOST_ORDER
+    assert BINARIZATIONS["Pixel3"] == Binarization(3, "pixel")
     with pytest.raises(ValueError, match="no variant"):
         form.weight_nodes("Row2")

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from subbyte.errors import OptionError
 from subbyte.methods import WeightShape, decode_weight
+from subbyte.methods.coded import decode_scale
 from subbyte.methods.composite import encode, form, galois, gaps, planes
 from subbyte.methods.composite.accounting import account, entropy_bits, paper_bits
 from subbyte.methods.composite.form import CompositeOptions
@@ -124,7 +125,7 @@ def test_the_paper_procedure_is_a_uniform_quantizer(shape: WeightShape) -> None:
     options = CompositeOptions(procedure="paper", bottleneck=0.3)
     coded = encode.encode(weight, moments, shape, options, 0)
     decoded = decode_weight(coded)
-    step = form.scale(coded)
+    step = decode_scale(coded)
     assert len(set(step.tolist())) == 1
     places = np.abs(weight.numpy()) / step[0]
     clear = np.abs(places % 1 - 0.5) > 1e-5
@@ -144,7 +145,7 @@ def test_upper_planes_become_factors_and_decode_as_gap_codes_do() -> None:
     coded = encode.encode(weight, moments, shape, options, 0)
     assert coded.variant == "Factored"
     assert set(form.factors_of(coded)) <= {5, 4, 3, 2}
-    plain = form.pack(shape, form.decode(coded).astype(int), form.scale(coded), {})
+    plain = form.pack(shape, form.decode(coded).astype(int), decode_scale(coded), {})
     np.testing.assert_array_equal(form.decode(plain), form.decode(coded))
     assert plain.nbytes < coded.nbytes, "gap codes take less than the paper's factors"
 

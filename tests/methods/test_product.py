@@ -8,10 +8,11 @@ import torch
 
 from subbyte.errors import OptionError
 from subbyte.methods import WeightShape, decode_weight
+from subbyte.methods.coded import decode_scale
 from subbyte.methods.product import descent, encode, form
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.product.kmeans import kmeans
-from subbyte.methods.product.trainable import ProductWeight, options_of
+from subbyte.methods.product.trainable import ProductWeight
 from tests.methods.cases import random_problem
 
 SHAPE = WeightShape(24, 9, 10)
@@ -109,14 +110,14 @@ def test_codebooks_keep_the_int8_limits(group: int, words: int) -> None:
 def test_trainable_starts_as_the_coded_weight_and_packs_to_it(options: ProductOptions) -> None:
     weight, moments = random_problem(SHAPE)
     coded = encode.encode(weight, moments, SHAPE, options, 0)
-    assert options_of(coded) == options
+    assert form.made_with(coded) == options
     module = ProductWeight(coded)
     np.testing.assert_allclose(
         module().detach().numpy(), decode_weight(coded), rtol=2e-5, atol=1e-7
     )
     packed = module.coded()
     np.testing.assert_array_equal(form.decode(packed), form.decode(coded))
-    np.testing.assert_allclose(form.scale(packed), form.scale(coded), rtol=1e-6)
+    np.testing.assert_allclose(decode_scale(packed), decode_scale(coded), rtol=1e-6)
 
 
 def test_training_the_trainable_form_lowers_an_error() -> None:
@@ -131,7 +132,7 @@ def test_training_the_trainable_form_lowers_an_error() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        module.reassign()
+        module.settle()
     packed = torch.from_numpy(decode_weight(module.coded()))
     assert errors[-1] < 0.97 * errors[0]
     assert float((packed - weight).square().mean()) < 0.97 * errors[0]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from subbyte.errors import OptionError
 from subbyte.methods import WeightShape, decode_weight
+from subbyte.methods.coded import decode_scale
 from subbyte.methods.product import encode, form, qcnn
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.product.state import ProductState
@@ -120,7 +121,7 @@ def test_without_error_correction_it_is_k_means_alone() -> None:
     coded = encode.encode(weight, moments, CONV, plain, 0)
     other = encode.encode(weight, torch.eye(32)[None], CONV, plain, 0)
     assert all((coded.inputs[name] == other.inputs[name]).all() for name in coded.inputs)
-    assert len(set(form.scale(coded).tolist())) == 1
+    assert len(set(decode_scale(coded).tolist())) == 1
 
 
 def test_error_correction_pays_and_ours_pays_more() -> None:

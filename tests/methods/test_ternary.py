@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from subbyte.errors import OptionError
 from subbyte.methods import WeightShape, decode_weight
+from subbyte.methods.coded import decode_scale
 from subbyte.methods.ternary import descent, encode, form, trits
 from subbyte.methods.ternary.decomposition import decompose, ternary_step
 from subbyte.methods.ternary.form import TernaryOptions, rank_of
@@ -205,7 +206,7 @@ def test_training_starts_from_what_was_packed(shape: WeightShape, recovered: boo
     again = module.coded()
     for name in ("left", "d", "right"):
         np.testing.assert_array_equal(again.inputs[name], coded.inputs[name])
-    np.testing.assert_allclose(form.scale(again), form.scale(coded), rtol=1e-3)
+    np.testing.assert_allclose(decode_scale(again), decode_scale(coded), rtol=1e-3)
 
 
 def test_latent_factors_move_the_codes() -> None:

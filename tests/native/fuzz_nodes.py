@@ -9,7 +9,7 @@ import onnx
 
 from subbyte.graph.islands.operators import elementwise, movement, pooling
 from subbyte.methods import WeightShape
-from subbyte.methods.binary.form import VARIANTS, Binarization
+from subbyte.methods.binarization import BINARIZATIONS, Binarization
 from tests.graph.coding import code_binary
 from tests.native import test_streamed as streamed
 from tests.native.operators import OPSET, Node, layer, parameters, random_codes
@@ -25,7 +25,7 @@ MOST_JOINED = 16
 def families() -> dict[str, list[Node]]:
     """Nodes by what they share; a mutation chooses a family first, so that none is rare."""
     coded = {name: _coded(name) for name in CODERS if not name.startswith("binary")}
-    binary = [node for form in VARIANTS.values() for node in _binary(form)]
+    binary = [node for form in BINARIZATIONS.values() for node in _binary(form)]
     binary += [conv("binary-image", window) for window in WINDOWS]
     binary.append(conv("binary-pixel", groups=3))
     grouped = [conv(name, groups=3) for name in ("product", "sign", "2-bit", "8-bit", "ternary")]

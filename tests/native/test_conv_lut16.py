@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.native_library import Finish, Library, Lookup, NativeError, Shape
 from subbyte.methods import CodedWeight, WeightShape, packing
+from subbyte.methods.coded import decode_scale
 from subbyte.methods.product import encode, form
 from subbyte.methods.product.form import ProductOptions
 
@@ -190,7 +191,7 @@ def test_outputs_follow_the_file_s_formula(library: Library, options: ProductOpt
     lookup = pack(library, weight, layer(weight, zero, shift))
     rng = np.random.default_rng(2)
     bias = rng.standard_normal(OUTPUTS).astype(np.float32)
-    scale = form.scale(weight) * np.float32(0.02)
+    scale = decode_scale(weight) * np.float32(0.02)
     factor = np.float32(2**shift / (64 if weight.variant else 1) / y_scale)
     r = rng.integers(0, 256, (2, lookup.out_height, lookup.out_width, OUTPUTS)).astype(np.uint8)
     finish = Finish(

@@ -36,7 +36,7 @@ def test_weights_come_back_as_they_were_written(tmp_path: Path, method: str) -> 
         assert same.all()
         assert found[layer.name].weight.nbytes == weight.nbytes
     assert settings(found["conv2"].weight) == SETTINGS[method]
-    assert set(SETTINGS[method]) <= set(METHODS[found["conv2"].weight.method].options)
+    assert set(SETTINGS[method]) <= set(METHODS[found["conv2"].weight.method].options.settings())
     bias = np.asarray(tiny.conv_weights()["conv2.bias"])
     assert np.array_equal(found["conv2"].bias, bias)
 

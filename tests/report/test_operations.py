@@ -13,6 +13,7 @@ from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical
 from subbyte.graph.write.model import write_network
 from subbyte.methods import CodedWeight, WeightShape
+from subbyte.methods.operations import Operations, dense
 from subbyte.methods.ternary import cost, form
 from tests import tiny
 from tests.graph.coding import code_scalar
@@ -22,12 +23,12 @@ def test_counts_of_small_factors() -> None:
     left = np.array([[[1, 0], [0, 0], [-1, 1]]])
     right = np.array([[[1, 0, -1, 1], [0, 0, 0, 1]]])
     # 2 terms and 3 scales; 2 + 0 sums in Y, 0 + 0 + 1 in X, 3 biases.
-    assert cost.factored(left, right) == cost.Operations(5, 6)
-    assert cost.dense(WeightShape(3, 1, 4)) == cost.Operations(12, 12)
-    assert cost.planned(WeightShape(3, 1, 4), 2) == cost.Operations(2, 14)
-    assert cost.planned(WeightShape(3, 1, 4), 2, 0.5) == cost.Operations(2, 7)
-    assert cost.planned(WeightShape(6, 1, 4, groups=2), 2) == cost.Operations(4, 28)
-    assert cost.Operations(2, 3).times(5) + cost.Operations(1, 1) == cost.Operations(11, 16)
+    assert cost.factored(left, right) == Operations(5, 6)
+    assert dense(WeightShape(3, 1, 4)) == Operations(12, 12)
+    assert cost.planned(WeightShape(3, 1, 4), 2) == Operations(2, 14)
+    assert cost.planned(WeightShape(3, 1, 4), 2, 0.5) == Operations(2, 7)
+    assert cost.planned(WeightShape(6, 1, 4, groups=2), 2) == Operations(4, 28)
+    assert Operations(2, 3).times(5) + Operations(1, 1) == Operations(11, 16)
 
 
 def ones(weight: np.ndarray, shape: WeightShape, rank: int) -> CodedWeight:

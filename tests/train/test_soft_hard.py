@@ -15,7 +15,6 @@ import subbyte
 from subbyte.compression import CompressOptions
 from subbyte.compression.calibration import table_shifts as tables
 from subbyte.compression.planning.plan_file import (
-    EIGHT_BITS,
     Plan,
     parse_plan,
     planned_layers,
@@ -24,7 +23,7 @@ from subbyte.compression.planning.plan_file import (
 from subbyte.errors import OptionError, WeightError
 from subbyte.graph.compressed.trainable import read_coded
 from subbyte.graph.load.network import load_model, prepare
-from subbyte.methods import decode_weight
+from subbyte.methods import EIGHT_BITS, decode_weight
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.train import SoftHard
 from subbyte.train.grids import LEVELS, Distance, nearest, start_scale

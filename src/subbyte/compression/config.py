@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +11,10 @@ from typing import Any, Literal
 from subbyte.budgets import Budget, Kind
 from subbyte.data import check_seed
 from subbyte.errors import OptionError
+from subbyte.methods import METHODS, Given
+from subbyte.methods.binarization import Scales
 from subbyte.methods.binary import form as binary_form
-from subbyte.methods.binary.form import BinaryOptions, Scales
 from subbyte.methods.composite import form as composite_form
-from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product import form as product_form
 from subbyte.methods.product.form import GROUPS, WORDS
 from subbyte.methods.ternary.form import MOST_RATIO
@@ -144,9 +144,9 @@ class CompressOptions:
             )
         check_seed(self.seed)
         if self.method == "composite":
-            CompositeOptions(**self.composite())
+            METHODS["composite"].checked(self.given("composite"))
         if self.method == "binary":
-            BinaryOptions(**self.binary())
+            METHODS["binary"].checked(self.given("binary"))
         if self.trials and (self.budget is None or self.budget.kind == "keep"):
             raise OptionError("--trials belongs to --bits, --size and --latency")
         for name, value in (
@@ -208,11 +208,6 @@ class CompressOptions:
             if value is not None:
                 raise OptionError(f"{name} and --procedure {self.procedure} exclude each other")
 
-    def binary(self) -> dict[str, Any]:
-        """What is given of `BinaryOptions`."""
-        given = {name: getattr(self, name) for name in ("order", "scales", "procedure")}
-        return {name: value for name, value in given.items() if value is not None}
-
     @property
     def budget(self) -> Budget | None:
         """The one limit that is given, or None; `OptionError` if there are several."""
@@ -233,7 +228,10 @@ class CompressOptions:
         left_out: dict[str, Any] = dict.fromkeys((*_BUDGETS, *own, "methods", "timings"))
         return replace(self, method="product", plan=plan, trials=0, **left_out)
 
-    def composite(self) -> dict[str, Any]:
-        """What is given of `CompositeOptions`."""
-        given = {name: getattr(self, name) for name in ("planes", "procedure", "bottleneck")}
-        return {name: value for name, value in given.items() if value not in (None, "exact")}
+    def given(self, method: str) -> Given:
+        """The options of ``method`` that are given."""
+        names = METHODS[method].options.settings().keys() & {field.name for field in fields(self)}
+        found = {name: getattr(self, name) for name in names - {"bits"}}
+        if self.procedure == "exact":
+            found["exact"] = True
+        return {name: value for name, value in found.items() if value is not None}

@@ -7,7 +7,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from subbyte.methods.binary.form import Binarization
+from subbyte.methods.binarization import Binarization
 from subbyte.methods.coded import WeightShape
 
 LayerOp = Literal["Conv", "ConvTranspose", "Linear"]

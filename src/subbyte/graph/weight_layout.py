@@ -8,13 +8,14 @@ give numpy arrays or torch tensors (views where possible) of any element type.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
 from subbyte.graph.nested import leads_to
 from subbyte.graph.network import Layer, LayerOp, Network, Order, Unpacked, Weighted
+from subbyte.methods import LayerTraits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +39,22 @@ def has_binary_form(layer: Layer) -> bool:
     if layer.op == "Linear":
         return bool(layer.node.attributes.get_int("axis", -1) == -1)
     return layer.op == "Conv" and len(layer.kernel_shape) == 2 and len(layer.pads) == 4
+
+
+def traits_of(layer: Weighted, weight: Callable[[], Tensor] | None = None) -> LayerTraits:
+    """What a method may know of the layer itself; ``weight``: gives its weight [O, T, I]."""
+    unpacked = isinstance(layer, Unpacked)
+    return LayerTraits(
+        layer.shape,
+        weight or _no_weight,
+        linear=layer.op == "Linear",
+        unpacked=unpacked,
+        binarizes=isinstance(layer, Layer) and has_binary_form(layer),
+    )
+
+
+def _no_weight() -> Tensor:
+    raise ValueError("the layer's weight is not given")
 
 
 def order_of(layer: Weighted) -> Order:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from onnx import helper, numpy_helper
 from subbyte.errors import ModelFileError
 from subbyte.graph.functions.body import DOMAIN
 from subbyte.graph.functions.unpacked import ROWS, gives_weight
-from subbyte.methods import METHODS
-from subbyte.methods.binary.form import VARIANTS
-from subbyte.methods.coded import CodedWeight, WeightShape
-from subbyte.report.operations import coded_nodes
+from subbyte.methods import METHODS, CodedWeight, WeightShape
+from subbyte.methods.options import Value
+from subbyte.report.layers import known_method
 from subbyte.report.stored import StoredModel
 
-Settings = dict[str, int | bool | str]
+Settings = Mapping[str, Value]
 
 
 @dataclass(frozen=True)
@@ -61,26 +59,80 @@ def unpacked_weights(model: StoredModel, where: Path) -> dict[str, CodedWeight]:
             names = list(actual)[1:] if rows else list(actual)
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             arrays = _arrays(model, where, node, actual, names)
-            found[node.name] = _weight(node, attributes, arrays)
+            found[node.name] = _weight(_coded_node(node, attributes), arrays)
     return found
 
 
 def settings(weight: CodedWeight) -> Settings:
     """The options that the packed form shows, by the names that plans use."""
-    find = _SETTINGS.get(weight.method)
-    return {} if find is None else find(weight)
+    return METHODS[weight.method].options_of(weight)
+
+
+@dataclass(frozen=True)
+class CodedNode:
+    """A node that computes with a coded weight: its method, variant and the weight's shape."""
+
+    proto: onnx.NodeProto
+    attributes: Mapping[str, Any]
+    method: str
+    variant: str
+    shape: WeightShape
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.proto.name
+
+
+def coded_nodes(proto: onnx.ModelProto) -> Iterator[CodedNode]:
+    """The nodes of coded layers; not those that give other nodes weights.
+
+    Raises:
+        ModelFileError: a method that this version does not know.
+    """
+    for node in proto.graph.node:
+        if node.domain != DOMAIN or gives_weight(node.op_type):
+            continue
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if "weight_shape" in attributes:
+            yield _coded_node(node, attributes)
+
+
+def _coded_node(node: onnx.NodeProto, attributes: Mapping[str, Any]) -> CodedNode:
+    outputs, taps, inputs = attributes["weight_shape"]
+    shape = WeightShape(outputs, taps, inputs, int(attributes.get("group", 1)))
+    return CodedNode(node, attributes, *known_method(node.op_type), shape)
+
+
+def packed_weight(model: StoredModel, where: Path, node: CodedNode) -> CodedWeight:
+    """The packed weight of a coded layer's node.
+
+    Raises:
+        ModelFileError: its arrays are not stored in the file.
+    """
+    function = next(f for f in model.proto.functions if f.name == node.proto.op_type)
+    unpack = next(inner for inner in function.node if inner.domain == DOMAIN)
+    actual = dict(zip(function.input, node.proto.input, strict=False))
+    return _weight(node, _arrays(model, where, node.proto, actual, unpack.input))
+
+
+def stored_names(model: StoredModel, node: CodedNode) -> tuple[str, ...]:
+    """The names of the arrays that a coded layer's weight is made of."""
+    function = next(f for f in model.proto.functions if f.name == node.proto.op_type)
+    unpack = next(inner for inner in function.node if inner.domain == DOMAIN)
+    actual = dict(zip(function.input, node.proto.input, strict=False))
+    return tuple(actual[name] for name in unpack.input)
 
 
 def _layers(model: StoredModel, where: Path) -> Iterator[CodedLayer]:
     functions = {function.name: function for function in model.proto.functions}
-    for node, attributes in coded_nodes(model.proto):
-        function = functions[node.op_type]
+    for node in coded_nodes(model.proto):
+        function = functions[node.proto.op_type]
         unpack = next(inner for inner in function.node if inner.domain == DOMAIN)
-        actual = dict(zip(function.input, node.input, strict=False))
-        arrays = _arrays(model, where, node, actual, [*unpack.input, "bias"])
-        bias = arrays.pop("bias")
-        weight = _weight(node, attributes, arrays)
-        yield CodedLayer(node.name, weight, bias.astype(np.float32), actual, node.output[0])
+        actual = dict(zip(function.input, node.proto.input, strict=False))
+        arrays = _arrays(model, where, node.proto, actual, [*unpack.input, "bias"])
+        bias = arrays.pop("bias").astype(np.float32)
+        yield CodedLayer(node.name, _weight(node, arrays), bias, actual, node.proto.output[0])
 
 
 def _arrays(
@@ -98,47 +150,5 @@ def _arrays(
     return {name: numpy_helper.to_array(tensors[actual[name]], str(where.parent)) for name in names}
 
 
-def _weight(
-    node: onnx.NodeProto, attributes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-) -> CodedWeight:
-    outputs, taps, inputs = attributes["weight_shape"]
-    shape = WeightShape(outputs, taps, inputs, int(attributes.get("group", 1)))
-    method = next(name for name in METHODS if node.op_type.startswith(name.title()))
-    rest = node.op_type.removeprefix(method.title())
-    variant = max((v for v in METHODS[method].variants if rest.startswith(v)), key=len)
-    return CodedWeight(method, variant, shape, arrays, dict(attributes))
-
-
-def _product(weight: CodedWeight) -> Settings:
-    books, words, group = weight.inputs["codebook"].shape
-    several = weight.shape.groups * -(-weight.shape.inputs // group) > 1
-    gains = weight.inputs["gains"].size if weight.variant else 1
-    found: Settings = {"group": group, "words": words, "gain": int(math.log2(gains))}
-    return found | ({"shared": True} if several and books == 1 else {})
-
-
-def _scalar(weight: CodedWeight) -> Settings:
-    return {"bits": weight.inputs["codes"].shape[1]}
-
-
-def _ternary(weight: CodedWeight) -> Settings:
-    return {"rank": weight.inputs["d"].shape[1]}
-
-
-def _composite(weight: CodedWeight) -> Settings:
-    levels = np.abs(METHODS["composite"].decode(weight).astype(np.int32))
-    return {"planes": int(levels.max(initial=0)).bit_length()}
-
-
-def _binary(weight: CodedWeight) -> Settings:
-    found = VARIANTS[weight.variant]
-    return {"order": found.order, "scales": found.scales}
-
-
-_SETTINGS: Mapping[str, Callable[[CodedWeight], Settings]] = {
-    "product": _product,
-    "scalar": _scalar,
-    "ternary": _ternary,
-    "composite": _composite,
-    "binary": _binary,
-}
+def _weight(node: CodedNode, arrays: Mapping[str, NDArray[Any]]) -> CodedWeight:
+    return CodedWeight(node.method, node.variant, node.shape, arrays, dict(node.attributes))

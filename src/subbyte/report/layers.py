@@ -24,7 +24,7 @@ from subbyte.graph.compressed.inline import LAYER_KEY, PACKED_KEY, SHAPE_KEY
 from subbyte.graph.functions.body import DOMAIN
 from subbyte.graph.functions.unpacked import ROWS, gives_weight
 from subbyte.graph.write.layers import FLOAT_REASON
-from subbyte.methods import METHODS
+from subbyte.methods import method_of
 from subbyte.report.stored import StoredModel, constant_sources, reading_operators
 from subbyte.runtime.ort import ERRORS, open_session, ort
 
@@ -152,7 +152,7 @@ def _unpacked_layer(
         position=position,
         name=node.name,
         op="Gather" if rows else _reader(model.proto.graph, node.output[0]),
-        method=_method_of(node.op_type),
+        method=known_method(node.op_type)[0],
         shape=tuple(shape),
         stored=frozenset(packed),
         attribute_bytes=4 * sum(isinstance(value, float) for value in attributes.values()),
@@ -172,7 +172,7 @@ def _inlined_weight(position: int, node: onnx.NodeProto, model: StoredModel) -> 
         position=position,
         name=node.name,
         op="Gather" if rows else _reader(model.proto.graph, node.output[0]),
-        method=_method_of(op_type),
+        method=known_method(op_type)[0],
         shape=tuple(int(size) for size in _property(node, SHAPE_KEY).split(" ")),
         stored=frozenset(packed),
         attribute_bytes=0,
@@ -188,20 +188,25 @@ def _reader(graph: onnx.GraphProto, name: str) -> str:
     return ", ".join(found)
 
 
-def _method_of(op_type: str) -> str:
-    method = next((name for name in METHODS if op_type.startswith(name.title())), None)
-    if method is None:
+def known_method(op_type: str) -> tuple[str, str]:
+    """Method and variant of a coded node's type.
+
+    Raises:
+        ModelFileError: this version has no such method.
+    """
+    found = method_of(op_type)
+    if found is None:
         raise ModelFileError(
             "layer of a type that this version of subbyte does not know", got=op_type
         )
-    return method
+    return found
 
 
 def _coded_kind(op_type: str) -> _Kind:
     """Parse the type of a coded node: Method + Variant + Op + Form."""
     found = _CODED_TYPE.search(op_type)
-    method = next((name for name in METHODS if op_type.startswith(name.title())), None)
-    if found is None or method is None:
+    method, _ = known_method(op_type)
+    if found is None:
         raise ModelFileError(
             "layer of a type that this version of subbyte does not know", got=op_type
         )

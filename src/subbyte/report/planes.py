@@ -1,51 +1,33 @@
-"""The bits of composite layers' planes: as stored, as the paper counts, by their entropy."""
+"""What the bit planes of layers take: as stored, as their paper counts, by their entropy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from onnx import numpy_helper
-
-from subbyte.methods.coded import CodedWeight, WeightShape
-from subbyte.methods.composite import accounting, form
-from subbyte.report.operations import coded_nodes
+from subbyte.methods import METHODS
+from subbyte.report.coded import coded_nodes, packed_weight, stored_names
 from subbyte.report.stored import StoredModel
 
 
 def count_planes(model: StoredModel, where: Path) -> dict[str, Any] | None:
-    """Bits a weight of every composite layer; None without any.
+    """Bits a weight of every layer that is stored in planes; None without any.
 
     Returns:
         ``layers``: a row per stored weight (name, planes in use, factored planes,
-        stored_bits, and paper_bits and entropy_bits as `accounting.Accounting` has them),
+        stored_bits, and paper_bits and entropy_bits as `Method.planes` has them),
         ``total``: the three counts over all of them.
     """
-    tensors = {tensor.name: tensor for tensor in model.proto.graph.initializer}
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for node, attributes in coded_nodes(model.proto):
-        if not node.op_type.startswith("Composite"):
+    for node in coded_nodes(model.proto):
+        count = METHODS[node.method].planes
+        if count is None:
             continue
-        variant = form.FACTORED if "bounds" in attributes else ""
-        names = form.input_names(variant)
-        stored = tuple(node.input[1 : 1 + len(names)])
-        if stored in rows:
-            continue
-        arrays = [numpy_helper.to_array(tensors[name], str(where.parent)) for name in stored]
-        outputs, taps, channels = attributes["weight_shape"]
-        shape = WeightShape(outputs, taps, channels, int(attributes.get("group", 1)))
-        inputs = dict(zip(names, arrays, strict=True))
-        coded = CodedWeight("composite", variant, shape, inputs, dict(attributes))
-        found = accounting.account(coded)
-        rows[stored] = {
-            "name": node.name,
-            "weights": shape.count,
-            "planes": found.planes,
-            "factored": len(form.factors_of(coded)),
-            "stored_bits": 8 * (sum(array.nbytes for array in arrays) + 4) / shape.count,
-            "paper_bits": found.paper_bits,
-            "entropy_bits": found.entropy_bits,
-        }
+        stored = stored_names(model, node)
+        if stored not in rows:
+            weight = packed_weight(model, where, node)
+            row = {"name": node.name, "weights": weight.shape.count}
+            rows[stored] = row | dict(count(weight))
     return {"layers": list(rows.values()), "total": _total(list(rows.values()))} if rows else None
 
 

@@ -11,22 +11,21 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from subbyte.compression.encoding.distill import RATES, SCALAR_RATE
+from subbyte.compression.encoding.distill import BIAS_RATE
 from subbyte.errors import OptionError, WeightError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.compressed.trainable import CodedNetwork, read_coded, write_coded
 from subbyte.graph.load.network import load_model
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
-from subbyte.methods.scalar.trainable import ScalarWeight
-from subbyte.methods.trainable import trainable
+from subbyte.methods import trainable
 
 
 class Student(nn.Module):
     """A compressed file as a module that computes the same, its 8-bit activations included.
 
     The parameters are the coded weights' own (codebooks in units of their own rms, logarithms of
-    scales, latent ternary factors; `methods.trainable`) and the biases of coded layers. All other
+    scales, latent ternary factors; `methods.training`) and the biases of coded layers. All other
     numbers of the file are held, the scales of activations among them. Roundings pass gradients
     straight through; where an activation saturates the gradient is zero.
     """
@@ -57,11 +56,10 @@ class Student(nn.Module):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for an optimizer (Adam), with the rates of ``subbyte compress --tune``."""
-        rates: dict[float, list[nn.Parameter]] = {RATES["bias"]: list(self.biases)}
-        for weight in self.weights:
+        rates: dict[float, list[nn.Parameter]] = {BIAS_RATE: list(self.biases)}
+        for weight in self._trained:
             for name, parameter in weight.named_parameters():
-                rate = SCALAR_RATE if isinstance(weight, ScalarWeight) else RATES[name]
-                rates.setdefault(rate, []).append(parameter)
+                rates.setdefault(weight.rates[name], []).append(parameter)
         return [{"params": found, "lr": rate} for rate, found in rates.items() if found]
 
     def fingerprint(self) -> str:

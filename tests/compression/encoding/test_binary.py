@@ -17,10 +17,9 @@ from torch import nn
 import subbyte
 from subbyte.compression.calibration.statistics import collect
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.planning.candidates import binary_candidates, layer_candidates
+from subbyte.compression.planning.candidates import layer_candidates
 from subbyte.compression.planning.make import make_plan
 from subbyte.compression.planning.plan_file import (
-    EIGHT_BITS,
     parse_plan,
     planned_layers,
     write_plan,
@@ -30,7 +29,9 @@ from subbyte.errors import BudgetError, OptionError, UnsupportedOperatorError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.load.torch_export import export_module
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.methods.binary.form import SCALES, Binarization, BinaryOptions
+from subbyte.methods import EIGHT_BITS
+from subbyte.methods.binarization import SCALES, Binarization
+from subbyte.methods.binary.form import BinaryOptions
 from subbyte.nn import ResidualBinaryConv2d, ResidualBinaryLinear
 from subbyte.report import inspect
 from tests import tiny
@@ -116,7 +117,8 @@ def test_candidates_are_priced_by_what_they_lose() -> None:
     assert binary.bytes < eight.bytes / 7
     assert 0.1 < binary.harm < 1
     assert eight.harm < 1e-3
-    assert binary_candidates(layer, -weight, data, options)[0].harm == pytest.approx(binary.harm)
+    turned, _ = layer_candidates(layer, -weight, data, options, 0)
+    assert turned.harm == pytest.approx(binary.harm)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_layers_without_a_binary_form(network: Any) -> None:
     plan = make_plan(Run(network, samples, CompressOptions(method="binary"))).plan
     assert plan == {layer.weight: EIGHT_BITS}
     text = write_plan({layer.weight: BinaryOptions()}, [layer])
-    with pytest.raises(OptionError, match="plan: the layer has no binary form"):
+    with pytest.raises(OptionError, match="plan: binary: the layer has no binary form"):
         parse_plan(text, [layer], "plan")
 
 

@@ -20,11 +20,11 @@ from subbyte.compression.encoding import distill as tune_module
 from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.conv_then_linear import encode_network, linear_tail
 from subbyte.compression.encoding.encoded import Encoded
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.run import Run
 from subbyte.errors import CalibrationError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
+from subbyte.methods import MethodOptions
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
@@ -56,7 +56,7 @@ def network_model() -> onnx.ModelProto:
 
 
 MODEL = network_model()
-PLAN: dict[str, LayerOptions] = {
+PLAN: dict[str, MethodOptions] = {
     "conv1.weight": ScalarOptions(8),
     "conv2.weight": ROUGH,
     "hidden.weight": ProductOptions(4, 16, procedure="paper"),
@@ -68,11 +68,11 @@ PLAN: dict[str, LayerOptions] = {
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune_module, "CHECK_EVERY", 10)
     monkeypatch.setattr(tune_module, "WARM_UP", 1)
-    monkeypatch.setitem(tune_module.RATES, "weight", 1e-3)
+    monkeypatch.setattr(stages._FloatWeight, "rates", {"weight": 1e-3})
 
 
 def encoded(
-    folder: Path, steps: int | None, plan: dict[str, LayerOptions] = PLAN, count: int = 120
+    folder: Path, steps: int | None, plan: dict[str, MethodOptions] = PLAN, count: int = 120
 ) -> tuple[Encoded, GraphModule]:
     checkpoints = Checkpoints(folder, "key", keep=True)
     samples = samples_for(MODEL, IMAGES[:count])
@@ -135,7 +135,7 @@ def test_steps_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(stages, "TUNE_STEPS", 7)
     by_default, _ = encoded(tmp_path / "a", None)
     assert same(by_default, encoded(tmp_path / "b", 7)[0])
-    ours: dict[str, LayerOptions] = PLAN | {
+    ours: dict[str, MethodOptions] = PLAN | {
         "conv2.weight": ProductOptions(8),
         "hidden.weight": ProductOptions(4),
     }

@@ -27,7 +27,9 @@ from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
+from subbyte.methods.product.trainable import ProductWeight
 from subbyte.methods.ternary.form import TernaryOptions
+from subbyte.methods.training import ScaledWeight
 from tests import tiny
 from tests.compression.nets import (
     CPU,
@@ -151,8 +153,9 @@ def test_divergence_falls_on_all_samples(make: MakeTuner) -> None:
 
 def test_nothing_gained_keeps_the_untuned(make: MakeTuner, monkeypatch: pytest.MonkeyPatch) -> None:
     """With rates that ruin the network, what was there before is kept."""
-    monkeypatch.setattr(tune_module, "RATES", dict.fromkeys(tune_module.RATES, 5.0))
-    monkeypatch.setattr(tune_module, "SCALAR_RATE", 5.0)
+    monkeypatch.setattr(tune_module, "BIAS_RATE", 5.0)
+    for part in (ProductWeight, ScaledWeight):
+        monkeypatch.setattr(part, "rates", dict.fromkeys(part.rates, 5.0))
     tuner = make(10, spoil=0.0)
     untuned = tuner._encoded
     tuned = tuner.run()
@@ -195,7 +198,7 @@ def test_scales_and_codebooks_are_trained(part: str, make: MakeTuner) -> None:
 @pytest.fixture
 def _codes_move(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes move soon; the last state is said to be the best, so that it is returned."""
-    monkeypatch.setitem(tune_module.RATES, "latent", 0.3)
+    monkeypatch.setattr(ProductWeight, "rates", {**ProductWeight.rates, "latent": 0.3})
     falling = itertools.count(0, -1)
     monkeypatch.setattr(Tuner, "_harm", lambda _: float(next(falling)))
 

@@ -11,9 +11,10 @@ import pytest
 import subbyte
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.latency.blank import blank_model, overhead
-from subbyte.compression.planning.plan_file import EIGHT_BITS, planned_layers, read_plan
+from subbyte.compression.planning.plan_file import planned_layers, read_plan
 from subbyte.errors import BudgetError
 from subbyte.graph.load.network import prepare
+from subbyte.methods import EIGHT_BITS
 from subbyte.report import inspect
 from tests import tiny
 from tests.compression.nets import normal

@@ -11,10 +11,10 @@ from subbyte.compression.config import CompressOptions
 from subbyte.compression.latency import model as latency
 from subbyte.compression.latency.blank import blank_model
 from subbyte.compression.latency.model import kernel_form, latency_model, measure_models
-from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.run import Run
 from subbyte.errors import TimingsError
 from subbyte.graph.load.network import prepare
+from subbyte.methods import EIGHT_BITS
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions

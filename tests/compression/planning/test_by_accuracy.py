@@ -19,12 +19,12 @@ from subbyte.compression.config import CompressOptions
 from subbyte.compression.planning.by_accuracy import plan_keep
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned
-from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.planning.search_space import Prices
 from subbyte.compression.validation import LEAST_SAMPLES, ONE_FLIP, Judge, Score, hold_back
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, CalibrationError, OptionError
 from subbyte.graph.load.network import prepare
+from subbyte.methods import EIGHT_BITS
 from subbyte.methods.scalar.form import ScalarOptions
 from tests import tiny
 from tests.compression.nets import CPU, classifier, normal, one_layer, samples_for, smooth_images

@@ -18,12 +18,13 @@ from subbyte.compression.pipeline import plan_network
 from subbyte.compression.planning import by_latency as plan_latency
 from subbyte.compression.planning import latency_fit
 from subbyte.compression.planning.knapsack import Choice, choose_finely
-from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan, planned_layers
+from subbyte.compression.planning.plan_file import Plan, planned_layers
 from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.run import Run
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, TimingsError
 from subbyte.graph.load.network import prepare
+from subbyte.methods import EIGHT_BITS
 from subbyte.methods.product.form import ProductOptions
 from subbyte.progress import silent
 from tests.compression.nets import samples_for, smooth_images

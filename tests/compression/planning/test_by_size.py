@@ -15,16 +15,16 @@ from onnx import helper
 import subbyte
 from subbyte.compression.calibration.statistics import LayerStatistics, collect
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layer import LayerOptions, stored_bytes
 from subbyte.compression.planning.candidates import Candidate, keeps_eight_bits, layer_candidates
 from subbyte.compression.planning.make import make_plan
-from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
+from subbyte.compression.planning.plan_file import Plan
 from subbyte.compression.run import Run
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network, UncodedConstant
+from subbyte.methods import EIGHT_BITS, MethodOptions, stored_bytes
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
@@ -49,7 +49,7 @@ planned = functools.cache(plan_anew)
 
 def bits_of(plan: Plan) -> float:
     layers = {layer.weight: layer for layer in prepare(MODEL, "net").layers}
-    return 8 * sum(stored_bytes(layers[w], options) for w, options in plan.items()) / COUNT
+    return 8 * sum(stored_bytes(layers[w].shape, options) for w, options in plan.items()) / COUNT
 
 
 # Plans of a network
@@ -71,7 +71,7 @@ def test_budget_holds_in_the_file(method: str, bits: float, tmp_path: Path) -> N
     else:
         assert result["bits_per_weight"] == pytest.approx(bits_of(found.plan), abs=1e-9)
     for layer in prepare(MODEL, "net").layers:
-        most = stored_bytes(layer, found.plan[layer.weight])
+        most = stored_bytes(layer.shape, found.plan[layer.weight])
         assert rows[layer.name] <= most if method == "composite" else rows[layer.name] == most
 
 
@@ -241,7 +241,7 @@ def test_plan_for_a_weight_read_twice() -> None:
     plan = make_plan(Run(network, samples, CompressOptions(bits=2.2))).plan
     assert set(plan) == {"a", "b"}
     layers = {layer.weight: layer for layer in network.layers}
-    stored = sum(stored_bytes(layers[name], options) for name, options in plan.items())
+    stored = sum(stored_bytes(layers[name].shape, options) for name, options in plan.items())
     assert 8 * stored <= 2.2 * (32 * 32 * 9 + 32 * 32)
 
 
@@ -263,7 +263,7 @@ def predicted() -> list[Candidate]:
 def test_predicted_harm_falls_with_gain_bits_and_smaller_groups(
     predicted: list[Candidate],
 ) -> None:
-    harm: dict[LayerOptions, float] = {c.options: c.harm for c in predicted}
+    harm: dict[MethodOptions, float] = {c.options: c.harm for c in predicted}
     for group in (2, 4, 8):
         falls = [harm[ProductOptions(group, 16, gain, False)] for gain in (0, 1, 3)]
         assert falls == sorted(falls, reverse=True)

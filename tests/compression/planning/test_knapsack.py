@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.knapsack import choose, choose_finely, least
-from subbyte.compression.planning.plan_file import EIGHT_BITS
+from subbyte.methods import EIGHT_BITS
 from subbyte.methods.scalar.form import ScalarOptions
 
 

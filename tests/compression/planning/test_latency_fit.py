@@ -7,10 +7,10 @@ import pytest
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.latency.model import latency_model
 from subbyte.compression.planning import latency_fit
-from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.planning.search_space import price
 from subbyte.compression.run import Run
 from subbyte.graph.load.network import prepare
+from subbyte.methods import EIGHT_BITS
 from subbyte.methods.product.form import ProductOptions
 from tests.compression.pretended import BESIDE, MODEL, SAMPLES, pretend, timings
 

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.planning.plan_file import (
-    EIGHT_BITS,
     parse_plan,
     read_plan,
     read_text,
@@ -20,14 +18,17 @@ from subbyte.compression.planning.plan_file import (
 from subbyte.errors import OptionError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.network import Layer
+from subbyte.methods import EIGHT_BITS, MethodOptions, WeightShape
 from subbyte.methods.product.form import GROUPS, WORDS, ProductOptions
 from subbyte.methods.scalar.form import BITS, ScalarOptions
 from tests import tiny
 from tests.compression.nets import normal, one_layer
 
+# Enough sub-columns for all words.
+WIDE = WeightShape(max(WORDS), 1, 64)
 LAYERS = list(prepare(tiny.classifier(), "net").layers)
 
-OPTIONS: st.SearchStrategy[LayerOptions] = st.one_of(
+OPTIONS: st.SearchStrategy[MethodOptions] = st.one_of(
     st.builds(
         ProductOptions,
         st.sampled_from(GROUPS),
@@ -53,8 +54,8 @@ def renamed(names: list[str]) -> list[Layer]:
     st.lists(NAMES, min_size=3, max_size=3, unique=True),
     st.lists(OPTIONS, min_size=3, max_size=3),
 )
-def test_round_trip(names: list[str], options: list[LayerOptions]) -> None:
-    layers = renamed(names)
+def test_round_trip(names: list[str], options: list[MethodOptions]) -> None:
+    layers = [dataclasses.replace(layer, shape=WIDE) for layer in renamed(names)]
     plan = {layer.weight: found for layer, found in zip(layers, options, strict=True)}
     assert parse_plan(write_plan(plan, layers), layers, "plan") == plan
 
@@ -65,7 +66,7 @@ def test_round_trip(names: list[str], options: list[LayerOptions]) -> None:
 )
 def test_odd_names(name: str) -> None:
     layers = renamed([name, "b", "c"])
-    plan: dict[str, LayerOptions] = {layer.weight: ScalarOptions(3) for layer in layers}
+    plan: dict[str, MethodOptions] = {layer.weight: ScalarOptions(3) for layer in layers}
     assert parse_plan(write_plan(plan, layers), layers, "plan") == plan
 
 
@@ -96,7 +97,7 @@ def test_empty_plan() -> None:
         ),
         ("[layers.conv1]\nbits = 3", "unknown method.*product or scalar"),
         ("[layers.conv1]\nmethod = 'spline'", "unknown method.*got spline"),
-        ("[layers.conv1]\nmethod = 'ternary'", "ternary layer needs its rank"),
+        ("[layers.conv1]\nmethod = 'ternary'", "ternary: a layer needs its rank"),
         ("[layers.conv1]\nmethod = 'ternary'\nrank = 0", "rank out of range.*got 0"),
         ("[layers.conv1]\nmethod = 'ternary'\nrank = 999", "too small for this rank.*got 999"),
         ("[layers.conv1]\nmethod = 'composite'\nplanes = 0", "grid without planes.*got 0"),
@@ -108,9 +109,15 @@ def test_empty_plan() -> None:
         ("[layers.conv1]\nmethod = ['product']", "unknown method"),
         ("[layers.conv1]\nmethod = 'scalar'\ngroup = 2", "unknown option group.*expected bits"),
         ("[layers.conv1]\nmethod = 'product'\nbits = 2", "unknown option bits.*group, words"),
-        ("[layers.conv1]\nmethod = 'scalar'\nbits = 2.0", "bits has the wrong type.*int, got 2.0"),
+        (
+            "[layers.conv1]\nmethod = 'scalar'\nbits = 2.0",
+            "bits has the wrong type.*whole.*got 2.0",
+        ),
         ("[layers.conv1]\nmethod = 'scalar'\nbits = true", "bits has the wrong type"),
-        ("[layers.conv1]\nmethod = 'product'\nshared = 1", "shared has the wrong type.*bool"),
+        (
+            "[layers.conv1]\nmethod = 'product'\nshared = 1",
+            "shared has the wrong type.*true",
+        ),
         ("[layers.conv1]\nmethod = 'scalar'\nbits = 5", "bits out of range.*2, 3, 4 or 8, got 5"),
         ("[layers.conv1]\nmethod = 'product'\nwords = 17", "words out of range.*got 17"),
         ("[layers.conv1]\nmethod = 'product'\ngroup = 0", "group out of range.*got 0"),

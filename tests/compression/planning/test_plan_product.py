@@ -11,10 +11,10 @@ from onnx import helper
 
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.planning.make import make_plan
-from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.run import Run
 from subbyte.errors import OptionError
 from subbyte.graph.load.network import prepare
+from subbyte.methods import EIGHT_BITS
 from subbyte.methods.product.form import ProductOptions
 from tests import tiny
 from tests.compression.nets import normal, samples_for
@@ -106,5 +106,5 @@ def test_more_words_than_any_layer_fills() -> None:
 def test_a_plan_with_more_words_than_the_layer_fills(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text("[layers.head]\nmethod = 'product'\nwords = 32\n")
-    with pytest.raises(OptionError, match=r"4 sub-columns \[head\].*at most 16 words, got 32"):
+    with pytest.raises(OptionError, match=r"4 sub-columns \[.*: head\].*at most 16 words, got 32"):
         planned(SMALL, 6, plan=path)

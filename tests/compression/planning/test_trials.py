@@ -16,11 +16,11 @@ from subbyte.compression.pipeline import plan_network
 from subbyte.compression.planning.by_size import plan_bits
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned
-from subbyte.compression.planning.plan_file import EIGHT_BITS
 from subbyte.compression.planning.search_space import Prices
 from subbyte.compression.planning.trials import WithinBytes, best_by_trial, contenders, uniform
 from subbyte.compression.validation import Score
 from subbyte.errors import OptionError
+from subbyte.methods import EIGHT_BITS
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.progress import silent
 from tests.compression.nets import classifier, normal, one_layer, samples_for, smooth_images

@@ -15,7 +15,7 @@ from subbyte.graph.functions.body import DOMAIN
 from subbyte.graph.functions.layer import layer_function, weight_functions
 from subbyte.graph.quant_params import QuantParams
 from subbyte.methods import METHODS, CodedWeight, WeightShape, binarization_of, decode_weight
-from subbyte.methods.binary.form import VARIANTS
+from subbyte.methods.binarization import BINARIZATIONS
 from tests.graph.coding import (
     code_binary,
     code_composite,
@@ -43,8 +43,8 @@ def coded(method: str, shape: WeightShape) -> CodedWeight:
         return code_ternary(weight, shape)
     if method in ("composite", "factored"):
         return code_composite(weight, shape, factored=method == "factored")
-    if method.title() in VARIANTS:
-        form = VARIANTS[method.title()]
+    if method.title() in BINARIZATIONS:
+        form = BINARIZATIONS[method.title()]
         return code_binary(weight, shape, form.order, form.scales)
     return code_product(weight, shape, gain=3 if method == "gain" else 0)
 

@@ -26,7 +26,10 @@ def command(json: options.JsonFile = None) -> None:
             "paper": method.paper,
             "weights_become": method.becomes,
             "bits": method.bits,
-            "options": dict(method.options),
+            "options": {
+                each.name: {"help": each.help, "values": each.values, "default": each.default}
+                for each in method.options.settings().values()
+            },
         }
         for method in METHODS.values()
     ]
@@ -36,5 +39,7 @@ def command(json: options.JsonFile = None) -> None:
     print_table(None, columns, [[m.name, m.bits, m.becomes, m.paper] for m in METHODS.values()])
     for method in METHODS.values():
         OUT.print(f"\n{method.name}: {method.summary}", soft_wrap=True)
-        for name, text in method.options.items():
-            OUT.print(f"  {name:<8} {text}", soft_wrap=True)
+        for each in method.options.settings().values():
+            said = f"  {each.name:<10} {each.help}: {each.values}"
+            default = "" if each.default is None else f" ({str(each.default).lower()} if not given)"
+            OUT.print(said + default, soft_wrap=True)

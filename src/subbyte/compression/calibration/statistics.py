@@ -17,8 +17,8 @@ from subbyte.compression.calibration.culprit import check_finite
 from subbyte.data import Samples
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer
+from subbyte.methods.statistics import BLOCK
 
-BLOCK = 24
 STATISTICS_SAMPLES = 128
 
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.batches import chunk_size, on_device
-from subbyte.compression.calibration.statistics import BLOCK, STATISTICS_SAMPLES, LayerStatistics
+from subbyte.compression.calibration.statistics import STATISTICS_SAMPLES, LayerStatistics
 from subbyte.data import Samples
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Unpacked
 from subbyte.graph.passes.readings import RECURRENT
+from subbyte.methods.statistics import BLOCK
 
 SELDOM = 0.25
 """The part of a table's weight that all its rows have alike: rows that no sample reads will be

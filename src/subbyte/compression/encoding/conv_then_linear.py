@@ -8,6 +8,7 @@ trains on labels; here the float network is distilled on the unlabelled samples.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +16,21 @@ from torch import Tensor, nn
 from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.distill import Source, Tuner
 from subbyte.compression.encoding.encoded import Encoded
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.encoding.layerwise import LayerwiseEncoder
 from subbyte.compression.run import Run
 from subbyte.errors import CalibrationError
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.graph.weight_layout import canonical
-from subbyte.methods.product.form import ProductOptions
+from subbyte.methods import MethodOptions, TrainableWeight
 
 TUNE_STEPS = 200
 
 
-class _FloatWeight(nn.Module):
+class _FloatWeight(TrainableWeight):
     """A weight [O, T, I] as it is, trained."""
+
+    rates: ClassVar[Mapping[str, float]] = {"weight": 1e-4}
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -62,7 +64,7 @@ class LinearTuner(Tuner):
         return biases
 
 
-def encode_network(run: Run, plan: Mapping[str, LayerOptions]) -> tuple[Encoded, GraphModule]:
+def encode_network(run: Run, plan: Mapping[str, MethodOptions]) -> tuple[Encoded, GraphModule]:
     """Code all layers of ``plan``; the results, and the network that holds them.
 
     Steps of training between convolutions and linear layers are those that the user wishes for,
@@ -70,7 +72,7 @@ def encode_network(run: Run, plan: Mapping[str, LayerOptions]) -> tuple[Encoded,
     """
     steps = run.config.tune_linear
     if steps is None:
-        steps = TUNE_STEPS if names_q_cnn(plan) else 0
+        steps = TUNE_STEPS if any(each.trains_linear for each in plan.values()) else 0
     tail = linear_tail(run.network)
     if not steps or not tail or len(tail) == len(run.network.layers):
         whole = LayerwiseEncoder(run, plan)
@@ -85,7 +87,7 @@ def encode_network(run: Run, plan: Mapping[str, LayerOptions]) -> tuple[Encoded,
 
 
 def _encode_in_stages(
-    run: Run, plan: Mapping[str, LayerOptions], tail: list[Layer], steps: int
+    run: Run, plan: Mapping[str, MethodOptions], tail: list[Layer], steps: int
 ) -> tuple[Encoded, GraphModule]:
     later = {layer.weight for layer in tail}
     first = LayerwiseEncoder(run, plan, only=plan.keys() - later)
@@ -100,14 +102,6 @@ def _encode_in_stages(
     second = LayerwiseEncoder(run, plan, modules=(modules[0], modules[1]), only=later)
     linear = second.run()
     return _merged(convolutions, linear), second.compressed
-
-
-def names_q_cnn(plan: Mapping[str, LayerOptions]) -> bool:
-    """Whether a layer is coded by Q-CNN's own procedure."""
-    return any(
-        isinstance(options, ProductOptions) and options.procedure != "corrected"
-        for options in plan.values()
-    )
 
 
 def linear_tail(network: Network) -> list[Layer]:

@@ -27,25 +27,20 @@ from subbyte.graph.module.gradient import untrained
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network, Weighted
 from subbyte.graph.weight_layout import canonical, to_onnx_layout
-from subbyte.methods import CodedWeight
-from subbyte.methods.product.trainable import ProductWeight
-from subbyte.methods.scalar.trainable import ScalarWeight
-from subbyte.methods.trainable import TrainableWeight, trainable
+from subbyte.methods import TrainableWeight, trainable
 
 BATCH = 64
 HELD_BACK = 0.15
 MOST_HELD_BACK = 512
 MOVE_ABOVE = 0.25
 CHECK_EVERY = 50
-RATES = {"codebook": 1e-3, "log_scale": 1e-3, "bias": 3e-4, "latent": 1e-3}
-RATES |= {"latent_left": 3e-4, "latent_right": 3e-4, "log_d": 1e-3, "weight": 1e-4}
-SCALAR_RATE = 5e-4
+BIAS_RATE = 3e-4
 
 
 class Source(nn.Module):
     """A layer's weight in the layout its node wants, from its trainable parts."""
 
-    def __init__(self, layer: Weighted, weight: nn.Module) -> None:
+    def __init__(self, layer: Weighted, weight: TrainableWeight) -> None:
         super().__init__()
         self.layer, self.weight = layer, weight
 
@@ -163,9 +158,8 @@ class Tuner:
         kinds: dict[float, list[nn.Parameter]] = {}
         for source in self._sources.values():
             for name, parameter in source.weight.named_parameters():
-                scalar = isinstance(source.weight, ScalarWeight)
-                kinds.setdefault(SCALAR_RATE if scalar else RATES[name], []).append(parameter)
-        kinds.setdefault(RATES["bias"], []).extend(self._biases.values())
+                kinds.setdefault(source.weight.rates[name], []).append(parameter)
+        kinds.setdefault(BIAS_RATE, []).extend(self._biases.values())
         return [{"params": found, "lr": rate} for rate, found in kinds.items()]
 
     def _step(self, descent: Descent, index: np.ndarray) -> None:
@@ -181,8 +175,7 @@ class Tuner:
 
         descent.step(backward)
         for source in self._sources.values():
-            if isinstance(source.weight, ProductWeight):
-                source.weight.reassign()
+            source.weight.settle()
 
     @torch.no_grad()
     def _harm(self) -> float:
@@ -194,11 +187,7 @@ class Tuner:
         return total / len(self._held)
 
     def _result(self) -> Encoded:
-        weights: dict[str, CodedWeight] = {}
-        for name, source in self._sources.items():
-            part = source.weight
-            assert isinstance(part, TrainableWeight)  # noqa: S101 - `_make_sources` made it
-            weights[name] = part.coded()
+        weights = {name: source.weight.coded() for name, source in self._sources.items()}
         biases = {name: value.detach().cpu() for name, value in self._biases.items()}
         return Encoded(weights, biases, self._encoded.losses)
 

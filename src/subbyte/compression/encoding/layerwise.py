@@ -28,20 +28,14 @@ from subbyte.compression.calibration.rows import (
 from subbyte.compression.calibration.unpacked import values_read
 from subbyte.compression.encoding.apply import apply_coded
 from subbyte.compression.encoding.encoded import Encoded
-from subbyte.compression.encoding.layer import (
-    Fit,
-    LayerOptions,
-    encode_weight,
-    fit_of,
-    names_procedure,
-)
+from subbyte.compression.encoding.layer import encode_weight
 from subbyte.compression.encoding.unpacked import Evidence
 from subbyte.compression.run import Run
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
-from subbyte.methods import Binarization, CodedWeight, decode_weight
-from subbyte.methods.binary.residual import binarize_fields, scales_of
+from subbyte.methods import CodedWeight, Fit, MethodOptions, decode_weight
+from subbyte.methods.binarization import binarize_fields, scales_of
 
 POSITIONS = 128
 LEAST_ROWS = 16384
@@ -60,7 +54,7 @@ class LayerwiseEncoder:
     def __init__(
         self,
         run: Run,
-        plan: Mapping[str, LayerOptions],
+        plan: Mapping[str, MethodOptions],
         modules: tuple[GraphModule, GraphModule] | None = None,
         only: Collection[str] | None = None,
     ) -> None:
@@ -69,7 +63,7 @@ class LayerwiseEncoder:
         self._checkpoints, self._progress = run.checkpoints, run.progress
         self._float, self.compressed = modules or _modules(run.network, run.device)
         self._only = plan.keys() if only is None else only
-        self._published = names_procedure(plan.values())
+        self._published = any(options.published for options in plan.values())
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
         self._last = {name: i for i, step in enumerate(self._float.steps) for name in step.inputs}
         self._chunk = chunk_size(self._float, run.samples, run.device)
@@ -256,15 +250,15 @@ class LayerwiseEncoder:
 
     def _as_read(self, layer: Layer, value: Tensor, rows: Tensor) -> Tensor:
         """Rows [N, S, groups, T * I] of the layer's input ``value`` as its weight meets them."""
-        options = self._plan[layer.weight]
-        if not isinstance(options, Binarization):
+        binarization = self._plan[layer.weight].binarization
+        if binarization is None:
             return rows
         scales = None
-        if options.scales == "image":
+        if binarization.scales == "image":
             images = value.reshape(len(value), 1, layer.shape.groups, 1, -1)
-            scales = scales_of(images, options.order, (-1,))
+            scales = scales_of(images, binarization.order, (-1,))
         fields = rows.unflatten(3, (layer.shape.taps, layer.shape.inputs))
-        return binarize_fields(fields, options, scales).flatten(3)
+        return binarize_fields(fields, binarization, scales).flatten(3)
 
     def _residual(self, layer: Layer, ours: Environment, coded: Environment) -> Tensor | float:
         """Float minus compressed value of the other side of the Add that ``layer`` feeds."""
@@ -297,7 +291,7 @@ class LayerwiseEncoder:
         self._apply(layer, coded, bias, loss)
 
     def _fit(self, layer: Weighted) -> Fit:
-        return fit_of(self._plan[layer.weight], self._published)
+        return self._plan[layer.weight].fit(self._published)
 
     def _apply(self, layer: Layer, coded: CodedWeight, bias: Tensor, loss: object) -> None:
         apply_coded(self.compressed, layer, coded, bias)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from subbyte.compression.calibration.moments import Moments, Target
 from subbyte.compression.calibration.unpacked import counts_of, importance, rows_of, values_read
-from subbyte.compression.encoding.layer import LayerOptions, encode_weight
+from subbyte.compression.encoding.layer import encode_weight
 from subbyte.graph.network import Unpacked
-from subbyte.methods import CodedWeight
+from subbyte.methods import CodedWeight, MethodOptions
 
 Values = Mapping[str, Tensor]
 
@@ -58,7 +58,7 @@ class Evidence:
         self._moments.add(rows.float(), targets.flatten(1))
 
     def encode(
-        self, options: LayerOptions, seed: int, corrected: bool
+        self, options: MethodOptions, seed: int, corrected: bool
     ) -> tuple[CodedWeight, float]:
         """The coded weight, and its relative error; ``corrected``: fitted to what the compressed
         network gives, else to the weight itself."""

@@ -103,7 +103,7 @@ def explore(
     fit, held = hold_back(samples, HELD, options.seed)
     # Before the folder is taken: the same one serves when the option is right.
     open_device(options.device)
-    check_possible(planned_layers(run.network), options)
+    check_possible(run.network, planned_layers(run.network), options)
     with _claimed(folder, run), blaming(run.network, samples):
         points = _make_points(source, folder, replace(run, samples=fit), held, wishes)
     if wishes.latency and find_library() is not None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from subbyte.compression.calibration.culprit import blaming
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import open_device
-from subbyte.compression.encoding.layer import stored_bytes
 from subbyte.compression.exploration.points_file import Point
 from subbyte.compression.pipeline import compress_network, read_source
 from subbyte.compression.planning.plan_file import planned_layers, read_plan
@@ -17,6 +16,7 @@ from subbyte.compression.proof.reference import Reference
 from subbyte.compression.validation import Judge
 from subbyte.data import Samples
 from subbyte.graph.network import Network
+from subbyte.methods import stored_bytes
 from subbyte.progress import Progress
 
 
@@ -77,7 +77,7 @@ def _bits(plan: Path, network: Network) -> float:
     """Bits per weight of a plan, over all layers (for composite ones the most they take)."""
     layers = planned_layers(network)
     chosen = read_plan(plan, layers)
-    taken = sum(stored_bytes(layer, chosen[layer.weight]) for layer in layers)
+    taken = sum(stored_bytes(layer.shape, chosen[layer.weight]) for layer in layers)
     taken += sum(constant.nbytes for constant in network.uncoded)
     count = sum(layer.shape.count for layer in layers)
     count += sum(constant.count for constant in network.uncoded)

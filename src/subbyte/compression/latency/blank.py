@@ -12,28 +12,18 @@ import onnx
 from numpy.typing import NDArray
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.graph.compressed.inline import inline
 from subbyte.graph.islands.plan import plan_islands
-from subbyte.graph.network import Network, Weighted
+from subbyte.graph.network import Network
 from subbyte.graph.write.model import write_network
-from subbyte.methods import CodedWeight
-from subbyte.methods.binary import form as binary_form
-from subbyte.methods.binary.form import BinaryOptions
-from subbyte.methods.composite import form as composite_form
-from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product import form as product_form
-from subbyte.methods.product.form import ProductOptions
-from subbyte.methods.scalar import form as scalar_form
-from subbyte.methods.ternary import form as ternary_form
-from subbyte.methods.ternary.form import TernaryOptions
+from subbyte.methods import METHODS, MethodOptions, blank_weight
 
 _SHIFT = 8
 
 
 def blank_model(
     network: Network,
-    plan: Mapping[str, LayerOptions],
+    plan: Mapping[str, MethodOptions],
     options: CompressOptions,
     looked_up: Collection[str] | None = None,
 ) -> onnx.ModelProto:
@@ -43,7 +33,7 @@ def blank_model(
     matter, all that have tables.
     """
     coded = {
-        layer.weight: blank_weight(layer, plan[layer.weight])
+        layer.weight: blank_weight(layer.shape, plan[layer.weight])
         for layer in network.weighted
         if layer.weight in plan
     }
@@ -59,7 +49,7 @@ def blank_model(
             layer.name: _SHIFT
             for layer in network.layers
             if islands.layers[layer.name].form != "float"
-            and _has_tables(plan[layer.weight])
+            and METHODS[coded[layer.weight].method].tables(coded[layer.weight]) is not None
             and (looked_up is None or layer.name in looked_up)
         }
         written = write_network(
@@ -68,34 +58,11 @@ def blank_model(
     return inline(written) if options.inline else written
 
 
-def overhead(network: Network, plan: Mapping[str, LayerOptions], options: CompressOptions) -> int:
+def overhead(network: Network, plan: Mapping[str, MethodOptions], options: CompressOptions) -> int:
     """Bytes of the file of ``plan`` beside those of the coded weights."""
     layers = {layer.weight: layer for layer in network.weighted}
-    weights = sum(blank_weight(layers[name], form).nbytes for name, form in plan.items())
+    weights = sum(blank_weight(layers[name].shape, form).nbytes for name, form in plan.items())
     return blank_model(network, plan, options).ByteSize() - weights
-
-
-def blank_weight(layer: Weighted, options: LayerOptions) -> CodedWeight:
-    """A coded weight of the right form, and but for composite ones of the right size."""
-    shape = layer.shape
-    scale = np.ones(shape.outputs, np.float32)
-    full = np.zeros((shape.outputs, shape.taps, shape.inputs), np.int32)
-    if isinstance(options, ProductOptions):
-        groups = -(-shape.inputs // options.group)
-        codes = np.zeros((shape.outputs, shape.taps, groups), np.uint8)
-        books = 1 if options.shared else groups * shape.groups
-        book = np.zeros((books, options.words, options.group), np.int8)
-        return product_form.pack(shape, options, codes, codes, book, scale)
-    if isinstance(options, TernaryOptions):
-        left = np.zeros((shape.outputs, options.rank), np.int8)
-        right = np.zeros((shape.groups, options.rank, shape.taps * shape.inputs), np.int8)
-        return ternary_form.pack(shape, left, right[:, :, 0], right, scale)
-    if isinstance(options, CompositeOptions):
-        # Planes that are empty would be written in another way.
-        return composite_form.pack(shape, full + (1 << options.planes) - 1, scale, {})
-    if isinstance(options, BinaryOptions):
-        return binary_form.pack(shape, options, full < 0, scale)
-    return scalar_form.pack(shape, options.bits, "zero", full, scale)
 
 
 def _biases(network: Network) -> dict[str, NDArray[np.float32]]:
@@ -107,7 +74,3 @@ def _biases(network: Network) -> dict[str, NDArray[np.float32]]:
         layer.name: np.full(layer.shape.outputs, number, np.float32)
         for number, layer in enumerate(network.layers)
     }
-
-
-def _has_tables(options: LayerOptions) -> bool:
-    return isinstance(options, ProductOptions) or getattr(options, "bits", 0) == 2

@@ -21,20 +21,16 @@ from torch import Tensor
 
 from subbyte.compression.calibration.batches import on_device
 from subbyte.compression.calibration.table_shifts import LEAST_WORK, Work, lookup_gains
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.run import Run
 from subbyte.data import Batch, Samples
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
-from subbyte.methods.binary.form import BinaryOptions
-from subbyte.methods.product.form import ProductOptions
-from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.methods import METHODS, MethodOptions
 from subbyte.runtime import load
 from subbyte.runtime.kernels import Form, LayerSize
 from subbyte.runtime.timings import Timings
 
-EIGHT = 8
 _WARM_UP, _LEAST_RUNS, _BLOCK_SECONDS = 3, 3, 0.1
 # Measured until so many blocks in a row have not been faster by so much.
 _SETTLED_BLOCKS, _FASTER, _MOST_BLOCKS = 5, 0.01, 50
@@ -56,7 +52,7 @@ class LatencyModel:
     ratios: Mapping[str, float] = field(default_factory=dict)
     beside: float = 0.0
 
-    def seconds(self, weight: str, options: LayerOptions) -> float:
+    def seconds(self, weight: str, options: MethodOptions) -> float:
         """Predicted time of all layers that read ``weight``.
 
         Raises:
@@ -67,13 +63,13 @@ class LatencyModel:
             for size, form in self.forms(weight, options)
         )
 
-    def forms(self, weight: str, options: LayerOptions) -> list[tuple[LayerSize, Form]]:
+    def forms(self, weight: str, options: MethodOptions) -> list[tuple[LayerSize, Form]]:
         """Size and form of all layers that read ``weight``."""
         layers = [layer for layer in self.layers if layer.weight == weight]
         found = [(layer, self.sizes[layer.name]) for layer in layers if layer.name in self.sizes]
         return [(size, kernel_form(layer, size, options)) for layer, size in found]
 
-    def looked_up(self, plan: Mapping[str, LayerOptions]) -> set[str]:
+    def looked_up(self, plan: Mapping[str, MethodOptions]) -> set[str]:
         """The names of the layers that the kernels look up when coded so."""
         return {
             layer.name
@@ -91,20 +87,16 @@ def latency_model(run: Run, timings: Timings) -> LatencyModel:
     return LatencyModel(run.network.layers, sizes, timings)
 
 
-def kernel_form(layer: Layer, size: LayerSize, options: LayerOptions) -> Form:
+def kernel_form(layer: Layer, size: LayerSize, options: MethodOptions) -> Form:
     """Which kernel computes a layer: by the rule of `table_shifts`."""
-    if isinstance(options, BinaryOptions):
-        return Form(order=options.order, scales=options.scales)
-    if isinstance(options, ProductOptions):
-        form = Form(options.group, options.gain > 0, words=options.words)
+    if options.binarization is not None:
+        return Form(order=options.binarization.order, scales=options.binarization.scales)
+    kernel = METHODS[options.method].kernel(options)
+    if kernel.lookup:
+        form = Form(kernel.lookup, kernel.gain, words=kernel.words)
         if _looked_up(layer, size, form):
             return form
-    elif isinstance(options, ScalarOptions) and options.bits < EIGHT:
-        if options.bits == 2 and _looked_up(layer, size, Form(2)):
-            return Form(2)
-        if size.streamed:
-            return Form(bits=options.bits)
-    return Form()
+    return Form(bits=kernel.streamed) if kernel.streamed and size.streamed else Form()
 
 
 def _looked_up(layer: Layer, size: LayerSize, form: Form) -> bool:

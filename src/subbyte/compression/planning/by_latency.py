@@ -13,10 +13,11 @@ from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
 from subbyte.compression.planning.knapsack import Choice, Choices, choose, choose_finely, least
 from subbyte.compression.planning.latency_fit import BlankFiles, fitted_model, seconds_of_eight
-from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
+from subbyte.compression.planning.plan_file import Plan
 from subbyte.compression.planning.search_space import Prices, price
 from subbyte.compression.run import Run
 from subbyte.errors import BudgetError
+from subbyte.methods import EIGHT_BITS
 from subbyte.runtime.timings import load_timings
 
 # Plans tried for a latency, and how much of it may be left.

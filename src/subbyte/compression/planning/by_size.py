@@ -6,10 +6,11 @@ from subbyte.budgets import MOST_BITS, Budget
 from subbyte.compression.latency.blank import overhead
 from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
 from subbyte.compression.planning.knapsack import Choice, choose_finely, least
-from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
+from subbyte.compression.planning.plan_file import Plan
 from subbyte.compression.planning.search_space import Prices
 from subbyte.compression.run import Run
 from subbyte.errors import BudgetError
+from subbyte.methods import EIGHT_BITS
 
 _SIZE_ROUNDS = 8
 # Of the constants that are not coded, how many a message names.

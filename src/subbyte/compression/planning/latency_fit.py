@@ -16,9 +16,10 @@ from dataclasses import replace
 from subbyte.compression.latency.blank import blank_model
 from subbyte.compression.latency.model import LatencyModel, measure_models, rest
 from subbyte.compression.planning.knapsack import Choices
-from subbyte.compression.planning.plan_file import EIGHT_BITS, Plan
+from subbyte.compression.planning.plan_file import Plan
 from subbyte.compression.planning.search_space import Prices
 from subbyte.compression.run import Run
+from subbyte.methods import EIGHT_BITS
 
 # Beyond these a prediction is not off, but what was measured.
 LEAST_RATIO, MOST_RATIO = 0.5, 2.0

@@ -9,7 +9,7 @@ from subbyte.compression.planning import by_accuracy, trials
 from subbyte.compression.planning.by_latency import latency_plans
 from subbyte.compression.planning.by_size import at_eight_bits, plan_bits, plan_size
 from subbyte.compression.planning.coding_plan import Planned
-from subbyte.compression.planning.defaults import check_plan_words, check_possible, default_plan
+from subbyte.compression.planning.defaults import check_possible, default_plan
 from subbyte.compression.planning.plan_file import planned_layers, read_plan
 from subbyte.compression.planning.search_space import Prices, price
 from subbyte.compression.run import Run
@@ -31,10 +31,8 @@ def make_plan(run: Run) -> Planned:
     """
     layers, config = planned_layers(run.network), run.config
     if config.plan is not None:
-        given = read_plan(config.plan, layers)
-        check_plan_words(given, layers)
-        return Planned(given)
-    check_possible(layers, config)
+        return Planned(read_plan(config.plan, layers))
+    check_possible(run.network, layers, config)
     budget = config.budget
     if budget is None:
         if config.methods is not None:

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import codecs
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.errors import OptionError
 from subbyte.files import read_regular
-from subbyte.graph.network import Network, Unpacked, Weighted
-from subbyte.graph.weight_layout import has_binary_form
-from subbyte.methods import Binarization
-from subbyte.methods.binary.form import BinaryOptions
-from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import ProductOptions
-from subbyte.methods.scalar.form import ScalarOptions
-from subbyte.methods.ternary.form import TernaryOptions, check_rank
+from subbyte.graph.network import Network, Weighted
+from subbyte.graph.weight_layout import traits_of
+from subbyte.methods import EIGHT_BITS, METHODS, MethodOptions, trained_options
+from subbyte.methods.options import Value
 
-Plan = dict[str, LayerOptions]
+Plan = dict[str, MethodOptions]
 """The options of each layer, by the name of its weight initializer."""
-
-EIGHT_BITS = ScalarOptions(8)
-
-_KEYS: Mapping[str, Mapping[str, type]] = {
-    "product": {"group": int, "words": int, "gain": int, "shared": bool, "procedure": str},
-    "scalar": {"bits": int, "exact": bool},
-    "ternary": {"rank": int},
-    "composite": {"planes": int, "procedure": str, "bits": float, "bottleneck": float},
-    "binary": {"order": int, "scales": str, "procedure": str},
-}
-_MAKE: Mapping[str, Callable[..., LayerOptions]] = {
-    "product": ProductOptions,
-    "scalar": ScalarOptions,
-    "ternary": TernaryOptions,
-    "composite": CompositeOptions,
-    "binary": BinaryOptions,
-}
 
 
 def planned_layers(network: Network) -> list[Weighted]:
@@ -92,82 +70,35 @@ def parse_plan(text: str, layers: Sequence[Weighted], where: str) -> Plan:
         if name not in by_name:
             raise OptionError("plan: no such layer in the network", where=f"{where}: {name}")
         found = _layer_options(table, f"{where}: {name}", by_name[name])
-        groups = by_name[name].shape.groups
-        if isinstance(found, ProductOptions) and found.shared and groups > 1:
-            raise OptionError(
-                "plan: a shared codebook is for layers without convolution groups",
-                where=f"{where}: {name}",
-                expected="shared = false",
-                got=f"shared = true with {groups} groups",
-            )
-        _check_binary(by_name[name], found, f"{where}: {name}")
         plan[by_name[name].weight] = found
     return plan
 
 
-def trained_options(binarization: Binarization) -> BinaryOptions:
-    """Of a layer trained binary: the paper's encoding, with what it was trained for."""
-    return BinaryOptions(binarization.order, binarization.scales, "paper")
-
-
-def _check_binary(layer: Weighted, options: LayerOptions, where: str) -> None:
-    """Raise `OptionError` where the layer has no such binary form, or was trained for another."""
-    if layer.binarization is not None and options != trained_options(layer.binarization):
-        trained = layer.binarization
+def _layer_options(table: Any, where: str, layer: Weighted) -> MethodOptions:
+    """The options that a layer's table has, checked against the layer."""
+    name = table.get("method") if isinstance(table, dict) else table
+    if not isinstance(name, str) or name not in METHODS:
         raise OptionError(
-            "plan: the layer was trained binary",
-            where=where,
-            expected=f"method binary, order {trained.order}, scales {trained.scales}, "
-            "procedure paper",
-            got=options,
+            "plan: unknown method", where=where, expected=" or ".join(METHODS), got=name
         )
-    if not isinstance(options, BinaryOptions):
-        return
-    if isinstance(layer, Unpacked) or not has_binary_form(layer):
-        raise OptionError(
-            "plan: the layer has no binary form",
-            where=where,
-            expected="a 2-D convolution with pads, or a linear layer with its weight on the right",
-            got=layer.op,
-        )
-    if layer.op == "Linear" and options.scales != "column":
-        raise OptionError(
-            "plan: a row of a linear layer is one column",
-            where=where,
-            expected="scales column",
-            got=options.scales,
-        )
-
-
-def _layer_options(table: Any, where: str, layer: Weighted) -> LayerOptions:
-    if not isinstance(table, dict) or table.get("method") not in tuple(_KEYS):
-        got = table.get("method") if isinstance(table, dict) else table
-        raise OptionError("plan: unknown method", where=where, expected=" or ".join(_KEYS), got=got)
-    keys = _KEYS[table["method"]]
-    values = {key: value for key, value in table.items() if key != "method"}
-    for key, value in values.items():
-        if key not in keys:
-            raise OptionError(f"plan: unknown option {key}", where=where, expected=", ".join(keys))
-        if keys[key] is float and type(value) is int:
-            continue
-        if type(value) is not keys[key]:
-            raise OptionError(
-                f"plan: {key} has the wrong type",
-                where=where,
-                expected=keys[key].__name__,
-                got=value,
-            )
-    if table["method"] == "ternary" and "rank" not in values:
-        raise OptionError("plan: a ternary layer needs its rank", where=where)
+    method, given = METHODS[name], {key: value for key, value in table.items() if key != "method"}
     try:
-        found = _MAKE[table["method"]](**values)
-        if isinstance(found, TernaryOptions):
-            check_rank(layer.shape, found)
-        return found
+        found = method.options(**method.checked(given))
+        method.check(traits_of(layer), found)
     except OptionError as error:
         raise OptionError(
             f"plan: {error.what}", where=where, expected=error.expected, got=error.got
         ) from error
+    if layer.binarization is not None and found != trained_options(layer.binarization):
+        trained = trained_options(layer.binarization)
+        said = ", ".join(f"{key} {value}" for key, value in trained.values().items())
+        raise OptionError(
+            "plan: the layer was trained binary",
+            where=where,
+            expected=f"method {trained.method}, {said}",
+            got=found,
+        )
+    return found
 
 
 def write_plan(
@@ -187,38 +118,16 @@ def write_plan(
         note = (notes or {}).get(layer.weight)
         comment = "" if note is None else f"  # {_plain(note)}"
         lines.append(f"[layers.{_quoted(layer.name)}]{comment}")
-        if isinstance(options, ProductOptions):
-            shared = "true" if options.shared else "false"
-            lines += [
-                'method = "product"',
-                f"group = {options.group}",
-                f"words = {options.words}",
-                f"gain = {options.gain}",
-                f"shared = {shared}",
-                f'procedure = "{options.procedure}"',
-            ]
-        elif isinstance(options, TernaryOptions):
-            lines += ['method = "ternary"', f"rank = {options.rank}"]
-        elif isinstance(options, CompositeOptions):
-            lines += [
-                'method = "composite"',
-                f"planes = {options.planes}",
-                f'procedure = "{options.procedure}"',
-                f"bits = {float(options.bits)!r}",
-                f"bottleneck = {float(options.bottleneck)!r}",
-            ]
-        elif isinstance(options, BinaryOptions):
-            lines += [
-                'method = "binary"',
-                f"order = {options.order}",
-                f'scales = "{options.scales}"',
-                f'procedure = "{options.procedure}"',
-            ]
-        else:
-            lines += ['method = "scalar"', f"bits = {options.bits}"]
-            lines += ["exact = true"] if options.exact else []
+        lines.append(f'method = "{options.method}"')
+        lines += [f"{key} = {_toml(value)}" for key, value in options.values().items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def _toml(value: Value) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _quoted(name: str) -> str:

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.plan_file import write_plan
 from subbyte.graph.network import Weighted
-from subbyte.methods.binary.form import BinaryOptions
-from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product.form import ProductOptions
-from subbyte.methods.ternary.form import TernaryOptions
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ def plan_rows(planned: Planned, layers: Sequence[Weighted]) -> list[PlanRow]:
         bits = 8 * found.bytes / layer.shape.count
         time = None if found.seconds is None else 1e3 * found.seconds
         rows.append(
-            PlanRow(layer, form_name(found.options), found.bytes, bits, found.harm, share, time)
+            PlanRow(layer, found.options.describe(), found.bytes, bits, found.harm, share, time)
         )
     return rows
 
@@ -69,20 +64,6 @@ def plan_text(planned: Planned, layers: Sequence[Weighted]) -> str:
     """The plan as TOML; with a budget, each layer with its bits, bytes, time and harm."""
     notes = {row.layer.weight: _note(row) for row in plan_rows(planned, layers)}
     return write_plan(planned.plan, layers, summary(planned, layers), notes)
-
-
-def form_name(options: LayerOptions) -> str:
-    """A layer's method and options in a few words."""
-    if isinstance(options, ProductOptions):
-        gain = f", gain {options.gain}" if options.gain else ""
-        return f"product {options.group}{gain}{', shared' if options.shared else ''}"
-    if isinstance(options, TernaryOptions):
-        return f"ternary, rank {options.rank}"
-    if isinstance(options, CompositeOptions):
-        return f"composite, {options.planes} planes"
-    if isinstance(options, BinaryOptions):
-        return f"binary, order {options.order}, {options.scales}"
-    return f"scalar {options.bits}{', exact' if options.exact else ''}"
 
 
 def _note(row: PlanRow) -> str:

@@ -11,23 +11,22 @@ from subbyte.compression.calibration.moments import damping_of
 from subbyte.compression.calibration.statistics import LayerStatistics, collect
 from subbyte.compression.calibration.unpacked import read_rows, weighed
 from subbyte.compression.device import few_threads
-from subbyte.compression.encoding.layer import LayerOptions
 from subbyte.compression.latency.model import LatencyModel
 from subbyte.compression.planning.candidates import (
     Candidate,
     balanced,
+    eight_bit_candidates,
     layer_candidates,
-    scalar_candidates,
 )
 from subbyte.compression.planning.defaults import kept_at_eight_bits
 from subbyte.compression.planning.knapsack import least, stored
-from subbyte.compression.planning.plan_file import EIGHT_BITS, planned_layers
+from subbyte.compression.planning.plan_file import planned_layers
 from subbyte.compression.planning.sensitivity import noise_gains
 from subbyte.compression.run import Run
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, UncodedConstant, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
-from subbyte.methods.scalar.form import BITS
+from subbyte.methods import EIGHT_BITS, MethodOptions
 
 GAIN_POWER = 0.25
 
@@ -81,7 +80,7 @@ class Prices:
         }
         return replace(self, choices=choices)
 
-    def candidate(self, weight: str, options: LayerOptions) -> Candidate:
+    def candidate(self, weight: str, options: MethodOptions) -> Candidate:
         """The candidate that codes a layer so."""
         return next(c for c in self.choices[weight] if c.options == options)
 
@@ -106,7 +105,7 @@ def price(run: Run, eight_bits_alone: bool = False) -> Prices:
     def candidates(layer: Weighted, weight: Tensor, data: LayerStatistics) -> list[Candidate]:
         with few_threads(0):
             if eight_bits_alone and layer.binarization is None:
-                return scalar_candidates(layer, weight, data, BITS[-1:])
+                return eight_bit_candidates(layer, weight, data)
             return layer_candidates(layer, weight, data, options, options.seed)
 
     for number, layer in enumerate(entries):

@@ -1,4 +1,4 @@
-"""The function bodies of layers whose input is binarized (`subbyte.methods.binary`).
+"""The function bodies of layers whose input is binarized (`subbyte.methods.binarization`).
 
 A convolution takes its receptive fields apart by Gather, which moves values and computes nothing;
 padding is the code that stands for zero. Codes of uint8 values are binarized less their zero point,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from subbyte.errors import OptionError
 from subbyte.graph.ops.registry import Form, Kernel, operator
-from subbyte.methods.binary.form import DEFAULT_ORDER, SCALES, Binarization, scales_named
+from subbyte.methods.binarization import DEFAULT_ORDER, SCALES, Binarization, scales_named
 from subbyte.nn.binarize import binarize_weight, residual_binarize
 from subbyte.nn.functional import Window, residual_binary_conv2d
 

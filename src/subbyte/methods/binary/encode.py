@@ -26,7 +26,12 @@ def encode(
         negative, scale = target < 0, paper_scale(target)
     else:
         negative, scale = _descend(target, moments, shape)
-    return form.pack(shape, options, negative.cpu().numpy(), scale.cpu().numpy().astype(np.float32))
+    return form.pack(
+        shape,
+        options.binarization,
+        negative.cpu().numpy(),
+        scale.cpu().numpy().astype(np.float32),
+    )
 
 
 def paper_scale(weight: Tensor) -> Tensor:

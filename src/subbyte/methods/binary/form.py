@@ -8,87 +8,74 @@ scales and K are the weight's variant, as ``Column2``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from subbyte.errors import OptionError
 from subbyte.methods import packing
-from subbyte.methods.coded import CodedWeight, WeightShape, decode_scale, pack_scale, scale_nodes
+from subbyte.methods.binarization import (
+    BINARIZATIONS,
+    DEFAULT_ORDER,
+    MOST_ORDER,
+    SCALES,
+    Binarization,
+    Scales,
+)
+from subbyte.methods.coded import CodedWeight, WeightShape, pack_scale, scale_nodes
+from subbyte.methods.options import Fit, MethodOptions, Value, option
 
-MOST_ORDER = 8
-DEFAULT_ORDER = 2
-
-Scales = Literal["column", "pixel", "image"]
-SCALES: tuple[Scales, ...] = ("column", "pixel", "image")
 Procedure = Literal["corrected", "paper"]
 PROCEDURES: tuple[Procedure, ...] = ("corrected", "paper")
 
 
-def scales_named(name: object) -> Scales:
-    """The one of `SCALES` that has this name.
-
-    Raises:
-        OptionError: there is none.
-    """
-    for scales in SCALES:
-        if scales == name:
-            return scales
-    raise OptionError("binary: unknown scales", expected=" or ".join(SCALES), got=name)
-
-
 @dataclass(frozen=True)
-class Binarization:
-    """An input as the sum of ``order`` scaled sign tensors; ``scales``: what shares a scale,
-    a ``column`` (the receptive field of an output), a ``pixel`` or an ``image``."""
+class BinaryOptions(MethodOptions):
+    """How the inputs are binarized, and how the signs and scales of the weight are found."""
 
-    order: int = DEFAULT_ORDER
-    scales: Scales = "column"
+    method: ClassVar[str] = "binary"
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.order, int) or not 1 <= self.order <= MOST_ORDER:
-            raise OptionError(
-                "binary: order out of range", expected=f"1 to {MOST_ORDER}", got=self.order
-            )
-        scales_named(self.scales)
+    order: int = option(
+        "K, sign tensors an input becomes", DEFAULT_ORDER, allowed=range(1, MOST_ORDER + 1)
+    )
+    scales: Scales = option(
+        "what shares their scales: column (the paper's), pixel or image", "column", allowed=SCALES
+    )
+    procedure: Procedure = option(
+        "corrected: fitted to the samples; paper: sign and mean of the weight",
+        "corrected",
+        allowed=PROCEDURES,
+    )
+
+    def describe(self) -> str:
+        """``binary, order 2, column``."""
+        return f"binary, order {self.order}, {self.scales}"
 
     @property
-    def variant(self) -> str:
-        """Name of the weights' variant: ``Column2`` and so on."""
-        return f"{self.scales.title()}{self.order}"
+    def binarization(self) -> Binarization:
+        """Of the layer's input."""
+        return Binarization(self.order, self.scales)
+
+    def fit(self, published: bool) -> Fit:
+        """The paper takes the weights as they are."""
+        del published
+        return "weights" if self.procedure == "paper" else "corrected"
 
 
-VARIANTS: Mapping[str, Binarization] = {
-    found.variant: found
-    for scales in SCALES
-    for found in (Binarization(order, scales) for order in range(1, MOST_ORDER + 1))
-}
-
-
-@dataclass(frozen=True)
-class BinaryOptions(Binarization):
-    """Also ``procedure``: ``corrected``, signs and scales fitted to the moments; or ``paper``:
-    the sign of the weight itself and the mean of its magnitude."""
-
-    procedure: Procedure = "corrected"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.procedure not in PROCEDURES:
-            raise OptionError(
-                "binary: unknown procedure", expected=" or ".join(PROCEDURES), got=self.procedure
-            )
-
-
-def stored_bytes(shape: WeightShape, options: Binarization) -> int:
+def stored_bytes(shape: WeightShape, options: BinaryOptions) -> int:
     """Bytes `pack` will use: signs and scales, whatever the inputs' order."""
     del options
     return -(-shape.count // 8) + 2 * shape.outputs + 4
+
+
+def blank(shape: WeightShape, options: BinaryOptions) -> CodedWeight:
+    """A coded weight of ones."""
+    negative = np.zeros((shape.outputs, shape.taps, shape.inputs), np.bool_)
+    scale = np.ones(shape.outputs, np.float32)
+    return pack(shape, options.binarization, negative, scale)
 
 
 def pack(
@@ -119,14 +106,15 @@ def decode(coded: CodedWeight) -> NDArray[np.int8]:
     return signs.reshape(shape.outputs, shape.taps, shape.inputs)
 
 
-def scale(coded: CodedWeight) -> NDArray[np.float32]:
-    """Per-output scale float32 [O]: alpha."""
-    return decode_scale(coded)
+def options_of(coded: CodedWeight) -> dict[str, Value]:
+    """The options that the packed form shows."""
+    found = BINARIZATIONS[coded.variant]
+    return {"order": found.order, "scales": found.scales}
 
 
 def weight_nodes(variant: str) -> list[onnx.NodeProto]:
     """Nodes from signs, scale and the attributes to weight_int8 and weight_scale."""
-    if variant not in VARIANTS:
+    if variant not in BINARIZATIONS:
         raise ValueError(f"binary has no variant {variant!r}")
     node = helper.make_node
     return [

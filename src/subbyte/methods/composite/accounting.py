@@ -42,3 +42,16 @@ def entropy_bits(plane: Plane) -> float:
     """-p log2 p - (1 - p) log2 (1 - p) for the density p of the plane's ones."""
     density = float(plane.mean())
     return -sum(p * float(np.log2(p)) for p in (density, 1 - density) if p > 0)
+
+
+def count_planes(coded: CodedWeight) -> dict[str, float]:
+    """A report's row: ``planes`` in use, ``factored`` ones, ``stored_bits`` a weight, and the
+    ``paper_bits`` and ``entropy_bits`` of `Accounting`."""
+    found = account(coded)
+    return {
+        "planes": found.planes,
+        "factored": len(form.factors_of(coded)),
+        "stored_bits": coded.bits_per_weight,
+        "paper_bits": found.paper_bits,
+        "entropy_bits": found.entropy_bits,
+    }

@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from subbyte.errors import OptionError
 from subbyte.methods import packing
-from subbyte.methods.coded import CodedWeight, WeightShape, decode_scale, pack_scale, scale_nodes
+from subbyte.methods.coded import CodedWeight, WeightShape, pack_scale, scale_nodes
 from subbyte.methods.composite import galois, gaps
 from subbyte.methods.composite.galois import Plane
+from subbyte.methods.options import Fit, MethodOptions, Value, option
 
 MOST_PLANES = 6
 MOST_BITS = 8.0
+BOTTLENECK = 0.2
 FACTORED = "Factored"
 
 Procedure = Literal["corrected", "paper"]
@@ -34,43 +35,53 @@ Factors = dict[int, tuple[Plane, Plane]]
 
 
 @dataclass(frozen=True)
-class CompositeOptions:
-    """``planes`` J: at most so many bits of magnitude. ``procedure``: ``corrected``, fitted
-    to the moments within ``bits`` a weight, all that is stored counted; or ``paper``: the
-    weight itself rounded to its composite planes, the upper ones of a rank of at most
-    ``bottleneck`` * min(h, w)."""
+class CompositeOptions(MethodOptions):
+    """Planes and bits of a composite weight. ``corrected`` fits to the moments within ``bits`` a
+    weight, all that is stored counted. ``paper`` rounds the weight itself to its composite
+    planes, the upper ones of a rank of at most ``bottleneck`` * min(h, w)."""
 
-    planes: int = MOST_PLANES
-    procedure: Procedure = "corrected"
-    bits: float = MOST_BITS
-    bottleneck: float = 0.2
+    method: ClassVar[str] = "composite"
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.planes <= MOST_PLANES:
-            what = ": a grid without planes has one level" if self.planes == 0 else ""
-            raise OptionError(
-                f"composite: planes out of range{what}",
-                expected=f"1 to {MOST_PLANES}",
-                got=self.planes,
-            )
-        if self.procedure not in PROCEDURES:
-            raise OptionError(
-                "composite: unknown procedure",
-                expected=" or ".join(PROCEDURES),
-                got=self.procedure,
-            )
-        if not 0 < self.bits <= MOST_BITS:
-            raise OptionError(
-                "composite: bits out of range", expected=f"above 0, to {MOST_BITS:g}", got=self.bits
-            )
-        if not 0 < self.bottleneck <= 1:
-            raise OptionError(
-                "composite: bottleneck out of range: it allows no rank"
-                if self.bottleneck == 0
-                else "composite: bottleneck out of range",
-                expected="above 0, to 1",
-                got=self.bottleneck,
-            )
+    planes: int = option(
+        "J, the most bits of magnitude",
+        MOST_PLANES,
+        allowed=range(1, MOST_PLANES + 1),
+        why={0: "a grid without planes has one level"},
+    )
+    procedure: Procedure = option(
+        "corrected: fitted to the samples; paper: the weight itself rounded",
+        "corrected",
+        allowed=PROCEDURES,
+    )
+    bits: float = option(
+        "corrected: the most bits a weight, all counted",
+        MOST_BITS,
+        least=0,
+        above=True,
+        most=MOST_BITS,
+    )
+    bottleneck: float = option(
+        "paper: rank over min(h, w) that sets the threshold",
+        BOTTLENECK,
+        least=0,
+        above=True,
+        most=1,
+        why={0: "it allows no rank"},
+    )
+
+    def describe(self) -> str:
+        """``composite, 4 planes``."""
+        return f"composite, {self.planes} planes"
+
+    @property
+    def published(self) -> bool:
+        """The paper's rounding."""
+        return self.procedure == "paper"
+
+    def fit(self, published: bool) -> Fit:
+        """The paper rounds the weights."""
+        del published
+        return "weights" if self.published else "corrected"
 
 
 def fixed_bytes(shape: WeightShape) -> int:
@@ -173,10 +184,11 @@ def pack(
     return CodedWeight("composite", FACTORED if factors else "", shape, inputs, attributes)
 
 
-def input_names(variant: str) -> list[str]:
-    """The packed arrays of a variant, in their order."""
-    planes = [f"plane{b}" for b in range(MOST_PLANES)]
-    return [*planes, "signs", *(("left", "right") if variant else ()), "scale"]
+def blank(shape: WeightShape, options: CompositeOptions) -> CodedWeight:
+    """A coded weight of the right form, not of the right size: all its planes are full, as empty
+    ones would be written in another way."""
+    levels = np.full((shape.outputs, shape.taps, shape.inputs), (1 << options.planes) - 1, np.int32)
+    return pack(shape, levels, np.ones(shape.outputs, np.float32), {})
 
 
 def factors_of(coded: CodedWeight) -> Factors:
@@ -214,9 +226,10 @@ def decode(coded: CodedWeight) -> NDArray[np.int8]:
     return levels.astype(np.int8).reshape(shape.outputs, shape.taps, shape.inputs)
 
 
-def scale(coded: CodedWeight) -> NDArray[np.float32]:
-    """Per-output scale float32 [O]."""
-    return decode_scale(coded)
+def options_of(coded: CodedWeight) -> dict[str, Value]:
+    """The options that the packed form shows: the planes in use."""
+    levels = np.abs(decode(coded).astype(np.int32))
+    return {"planes": int(levels.max(initial=0)).bit_length()}
 
 
 def weight_nodes(variant: str) -> list[onnx.NodeProto]:

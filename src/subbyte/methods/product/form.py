@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -23,15 +23,16 @@ from onnx import TensorProto, helper
 
 from subbyte.errors import OptionError
 from subbyte.methods import packing
+from subbyte.methods.base import Kernel
 from subbyte.methods.coded import (
     CodedWeight,
     LookupTables,
     WeightShape,
-    decode_scale,
     pack_scale,
     row_scale_nodes,
     scale_nodes,
 )
+from subbyte.methods.options import Fit, MethodOptions, Value, option
 
 GROUPS = (2, 3, 4, 6, 8)
 WORDS = (16, 32, 64, 128, 256)
@@ -51,34 +52,54 @@ _MAGNITUDES = {
 
 
 @dataclass(frozen=True)
-class ProductOptions:
-    """``group`` d channels a code, ``words`` K, ``gain`` bits a code (0 none, 1 sign, 2-4),
-    ``shared``: one codebook for the layer instead of one per channel group. ``procedure``:
-    ``corrected`` (ours), ``paper`` (Q-CNN with error correction) or ``paper-plain`` (without);
-    the paper has neither gains nor shared codebooks."""
+class ProductOptions(MethodOptions):
+    """d, K and gain of a product code; the paper has neither gains nor shared codebooks."""
 
-    group: int = 4
-    words: int = 16
-    gain: int = 0
-    shared: bool = False
-    procedure: Procedure = "corrected"
+    method: ClassVar[str] = "product"
+
+    group: int = option(
+        "d, input channels a code; with a budget the fewest", 4, allowed=range(1, 17)
+    )
+    words: int = option("K, words a codebook; with a budget the most", 16, allowed=WORDS)
+    gain: int = option(
+        "bits of gain a code: 0 none, 1 a sign, 2-4 sign and magnitude", 0, allowed=range(5)
+    )
+    shared: bool = option("one codebook a layer, instead of one a channel group", False)
+    procedure: Procedure = option(
+        "corrected: ours; paper: Q-CNN's; paper-plain: without its error correction",
+        "corrected",
+        allowed=PROCEDURES,
+    )
 
     def __post_init__(self) -> None:
-        _check("group", self.group, range(1, 17))
-        _check("words", self.words, WORDS)
-        _check("gain", self.gain, range(5))
-        if self.procedure not in PROCEDURES:
-            raise OptionError(
-                "product: unknown procedure",
-                expected=" or ".join(PROCEDURES),
-                got=self.procedure,
-            )
-        if self.procedure != "corrected" and (self.gain or self.shared):
+        super().__post_init__()
+        if self.published and (self.gain or self.shared):
             raise OptionError(
                 "product: the paper has one codebook per channel group, and no gain",
                 expected="gain 0, not shared",
                 got=f"gain {self.gain}, {'' if self.shared else 'not '}shared",
             )
+
+    def describe(self) -> str:
+        """``product 4, gain 3, shared``."""
+        gain = f", gain {self.gain}" if self.gain else ""
+        return f"product {self.group}{gain}{', shared' if self.shared else ''}"
+
+    @property
+    def published(self) -> bool:
+        """Q-CNN's procedures."""
+        return self.procedure != "corrected"
+
+    @property
+    def trains_linear(self) -> bool:
+        """Q-CNN trains the linear layers on what the coded convolutions give."""
+        return self.published
+
+    def fit(self, published: bool) -> Fit:
+        """Q-CNN fits responses, or the weights alone."""
+        del published
+        fits: dict[str, Fit] = {"paper": "responses", "paper-plain": "weights"}
+        return fits.get(self.procedure, "corrected")
 
     @property
     def code_bits(self) -> int:
@@ -91,12 +112,6 @@ class ProductOptions:
             return np.array([GAIN_UNIT], np.int8)
         sizes = np.rint(GAIN_UNIT * np.array(_MAGNITUDES[self.gain]))
         return np.stack([sizes, -sizes], axis=1).reshape(-1).astype(np.int8)
-
-
-def _check(name: str, value: int, allowed: range | tuple[int, ...]) -> None:
-    if value not in allowed:
-        choices = ", ".join(str(choice) for choice in allowed)
-        raise OptionError(f"product: {name} out of range", expected=f"one of {choices}", got=value)
 
 
 def sub_columns(shape: WeightShape) -> int:
@@ -138,6 +153,15 @@ def stored_bytes(shape: WeightShape, options: ProductOptions) -> int:
         + 2 * shape.outputs
         + 4
     )
+
+
+def blank(shape: WeightShape, options: ProductOptions) -> CodedWeight:
+    """A coded weight of zeros."""
+    groups = -(-shape.inputs // options.group)
+    codes = np.zeros((shape.outputs, shape.taps, groups), np.uint8)
+    books = 1 if options.shared else groups * shape.groups
+    book = np.zeros((books, options.words, options.group), np.int8)
+    return pack(shape, options, codes, codes, book, np.ones(shape.outputs, np.float32))
 
 
 def pack(
@@ -209,9 +233,25 @@ def tables(coded: CodedWeight) -> LookupTables:
     return LookupTables(codebook, counts.astype(np.int64))
 
 
-def scale(coded: CodedWeight) -> NDArray[np.float32]:
-    """Per-output scale float32 [O]."""
-    return decode_scale(coded)
+def made_with(coded: CodedWeight) -> ProductOptions:
+    """The options that a weight was made with, but for its procedure."""
+    books, words, group = coded.inputs["codebook"].shape
+    gain = coded.inputs["gain_codes"].shape[1] if coded.variant else 0
+    channel_groups = -(-coded.shape.inputs // group)
+    shared = books == 1 and channel_groups * coded.shape.groups > 1
+    return ProductOptions(group, words, gain, shared)
+
+
+def options_of(coded: CodedWeight) -> dict[str, Value]:
+    """The options that the packed form shows; ``shared`` where it is."""
+    found = made_with(coded)
+    shown: dict[str, Value] = {"group": found.group, "words": found.words, "gain": found.gain}
+    return shown | ({"shared": True} if found.shared else {})
+
+
+def kernel(options: ProductOptions) -> Kernel:
+    """Inner products with the words are looked up."""
+    return Kernel(lookup=options.group, words=options.words, gain=options.gain > 0)
 
 
 def weight_nodes(variant: str) -> list[onnx.NodeProto]:

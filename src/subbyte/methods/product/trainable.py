@@ -8,6 +8,9 @@ latent vector that receives the block's gradient, and takes the entry nearest to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,30 +18,22 @@ from torch import Tensor, nn
 from subbyte.methods import packing
 from subbyte.methods.coded import CodedWeight, decode_scale
 from subbyte.methods.product import form
-from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.product.kmeans import nearest
+from subbyte.methods.training import TrainableWeight
 
 
-def options_of(coded: CodedWeight) -> ProductOptions:
-    """The options a product-coded weight was made with."""
-    books, words, group = coded.inputs["codebook"].shape
-    gain = coded.inputs["gain_codes"].shape[1] if coded.variant else 0
-    channel_groups = -(-coded.shape.inputs // group)
-    shared = books == 1 and channel_groups * coded.shape.groups > 1
-    return ProductOptions(group, words, gain, shared)
-
-
-class ProductWeight(nn.Module):
+class ProductWeight(TrainableWeight):
     """forward() -> weight [O, T, I]. Parameters: ``codebook`` [books, K, d] in units of
     its own rms, ``log_scale`` [O]; with ``move`` also ``latent`` [O, T, G, d]."""
 
+    rates: ClassVar[Mapping[str, float]] = {"codebook": 1e-3, "log_scale": 1e-3, "latent": 1e-3}
     gains: Tensor
     entry: Tensor
     book: Tensor
 
     def __init__(self, coded: CodedWeight, move: bool = False) -> None:
         super().__init__()
-        self.shape, self.options, self._variant = coded.shape, options_of(coded), coded.variant
+        self.shape, self.options, self._variant = coded.shape, form.made_with(coded), coded.variant
         grid = (coded.shape.outputs, coded.shape.taps, -(-coded.shape.inputs // self.options.group))
         count = int(np.prod(grid))
         codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), count).astype(np.int64)
@@ -76,7 +71,7 @@ class ProductWeight(nn.Module):
         return entries.flatten(0, 1)[index]
 
     @torch.no_grad()
-    def reassign(self) -> None:
+    def settle(self) -> None:
         """Give every block the entry nearest to its latent vector."""
         if self.latent is None:
             return
@@ -111,3 +106,11 @@ class ProductWeight(nn.Module):
             words.to(torch.int8).cpu().numpy(),
             self.log_scale.exp().cpu().numpy(),
         )
+
+
+def trainable(
+    coded: CodedWeight, *, move: bool = False, reference: Tensor | None = None
+) -> ProductWeight:
+    """The module of a coded weight; ``move``: its codes move too."""
+    del reference
+    return ProductWeight(coded, move)

@@ -10,7 +10,7 @@ the levels -127 .. 127.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -19,33 +19,51 @@ from onnx import TensorProto, helper
 
 from subbyte.errors import OptionError
 from subbyte.methods import packing
+from subbyte.methods.base import Kernel
 from subbyte.methods.coded import (
     CodedWeight,
     LookupTables,
     WeightShape,
-    decode_scale,
     pack_scale,
     row_scale_nodes,
     scale_nodes,
 )
+from subbyte.methods.options import Fit, MethodOptions, Value, option
 
 BITS = (2, 3, 4, 8)
+TOP_BITS = 8
+PAIR_BITS = 2
 Grid = Literal["even", "zero"]
 
 
 @dataclass(frozen=True)
-class ScalarOptions:
-    """``bits`` a weight: 2, 3, 4 or 8. ``exact``: of weights that lie on a grid of so many
-    bits (not 8) already, as training leaves them; they are coded as they are."""
+class ScalarOptions(MethodOptions):
+    """Bits of a grid, and whether the weight lies on it already."""
 
-    bits: int = 8
-    exact: bool = False
+    method: ClassVar[str] = "scalar"
+
+    bits: int = option("bits a weight", 8, allowed=BITS)
+    exact: bool = option(
+        "keep weights that lie on a grid of 2, 3 or 4 bits, as training leaves them",
+        False,
+        rare=True,
+    )
 
     def __post_init__(self) -> None:
-        if self.bits not in BITS:
-            raise OptionError("scalar: bits out of range", expected="2, 3, 4 or 8", got=self.bits)
-        if self.exact and self.bits == 8:
+        super().__post_init__()
+        if self.exact and self.bits == TOP_BITS:
             raise OptionError("scalar: exact is for 2, 3 or 4 bits", got=self.bits)
+
+    def describe(self) -> str:
+        """``scalar 4``; ``scalar 2, exact``."""
+        return f"scalar {self.bits}{', exact' if self.exact else ''}"
+
+    def fit(self, published: bool) -> Fit:
+        """Weights on a grid stay there; in a published plan 8 bits are a rounding and no more."""
+        return "weights" if published or self.exact else "corrected"
+
+
+EIGHT_BITS = ScalarOptions(TOP_BITS)
 
 
 def grid_map(bits: int, grid: Grid) -> tuple[int, int]:
@@ -58,6 +76,12 @@ def grid_map(bits: int, grid: Grid) -> tuple[int, int]:
 def stored_bytes(shape: WeightShape, options: ScalarOptions) -> int:
     """Bytes `pack` will use: codes and scales."""
     return -(-shape.count // 8) * options.bits + 2 * shape.outputs + 4
+
+
+def blank(shape: WeightShape, options: ScalarOptions) -> CodedWeight:
+    """A coded weight of zeros."""
+    levels = np.zeros((shape.outputs, shape.taps, shape.inputs), np.int32)
+    return pack(shape, options.bits, "zero", levels, np.ones(shape.outputs, np.float32))
 
 
 def pack(
@@ -108,9 +132,15 @@ def tables(coded: CodedWeight) -> LookupTables | None:
     return LookupTables(words[None], counts.astype(np.int64))
 
 
-def scale(coded: CodedWeight) -> NDArray[np.float32]:
-    """Per-output scale float32 [O]."""
-    return decode_scale(coded)
+def options_of(coded: CodedWeight) -> dict[str, Value]:
+    """The options that the packed form shows."""
+    return {"bits": int(coded.inputs["codes"].shape[1])}
+
+
+def kernel(options: ScalarOptions) -> Kernel:
+    """Pairs of 2 bits are looked up; fewer than 8 are read as they are in long linear layers."""
+    streamed = options.bits if options.bits < TOP_BITS else 0
+    return Kernel(lookup=2 if options.bits == PAIR_BITS else 0, streamed=streamed)
 
 
 def weight_nodes(variant: str) -> list[onnx.NodeProto]:

@@ -12,34 +12,12 @@ the O multiplications more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.methods.coded import WeightShape
-
-
-@dataclass(frozen=True)
-class Operations:
-    """Counts of scalar multiplications and additions."""
-
-    multiplications: int
-    additions: int
-
-    def __add__(self, other: Operations) -> Operations:
-        return Operations(
-            self.multiplications + other.multiplications, self.additions + other.additions
-        )
-
-    def times(self, positions: int) -> Operations:
-        """The same at that many positions."""
-        return Operations(self.multiplications * positions, self.additions * positions)
-
-
-def dense(shape: WeightShape) -> Operations:
-    """Of the layer as it was, per output position."""
-    return Operations(shape.count, shape.count)
+from subbyte.methods.coded import CodedWeight, WeightShape
+from subbyte.methods.operations import Operations
+from subbyte.methods.ternary import form
 
 
 def factored(left: NDArray[np.integer], right: NDArray[np.integer]) -> Operations:
@@ -60,3 +38,9 @@ def planned(shape: WeightShape, rank: int, zeros: float = 0.0) -> Operations:
     per_group = shape.outputs // shape.groups
     entries = shape.groups * rank * (per_group + shape.taps * shape.inputs)
     return Operations(shape.groups * rank, round((1 - zeros) * entries))
+
+
+def operations(coded: CodedWeight) -> Operations:
+    """Of a coded weight's factors, per position."""
+    left, _, right = form.factors(coded)
+    return factored(left, right)

@@ -34,8 +34,9 @@ def encode(
     """
     del seed
     form.check_rank(shape, options)
+    rank = options.terms(shape)
     rows = target.reshape(shape.groups, -1, moments.shape[1])
-    states = [fit(rows[p], moments[p], options.rank) for p in range(shape.groups)]
+    states = [fit(rows[p], moments[p], rank) for p in range(shape.groups)]
     parts = [round_state(state) for state in states]
     left, d, right, scale = (torch.stack(list(p)).cpu().numpy() for p in zip(*parts, strict=True))
     return form.pack(

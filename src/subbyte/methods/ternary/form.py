@@ -13,6 +13,7 @@ each. So every runtime finds the same int8 weight.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -21,7 +22,8 @@ from onnx import TensorProto, helper
 
 from subbyte.errors import OptionError
 from subbyte.methods import packing
-from subbyte.methods.coded import CodedWeight, WeightShape, decode_scale, pack_scale, scale_nodes
+from subbyte.methods.coded import CodedWeight, WeightShape, pack_scale, scale_nodes
+from subbyte.methods.options import MethodOptions, Value, option
 from subbyte.methods.ternary import trits
 
 LIMIT = 63
@@ -30,14 +32,33 @@ MOST_RATIO = 4
 
 
 @dataclass(frozen=True)
-class TernaryOptions:
-    """``rank`` k, the number of terms of each convolution group."""
+class TernaryOptions(MethodOptions):
+    """Terms of each convolution group: ``rank`` of them; or ``rank_ratio`` times the smaller side
+    of the group's matrix, ``rank`` at most."""
 
-    rank: int
+    method: ClassVar[str] = "ternary"
 
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise OptionError("ternary: rank out of range", expected="1 or more", got=self.rank)
+    rank: int | None = option("k, terms; with rank_ratio or a budget the most", least=1)
+    rank_ratio: float | None = option(
+        "k over min(outputs, inputs of a group)", least=0, above=True, most=MOST_RATIO
+    )
+
+    def terms(self, shape: WeightShape) -> int:
+        """k for a weight of this shape.
+
+        Raises:
+            OptionError: neither option is set.
+        """
+        if self.rank_ratio is not None:
+            return rank_of(shape, self.rank_ratio, self.rank)
+        if self.rank is None:
+            raise OptionError("ternary: a layer needs its rank", expected="rank or rank_ratio")
+        return self.rank
+
+    def describe(self) -> str:
+        """``ternary, rank 8``."""
+        ratio = "" if self.rank_ratio is None else f", rank_ratio {self.rank_ratio:g}"
+        return f"ternary{ratio}" + ("" if self.rank is None else f", rank {self.rank}")
 
 
 def smaller_side(shape: WeightShape) -> int:
@@ -54,19 +75,28 @@ def rank_of(shape: WeightShape, ratio: float, most: int | None = None) -> int:
 def check_rank(shape: WeightShape, options: TernaryOptions) -> None:
     """Raise `OptionError` for a layer too small for the rank."""
     most = MOST_RATIO * smaller_side(shape)
-    if options.rank > most:
+    if options.terms(shape) > most:
         raise OptionError(
             "ternary: the layer is too small for this rank",
             expected=f"at most {MOST_RATIO} * min(outputs, inputs of a group) = {most}",
-            got=options.rank,
+            got=options.terms(shape),
         )
 
 
 def stored_bytes(shape: WeightShape, options: TernaryOptions) -> int:
     """Bytes `pack` will use: X, Y, d, scales."""
-    left = trits.stored_bytes(shape.outputs * options.rank)
-    right = trits.stored_bytes(shape.groups * options.rank * shape.taps * shape.inputs)
-    return left + right + shape.groups * options.rank + 2 * shape.outputs + 4
+    rank = options.terms(shape)
+    left = trits.stored_bytes(shape.outputs * rank)
+    right = trits.stored_bytes(shape.groups * rank * shape.taps * shape.inputs)
+    return left + right + shape.groups * rank + 2 * shape.outputs + 4
+
+
+def blank(shape: WeightShape, options: TernaryOptions) -> CodedWeight:
+    """A coded weight of zeros."""
+    rank = options.terms(shape)
+    left = np.zeros((shape.outputs, rank), np.int8)
+    right = np.zeros((shape.groups, rank, shape.taps * shape.inputs), np.int8)
+    return pack(shape, left, right[:, :, 0], right, np.ones(shape.outputs, np.float32))
 
 
 def pack(
@@ -126,9 +156,9 @@ def decode(coded: CodedWeight) -> NDArray[np.int8]:
     return rounded.astype(np.int8).reshape(shape.outputs, shape.taps, shape.inputs)
 
 
-def scale(coded: CodedWeight) -> NDArray[np.float32]:
-    """Per-output scale float32 [O]."""
-    return decode_scale(coded)
+def options_of(coded: CodedWeight) -> dict[str, Value]:
+    """The options that the packed form shows."""
+    return {"rank": int(coded.inputs["d"].shape[1])}
 
 
 def weight_nodes(variant: str) -> list[onnx.NodeProto]:

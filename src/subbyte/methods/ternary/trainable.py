@@ -7,15 +7,19 @@ pass the roundings straight through and gather in the latent factors, as in the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from subbyte.methods.coded import CodedWeight, decode_scale
 from subbyte.methods.ternary import form
 from subbyte.methods.ternary.recovery import balance, recover, ternary
+from subbyte.methods.training import TrainableWeight
 
 
-class TernaryWeight(nn.Module):
+class TernaryWeight(TrainableWeight):
     """forward() -> weight [O, T, I]. Parameters: ``latent_left`` [groups, O / groups, k] and
     ``latent_right`` [groups, k, n], balanced; ``log_d`` [groups, k], ``log_scale`` [O], the
     logarithm of the factor of the product X diag(d) Y: that of the int8 weight goes with
@@ -24,6 +28,13 @@ class TernaryWeight(nn.Module):
     ``reference`` [O, T, I]: the weight that the latent factors recover; None: the coded
     one, and the latent factors are X and Y themselves.
     """
+
+    rates: ClassVar[Mapping[str, float]] = {
+        "latent_left": 3e-4,
+        "latent_right": 3e-4,
+        "log_d": 1e-3,
+        "log_scale": 1e-3,
+    }
 
     def __init__(self, coded: CodedWeight, reference: Tensor | None = None) -> None:
         super().__init__()
@@ -69,6 +80,14 @@ class TernaryWeight(nn.Module):
         scale = (self.log_scale.exp() * unit.reshape(-1)).cpu().numpy()
         left, d, right = (value.round().to(torch.int64).cpu() for value in (left, d, right))
         return form.pack(self.shape, left.numpy(), d.numpy(), right.numpy(), scale)
+
+
+def trainable(
+    coded: CodedWeight, *, move: bool = False, reference: Tensor | None = None
+) -> TernaryWeight:
+    """The module of a coded weight; ``reference`` [O, T, I]: the weight that it recovers."""
+    del move
+    return TernaryWeight(coded, reference)
 
 
 def _largest(product: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from subbyte.graph import query
 from subbyte.graph.ops.binary import DOMAIN, LINEAR, TRAINED
 from subbyte.graph.passes.editor import Editor
-from subbyte.methods.binary.form import VARIANTS, Binarization, scales_named
+from subbyte.methods.binarization import BINARIZATIONS, Binarization, scales_named
 
 KEY = "subbyte.binary"
 _WINDOW = ("kernel_shape", "strides", "pads", "dilations", "group")
@@ -30,7 +30,7 @@ def lower_binary(model: ir.Model) -> None:
 
 def binarization_of_node(node: ir.Node) -> Binarization | None:
     """How the input of a node of the prepared graph is binarized, if it is."""
-    return VARIANTS.get(node.metadata_props.get(KEY, ""))
+    return BINARIZATIONS.get(node.metadata_props.get(KEY, ""))
 
 
 def keep_binarization(old: ir.Node, new: ir.Node) -> ir.Node:

@@ -10,13 +10,62 @@ Source: HORQ (Li et al., ICCV 2017), sections 3.2 and 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from subbyte.methods.binary.form import Binarization
+from subbyte.errors import OptionError
 from subbyte.nn.binarize import sign
+
+MOST_ORDER = 8
+DEFAULT_ORDER = 2
+
+Scales = Literal["column", "pixel", "image"]
+SCALES: tuple[Scales, ...] = ("column", "pixel", "image")
+
+
+def scales_named(name: object) -> Scales:
+    """The one of `SCALES` that has this name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    for scales in SCALES:
+        if scales == name:
+            return scales
+    raise OptionError("binary: unknown scales", expected=" or ".join(SCALES), got=name)
+
+
+@dataclass(frozen=True)
+class Binarization:
+    """An input as the sum of ``order`` scaled sign tensors; ``scales``: what shares a scale,
+    a ``column`` (the receptive field of an output), a ``pixel`` or an ``image``."""
+
+    order: int = DEFAULT_ORDER
+    scales: Scales = "column"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.order, int) or not 1 <= self.order <= MOST_ORDER:
+            raise OptionError(
+                "binary: order out of range", expected=f"1 to {MOST_ORDER}", got=self.order
+            )
+        scales_named(self.scales)
+
+    @property
+    def variant(self) -> str:
+        """Its name: ``Column2`` and so on."""
+        return f"{self.scales.title()}{self.order}"
+
+
+BINARIZATIONS: Mapping[str, Binarization] = {
+    found.variant: found
+    for scales in SCALES
+    for found in (Binarization(order, scales) for order in range(1, MOST_ORDER + 1))
+}
+"""All there are, by name."""
 
 
 def scales_of(values: Tensor, order: int, over: Sequence[int]) -> list[Tensor]:
