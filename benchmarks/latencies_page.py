@@ -15,18 +15,18 @@ _HEADER = (
     "`python -m benchmarks.latencies` writes: one form for all layers (d: channels a code, g: gain",
     "bits; or weights of so many bits) against plans of `--latency` for its time, coded from the",
     "same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on",
-    "test samples; for what is no classifier, squared error over variance. *ms*: CPU time of one",
-    f"sample on the native kernels, one thread, median of {TURNS} turns of all files.",
+    "test samples; for other outputs than class scores, squared error over variance. *ms*: CPU",
+    f"time of one sample on the native kernels, one thread, median of {TURNS} turns of all files.",
 )
 _BEST_HEADER = (
     "## The plan against the best single form",
     "",
     "Of every network the forms that no other form beats in as much time, and the plan that is",
-    f"closest to the float network in as much time: what takes up to {100 * SPREAD:.0f} % longer,",
-    "as single files do from turn to turn, counts as equally fast. Below zero: the plan diverges",
-    "more. At the time of 8 bits for all layers the plan has little to choose.",
+    f"closest to the float network in as much time. A file that takes up to {100 * SPREAD:.0f} %",
+    "longer, as single files do from turn to turn, counts as equally fast. Below zero: the plan",
+    "diverges more. At the time of 8 bits for all layers the plan has little to choose.",
 )
-_TRIED_HEADER = (f"*By trial*: what `--trials {TRIALS}` chooses, where it has been run.",)
+_TRIED_HEADER = (f"*By trial*: the choice of `--trials {TRIALS}`, where it has been run.",)
 
 
 def latencies_page(records: Sequence[Record]) -> str:
@@ -66,14 +66,14 @@ def _files(record: Record) -> list[str]:
     said = (
         f"Coded from {samples['calibration']} samples; divergence on {samples['judged']} test "
         "samples. All files, the fastest first; *asked*: the latency that a plan was made for, if "
-        "8 bits for all layers take what they do here."
+        "8 bits for all layers take as long as here."
     )
     seeds = max(len(row["divergences"]) for row in record["forms"])
     said += (
         f" Divergence is the mean of {seeds} seeds, and its range." if seeds > 1 else " One seed."
     )
     if record.get("to_eight"):
-        said += " Times are to that of 8 bits in the same turn, times the median of those."
+        said += " Times are ratios to 8 bits in the same turn, times the median time of 8 bits."
     columns = ("file", "asked", "ms", "quartiles", "bits", "kB", "divergence", "agreement")
     rows = sorted(_all_files(record), key=lambda row: float(row["latency_ms"]))
     return [said, "", *table(columns, map(_file_row, rows))]

@@ -18,7 +18,7 @@ _HEADER = (
     "compressed file on the native kernels. *ms*: median of 30 runs at batch 1, one thread, of",
     "the float network in ONNX Runtime, of the file there, and of the file on the native kernels.",
     "`binary` is meant for networks trained for it ([methods/binary.md](../methods/binary.md)):",
-    "here it says what is left without, where its layers read whatever the network computes.",
+    "here it shows the accuracy that is left without such training, on layers of any kind.",
     "[networks.md](networks.md) has single networks at other sizes.",
 )
 

@@ -18,7 +18,7 @@ _HEADER = (
     "Made by `python -m benchmarks.tables` from `benchmarks/results/papers/*.json`. Each section",
     "names the command that writes its JSON file. A paper's figure stands here only where its",
     "source was at hand; otherwise the page says that it is not known. Networks and data differ",
-    "from the papers': what compares is what coding costs, not where it starts.",
+    "from the papers': compare the cost of coding, not the float figures.",
     "",
 )
 
@@ -159,7 +159,7 @@ def horq_section(record: Record) -> list[str]:
         "points better than order 2.",
         "",
         "Tried for it at 16 epochs in all, one seed, order 2, images held out (float: 63.4): from",
-        "a float net of 6 epochs 60.1, of 2 epochs 59.8; from that of 6 epochs, which then also",
+        "a float net of 6 epochs 60.1, of 2 epochs 59.8; from the net of 6 epochs, which then also",
         "teaches (0.5), 58.7; with a learned shift and PReLU 60.0. With shortcuts as well the",
         "training loss was higher after every epoch, and the run was stopped after 11. CPU seconds",
         "of `bottleneck` are of a busy machine.",
@@ -275,7 +275,7 @@ def cbdnet_section(record: Record) -> list[str]:
         "",
         "`python -m benchmarks.papers.cbdnet`: no training; the paper's procedure at the setting",
         "nearest its bits from below, ours within its bits with all that is stored counted. For",
-        "lack of its networks, those of the data folder nearest in kind, and a small VGG trained",
+        "lack of its networks, the nearest in kind of the data folder, and a small VGG trained",
         "here. The paper's drops are known as minor only. The YOLOs are tested on 64 images: ± is",
         "the standard error of the change, over images drawn with replacement.",
         "",

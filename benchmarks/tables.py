@@ -54,7 +54,7 @@ _HEADER = (
     "- *file*: float file size divided by compressed file size.",
     "- *seconds*: wall time of the `subbyte compress` command.",
     "- Calibration samples have no labels and are never test samples. Where one set had to",
-    "  serve for both, it was divided into halves, so float figures are those of the test half.",
+    "  serve for both, it was divided into halves, so float figures are the test half's.",
 )
 
 _STOCK_HEADER = (
@@ -74,7 +74,7 @@ _COUNTS_HEADER = (
     "which `python -m benchmarks.papers.ffn_counts` computes from the networks' shapes alone.",
     "The paper: one-thousandth of the multiplications. Rank min(m, n), at most 3,072 for linear",
     "layers; one multiplication per term and output position; 45 % of the factors zeros, as found",
-    "for Gaussian matrices. What `subbyte inspect` counts for a file has one more multiplication",
+    "for Gaussian matrices. The count of `subbyte inspect` for a file has one more multiplication",
     "per output, for the scale.",
 )
 

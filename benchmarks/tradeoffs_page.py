@@ -14,7 +14,7 @@ _HEADER = (
     "Made by `python -m benchmarks.tables` from `benchmarks/results/tradeoffs/*.json`, which",
     "`python -m benchmarks.tradeoffs` writes: all points of one `subbyte explore`, `product` with",
     "8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on test samples;",
-    "for what is no classifier, squared error over variance.",
+    "for other outputs than class scores, squared error over variance.",
 )
 _FORMS_HEADER = (
     "## The plan against one form for all layers",

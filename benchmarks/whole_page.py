@@ -13,7 +13,7 @@ _WHOLE_HEADER = (
     "# Whole networks with the native kernels",
     "",
     "Made by `python -m benchmarks.tables` from `benchmarks/results/whole_networks.json`, which",
-    "`python -m benchmarks.whole_networks` writes; it says what the networks are. Medians of",
+    "`python -m benchmarks.whole_networks` writes; it describes the networks. Medians of",
     "wall time at batch 1, all sides in turn in one process; in brackets, how many times faster",
     "than the best int8 and the best float peer of the same run. *loads* and *memory*: a fresh",
     "process loads the file (float: in ONNX Runtime) and runs it once. *cosine* and *same top-1*:",

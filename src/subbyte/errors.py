@@ -16,7 +16,7 @@ def reason(error: BaseException, longest: int = _LONGEST) -> str:
     error without a message is the name of its type.
     """
     if isinstance(error, UnicodeDecodeError):
-        # What a message becomes that quotes a damaged name.
+        # The form of a message that quotes a damaged name.
         text = bytes(error.object).decode(errors="replace")
     else:
         text = str(error)

@@ -60,7 +60,7 @@ Calib = Annotated[
     str,
     typer.Option(
         metavar="FOLDER|FILE.npz[:array]|FILE.npy|module:function",
-        help="A few hundred samples of what the network will see; no labels: a folder of images, "
+        help="A few hundred samples of the network's future inputs; no labels: a folder of images, "
         "arrays, or a Python function that returns or yields batches. For a network with "
         "several inputs: a file with an array for each, of the same name.",
         rich_help_panel=DATA,
@@ -137,7 +137,7 @@ TimingsFile = Annotated[
         metavar="FILE.json",
         help="Kernel timings for --latency.",
         rich_help_panel=BUDGET,
-        show_default="those of `subbyte calibrate-cpu`",
+        show_default="written by `subbyte calibrate-cpu`",
     ),
 ]
 TrialCount = Annotated[
@@ -145,8 +145,8 @@ TrialCount = Annotated[
     typer.Option(
         metavar="N",
         help="With --bits, --size or --latency: carry out the plan and up to N - 1 others (2: one "
-        "form for all layers) on a part of the samples, and keep what is clearly better on the "
-        "rest.",
+        "form for all layers) on a part of the samples, and keep a plan that is clearly better on "
+        "the rest.",
         rich_help_panel=BUDGET,
     ),
 ]
@@ -237,7 +237,7 @@ Order = Annotated[
 ScalesOption = Annotated[
     Literal["column", "pixel", "image"] | None,
     typer.Option(
-        help="binary: what shares the scales of an input; column, as in HORQ, if not given.",
+        help="binary: which values share the scales of an input; column, as in HORQ, if not given.",
         rich_help_panel=CODING,
         show_default=False,
     ),

@@ -59,7 +59,7 @@ def check_outputs(
     """
     read = [*networks, *files, *files_of(arrays)]
     check_apart(paths, read)
-    # What is not there yet is no network's data.
+    # A file that is not there yet is no network's data.
     if any(path is not None and os.path.exists(path) for path in paths):
         from subbyte.graph.load.model_file import data_files
 
@@ -121,7 +121,7 @@ def _bars() -> Iterator[Progress]:
     try:
         yield progress
     except BaseException:
-        # What went wrong is all that there is to read then.
+        # The error is all that there is to read then.
         bars.live.transient = True
         bars.live.stop()
         raise

@@ -25,7 +25,7 @@ def print_warnings(proof: Proof, subject: str | None = None) -> None:
         lines.append(f"note: {before}engine {engine} was not tried: {reason}")
     if proof.reference_reason is not None:
         lines.append(
-            f"note: {before}the float outputs are those of subbyte's own module, because ONNX "
+            f"note: {before}the float outputs come from subbyte's own module, because ONNX "
             f"Runtime does not run the network: {proof.reference_reason}"
         )
     for line in lines:

@@ -39,7 +39,7 @@ def find_library() -> Path | None:
     """The native library, or None where the package has none."""
     candidates = [_folder() / _name()]
     with contextlib.suppress(metadata.PackageNotFoundError):
-        # An editable install keeps what it built apart from the sources.
+        # An editable install keeps its build apart from the sources.
         installed = metadata.distribution("subbyte").locate_file(f"subbyte/native/{_name()}")
         candidates.append(Path(str(installed)))
     return next((path for path in candidates if path.is_file()), None)

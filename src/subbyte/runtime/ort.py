@@ -21,8 +21,8 @@ if os.environ["ORT_DISABLE_TELEMETRY"] not in ("", "0"):
     # Covers the case that somebody imported onnxruntime before this module did.
     ort.disable_telemetry_events()
 
-# ONNX Runtime's errors have no common base class. The last is what a message becomes that
-# quotes a damaged name.
+# ONNX Runtime's errors have no common base class. The last one stands for a message
+# that quotes a damaged name.
 ERRORS: tuple[type[Exception], ...] = (
     _state.EPFail,
     _state.Fail,
@@ -39,7 +39,7 @@ ERRORS: tuple[type[Exception], ...] = (
 
 def open_session(model: str | bytes, options: ort.SessionOptions) -> ort.InferenceSession:
     """A session on the CPU for a file (path) or a serialized model; raises one of `ERRORS`."""
-    # What matters arrives as an exception; the log would print it a second time.
+    # Errors arrive as exceptions; the log would print them a second time.
     options.log_severity_level = 4
     # Without this, a failure is announced on stdout and then tried again.
     return ort.InferenceSession(

@@ -28,7 +28,7 @@ from subbyte.train.student import Student
 
 EPOCH_SEEDS = 1_000_003
 
-# What torch.load raises for a file that is damaged, here or there.
+# torch.load raises these for a file that is damaged, here or there.
 _UNREADABLE = (
     RuntimeError,
     EOFError,
@@ -271,4 +271,4 @@ def _check(
         raise OptionError("precision", expected="None or torch.bfloat16", got=precision)
     if (loss is None) == (teacher is None):
         got = "both" if loss is not None else "neither"
-        raise OptionError("what to train by", expected="one of loss and teacher", got=got)
+        raise OptionError("target of training", expected="one of loss and teacher", got=got)

@@ -213,7 +213,7 @@ def test_a_port_of_something_else() -> None:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{server.server_port}"
         with (
-            pytest.raises(OptionError, match=f"what answers is no Ray cluster .{address}.*head"),
+            pytest.raises(OptionError, match=f"answers is no Ray cluster .{address}.*head"),
             ray_cluster.connected(address, None),
         ):
             pass

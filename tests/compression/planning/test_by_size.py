@@ -99,7 +99,9 @@ def test_eight_bits_with_scales_and_constants_on_top_are_said() -> None:
     found = make_plan(Run(network, samples, CompressOptions(bits=8.0)))
     assert set(found.plan.values()) == {EIGHT_BITS}
     (said,) = found.facts
-    assert re.fullmatch(r"8-bit codes .*: with scales and what is not coded 1\d\.\d+ bits .*", said)
+    assert re.fullmatch(
+        r"8-bit codes .*: with scales and constants that are not coded 1\d\.\d+ bits .*", said
+    )
 
 
 def test_larger_budgets_are_used() -> None:

@@ -51,7 +51,7 @@ NATIVE = {"label": "this file, native kernels", "engine": "native", "compressed"
         (
             document(layer("b", harm_share=60.0, bits_per_weight=8.5)),
             ["b does 60% of all harm, with 10.0% of the weights: it has 8 bits already, "
-             "tuning is what is left."],
+             "only tuning is left."],
         ),
         (
             document(layer("b", harm_share=60.0), sensitivity=LOST | {"alone": 2.0}),

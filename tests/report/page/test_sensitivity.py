@@ -166,7 +166,7 @@ def test_file_of_another_network(tmp_path: Path) -> None:
         coded_network(read_network(wide), coded)
     # A network that goes on where the file's ends.
     some = dict(list(coded.items())[:-1])
-    with pytest.raises(OptionError, match="expected no layers but those of the file, got a layer"):
+    with pytest.raises(OptionError, match="expected no layers but the file's own, got a layer"):
         coded_network(pair.network, some)
 
 

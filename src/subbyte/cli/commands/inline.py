@@ -55,7 +55,7 @@ def command(
         )
     elif done.error is not None:
         OUT.print(
-            f"computes what {source} does in ONNX Runtime, on made-up inputs: squared error "
+            f"computes the same as {source} in ONNX Runtime, on made-up inputs: squared error "
             f"{done.error:.2g} of the variance",
             soft_wrap=True,
             markup=False,

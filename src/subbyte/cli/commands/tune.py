@@ -105,7 +105,7 @@ def command(
     )
     if (teacher is None) == (labels is None):
         got = "neither" if teacher is None else "both"
-        raise OptionError("what to train by", expected="one of --teacher and --labels", got=got)
+        raise OptionError("target of training", expected="one of --teacher and --labels", got=got)
     with compress_extra("subbyte tune"):
         import torch
 

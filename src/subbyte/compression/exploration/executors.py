@@ -59,11 +59,11 @@ def _run(jobs: int, task: Task, names: Sequence[str], progress: Progress) -> Ite
             for child in active_children():
                 if child not in others:
                     child.terminate()
-                    # What it was at is nobody's then.
+                    # Its point is nobody's then.
                     child.join()
             if isinstance(error, BrokenProcessPool):
                 raise OutputError(
-                    "a process of --jobs was killed; the same command goes on with what is left",
+                    "a process of --jobs was killed; the same command goes on with the rest",
                     expected="enough memory for all of them, or fewer --jobs",
                 ) from error
             raise

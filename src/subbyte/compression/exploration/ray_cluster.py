@@ -106,9 +106,9 @@ def _check_answers(where: str) -> None:
         ) from error
     if not speaks:
         raise OptionError(
-            "what answers is no Ray cluster",
+            "the program that answers is no Ray cluster",
             where=where,
-            expected="the port of the head, not that of its dashboard",
+            expected="the port of the head, not the port of its dashboard",
         )
 
 
@@ -148,7 +148,7 @@ def _result(reference: Any) -> tuple[Point, bytes]:
         raise
     except RayError as error:
         raise OutputError(
-            "workers of the Ray cluster were lost; the same command goes on with what is left",
+            "workers of the Ray cluster were lost; the same command goes on with the rest",
             expected=f"a point whose worker is lost at most {RETRIES} times",
             got=reason(error),
         ) from error

@@ -78,8 +78,8 @@ def _most(score: Score) -> float:
 
 def _out_of_reach(score: Score, budget: Budget) -> BudgetError:
     return BudgetError(
-        "--keep out of reach: what is lost even with the most bits, as far as the held-back "
-        "samples can tell",
+        "--keep out of reach: the loss with the most bits, as far as the held-back samples "
+        "can tell",
         expected=f"at most {budget.value:g} points",
         got=f"{_in_words(score)}; more calibration samples tell more",
     )

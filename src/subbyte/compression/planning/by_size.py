@@ -56,7 +56,7 @@ def _eight_bits(prices: Prices, budget: Budget) -> Planned:
     bits = prices.bits(sum(candidate.bytes for candidate in chosen.values()))
     said = []
     if bits > budget.value:
-        counted = "scales and what is not coded" if prices.uncoded else "scales"
+        counted = "scales and constants that are not coded" if prices.uncoded else "scales"
         said = [f"8-bit codes in all layers: with {counted} {bits:.3f} bits per weight"]
     return planned_from(budget, Choice(chosen, harm, harm), said, prices.uncoded)
 

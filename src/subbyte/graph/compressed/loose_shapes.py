@@ -51,7 +51,7 @@ def loose_outputs(network: Network) -> frozenset[str]:
     for node in graph:
         read = [value for value in node.inputs if value is not None]
         if node.op_type in ("Shape", "Size") and not node.domain:
-            # Its own shape is known; its values are the sizes of what it reads.
+            # Its own shape is known; its values are the sizes of its input.
             changed.update(node.outputs if not loose.isdisjoint(read) else ())
             continue
         if _depends_on_values(node, changed) or not loose.isdisjoint(read):

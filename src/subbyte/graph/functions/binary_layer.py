@@ -16,8 +16,8 @@ from onnx import TensorProto
 from subbyte.graph.functions.body import TO_NCHW, TO_NHWC, Body
 from subbyte.methods import Binarization
 
-# Order k - 1 and the residual r_{k-1} -> beta_k and scale_k: what its signs take away from it,
-# and what they stand for in the sum.
+# Order k - 1 and the residual r_{k-1} -> beta_k and scale_k: the factor that its signs take
+# away from it, and their factor in the sum.
 Measure = Callable[[int, str], tuple[str, str]]
 
 # A receptive field's values, [taps, inputs], in [groups, N, positions, taps, inputs].

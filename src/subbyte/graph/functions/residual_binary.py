@@ -19,7 +19,7 @@ import onnx.parser
 
 from subbyte.graph.functions.body import DOMAIN, DOMAIN_VERSION
 
-# Values r are [N, group, channels, taps, positions]; base is what the scales are means of: the
+# Values r are [N, group, channels, taps, positions]; the scales are means of base: the
 # patches themselves or, per image, [N, group, channels, height * width, 1].
 _CONV = """
 <domain: "subbyte", opset_import: ["": OPSET]>

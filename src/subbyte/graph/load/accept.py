@@ -150,7 +150,7 @@ def _correct_shapes(model: onnx.ModelProto) -> None:
         graph.value_info.extend(copies)
     inputs = {value.name: value.type for value in graph.input}
     for value in graph.output:
-        # An input that is an output has one type: that of the input.
+        # An input that is an output has one type: the input's.
         known = inputs.get(value.name, inferred.get(value.name))
         if known is not None and (value.name in inputs or _contradicts(value.type, known, free)):
             value.type.CopyFrom(known)

@@ -99,7 +99,7 @@ def _spec(value: onnx.ValueInfoProto) -> InputSpec:
     if np.dtype(dtype).kind not in "biuf":
         raise ModelFileError(
             f"input {value.name!r} is no tensor of numbers",
-            expected="an export that starts behind what reads it, from numbers on",
+            expected="an export that starts behind the reader, from numbers on",
             got=onnx.TensorProto.DataType.Name(tensor.elem_type).lower(),
         )
     return InputSpec(value.name, shape, np.dtype(dtype))

@@ -22,7 +22,7 @@ from subbyte.runtime.ort import ERRORS, open_session, ort
 
 WAY_OUT = "an export with operators that it knows, or the network cut before the node"
 _IR_VERSION = 10
-# What a run may also raise: the Python binding itself refuses a tensor.
+# A run may raise these too: the Python binding itself refuses a tensor.
 _FAILURES: tuple[type[Exception], ...] = (*ERRORS, RuntimeError, ValueError)
 Signature = tuple[tuple[str, int], ...]
 

@@ -61,7 +61,7 @@ def instance_normalization(form: Form) -> Kernel:
     epsilon = form.attribute("epsilon", 1e-5)
 
     def run(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        # Not those of F: they refuse a single element a channel.
+        # Not the functions of F: they refuse a single element a channel.
         return torch.group_norm(x, x.shape[1], scale, bias, epsilon)
 
     return run

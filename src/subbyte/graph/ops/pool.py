@@ -47,7 +47,7 @@ class Window:
         """(pads, extra end pads that only ``ceil_mode`` needs) for spatial ``sizes``."""
         rank, pads = len(self.kernel), self.pads
         if self.auto_pad.startswith("SAME"):
-            # ONNX Runtime pads as if there were no dilation, whatever the standard says.
+            # ONNX Runtime pads as if there were no dilation, unlike the standard.
             upper = self.auto_pad == "SAME_UPPER"
             pads = same_pads(sizes, self.kernel, self.strides, [1] * rank, upper)
         extra = [0] * 2 * rank

@@ -71,7 +71,7 @@ def _resolve(node: ir.Node, kernel: list[int]) -> None:
         spatial = sizes[2:] if sizes is not None else []
     known = [size for size in spatial if size is not None]
     if len(known) == len(kernel):
-        # ONNX Runtime pads pools as if they had no dilation, whatever the standard says.
+        # ONNX Runtime pads pools as if they had no dilation, unlike the standard.
         spread = [1] * len(kernel) if node.op_type in POOLS else dilations
         upper = auto_pad == "SAME_UPPER"
         _replace_auto_pad(node, same_pads(known, kernel, strides, spread, upper))

@@ -99,7 +99,7 @@ def _evaluate(node: ir.Node, imports: Mapping[str, int]) -> dict[ir.Value, torch
             made = kernel.results(arguments)
     except (RuntimeError, UnsupportedOperatorError):
         if kernel.row is None:
-            # What ONNX Runtime has to say, it says again where the result is needed.
+            # An error of ONNX Runtime comes again where the result is needed.
             return None
         raise
     results = zip(kernel.outputs, made, strict=False)

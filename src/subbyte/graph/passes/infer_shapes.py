@@ -61,13 +61,13 @@ def _ask_runtime(model: ir.Model, unknown: list[ir.Value]) -> None:
     try:
         session = open_session(proto.SerializeToString(), options)
     except ERRORS:
-        # Whatever is wrong is said where the node is run.
+        # An error is named where the node is run.
         return
     for value, found in zip(unknown, session.get_outputs(), strict=True):
         kind = _KINDS.get(found.type)
         if value.dtype is None and kind is not None:
             value.type = ir.TensorType(kind)
-        # An unknown rank looks like that of a single number: it stays unknown.
+        # An unknown rank looks like the rank of a single number: it stays unknown.
         if value.shape is None and found.shape:
             value.shape = ir.Shape(found.shape)
 

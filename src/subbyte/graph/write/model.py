@@ -28,7 +28,7 @@ from subbyte.graph.write.opset import output_opset
 from subbyte.graph.write.unpacked import UnpackedWriter
 from subbyte.methods import CodedWeight
 
-# What one protobuf message can hold, less room for names and nodes.
+# The limit of one protobuf message, less room for names and nodes.
 MAX_BYTES = 2**31 - 2**24
 
 _LEAST_IR_VERSION = 8

@@ -40,7 +40,7 @@ def nested_attributes(
 
 
 def _rename(graph: onnx.GraphProto, renamed: Callable[[str], str]) -> None:
-    # Types and shapes are inferred again: what the source declared may hold no more.
+    # Types and shapes are inferred again: the source's may hold no more.
     del graph.value_info[:]
     del graph.quantization_annotation[:]
     _drop_notes(graph)

@@ -67,7 +67,7 @@ def _much_harm(layers: Sequence[Row]) -> Iterator[str]:
         if row["bits_per_weight"] < 6:
             text += ": give it 1 bit more"
         elif row["method"] != "float":
-            text += ": it has 8 bits already, tuning is what is left"
+            text += ": it has 8 bits already, only tuning is left"
         yield text + "."
 
 

@@ -71,7 +71,7 @@ def check_form(network: Network, layers: Mapping[str, CodedLayer]) -> None:
             raise OptionError(
                 "the file is no compressed form of the reference",
                 where=network.name,
-                expected="no layers but those of the file",
+                expected="no layers but the file's own",
                 got=f"a layer {layer.name}",
             )
 

@@ -92,7 +92,7 @@ def _named(name: str, source: Source) -> Iterator[None]:
         raise MissingDependencyError(
             f"{name} needs the package {package}: pip install 'subbyte[bench]'"
         ) from error
-    # Other people's packages raise what they like: one peer's failure must not end the others.
+    # Other people's packages raise anything: one peer's failure must not end the others.
     except Exception as error:
         raise _failed(name, source, error) from error
 

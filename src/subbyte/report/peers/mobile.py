@@ -39,7 +39,7 @@ def _binding(stem: Path, threads: int) -> Bind:
     for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
         setattr(net.opt, option, False)
     if net.load_param(f"{stem}.ncnn.param") or net.load_model(f"{stem}.ncnn.bin"):
-        raise PeerError("ncnn cannot load what pnnx made")
+        raise PeerError("ncnn cannot load the network that pnnx made")
     outputs = list(net.output_names())
 
     def bind(feeds: Any) -> Any:
@@ -119,7 +119,7 @@ def _main(stem: str, sample: str) -> None:
     try:
         with np.load(sample) as arrays:
             _binding(Path(stem), 1)(dict(arrays))()
-    # Whatever it is, its name and message are all that the calling process can show.
+    # Of any exception, name and message are all that the calling process can show.
     except Exception as error:
         sys.exit(f"{type(error).__name__}: {reason(error)}")
 

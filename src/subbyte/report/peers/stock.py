@@ -13,7 +13,7 @@ from subbyte.errors import PeerError, reason
 from subbyte.report.peers.source import Bind, Feeds, Source
 from subbyte.runtime import load
 
-# What is tried in turn: whether the batch's size is fixed too, and whether sizes are inferred
+# Tried in turn: whether the batch's size is fixed too, and whether sizes are inferred
 # without symbols. The fewer are fixed, the more batches the file takes.
 _WAYS = ((False, False), (True, False), (True, True))
 
@@ -38,7 +38,7 @@ def quantized(source: Source) -> Path:
             # Where it cannot infer a shape, it leaves a copy of the network where it runs.
             with contextlib.chdir(given.folder):
                 return _quantize(given, batch_too, without_symbols)
-        # onnxruntime's tools raise whatever happens to them, plain Exception and assert too.
+        # onnxruntime's tools raise anything, plain Exception and assert too.
         except Exception as error:
             failures.append(error)
     raise PeerError(
