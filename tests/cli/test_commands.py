@@ -18,23 +18,27 @@ from tests import tiny
 WIDE = {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 OPTIONS = {
     "compress": (
-        "--output --calib --samples --scale --mean --std --layout --method --bits --group "
-        "--words --gain --rank --rank-ratio --planes --procedure --bottleneck "
+        "--output --calib --samples --preset --scale --mean --std --layout --resize --crop --color "
+        "--image-size --method --bits --group --words --gain --rank --rank-ratio --planes "
+        "--procedure --bottleneck "
         "--plan --tune --tune-linear --seed --device --work --inline --activations --json"
     ),
     "eval": (
-        "--data --inputs --labels --scale --mean --std --layout --limit --engine --reference --json"
+        "--data --inputs --labels --preset --scale --mean --std --layout --resize --crop --color "
+        "--image-size --limit --engine --reference --json"
     ),
     "inspect": "--json",
     "report": (
         "--reference --output --format --points --data --inputs --labels --limit --samples "
-        "--scale --mean --std --layout --runs --threads --peers"
+        "--preset --scale --mean --std --layout --resize --crop --color --image-size "
+        "--runs --threads --peers"
     ),
     "bench": "--threads --runs --json",
     "inline": "--output --json",
     "tune": (
         "--output --data --inputs --teacher --labels --steps --batch-size --rate --checkpoint "
-        "--scale --mean --std --layout --seed --device --bf16 --json"
+        "--preset --scale --mean --std --layout --resize --crop --color --image-size "
+        "--seed --device --bf16 --json"
     ),
     "methods": "--json",
 }

@@ -193,6 +193,11 @@ DataFile = Annotated[
         metavar="FOLDER|FILE.npz", help="The samples, as of --calib.", rich_help_panel=DATA
     ),
 ]
+LABELS = "ARRAY|folders|FILE.txt"
+LABELS_HELP = (
+    "array of class indices in FILE.npz; of a folder of images folders, if each class has one, "
+    "or a file of names (of classes or images) and indices"
+)
 InputArray = Annotated[
     str | None,
     typer.Option(
@@ -204,7 +209,11 @@ InputArray = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Use the first N samples only.", rich_help_panel=DATA),
+    typer.Option(
+        metavar="N",
+        help="Use N samples only: the first ones of arrays, random ones of a folder of images.",
+        rich_help_panel=DATA,
+    ),
 ]
 
 

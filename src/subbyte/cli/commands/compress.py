@@ -193,6 +193,7 @@ def command(
     _suggest(
         *(source, output, [*(set_input or [])], [*(batch_axis or [])]),
         classes=_classes(done.proof),
+        images=data.folder is not None,
     )
 
 
@@ -267,6 +268,7 @@ def _suggest(
     batch_axis: list[options.BatchAxis],
     *,
     classes: bool,
+    images: bool,
 ) -> None:
     """Say how to look at the result, with the same inputs: `subbyte eval` where there are
     ``classes``, which it needs, else `subbyte report`. The file records the preprocessing."""
@@ -279,4 +281,6 @@ def _suggest(
     how = ["eval", str(output)] if classes else ["report", str(output), "-o", "report.html"]
     words = ["subbyte", *how, "--reference", str(source), *given]
     OUT.print(f"Next: {shlex.join(['subbyte', 'inspect', str(output)])}", soft_wrap=True)
-    OUT.print(f"      {shlex.join(words)} --data FILE.npz ...", soft_wrap=True)
+    data = "FOLDER" if images else "FILE.npz"
+    labels = " --labels folders" if images and classes else " ..."
+    OUT.print(f"      {shlex.join(words)} --data {data}{labels}", soft_wrap=True)

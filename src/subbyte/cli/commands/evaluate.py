@@ -19,8 +19,8 @@ def command(
     labels: Annotated[
         str | None,
         typer.Option(
-            metavar="ARRAY",
-            help="Array of class indices in FILE.npz. May be left out with --reference.",
+            metavar=options.LABELS,
+            help=f"The classes: {options.LABELS_HELP}. May be left out with --reference.",
             rich_help_panel=options.DATA,
         ),
     ] = None,

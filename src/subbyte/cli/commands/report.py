@@ -51,8 +51,8 @@ def command(
     labels: Annotated[
         str | None,
         typer.Option(
-            metavar="ARRAY",
-            help="Array of class indices in FILE.npz: adds accuracy.",
+            metavar=options.LABELS,
+            help=f"Adds accuracy: {options.LABELS_HELP}.",
             rich_help_panel=options.DATA,
         ),
     ] = None,

@@ -35,8 +35,8 @@ def command(
     labels: Annotated[
         str | None,
         typer.Option(
-            metavar="ARRAY",
-            help="Train with these class indices, an array in FILE.npz.",
+            metavar=options.LABELS,
+            help=f"Train with these classes: {options.LABELS_HELP}.",
             rich_help_panel=options.DATA,
         ),
     ] = None,
