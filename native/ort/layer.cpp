@@ -2,11 +2,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ort/choice.h"
 #include "ort/error.h"
 #include "ort/kernel.h"
+#include "ort/methods/method.h"
 #include "ort/parallel.h"
 #include "ort/shapes.h"
-#include "ort/weights.h"
 #include "subbyte/conv_binary.h"
 
 namespace subbyte::ort {
@@ -16,7 +17,8 @@ enum class Op { kConv, kConvSame, kLinear };
 enum class Form { kPlain, kAdd, kDequant };
 
 struct Kind {
-  Coding coding;
+  const Method *method;
+  Binarization x;
   Op op;
   Form form;
 };
@@ -25,8 +27,6 @@ constexpr int64_t kLargest = int64_t{1} << 30;
 constexpr int64_t kMostKernel = 1 << 15;  // and the most of a dilation
 // More padding than any network has, and little enough that y stays a size one can allocate.
 constexpr int64_t kMostPadding = 1024;
-// Up to here a linear layer's time goes into reading its weights (measured on 3 million).
-constexpr double kFewRows = 4;
 constexpr int32_t kMostOrder = 8;  // of binary inputs
 
 int64_t span(const Geometry &g, int axis) {
@@ -39,7 +39,7 @@ class Layer final : public Kernel {
     read_geometry(info);
     geometry_.pixels = expected_pixels(info.shape(0));
     geometry_.few_rows = kind_.op == Op::kLinear && geometry_.pixels <= kFewRows;
-    Coded coded = read_weights(kind.coding, info, geometry_);
+    Coded coded = kind.method->read(info, geometry_, kind.x);
     weights_ = std::move(coded.weights);
     read_output(info, coded.scale);
   }
@@ -110,7 +110,7 @@ class Layer final : public Kernel {
       throw wrong("attribute group", "a divisor of the outputs", std::to_string(g.groups));
     }
     g.inputs = weight[2] * g.groups;
-    const size_t x_zero = packed_count(kind_.coding.method) + 3;
+    const size_t x_zero = kind_.method->count + 3;
     g.input_zero = info.zero_point(x_zero, "x_zero");
     if (kind_.op == Op::kLinear) return;
     const Dims kernel = info.integers("kernel_shape", 2, 1, kMostKernel);
@@ -134,7 +134,7 @@ class Layer final : public Kernel {
   // y = sum * (unit * weight_scale * x_scale / y_scale) + bias / y_scale; with a summand the
   // same with m_scale in y_scale's place, rounded, * m_scale / y_scale + r * r_scale / y_scale
   void read_output(const KernelInfo &info, const std::vector<float> &scale) {
-    size_t at = packed_count(kind_.coding.method) + 1;
+    size_t at = kind_.method->count + 1;
     const Tensor bias = info.constant(at++, "bias", Type::kFloat, {geometry_.outputs});
     const float x_scale = info.scale(at++, "x_scale");
     ++at;  // x_zero
@@ -255,8 +255,8 @@ Operator layer_operator(const std::string &name, const Kind &kind) {
   Operator made;
   made.name = name;
   made.inputs = {Type::kUint8};
-  const size_t packed = packed_count(kind.coding.method);
-  for (size_t i = 0; i < packed; ++i) made.inputs.push_back(packed_type(kind.coding.method, i));
+  const size_t packed = kind.method->count;
+  for (size_t i = 0; i < packed; ++i) made.inputs.push_back(kind.method->types[i]);
   const auto add = [&](std::initializer_list<Type> types) {
     made.inputs.insert(made.inputs.end(), types);
   };
@@ -274,23 +274,9 @@ Operator layer_operator(const std::string &name, const Kind &kind) {
   return made;
 }
 
-}  // namespace
-
-void add_layers(std::vector<Operator> *operators) {
-  std::vector<std::pair<std::string, Coding>> codings = {{"Product", {Method::kProduct}},
-                                                         {"ProductGain", {Method::kProductGain}},
-                                                         {"Scalar", {Method::kScalar}},
-                                                         {"Ternary", {Method::kTernary}},
-                                                         {"Composite", {Method::kComposite}},
-                                                         {"CompositeFactored",
-                                                          {Method::kCompositeFactored}}};
-  static constexpr const char *kScales[] = {"Column", "Pixel", "Image"};  // as SUBBYTE_PER_...
-  for (int32_t scales = 0; scales < 3; ++scales) {
-    for (int32_t order = 1; order <= kMostOrder; ++order) {
-      codings.push_back({"Binary" + std::string(kScales[scales]) + std::to_string(order),
-                         {Method::kBinary, order, scales}});
-    }
-  }
+// The operators of a method: <name><Op><Form>.
+void add_forms(const std::string &name, const Method &method, const Binarization &x,
+               std::vector<Operator> *operators) {
   static constexpr struct {
     const char *name;
     Op op;
@@ -302,17 +288,32 @@ void add_layers(std::vector<Operator> *operators) {
                 {"ConvSameAdd", Op::kConvSame, Form::kAdd},
                 {"Linear", Op::kLinear, Form::kPlain},
                 {"LinearDequant", Op::kLinear, Form::kDequant}};
-  for (const auto &[name, coding] : codings) {
-    for (const auto &form : kForms) {
-      // Binary inputs have no form padded by rule; of the others, a convolution that gives
-      // floats is a linear layer on pixels (docs/format.md).
-      const bool binary = coding.method == Method::kBinary;
-      const bool floats = form.op == Op::kConv && form.form == Form::kDequant;
-      if (binary ? form.op == Op::kConvSame : floats) continue;
-      Kind kind = {coding, form.op, form.form};
-      // A row of a linear layer is one vector.
-      if (form.op == Op::kLinear) kind.coding.scales = SUBBYTE_PER_COLUMN;
-      operators->push_back(layer_operator(name + form.name, kind));
+  for (const auto &form : kForms) {
+    // Binary inputs have no form padded by rule; of the others, a convolution that gives
+    // floats is a linear layer on pixels (docs/format.md).
+    const bool floats = form.op == Op::kConv && form.form == Form::kDequant;
+    if (method.binarizes ? form.op == Op::kConvSame : floats) continue;
+    Kind kind = {&method, x, form.op, form.form};
+    // A row of a linear layer is one vector.
+    if (form.op == Op::kLinear) kind.x.scales = SUBBYTE_PER_COLUMN;
+    operators->push_back(layer_operator(name + form.name, kind));
+  }
+}
+
+}  // namespace
+
+void add_layers(std::vector<Operator> *operators) {
+  static constexpr const char *kScales[] = {"Column", "Pixel", "Image"};  // as SUBBYTE_PER_...
+  for (const Method *method : kMethods) {
+    if (!method->binarizes) {
+      add_forms(method->name, *method, {}, operators);
+      continue;
+    }
+    for (int32_t scales = 0; scales < 3; ++scales) {
+      for (int32_t order = 1; order <= kMostOrder; ++order) {
+        const std::string name = method->name + std::string(kScales[scales]);
+        add_forms(name + std::to_string(order), *method, {order, scales}, operators);
+      }
     }
   }
 }

@@ -15,22 +15,7 @@
 namespace subbyte::ort {
 namespace {
 
-// Weights of a linear layer that leave the nearest caches, so that memory is the limit.
-constexpr int64_t kStreamed = 1 << 20;
-// What the GEMV kernels take.
-constexpr int64_t kStreamedGains = 16;
-constexpr int64_t kStreamedInputs = 1 << 16;
-constexpr int kFewestBits = 2, kMostBits = 4;
-// From so many pixels of an image (rows of a linear layer) on, unpacking weights of 3 and 4 bits
-// costs a hundredth or two of the time (docs/decisions/0017-packed-codes-in-convolutions.md).
-constexpr double kUnpackPixels = 48;
-
-bool streamed(const Geometry &g) { return g.few_rows && g.inputs * g.outputs >= kStreamed; }
-
-bool unpacked(const Geometry &g, int bits) {
-  const bool depthwise = g.groups > 1 && g.inputs == g.groups && g.outputs == g.groups;
-  return (bits == 3 || bits == 4) && !depthwise && g.pixels >= kUnpackPixels;
-}
+constexpr int kFewestBits = 2;  // of the GEMV kernel
 
 // The functions of a header of the library; their names begin with that of its layer.
 #define SUBBYTE_KERNEL(Name, layer)                             \
@@ -40,11 +25,11 @@ bool unpacked(const Geometry &g, int bits) {
     static constexpr auto scratch_size = layer##_scratch_size;  \
     static constexpr auto run = layer##_run;                    \
   };
-SUBBYTE_KERNEL(LookupKernel, subbyte_conv_lut16)
-SUBBYTE_KERNEL(WordsKernel, subbyte_conv_lut256)
-SUBBYTE_KERNEL(Int8Kernel, subbyte_conv_int8)
-SUBBYTE_KERNEL(UnpackKernel, subbyte_conv_int4)
-SUBBYTE_KERNEL(BinaryKernel, subbyte_conv_binary)
+SUBBYTE_KERNEL(Lut16, subbyte_conv_lut16)
+SUBBYTE_KERNEL(Lut256, subbyte_conv_lut256)
+SUBBYTE_KERNEL(Int8, subbyte_conv_int8)
+SUBBYTE_KERNEL(Int4, subbyte_conv_int4)
+SUBBYTE_KERNEL(Binary, subbyte_conv_binary)
 #undef SUBBYTE_KERNEL
 
 // Sizes are positive: 0 is an error that the kernel library describes.
@@ -116,7 +101,7 @@ class Packed : public Weights {
 };
 
 // A linear layer of many words. Of few rows, the parts are blocks of outputs.
-class WordsLinear final : public Packed<WordsKernel> {
+class Lut256Linear final : public Packed<Lut256> {
  public:
   using Packed::Packed;
 
@@ -146,7 +131,7 @@ class WordsLinear final : public Packed<WordsKernel> {
   static bool few(const Geometry &geometry) { return geometry.height <= SUBBYTE_CONV_LUT256_ROWS; }
 };
 
-struct LookupStream {
+struct Lut16Stream {
   using Layer = subbyte_gemv_lut16;
   static constexpr auto packed_size = subbyte_gemv_lut16_packed_size;
   static constexpr auto scratch_size = subbyte_gemv_lut16_scratch_size;
@@ -154,7 +139,7 @@ struct LookupStream {
   static constexpr auto run = subbyte_gemv_lut16_run;
 };
 
-struct UnpackStream {
+struct Int4Stream {
   using Layer = subbyte_gemv_int4;
   static constexpr auto packed_size = subbyte_gemv_int4_packed_size;
   static constexpr auto scratch_size = subbyte_gemv_int4_scratch_size;
@@ -234,60 +219,59 @@ std::unique_ptr<Weights> make_lookup(const Geometry &g, Layer layer, const Looku
 
 }  // namespace
 
-std::unique_ptr<Weights> pack_lookup(const Geometry &g, const Lookup &lookup, int32_t shift) {
-  if (lookup.words != kLookupWords) {
+std::unique_ptr<Weights> pack_lookup(const Geometry &g, const Lookup &lookup, int32_t shift,
+                                     Runs runs) {
+  if (runs == Runs::kConvLut256) {
     subbyte_conv_lut256 layer = {};
     layer.words = static_cast<int32_t>(lookup.words);
     if (g.few_rows) {
-      return make_lookup<WordsLinear>(g, layer, lookup, shift, subbyte_conv_lut256_pack);
+      return make_lookup<Lut256Linear>(g, layer, lookup, shift, subbyte_conv_lut256_pack);
     }
-    return make_lookup<Packed<WordsKernel>>(g, layer, lookup, shift, subbyte_conv_lut256_pack);
+    return make_lookup<Packed<Lut256>>(g, layer, lookup, shift, subbyte_conv_lut256_pack);
   }
-  if (streamed(g) && lookup.gain_levels <= kStreamedGains) {
-    return make_lookup<Streamed<LookupStream>>(g, subbyte_gemv_lut16{}, lookup, shift,
-                                               subbyte_gemv_lut16_pack);
+  if (runs == Runs::kGemvLut16) {
+    return make_lookup<Streamed<Lut16Stream>>(g, subbyte_gemv_lut16{}, lookup, shift,
+                                              subbyte_gemv_lut16_pack);
   }
-  return make_lookup<Packed<LookupKernel>>(g, subbyte_conv_lut16{}, lookup, shift,
-                                           subbyte_conv_lut16_pack);
+  return make_lookup<Packed<Lut16>>(g, subbyte_conv_lut16{}, lookup, shift,
+                                    subbyte_conv_lut16_pack);
 }
 
 std::unique_ptr<Weights> pack_int8(const Geometry &g, const std::vector<int8_t> &weight) {
-  return std::make_unique<Packed<Int8Kernel>>(
+  return std::make_unique<Packed<Int8>>(
       g, subbyte_conv_int8{}, 1.0F, [&](const subbyte_conv_int8 &layer, void *packed) {
         return subbyte_conv_int8_pack(&layer, weight.data(), packed);
       });
 }
 
-std::unique_ptr<Weights> pack_binary(const Geometry &g, const Coding &coding,
+std::unique_ptr<Weights> pack_binary(const Geometry &g, const Binarization &x,
                                      const uint8_t *signs) {
   subbyte_conv_binary layer = {};
-  layer.order = coding.order;
-  layer.scales = coding.scales;
+  layer.order = x.order;
+  layer.scales = x.scales;
   layer.input_type = SUBBYTE_UINT8;
   layer.input_scale = 1;
-  return std::make_unique<Packed<BinaryKernel>>(
-      g, layer, 1.0F, [&](const subbyte_conv_binary &placed, void *packed) {
-        return subbyte_conv_binary_pack(&placed, signs, packed);
-      });
+  return std::make_unique<Packed<Binary>>(g, layer, 1.0F,
+                                          [&](const subbyte_conv_binary &placed, void *packed) {
+                                            return subbyte_conv_binary_pack(&placed, signs, packed);
+                                          });
 }
 
-std::unique_ptr<Weights> pack_levels(const Geometry &g, int bits,
-                                     const std::vector<uint8_t> &codes,
-                                     const std::vector<int8_t> &levels) {
-  if (streamed(g) && bits <= kMostBits && g.inputs <= kStreamedInputs) {
+std::unique_ptr<Weights> pack_levels(const Geometry &g, int bits, const std::vector<uint8_t> &codes,
+                                     const std::vector<int8_t> &levels, Runs runs) {
+  if (runs == Runs::kGemvInt4) {
     subbyte_gemv_int4 layer = {};
     layer.bits = std::max(bits, kFewestBits);
     std::vector<int8_t> all = levels;
     all.resize(size_t{1} << layer.bits);
-    return std::make_unique<Streamed<UnpackStream>>(
+    return std::make_unique<Streamed<Int4Stream>>(
         g, layer, 1.0F, [&](const subbyte_gemv_int4 &placed, void *packed) {
           return subbyte_gemv_int4_pack(&placed, codes.data(), all.data(), packed);
         });
   }
-  if (!unpacked(g, bits)) return nullptr;
   subbyte_conv_int4 layer = {};
   layer.bits = bits;
-  return std::make_unique<Packed<UnpackKernel>>(
+  return std::make_unique<Packed<Int4>>(
       g, layer, 1.0F, [&](const subbyte_conv_int4 &placed, void *packed) {
         return subbyte_conv_int4_pack(&placed, codes.data(), levels.data(), packed);
       });

@@ -36,34 +36,10 @@ class Weights {
                    void *y, int64_t begin, int64_t end) const = 0;
 };
 
-enum class Method {
-  kProduct,
-  kProductGain,
-  kScalar,
-  kTernary,
-  kComposite,
-  kCompositeFactored,
-  kBinary
-};
-
-// How the weights of a node are coded, and x binarized: subbyte_conv_binary's order and scales.
-struct Coding {
-  Method method;
-  int32_t order = 0, scales = 0;
-};
-
-// Number of packed arrays, which are the node's inputs from 1 on.
-size_t packed_count(Method method);
-Type packed_type(Method method, size_t index);
-
 // Weights and weight_scale float32 [outputs] of a node.
 struct Coded {
   std::unique_ptr<Weights> weights;
   std::vector<float> scale;
 };
-
-// Read, check and pack. `geometry` has everything but the size of x; taps and channels are
-// held against the node's attributes.
-Coded read_weights(const Coding &coding, const KernelInfo &info, const Geometry &geometry);
 
 }  // namespace subbyte::ort

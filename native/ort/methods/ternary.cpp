@@ -4,8 +4,9 @@
 #include <cstdlib>
 
 #include "ort/codes.h"
-#include "ort/decode.h"
 #include "ort/error.h"
+#include "ort/methods/method.h"
+#include "ort/packed.h"
 #include "subbyte/conv_int8.h"
 
 namespace subbyte::ort {
@@ -118,9 +119,7 @@ void round_rows(const std::vector<int32_t> &sums, int64_t width, int64_t count, 
   }
 }
 
-}  // namespace
-
-std::vector<int8_t> decode_ternary(const KernelInfo &info, const WeightShape &shape) {
+std::vector<int8_t> decode(const KernelInfo &info, const WeightShape &shape) {
   const int64_t rows = shape.outputs / shape.groups, width = shape.taps * shape.channels;
   const int64_t rank = info.integers("right_shape", 3, 1, int64_t{1} << 40)[1];
   if (rank > kMostRank) throw wrong("rank", "at most 65536", std::to_string(rank));
@@ -146,5 +145,18 @@ std::vector<int8_t> decode_ternary(const KernelInfo &info, const WeightShape &sh
   }
   return weight;
 }
+
+Coded read(const KernelInfo &info, const Geometry &g, const Binarization &) {
+  const WeightShape shape = read_decoded_shape(info, g);
+  Coded coded;
+  coded.scale = read_scale(info, 4, shape.outputs);
+  coded.weights = pack_int8(g, decode(info, shape));
+  return coded;
+}
+
+}  // namespace
+
+extern const Method kTernary = {
+    "Ternary", 4, {Type::kUint8, Type::kUint8, Type::kUint8, Type::kFloat16}, false, read};
 
 }  // namespace subbyte::ort

@@ -2,8 +2,9 @@
 #include <algorithm>
 
 #include "ort/codes.h"
-#include "ort/decode.h"
 #include "ort/error.h"
+#include "ort/methods/method.h"
+#include "ort/packed.h"
 
 namespace subbyte::ort {
 namespace {
@@ -102,10 +103,7 @@ void add_signs(const KernelInfo &info, int64_t count, Magnitudes *magnitudes) {
   }
 }
 
-}  // namespace
-
-std::vector<int8_t> decode_composite(const KernelInfo &info, const WeightShape &shape,
-                                     bool factored) {
+std::vector<int8_t> decode(const KernelInfo &info, const WeightShape &shape, bool factored) {
   const int64_t count = product({shape.outputs, shape.taps, shape.channels}, "weight_shape");
   const Dims counts = info.integers("counts", kPlanes + 1, 1, kLargest);
   Magnitudes weight(static_cast<size_t>(count));
@@ -114,5 +112,38 @@ std::vector<int8_t> decode_composite(const KernelInfo &info, const WeightShape &
   add_signs(info, counts[kPlanes], &weight);
   return weight;
 }
+
+Coded read(const KernelInfo &info, const Geometry &g, bool factored) {
+  const WeightShape shape = read_decoded_shape(info, g);
+  Coded coded;
+  coded.scale = read_scale(info, factored ? 10 : 8, shape.outputs);
+  coded.weights = pack_int8(g, decode(info, shape, factored));
+  return coded;
+}
+
+Coded read_gaps(const KernelInfo &info, const Geometry &g, const Binarization &) {
+  return read(info, g, false);
+}
+
+Coded read_factored(const KernelInfo &info, const Geometry &g, const Binarization &) {
+  return read(info, g, true);
+}
+
+}  // namespace
+
+constexpr Type kCodes = Type::kUint8;
+
+extern const Method kComposite = {
+    "Composite",
+    8,
+    {kCodes, kCodes, kCodes, kCodes, kCodes, kCodes, kCodes, Type::kFloat16},
+    false,
+    read_gaps};
+extern const Method kCompositeFactored = {
+    "CompositeFactored",
+    10,
+    {kCodes, kCodes, kCodes, kCodes, kCodes, kCodes, kCodes, kCodes, kCodes, Type::kFloat16},
+    false,
+    read_factored};
 
 }  // namespace subbyte::ort
