@@ -42,7 +42,7 @@ def has_binary_form(layer: Layer) -> bool:
 
 
 def traits_of(layer: Weighted, weight: Callable[[], Tensor] | None = None) -> LayerTraits:
-    """What a method may know of the layer itself; ``weight``: gives its weight [O, T, I]."""
+    """The facts of a layer that a method may know; ``weight``: gives its weight [O, T, I]."""
     unpacked = isinstance(layer, Unpacked)
     return LayerTraits(
         layer.shape,

@@ -1,7 +1,7 @@
-"""What a method is: one row of callables, which its folder fills in.
+"""A method: one row of callables, which its folder fills in.
 
-A method sees a `WeightShape`, a few `LayerTraits`, second moments and statistics. It knows no
-graph and sees no samples.
+A method sees a `WeightShape`, a few `LayerTraits`, second moments and statistics. It knows no graph
+and sees no samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Nodes = Callable[[str], list[onnx.NodeProto]]
 
 @dataclass(frozen=True)
 class LayerTraits:
-    """What planning tells a method of a layer.
+    """The facts of a layer that planning tells a method.
 
     ``linear``: it multiplies rows, it is no convolution. ``output``: it ends the network.
     ``unpacked``: its weight is unpacked before its node reads it (tables, recurrent nodes).
@@ -80,12 +80,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Kernel:
-    """What decides which native kernel multiplies with a weight.
+    """The facts that decide which native kernel multiplies with a weight.
 
     ``lookup``: channels a code, where inner products are looked up if that is faster; 0: never.
-    ``words`` of a codebook and whether codes have a ``gain``, for such a kernel. ``streamed``:
-    bits a code, where long linear layers read the codes as they are; 0: never. A weight that no
-    such kernel takes is unpacked to int8 when the file is loaded.
+    ``words`` of a codebook and whether codes have a ``gain``, for such a kernel. ``streamed``: bits
+    a code, where long linear layers read the codes as they are; 0: never. A weight that no such
+    kernel takes is unpacked to int8 when the file is loaded.
     """
 
     lookup: int = 0

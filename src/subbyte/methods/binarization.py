@@ -41,8 +41,11 @@ def scales_named(name: object) -> Scales:
 
 @dataclass(frozen=True)
 class Binarization:
-    """An input as the sum of ``order`` scaled sign tensors; ``scales``: what shares a scale,
-    a ``column`` (the receptive field of an output), a ``pixel`` or an ``image``."""
+    """An input as the sum of ``order`` scaled sign tensors.
+
+    ``scales``: the values that share a scale, a ``column`` (the receptive field of an output), a
+    ``pixel`` or an ``image``.
+    """
 
     order: int = DEFAULT_ORDER
     scales: Scales = "column"

@@ -1,8 +1,8 @@
 """Weights cut into blocks of d input channels, and their second moments likewise.
 
-A block is d consecutive input channels of one tap. Channels are padded with zeros up to a
-multiple of d; the padding gets a small diagonal in H and no correlation, so that whatever
-a code puts there costs nothing and is cut off when the weight is decoded.
+A block is d consecutive input channels of one tap. Channels are padded with zeros up to a multiple
+of d. The padding gets a small diagonal in H and no correlation: codes of it cost nothing, and are
+cut off when the weight is decoded.
 """
 
 from __future__ import annotations

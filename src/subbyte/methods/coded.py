@@ -1,9 +1,9 @@
-"""What every method gives back: a weight in packed form.
+"""The result of every method: a weight in packed form.
 
-Canonical weight layout, the only one a method sees: ``W[O, T, I]`` float32,
-O output channels, T kernel taps (row-major over the kernel; 1 for a linear layer),
-I input channels *per convolution group*. Flattened to ``[O, n]`` with n = T * I, an
-output is ``y = W x`` on patches x in (tap, channel) order.
+Canonical weight layout, the only one a method sees: ``W[O, T, I]`` float32, O output channels, T
+kernel taps (row-major over the kernel; 1 for a linear layer), I input channels *per convolution
+group*. Flattened to ``[O, n]`` with n = T * I, an output is ``y = W x`` on patches x in (tap,
+channel) order.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ class CodedWeight:
 
 @dataclass(frozen=True)
 class LookupTables:
-    """What a kernel needs that looks inner products up instead of computing them.
+    """The words of a kernel that looks inner products up instead of computing them.
 
-    ``words`` int8 [books, K, d]: one book per channel group, or one for all. ``counts``
-    int64 [channel groups, K]: how often the weight's codes choose a word.
+    ``words`` int8 [books, K, d]: one book per channel group, or one for all. ``counts`` int64
+    [channel groups, K]: how often the weight's codes choose a word.
     """
 
     words: NDArray[np.int8]

@@ -26,9 +26,12 @@ Given = Mapping[str, Value]
 """The options that a user fixes, by name. Planning chooses the others."""
 
 Fit = Literal["corrected", "responses", "weights"]
-"""What a layer is fitted to: ``corrected`` (ours), W* with a new bias, shortcuts made good
-and outputs balanced; ``responses``, W* alone, the bias kept (Q-CNN's error correction);
-``weights``, the float weight itself, the bias kept."""
+"""The target that a layer is fitted to.
+
+``corrected`` (ours): W* with a new bias, shortcuts made good and outputs balanced. ``responses``:
+W* alone, the bias kept (Q-CNN's error correction). ``weights``: the float weight itself, the bias
+kept.
+"""
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
@@ -138,7 +141,7 @@ def option(help: str, default: Value | None = None, **range_of: Any) -> Any:
 class MethodOptions:
     """How one weight is coded. A method's own options are its subclass; ``method``: its name.
 
-    The properties have the usual answers; a method overrides those that differ.
+    The properties have the usual answers; a method overrides the ones that differ.
     """
 
     method: ClassVar[str]
@@ -184,7 +187,7 @@ class MethodOptions:
         return None
 
     def fit(self, published: bool) -> Fit:
-        """What a layer is fitted to, in a plan that is ``published`` or not."""
+        """The target that a layer is fitted to, in a plan that is ``published`` or not."""
         del published
         return "corrected"
 

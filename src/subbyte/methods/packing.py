@@ -66,15 +66,15 @@ def attribute(name: str, attribute_name: str, kind: str) -> onnx.NodeProto:
 def unpack_nodes(packed: str, shape: str, output: str, prefix: str) -> list[onnx.NodeProto]:
     """Standard nodes (opset 18): ``output`` = the codes of ``packed``, as int32 in ``shape``.
 
-    ``packed`` and ``shape`` (int64 vector) are value names; ``prefix`` keeps the inner
-    names apart from those of other calls. With l the byte in which a code begins, at bit
-    r, and h the next byte, the code is
+    ``packed`` and ``shape`` (int64 vector) are value names; ``prefix`` keeps the inner names apart
+    from other calls' names. With l the byte in which a code begins, at bit r, and h the next byte,
+    the code is
 
         (l + 256 * h) / 2**r  mod  2**bits
 
-    Arithmetic on int32 is the one form that every runtime tried has and computes alike:
-    onnxruntime 1.17 has no uint8 Div, and OpenVINO's BitShift saturates to the left. A
-    row's last code ends in its last byte, so what is read as h there is cut off.
+    Arithmetic on int32 is the one form that every runtime tried has and computes alike: onnxruntime
+    1.17 has no uint8 Div, and OpenVINO's BitShift saturates to the left. A row's last code ends in
+    its last byte, so any h that is read there is cut off.
     """
     node = helper.make_node
     v = {key: prefix + key for key in "yuwoinlhmasdvb"}

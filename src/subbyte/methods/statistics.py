@@ -1,4 +1,4 @@
-"""What a search knows of a layer's inputs."""
+"""The knowledge of a search about a layer's inputs."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class CodedNode:
 
 
 def coded_nodes(proto: onnx.ModelProto) -> Iterator[CodedNode]:
-    """The nodes of coded layers; not those that give other nodes weights.
+    """The nodes of coded layers; nodes that give others weights are left out.
 
     Raises:
         ModelFileError: a method that this version does not know.

@@ -1,4 +1,4 @@
-"""What the bit planes of layers take: as stored, as their paper counts, by their entropy."""
+"""The bits of layers' planes: as stored, as their paper counts, by their entropy."""
 
 from __future__ import annotations
 

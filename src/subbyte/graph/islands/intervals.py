@@ -1,4 +1,4 @@
-"""Intervals of real numbers: what is known about a value before any sample is seen."""
+"""Intervals of real numbers: the bounds of a value that hold before any sample is seen."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Which values are carried as uint8, and what each node then becomes.
+"""Which values are carried as uint8, and the form that each node then has.
 
-An island is a run of nodes that exchange uint8 tensors: coded convolutions and linear
-layers, and between them sums, pooling, concatenation and data movement. A node that is
-no layer belongs to one only if an island feeds it and an island reads it; everything
-else stays float, with quantization at the border. Nothing here looks at samples: the
-plan says which ranges a calibrator has to find, and how values share them.
+An island is a run of nodes that exchange uint8 tensors: coded convolutions and linear layers, and
+between them sums, pooling, concatenation and data movement. A node that is no layer belongs to one
+only if an island feeds it and an island reads it; everything else stays float, with quantization at
+the border. Nothing here looks at samples: the plan says which ranges a calibrator has to find, and
+how values share them.
 """
 
 from __future__ import annotations
@@ -37,14 +37,13 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class IslandPlan:
-    """What is carried as uint8.
+    """The values that are carried as uint8.
 
-    ``layers``: how each coded layer computes, by layer name. ``nodes``: the other nodes
-    that compute on uint8, by their first output. ``groups``: every quantized value, in
-    groups that share one `QuantParams`; a group's name is that of one of its values.
-    ``fused``: sums taken into the convolution before them, output of the sum -> layer
-    name. ``absorbed``: clamps that the quantization of their input has already done,
-    output -> input.
+    ``layers``: how each coded layer computes, by layer name. ``nodes``: the other nodes that
+    compute on uint8, by their first output. ``groups``: every quantized value, in groups that share
+    one `QuantParams`; a group is named for one of its values. ``fused``: sums taken into the
+    convolution before them, output of the sum -> layer name. ``absorbed``: clamps that the
+    quantization of their input has already done, output -> input.
     """
 
     layers: Mapping[str, LayerPlan]
@@ -69,11 +68,11 @@ def plan_islands(
     coded: Collection[str] | None = None,
     keep_float: Mapping[str, str] | None = None,
 ) -> IslandPlan:
-    """Decide what is carried as uint8.
+    """Decide which values are carried as uint8.
 
-    ``coded``: the weight initializers that will be coded (default: all). ``keep_float``:
-    values or groups that eight bits cannot carry, each with the reason; a group is kept
-    float as a whole, as its values share one scale.
+    ``coded``: the weight initializers that will be coded (default: all). ``keep_float``: values or
+    groups that eight bits cannot carry, each with the reason; a group is kept float as a whole, as
+    its values share one scale.
     """
     weights = {layer.weight for layer in network.layers} if coded is None else set(coded)
     layers = [layer for layer in network.layers if layer.weight in weights]
@@ -175,7 +174,7 @@ class _Planner:
         return self._layer_form(name) in ("uint8", "dequant") and node.inputs[0] is value
 
     def _demote(self) -> bool:
-        """Take out of the islands what no longer belongs to one; whether anything was."""
+        """Take nodes that no longer belong to an island out of it; whether there were any."""
         out = {self._output(node) for node in self.nodes if self._is_stray(node)}
         self.joined -= out
         floats = [layer for layer in self.layers.values() if self._ends(layer)]

@@ -44,8 +44,8 @@ class Group:
     def params(self, low: float, high: float) -> QuantParams:
         """Parameters that carry [low, high], never more than ``limit``.
 
-        Zero point 0 where nothing lies below zero. Staying within the limit is what lets the
-        saturation of a quantization do the work of a ReLU or a Clip.
+        Zero point 0 where nothing lies below zero. Within the limit the saturation of a
+        quantization does the work of a ReLU or a Clip.
         """
         if self.signed and low < 0:
             zero_point = _zero_point(low, high)

@@ -21,8 +21,11 @@ from subbyte.methods import Binarization
 
 
 class Visit(NamedTuple):
-    """One step of a walk: ``before`` holds the values that it and later steps read, ``after``
-    those that later steps read and all that it gave."""
+    """One step of a walk.
+
+    ``before``: the values that the step and later steps read. ``after``: the values that later
+    steps read, and all results of the step.
+    """
 
     place: int
     step: Step

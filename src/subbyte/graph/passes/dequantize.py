@@ -49,8 +49,10 @@ def _spread(parameter: Array, shape: tuple[int, ...], axis: int, block: int) -> 
 
 
 def dequantized_constant(node: ir.Node) -> Array | None:
-    """What a DequantizeLinear of constants gives, or a Cast of integers of fewer than 8 bits to
-    float32; None for any other node."""
+    """The result of a DequantizeLinear of constants, or of a Cast of narrow integers to float32.
+
+    Narrow integers have fewer than 8 bits. None for any other node.
+    """
     if node.domain != "" or node.op_type not in ("Cast", "DequantizeLinear"):
         return None
     arrays = [query.constant(value) for value in node.inputs]

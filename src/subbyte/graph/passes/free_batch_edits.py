@@ -36,8 +36,8 @@ class Batched:
 class BatchEdits:
     """Edits of ``graph``, whose inputs have ``batch`` samples.
 
-    ``values``: of every value that was computed so far. ``visit``: computes those of a node that
-    was inserted.
+    ``values``: of every value that was computed so far. ``visit``: computes the values of a node
+    that was inserted.
     """
 
     def __init__(

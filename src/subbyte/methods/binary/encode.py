@@ -18,8 +18,8 @@ def encode(
     """Code ``target`` [O, T, I] float32 under ``moments`` H [groups, T*I, T*I].
 
     ``paper``: scale[o] = mean |W[o]|, signs of W (XNOR-Net's closed form, sign(0) = +1).
-    ``corrected``: both by descent on tr((W - What) H (W - What)^T), H being that of the
-    binarized inputs. Deterministic; ``seed`` is not used.
+    ``corrected``: both by descent on tr((W - What) H (W - What)^T), with H of the binarized inputs.
+    Deterministic; ``seed`` is not used.
     """
     del seed
     if options.procedure == "paper":

@@ -2,8 +2,8 @@
 
     W[o, t, i] ~ scale[o] * (1 - 2 * sign[o, t, i])                      sign in 0, 1
 
-The input that W is multiplied with is binarized to order K (`residual`); what shares its
-scales and K are the weight's variant, as ``Column2``.
+The input that W is multiplied with is binarized to order K (`residual`). K, and the values that
+share its scales, are the weight's variant, as ``Column2``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class BinaryOptions(MethodOptions):
 
 
 def stored_bytes(shape: WeightShape, options: BinaryOptions) -> int:
-    """Bytes `pack` will use: signs and scales, whatever the inputs' order."""
+    """Bytes `pack` will use: signs and scales, for inputs of any order."""
     del options
     return -(-shape.count // 8) + 2 * shape.outputs + 4
 

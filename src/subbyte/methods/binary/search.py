@@ -1,4 +1,4 @@
-"""Which layers may have binary weights and inputs, and what that costs."""
+"""Which layers may have binary weights and inputs, and the cost of that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def default(layer: LayerTraits, given: Given) -> MethodOptions | None:
 def search(problem: SearchProblem, given: Given) -> list[Found]:
     """The options as given, where the layer's input can be binarized.
 
-    The error is the weight's alone. What binarizing the input adds is much the same share of
+    The error is the weight's alone. The error of binarizing the input is much the same share of
     every layer's output, and hardly shifts the choice between layers.
     """
     layer, rows, energy = problem.layer, problem.rows, problem.energy
@@ -38,7 +38,7 @@ def search(problem: SearchProblem, given: Given) -> list[Found]:
 
 
 def trained(binarization: Binarization) -> BinaryOptions:
-    """Of a layer trained binary: the paper's encoding, with what it was trained for."""
+    """Of a layer trained binary: the paper's encoding, with the options that it was trained for."""
     return BinaryOptions(binarization.order, binarization.scales, "paper")
 
 
@@ -58,6 +58,6 @@ def check(layer: LayerTraits, options: BinaryOptions) -> None:
 
 
 def _options(layer: LayerTraits, given: Given) -> BinaryOptions:
-    """A row of a linear layer is a column whatever shares the scales."""
+    """A row of a linear layer is a column, for every way to share scales."""
     found = BinaryOptions(**given)  # type: ignore[arg-type]
     return replace(found, scales="column") if layer.linear else found

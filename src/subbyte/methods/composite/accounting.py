@@ -1,4 +1,4 @@
-"""What a composite weight takes as the paper counts it, and by the entropy of its planes."""
+"""The bits of a composite weight as the paper counts them, and by the entropy of its planes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from subbyte.methods.composite.galois import Plane
 
 @dataclass(frozen=True)
 class Accounting:
-    """``planes`` in use; ``paper_bits`` a weight: for each plane rank * (h + w) / (h w), or 1
-    where that is more, and 1 for the sign (no scale, no table); ``entropy_bits``: for each
-    plane the entropy of its ones' density, and the signs of the non-zeros."""
+    """The counts of one composite weight.
+
+    ``planes``: planes in use. ``paper_bits`` a weight: for each plane rank * (h + w) / (h w), or 1
+    where that is more, and 1 for the sign (no scale, no table). ``entropy_bits``: for each plane
+    the entropy of its ones' density, and the signs of the non-zeros.
+    """
 
     planes: int
     paper_bits: float

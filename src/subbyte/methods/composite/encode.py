@@ -1,10 +1,10 @@
 """The composite encoders: within a size against H, or the paper's rounding.
 
-``corrected`` (ours): one step s for the layer, as fine as the size allows, and for each
-output scale[o] = max(s, max|W[o]| / (2**J - 1)). Under an error that counts all outputs
-alike, one step for all is what entropy-coded levels want; where it would leave the J
-planes, the output's own range decides. Levels and scales then descend as `scalar`'s do,
-and s grows until all that is stored fits.
+``corrected`` (ours): one step s for the layer, as fine as the size allows, and for each output
+scale[o] = max(s, max|W[o]| / (2**J - 1)). Under an error that counts all outputs alike,
+entropy-coded levels want one step for all. Where that step would leave the J planes, the output's
+own range decides. Levels and scales then descend as `scalar`'s do, and s grows until all stored
+bytes fit.
 
 ``paper``: `planes.decompose` of the matrix, weights only.
 """

@@ -2,9 +2,9 @@
 
     W[o, t, i] ~ scale[o] * sign[o, t, i] * sum over b of plane_b[o, t, i] * 2**b     b = 0 .. 5
 
-Each plane is stored as gap codes (`gaps`) or as factors over GF(2) (`galois`), whichever
-takes fewer bytes; an unused one takes a byte. Signs are those of the non-zero weights,
-in their order. Variant ``Factored``: some plane is stored as factors.
+Each plane is stored as gap codes (`gaps`) or as factors over GF(2) (`galois`), whichever takes
+fewer bytes; an unused one takes a byte. Signs are stored for the non-zero weights, in their order.
+Variant ``Factored``: some plane is stored as factors.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def fixed_bytes(shape: WeightShape) -> int:
 
 
 def most_bytes(shape: WeightShape, options: CompositeOptions) -> int:
-    """Bytes that `pack` will not exceed; what it takes depends on the weight."""
+    """Bytes that `pack` will not exceed; the true number depends on the weight."""
     raw = -(-shape.count // 8) * (options.planes + 1) + MOST_PLANES - options.planes
     raw += 2 * shape.outputs + 4
     if options.procedure == "paper":
@@ -271,10 +271,9 @@ def weight_nodes(variant: str) -> list[onnx.NodeProto]:
 
 
 def _sign_nodes(magnitude: str) -> list[onnx.NodeProto]:
-    """``weight_int8`` from ``magnitude`` int32 [n] and the signs of what is not zero.
+    """``weight_int8`` from ``magnitude`` int32 [n] and the signs of the non-zeros.
 
-    A weight's sign is the one at the number of non-zeros up to it, less one. Zeros take
-    whatever stands there.
+    A weight's sign is the one at the number of non-zeros up to it, less one. Zeros take any sign.
     """
     node = helper.make_node
     return [

@@ -1,11 +1,12 @@
 """One binary plane as the gaps between its ones, in codes of ``b`` bits.
 
-A code below 2**b - 1 is that many zeros and then a one; the code 2**b - 1 is that many
-zeros. Zeros behind the last one are not stored. b = 1 is the plain bitmap (complemented),
-so one form serves dense planes and sparse ones; the b with the fewest bytes is taken. For
-ones strewn at random with density p this is a Golomb code with escapes in place of the
-unary part: 0.74 bits per place at p = 0.2 against an entropy of 0.72, and unlike an
-arithmetic code it decodes in standard operators: positions are a running sum.
+A code below 2**b - 1 is that many zeros and then a one; the code 2**b - 1 is that many zeros. Zeros
+behind the last one are not stored. b = 1 is the plain bitmap (complemented), so one form serves
+dense planes and sparse ones; the b with the fewest bytes is taken.
+
+For ones strewn at random with density p this is a Golomb code with escapes in place of the unary
+part: 0.74 bits per place at p = 0.2 against an entropy of 0.72. Unlike an arithmetic code it
+decodes in standard operators: positions are a running sum.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def unpack_nodes(
 ) -> list[onnx.NodeProto]:
     """Standard nodes (opset 18): ``output`` = the plane of ``packed``, int32 [count].
 
-    ``codes`` and ``count`` are names of int64 [1]. Every code ends at a place of its own:
-    that of its one, or of the last zero it skips.
+    ``codes`` and ``count`` are names of int64 [1]. Every code ends at a place of its own: the place
+    of its one, or of the last zero it skips.
     """
     node = helper.make_node
     v = {key: prefix + key for key in "uwteozsacpd"}

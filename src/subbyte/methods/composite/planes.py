@@ -5,9 +5,9 @@
     a_s = floor(log2(1 / a)),  a_i = a_s - J + 1,  D = a 2**(a_i - 1) / (1 - 2**(a_i - 1))
     for i = a_s .. a_i:  P_i = [r > 2**i (a + D) - D],  r <- r - P_i 2**i (a + D)
 
-The smallest step, 2**a_i (a + D), is 2 D: so the planes P_i are the bits of r rounded to
-the nearest multiple of 2 D, halves down, and W ~ sign * max|W| * 2 D * sum P_i 2**(i - a_i).
-P_i with i >= 0 are sparse and are meant to be factorized over GF(2).
+The smallest step, 2**a_i (a + D), is 2 D. So the planes P_i are the bits of r rounded to the
+nearest multiple of 2 D, halves down, and W ~ sign * max|W| * 2 D * sum P_i 2**(i - a_i). P_i with i
+>= 0 are sparse and are meant to be factorized over GF(2).
 """
 
 from __future__ import annotations
@@ -83,5 +83,5 @@ def decompose(relative: NDArray[np.float64], threshold: float, planes: int) -> D
 
 
 def uniform_codes(relative: NDArray[np.float64], step: float) -> NDArray[np.int64]:
-    """The nearest multiple of ``step``, halves down: what `decompose` equals."""
+    """The nearest multiple of ``step``, halves down: `decompose` gives the same."""
     return np.ceil(relative / step - 0.5).astype(np.int64)

@@ -1,8 +1,8 @@
 """The steps of the product encoder; each lowers tr((W - What) H (W - What)^T).
 
-Blocks are visited in order, and what a block changes is passed on at once within a panel
-of columns, to all other columns only when the panel is done: the same numbers as passing
-it on at once, by a few large matrix products instead of many thin ones.
+Blocks are visited in order. A block's change is passed on at once within a panel of columns, to all
+other columns only when the panel is done. The numbers are the same as when it is passed on at once,
+by a few large matrix products instead of many thin ones.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The product encoder: codes, codebooks and scales for a target weight and its moments.
 
-Minimises tr((W - What) H (W - What)^T) with What = scale * gain * word, in four steps
-(ours, in the spirit of Q-CNN section 3.3, whose error correction is the same objective on
-samples; here the samples are already summed up in H):
+Minimises tr((W - What) H (W - What)^T) with What = scale * gain * word, in four steps. They are
+ours, in the spirit of Q-CNN section 3.3. Its error correction is the same objective on samples;
+here the samples are already summed up in H.
 
 1. k-means on W / rms, in the metric of the group's mean block of H;
-2. one sequential pass in the manner of GPTQ: each block is coded with what the blocks
-   still to come can make good already taken into account;
-3. rounds of: all codebooks by joint least squares, scales in closed form, codes by
-   coordinate descent;
+2. one sequential pass in the manner of GPTQ: each block is coded in a metric that already allows
+   for the repair by the blocks still to come;
+3. rounds of: all codebooks by joint least squares, scales in closed form, codes by coordinate
+   descent;
 4. the codebook rounded to int8, one more sweep over the codes, scales once more.
 """
 
@@ -117,7 +117,7 @@ def _encode_group(
 
 
 def _round_codebook(state: ProductState, factor: float) -> None:
-    """Round the codebook to int8 and fit codes and scales to what the file will hold."""
+    """Round the codebook to int8 and fit codes and scales to the rounded words."""
     integers.round_words(state, factor)
     descent.sweep_codes(state, SWEEPS)
     descent.fit_scale(state)

@@ -92,7 +92,7 @@ class ProductOptions(MethodOptions):
 
     @property
     def trains_linear(self) -> bool:
-        """Q-CNN trains the linear layers on what the coded convolutions give."""
+        """Q-CNN trains the linear layers on the outputs of the coded convolutions."""
         return self.published
 
     def fit(self, published: bool) -> Fit:
@@ -224,7 +224,7 @@ def _grid(coded: CodedWeight) -> tuple[int, int, int, int]:
 
 
 def tables(coded: CodedWeight) -> LookupTables:
-    """The words, and how often each is chosen (whatever the gain)."""
+    """The words, and how often each is chosen (with any gain)."""
     codebook = coded.inputs["codebook"].astype(np.int8)
     grid, words = _grid(coded), codebook.shape[1]
     codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), math.prod(grid)).reshape(grid)

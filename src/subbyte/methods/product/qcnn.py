@@ -1,25 +1,25 @@
 """Q-CNN's own procedure, with error correction and without.
 
-Source: Wu et al., CVPR 2016, section 3. Without (``paper-plain``): the sub-columns of the
-float weight are clustered by k-means, channel group by channel group, with one codebook for
-all taps and outputs. With (``paper``), from there block coordinate descent over the groups m on
+Source: Wu et al., CVPR 2016, section 3. Without (``paper-plain``): the sub-columns of the float
+weight are clustered by k-means, channel group by channel group, with one codebook for all taps and
+outputs. With (``paper``): from there block coordinate descent over the groups m on
 
     sum over samples n of || T_n - What S_n ||^2
 
 T the float network's responses without their bias, S the compressed network's inputs:
 
-- D-step: the words of group m by least squares, all else held. In a linear layer no two
-  words of a group serve one output, and each word is a regression by itself, as in the
-  paper; in a convolution they do, and all words of the group are solved for together.
+- D-step: the words of group m by least squares, all else held. In a linear layer no two words of a
+  group serve one output, and each word is a regression by itself, as in the paper. In a convolution
+  they do, and all words of the group are solved for together.
 - B-step: every output and tap takes its best word, one tap after the other.
 
-Expanded, the sum is tr(What H What^T) - 2 tr(What G^T) + const with H = sum S S^T and
-G = sum T S^T, so the steps need no samples, only H and G = W* H: the same least squares, up
-to the ridge of H's damping.
+Expanded, the sum is tr(What H What^T) - 2 tr(What G^T) + const with H = sum S S^T and G = sum T
+S^T. So the steps need no samples, only H and G = W* H: the same least squares, up to the ridge of
+H's damping.
 
-Ours: the number of rounds and of k-means steps, which are not known; words rounded to int8
-with one factor for the layer (the scales of all outputs are equal), after which the B-step
-is made once more.
+Ours: the number of rounds and of k-means steps, which are not known. Ours too: words rounded to
+int8 with one factor for the layer (the scales of all outputs are equal), after which the B-step is
+made once more.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A product-coded weight whose codebooks and scales are trained, its codes held.
 
-What training sees is what the file will hold: words are rounded to int8 within the
-limits of `form`, gain times word is rounded to the effective integer; gradients pass the
-roundings straight through. Optionally the codes move too: each block then carries a
-latent vector that receives the block's gradient, and takes the entry nearest to it.
+Training sees the weight as the file will hold it. Words are rounded to int8 within the limits of
+`form`, gain times word is rounded to the effective integer; gradients pass the roundings straight
+through. Optionally the codes move too: each block then carries a latent vector that receives the
+block's gradient, and takes the entry nearest to it.
 """
 
 from __future__ import annotations

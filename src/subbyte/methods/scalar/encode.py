@@ -21,9 +21,9 @@ def encode(
 ) -> CodedWeight:
     """Code ``target`` [O, T, I] float32 under ``moments`` H [groups, T*I, T*I].
 
-    2 to 4 bits: both grids of `form` are tried, the one with the smaller
-    tr((W - What) H (W - What)^T) is kept. With ``exact`` the weight's own grid, whatever H is.
-    Deterministic; ``seed`` is not used.
+    2 to 4 bits: both grids of `form` are tried, the one with the smaller tr((W - What) H (W -
+    What)^T) is kept. With ``exact`` the weight's own grid, for any H. Deterministic; ``seed`` is
+    not used.
     """
     del seed
     if options.exact:

@@ -14,7 +14,7 @@ from subbyte.methods.scalar import form
 from subbyte.methods.scalar.form import BITS, Grid
 
 TOLERANCE = 1e-4
-"""In units of the scale: what float32 loses in folding a normalization into a weight."""
+"""In units of the scale: the loss of folding a normalization into a weight in float32."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,9 @@ def encode_exact(weight: Tensor, shape: WeightShape, bits: int) -> CodedWeight:
 def find_grid(weight: Tensor, bits: int) -> Found | None:
     """Levels and scales with scale[o] * level = weight [O, ...] to `TOLERANCE` * scale[o].
 
-    Of the two grids of `form`, the one with zero first: (-1, 0, 1) is a part of it, and a
-    layer of 1 and -1 alone lies on both. An output's largest magnitude is some level k: every
-    k is tried, the smallest that fits is taken. Outputs that are all zero lie on that grid
-    with whatever scale.
+    Of the two grids of `form`, the one with zero first: (-1, 0, 1) is a part of it, and a layer of
+    1 and -1 alone lies on both. An output's largest magnitude is some level k: every k is tried,
+    the smallest that fits is taken. Outputs that are all zero lie on that grid with any scale.
     """
     rows = weight.flatten(1).double()
     grids: tuple[Grid, ...] = ("zero", "even")

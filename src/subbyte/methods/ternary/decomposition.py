@@ -2,10 +2,10 @@
 
     minimise || A - diag(r) X diag(d) Y^T diag(c) ||^2      X, Y in {-1, 0, 1}
 
-With r = c = 1 this is the paper's procedure: greedy terms on the residual, each from
-y = ones by alternating exact steps until nothing changes; then cycles in which each term
-is put back into the residual and found again from its own y. The weights are ours: r
-carries a scale per output, c the energy of each input.
+With r = c = 1 this is the paper's procedure. Greedy terms on the residual come first, each from y =
+ones by alternating exact steps until nothing changes. Then come cycles in which each term is put
+back into the residual and found again from its own y. The weights are ours: r carries a scale per
+output, c the energy of each input.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class TernaryState:
         return self.left * self.scale[:, None] * self.d
 
     def weight(self) -> Tensor:
-        """What [O, n]."""
+        """The weight that the codes stand for, [O, n]."""
         return self.rows() @ self.right
 
     def loss(self) -> float:

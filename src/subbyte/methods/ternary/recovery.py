@@ -1,14 +1,13 @@
 """FFN's full-precision weight recovery and weight balancing.
 
-The ternary factors alone are a poor start for fine-tuning: what they lost is gone. The
-recovery finds full-precision factors that give the weight back better, yet round to the
-ternary ones:
+The ternary factors alone are a poor start for fine-tuning: their losses are final. The recovery
+finds full-precision factors that give the weight back better, yet round to the ternary ones:
 
     min over Xh, Yh of || W - Xh diag(d) Yh ||^2      |Xh - X| < 1/2, |Yh - Y| < 1/2
 
-Fine-tuning then updates Xh and Yh, and computes with their rounding. The balancing scales
-Xh and Yh so that their gradients are of one size. The paper's exact rules are not known
-to us; the solver (exact block descent) and the balance (equal rms) are ours.
+Fine-tuning then updates Xh and Yh, and computes with their rounding. The balancing scales Xh and Yh
+so that their gradients are of one size. The paper's exact rules are not known to us; the solver
+(exact block descent) and the balance (equal rms) are ours.
 """
 
 from __future__ import annotations

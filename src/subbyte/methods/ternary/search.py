@@ -57,9 +57,9 @@ def _most(given: Given) -> int | None:
 def error_curve(problem: SearchProblem) -> NDArray[np.float64]:
     """Predicted output energy of the error for ranks from 0 to `MOST_RATIO` * min(O, n).
 
-    From the greedy cycle of one decomposition, on a part of the outputs and as large a
-    part of the inputs: what is left depends on the ratios of O, n and k, hardly on their
-    sizes. Inputs count by their energy.
+    The curve comes from the greedy cycle of one decomposition, on a part of the outputs and as
+    large a part of the inputs. The error that is left depends on the ratios of O, n and k, hardly
+    on their sizes. Inputs count by their energy.
     """
     weight = problem.weight
     scaled = problem.rows * problem.energy.clamp_min(0).sqrt()[:, None, None]

@@ -1,8 +1,8 @@
 """A ternary factorization in training: latent factors, rounded in every forward pass.
 
-What training sees is what the file will hold: X and Y are the rounding of the latent
-factors, d is rounded to integers, the product to int8 within its row's range. Gradients
-pass the roundings straight through and gather in the latent factors, as in the paper.
+Training sees the weight as the file will hold it: X and Y are the rounding of the latent factors, d
+is rounded to integers, the product to int8 within its row's range. Gradients pass the roundings
+straight through and gather in the latent factors, as in the paper.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from subbyte.methods.training import TrainableWeight
 
 
 class TernaryWeight(TrainableWeight):
-    """forward() -> weight [O, T, I]. Parameters: ``latent_left`` [groups, O / groups, k] and
-    ``latent_right`` [groups, k, n], balanced; ``log_d`` [groups, k], ``log_scale`` [O], the
-    logarithm of the factor of the product X diag(d) Y: that of the int8 weight goes with
-    the row's range and would leap as codes change.
+    """forward() -> weight [O, T, I].
 
-    ``reference`` [O, T, I]: the weight that the latent factors recover; None: the coded
-    one, and the latent factors are X and Y themselves.
+    Parameters: ``latent_left`` [groups, O / groups, k] and ``latent_right`` [groups, k, n],
+    balanced; ``log_d`` [groups, k]; ``log_scale`` [O]. The latter is the logarithm of the factor of
+    the product X diag(d) Y. The factor of the int8 weight goes with the row's range and would leap
+    as codes change.
+
+    ``reference`` [O, T, I]: the weight that the latent factors recover; None: the coded one, and
+    the latent factors are X and Y themselves.
     """
 
     rates: ClassVar[Mapping[str, float]] = {
@@ -54,7 +56,7 @@ class TernaryWeight(TrainableWeight):
         self.latent_right = nn.Parameter(right * self.unit_right)
 
     def factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """X, whole d and Y, with gradients to what they were rounded from."""
+        """X, whole d and Y, with gradients to the numbers they were rounded from."""
         left, right = self.latent_left / self.unit_left, self.latent_right / self.unit_right
         d = self.log_d.exp() * form.MOST_D
         return (

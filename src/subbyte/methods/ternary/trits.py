@@ -44,8 +44,8 @@ def unpack(packed: NDArray[np.uint8], count: int) -> NDArray[np.int8]:
 def unpack_nodes(packed: str, shape: str, output: str, prefix: str) -> list[onnx.NodeProto]:
     """Standard nodes (opset 18): ``output`` = the digits of ``packed``, float32 in ``shape``.
 
-    ``packed`` and ``shape`` (int64 vector) are value names; ``prefix`` keeps the inner
-    names apart from those of other calls.
+    ``packed`` and ``shape`` (int64 vector) are value names; ``prefix`` keeps the inner names apart
+    from other calls' names.
     """
     node = helper.make_node
     v = {key: prefix + key for key in "aipdtmofnzlsr"}

@@ -53,22 +53,21 @@ def everything(node: ir.Node, outputs: Interval) -> Interval:
 class IslandOperator:
     """A row of the table.
 
-    ``write``: writes a node that is ``supported`` on values of a kind, in the layout in which
-    its input exists; None where the operator has no form of its own.
+    ``write``: writes a node that is ``supported`` on values of a kind, in the layout in which its
+    input exists; None where the operator has no form of its own.
     ``supported``: whether ``write`` can; ranks and types have been asked about by then.
     ``elementwise``: each entry of the output is computed from entries in the same place, in
     whichever layout.
-    ``pointwise``: whether an elementwise node needs no ``write``, as one operand alone moves:
-    it is dequantized, computed in float and quantized, and between two such nodes nothing is
-    rounded.
-    ``interval``: the range of the outputs, from those of all inputs in order.
-    ``needed``: the range outside which the node tells no two values of its inputs apart, from
-    the range outside which the readers of its outputs do not.
-    ``shares``: the scale and zero point of the output. ``none``: its own. ``input``: those of
-    the first input, as no number changes. ``joined``: those of inputs that nothing else reads.
+    ``pointwise``: whether an elementwise node needs no ``write``, as one operand alone moves: it is
+    dequantized, computed in float and quantized, and between two such nodes nothing is rounded.
+    ``interval``: the range of the outputs, from the ranges of all inputs in order.
+    ``needed``: the range outside which the node tells no two values of its inputs apart, from the
+    range outside which the readers of its outputs do not.
+    ``shares``: the scale and zero point of the output. ``none``: its own. ``input``: the first
+    input's, as no number changes. ``joined``: one pair with all inputs that nothing else reads.
     ``moves``: ``write`` only moves entries, and so takes floats too.
-    ``channels_last``: writes the node on floats with the channels last, where the standard
-    operator cannot or is slow; false if it wrote nothing.
+    ``channels_last``: writes the node on floats with the channels last, where the standard operator
+    cannot or is slow; false if it wrote nothing.
     """
 
     write: Write | None = None

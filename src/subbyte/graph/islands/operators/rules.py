@@ -29,5 +29,5 @@ def of_input(node: ir.Node, inputs: Sequence[Interval]) -> Interval:
 
 
 def of_output(node: ir.Node, outputs: Interval) -> Interval:
-    """What an operator needs that selects: no more than the readers of its output."""
+    """The needed range of an operator that selects: no more than its output's readers need."""
     return outputs

@@ -1,4 +1,4 @@
-"""Tables become floats whose rows, along the first axis, a Gather takes: what is coded.
+"""Tables become floats whose rows, along the first axis, a Gather takes: such tables are coded.
 
 Rows of integers that are made floats behind the Gather (Cast, Sub and Mul, or DequantizeLinear,
 with constants for all rows or with rows of their own) are rows of a table of floats. A Gather along
@@ -24,13 +24,16 @@ from subbyte.graph.passes.lowering.control_flow import HOISTED
 Array = NDArray[Any]
 
 _NARROW = 2
-"""Bytes of integers that are codes, whatever becomes of them; wider ones are if they are scaled."""
+"""Bytes of integers that are codes in any case; wider ones are codes if they are scaled."""
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """``table`` at ``indices`` along ``axis``: what ``gather`` takes of the stored ``source``, and
-    the operators ``steps`` make of that."""
+    """``table`` at ``indices`` along ``axis``.
+
+    ``gather`` takes these rows of the stored ``source``, and the operators ``steps`` compute with
+    them.
+    """
 
     table: Array
     indices: ir.Value
@@ -55,8 +58,8 @@ class _Rows:
         )
 
     def beside(self, other: Array) -> bool:
-        """Whether a constant goes along the axes behind the one of the rows, whatever the rank of
-        the indices."""
+        """Whether a constant goes along the axes behind the one of the rows, for indices of any
+        rank."""
         return other.ndim <= self.table.ndim - 1 - self.axis or (
             other.size == 1 and other.ndim < self.table.ndim
         )
@@ -179,7 +182,7 @@ def _broadcast(compute: Callable[[Array, Array], Array], a: Array, b: Array) -> 
 
 
 def _dequantize(node: ir.Node, operands: list[_Operand]) -> _Rows | None:
-    """One scale for all, or scales along an axis behind that of the rows."""
+    """One scale for all, or scales along an axis behind the axis of the rows."""
     rows, parameters = operands[0], operands[1:]
     arrays = [p for p in parameters if isinstance(p, np.ndarray)]
     if not isinstance(rows, _Rows) or len(arrays) < len(parameters):
