@@ -21,10 +21,10 @@ from onnx import helper
 
 from subbyte.errors import ModelFileError, reason
 from subbyte.graph.compressed.inline import LAYER_KEY, PACKED_KEY, SHAPE_KEY
+from subbyte.graph.compressed.packed_weights import known_method
 from subbyte.graph.functions.body import DOMAIN
 from subbyte.graph.functions.unpacked import ROWS, gives_weight
 from subbyte.graph.write.layers import FLOAT_REASON
-from subbyte.methods import method_of
 from subbyte.report.stored import StoredModel, constant_sources, reading_operators
 from subbyte.runtime.ort import ERRORS, open_session, ort
 
@@ -186,20 +186,6 @@ def _reader(graph: onnx.GraphProto, name: str) -> str:
     """The operators that read the value ``name``, in bodies too."""
     found = dict.fromkeys(kind for _, kind in reading_operators(graph, name))
     return ", ".join(found)
-
-
-def known_method(op_type: str) -> tuple[str, str]:
-    """Method and variant of a coded node's type.
-
-    Raises:
-        ModelFileError: this version has no such method.
-    """
-    found = method_of(op_type)
-    if found is None:
-        raise ModelFileError(
-            "layer of a type that this version of subbyte does not know", got=op_type
-        )
-    return found
 
 
 def _coded_kind(op_type: str) -> _Kind:

@@ -11,7 +11,7 @@ import onnx
 
 from subbyte.methods import METHODS
 from subbyte.methods.operations import Operations, dense
-from subbyte.report.coded import coded_nodes, packed_weight, settings
+from subbyte.report.coded import packed_weights, settings
 from subbyte.report.stored import StoredModel
 
 
@@ -25,7 +25,8 @@ def count_operations(model: StoredModel, where: Path) -> dict[str, Any] | None:
             on both sides. A layer whose output size the file leaves open is counted for one
             position, ``positions`` being None.
     """
-    nodes = list(coded_nodes(model.proto))
+    packed = packed_weights(model, where)
+    nodes = list(packed.layers())
     if not any(METHODS[node.method].operations for node in nodes):
         return None
     shapes = _value_shapes(model.proto)
@@ -36,7 +37,7 @@ def count_operations(model: StoredModel, where: Path) -> dict[str, Any] | None:
         known = dense(node.shape).times(positions or 1)
         now = known
         if count is not None:
-            weight = packed_weight(model, where, node)
+            weight = packed.weight(node)
             now = count(weight).times(positions or 1)
             row = {"name": node.name, **settings(weight), "positions": positions}
             rows.append(row | _counts(now, known))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.methods import METHODS
-from subbyte.report.coded import coded_nodes, packed_weight, stored_names
+from subbyte.report.coded import packed_weights
 from subbyte.report.stored import StoredModel
 
 
@@ -19,15 +19,15 @@ def count_planes(model: StoredModel, where: Path) -> dict[str, Any] | None:
         ``total``: the three counts over all of them.
     """
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for node in coded_nodes(model.proto):
+    packed = packed_weights(model, where)
+    for node in packed.layers():
         count = METHODS[node.method].planes
         if count is None:
             continue
-        stored = stored_names(model, node)
-        if stored not in rows:
-            weight = packed_weight(model, where, node)
+        if node.stored not in rows:
+            weight = packed.weight(node)
             row = {"name": node.name, "weights": weight.shape.count}
-            rows[stored] = row | dict(count(weight))
+            rows[node.stored] = row | dict(count(weight))
     return {"layers": list(rows.values()), "total": _total(list(rows.values()))} if rows else None
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
@@ -22,6 +21,7 @@ from onnx_ir.passes import common as passes
 
 from subbyte.errors import ModelFileError
 from subbyte.graph.compressed.inline import LAYER_KEY, Expander
+from subbyte.graph.compressed.packed_weights import CodedNode, PackedWeights
 from subbyte.graph.functions.body import DOMAIN, FORMAT_KEY, FORMAT_VERSION
 from subbyte.graph.functions.unpacked import ROWS
 from subbyte.graph.load.checker import check_model
@@ -29,7 +29,7 @@ from subbyte.graph.network import Network
 from subbyte.graph.ops.registry import PREPARED
 from subbyte.graph.passes.fold_constants import fold_constants
 from subbyte.graph.protos import reads
-from subbyte.methods import METHODS, CodedWeight, WeightShape
+from subbyte.methods import METHODS, CodedWeight
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,13 @@ def _check(model: onnx.ModelProto, where: str) -> None:
 class _Reader:
     def __init__(self, model: onnx.ModelProto, where: str) -> None:
         self._model, self._where = model, where
-        self._kinds = {
-            f"{name.title()}{variant}Weight": (name, variant)
+        weights = {
+            f"{name.title()}{variant}Weight"
             for name, method in METHODS.items()
             for variant in method.variants
         }
-        self._functions = {f.name: f for f in model.functions if f.domain == DOMAIN}
-        self._expander = Expander(model, self._kinds)
+        self._packed = PackedWeights(model)
+        self._expander = Expander(model, weights)
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[tuple[str, ...], StoredWeight] = {}
@@ -148,44 +148,37 @@ class _Reader:
         """Take in the node at ``place``."""
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        function = self._functions.get(node.op_type) if node.domain == DOMAIN else None
-        if function is not None and node.op_type.endswith(ROWS):
-            self._add_rows(place, node)
+        coded = self._packed.node(node)
+        if coded is not None and node.op_type.endswith(ROWS):
+            self._add_rows(place, coded)
             return
-        if function is not None and "bias" in function.input:
-            self._replace_bias(place, copy, list(function.input).index("bias"))
+        if coded is not None and "bias" in coded.inputs:
+            self._replace_bias(place, coded, copy)
         for inner in self._expander.expand(copy):
-            if inner.domain == DOMAIN:
-                self._replace_weight(place, node, inner)
+            if coded is not None and inner.domain == DOMAIN:
+                self._replace_weight(place, coded, inner)
             else:
                 if inner.op_type == "QuantizeLinear":
                     inner.op_type, inner.domain = "Quantize", PREPARED
                 self._nodes.append(inner)
 
-    def _replace_bias(self, place: int, node: onnx.NodeProto, position: int) -> None:
-        bias = np.array(self._array(node.input[position]), np.float32)
-        node.input[position] = self._expander.fresh()
-        self._biases.append(StoredBias(bias, node.input[position], place, position))
+    def _replace_bias(self, place: int, node: CodedNode, copy: onnx.NodeProto) -> None:
+        bias = self._packed.array(node, "bias").astype(np.float32)
+        position = list(node.inputs).index("bias")
+        copy.input[position] = self._expander.fresh()
+        self._biases.append(StoredBias(bias, copy.input[position], place, position))
 
-    def _replace_weight(self, place: int, node: onnx.NodeProto, call: onnx.NodeProto) -> None:
-        """Read the weight that the call of an unpacking function unpacks; name its outputs."""
-        if call.op_type not in self._kinds:
-            raise ModelFileError(
-                "layer of an unknown kind",
-                where=f"{self._where}, {node.name}",
-                expected=", ".join(self._kinds),
-                got=call.op_type,
-            )
-        arrays = tuple(call.input)
-        held = self._held(place, node, call)
-        for source, output in zip((held.value, self._ones[arrays]), call.output, strict=True):
+    def _replace_weight(self, place: int, node: CodedNode, call: onnx.NodeProto) -> None:
+        """Name the outputs of the call of an unpacking function after a weight that is given."""
+        held = self._held(place, node)
+        for source, output in zip((held.value, self._ones[node.stored]), call.output, strict=True):
             self._nodes.append(helper.make_node("Identity", [source], [output]))
 
-    def _held(self, place: int, node: onnx.NodeProto, call: onnx.NodeProto) -> StoredWeight:
-        """The weight that ``call`` unpacks, which the node at ``place`` reads from now on too."""
-        arrays = tuple(call.input)
+    def _held(self, place: int, node: CodedNode) -> StoredWeight:
+        """The weight of ``node``, which the node at ``place`` reads from now on too."""
+        arrays = node.stored
         if arrays not in self._weights:
-            coded = self._coded(node, call)
+            coded = self._packed.weight(node)
             value, ones = self._expander.fresh(), self._expander.fresh()
             self._weights[arrays] = StoredWeight(coded, arrays, value, ())
             self._ones[arrays] = ones
@@ -197,40 +190,16 @@ class _Reader:
         self._weights[arrays] = found
         return found
 
-    def _add_rows(self, place: int, node: onnx.NodeProto) -> None:
+    def _add_rows(self, place: int, node: CodedNode) -> None:
         """A node that takes rows of a coded weight: of the input that stands for all of it."""
-        name = node.op_type.removesuffix(ROWS) + "Weight"
-        if name not in self._functions or name not in self._kinds:
-            raise ModelFileError(
-                "table of an unknown kind", where=f"{self._where}, {node.name}", got=node.op_type
-            )
-        call = helper.make_node(name, node.input[1:], [], domain=DOMAIN)
-        own = set(self._functions[name].attribute)
-        call.attribute.extend(attribute for attribute in node.attribute if attribute.name in own)
-        held = self._held(place, node, call)
-        tail = next(list(a.ints) for a in node.attribute if a.name == "row_shape")
+        held = self._held(place, node)
+        tail = next(list(a.ints) for a in node.proto.attribute if a.name == "row_shape")
         shape, table = self._expander.fresh(), self._expander.fresh()
         sizes = np.array([held.coded.shape.outputs, *tail], np.int64)
         self._tensors[shape] = numpy_helper.from_array(sizes, shape)
         self._nodes.append(helper.make_node("Reshape", [held.value, shape], [table]))
-        self._nodes.append(
-            helper.make_node("Gather", [table, node.input[0]], node.output, node.name)
-        )
-
-    def _coded(self, node: onnx.NodeProto, call: onnx.NodeProto) -> CodedWeight:
-        method, variant = self._kinds[call.op_type]
-        attributes = {a.name: helper.get_attribute_value(a) for a in call.attribute}
-        group = next((a.i for a in node.attribute if a.name == "group"), 1)
-        names = self._functions[call.op_type].input
-        inputs = {name: self._array(stored) for name, stored in zip(names, call.input, strict=True)}
-        outputs, taps, channels = attributes["weight_shape"]
-        shape = WeightShape(outputs, taps, channels, group)
-        return CodedWeight(method, variant, shape, inputs, attributes)
-
-    def _array(self, name: str) -> NDArray[Any]:
-        if name not in self._tensors:
-            raise ModelFileError("packed array is missing", where=self._where, got=name)
-        return numpy_helper.to_array(self._tensors[name])
+        indices, outputs = node.proto.input[0], node.proto.output
+        self._nodes.append(helper.make_node("Gather", [table, indices], outputs, node.name))
 
     def result(self) -> CodedNetwork:
         """The nodes and values taken in, as a network."""
