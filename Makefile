@@ -80,7 +80,7 @@ check: $(READY) ## Lint, format, types, layers, prose, tables up to date, links 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m tools.prose src --headless 3.6 --mean 20 --long 20
+	$(BIN)/python -m tools.prose src --headless 0.5 --mean 20 --long 0
 	$(BIN)/python -m benchmarks.tables --check
 	$(SITE)
 

@@ -48,18 +48,18 @@ def compress(
         source: an ONNX file, an onnx.ModelProto, or a torch.nn.Module (exported with
             ``example_inputs``, a tensor or a tuple of tensors, batch first).
         output: the ONNX file to write.
-        calib: a few hundred unlabelled samples: an array [N, ...], a mapping from input
-            names to arrays, ``FILE.npz[:array]``, a folder of images, a DataLoader, or any other
-            source of `subbyte.data.as_samples`.
+        calib: a few hundred unlabelled samples: an array [N, ...], a mapping from input names to
+            arrays, ``FILE.npz[:array]``, a folder of images, a DataLoader, or any other source of
+            `subbyte.data.as_samples`.
         options: `CompressOptions`; or give its fields as keywords (``bits=2.0``).
         preprocessing: applied to ``calib`` unless it is `Samples`; or the name of a preset. The
             file records it (`Model.preprocessing`).
-        set_inputs, batch_axes, fold_inputs: inputs that are no samples, and where the batch
-            of the others is, as `subbyte.data.as_samples`.
+        set_inputs, batch_axes, fold_inputs: inputs that are no samples, and where the batch of the
+            others is, as `subbyte.data.as_samples`.
         progress: called as progress(stage, done, total, detail).
 
     Raises:
-        SubbyteError: whatever is wrong with the input; nothing is written then.
+        SubbyteError: anything wrong with the input; nothing is written then.
     """
     if options is not None and wishes:
         raise OptionError("options and keywords exclude each other", got=", ".join(wishes))
@@ -107,7 +107,7 @@ def _check_output(
 
 
 def _texts(given: SetInputs | None) -> Iterable[object]:
-    """What of ``set_inputs`` may name files."""
+    """The texts of ``set_inputs`` that may name files."""
     if isinstance(given, Mapping):
         return given.values()
     return [given] if isinstance(given, str) else given or []

@@ -36,7 +36,7 @@ def work_folder(output: Path) -> Path:
 
 
 def sweep_spilled(folder: Path) -> None:
-    """Remove what killed runs have spilled to ``folder``, and nothing of anyone else's."""
+    """Remove the files that killed runs have spilled to ``folder``, and no one else's."""
     sweep(folder, SPILL_PREFIX + RANDOM)
 
 
@@ -61,7 +61,8 @@ class Checkpoints:
         write_atomic(self._path(name), self._digest(payload) + payload)
 
     def load(self, name: str) -> tuple[Arrays, Any] | None:
-        """What `save` wrote under ``name`` for this job; None if nothing (whole) is there."""
+        """The object that `save` wrote under ``name`` for this job; None if nothing (whole) is
+        there."""
         path = self._path(name)
         if not path.is_file():
             return None
@@ -87,7 +88,7 @@ class Checkpoints:
         self.save(name, {**packed, **extra}, facts)
 
     def load_weight(self, name: str) -> tuple[CodedWeight, Arrays] | None:
-        """What `save_weight` wrote, or None."""
+        """The weight that `save_weight` wrote, or None."""
         found = self.load(name)
         if found is None:
             return None
@@ -102,10 +103,10 @@ class Checkpoints:
         return coded, arrays
 
     def done(self) -> None:
-        """The run is complete: remove what it left, unless the user asked for the folder.
+        """The run is complete: remove its files, unless the user asked for the folder.
 
-        Only files that runs write; a folder that holds others stays. What runs that were
-        killed have spilled goes in any case.
+        Only files that runs write are removed; a folder that holds others stays. Files that killed
+        runs have spilled go in any case.
         """
         sweep_spilled(self.folder)
         sweep_partial(self.folder)
@@ -129,8 +130,10 @@ class Checkpoints:
 
 
 class NoCheckpoints(Checkpoints):
-    """Of work that does not go on where it was stopped: nothing is saved. What does not fit into
-    memory is spilled to the system's folder for temporary files."""
+    """Of work that does not go on where it was stopped: nothing is saved.
+
+    Values that do not fit into memory are spilled to the system's folder for temporary files.
+    """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.gettempdir())

@@ -1,4 +1,4 @@
-"""What a user may ask of `compress`."""
+"""The options that a user may give to `compress`."""
 
 from __future__ import annotations
 
@@ -36,28 +36,38 @@ _WHOLE = (*_COUNTS, *_NEVER_NONE)
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """``method``: of every layer; ``methods``: those that a plan for a budget may choose from,
-    None: ``method`` alone.
+    """The options of one compression.
 
-    The budget, one of four or none: ``bits``, at most so many bits per weight over all conv
-    and linear layers; ``size`` of the file in bytes; ``latency`` of a sample in
-    milliseconds, by the kernel timings of the file ``timings`` (None: this machine's own);
-    ``keep``, percentage points of accuracy that may be lost. ``trials``: for ``bits``,
-    ``size`` or ``latency``, carry out so many plans on a part of the samples, and keep the one
-    that does clearly best on the rest (`contenders`).
+    ``method`` is the method of every layer. ``methods``: the methods that a plan for a budget may
+    choose from; None: ``method`` alone.
 
-    ``group``: channels a code; with a budget the smallest group size that may be chosen.
-    ``words``: most words a codebook, 16 if not given. ``gain``: bits of gain a code (0 none, 1
-    sign). ``rank``: most terms of a ternary
-    factorization; ``rank_ratio``: terms over min(outputs, inputs), 1 if neither this nor a
-    budget is given. ``planes``: most bits of magnitude of a composite weight; ``procedure``:
-    `ProductOptions`, `CompositeOptions` and `BinaryOptions`; or, for scalar, ``exact``: weights
-    that lie on a grid of 2, 3 or 4 bits are kept, the rest takes 8. ``bottleneck``:
-    `CompositeOptions`; ``order``, ``scales``: `BinaryOptions`. ``tune``: distillation steps.
-    ``tune_linear``: steps that train the linear layers between the coding of the convolutions
-    and theirs; None: 200 with Q-CNN's procedure, else none. ``work``: folder for the
-    checkpoints of a run (kept); None: beside the output, removed when the run is done.
-    ``inline``: write functions expanded into standard operators.
+    The budget is one of four, or none:
+
+    - ``bits``: at most so many bits per weight over all conv and linear layers;
+    - ``size``: of the file, in bytes;
+    - ``latency``: of a sample, in milliseconds, by the kernel timings of the file ``timings``
+      (None: this machine's own);
+    - ``keep``: percentage points of accuracy that may be lost.
+
+    ``trials``: for ``bits``, ``size`` or ``latency``, carry out so many plans on a part of the
+    samples, and keep the one that does clearly best on the rest (`trials`).
+
+    Options of methods:
+
+    - ``group``: channels a code; with a budget the smallest group size that may be chosen;
+    - ``words``: most words a codebook, 16 if not given;
+    - ``gain``: bits of gain a code (0 none, 1 sign);
+    - ``rank``: most terms of a ternary factorization; ``rank_ratio``: terms over min(outputs,
+      inputs), 1 if neither this nor a budget is given;
+    - ``planes``: most bits of magnitude of a composite weight;
+    - ``procedure``: of `ProductOptions`, `CompositeOptions` and `BinaryOptions`; or, for scalar,
+      ``exact``: weights that lie on a grid of 2, 3 or 4 bits are kept, the rest takes 8;
+    - ``bottleneck``: of `CompositeOptions`; ``order``, ``scales``: of `BinaryOptions`.
+
+    ``tune``: distillation steps. ``tune_linear``: steps that train the linear layers after the
+    convolutions are coded and before they are; None: 200 with Q-CNN's procedure, else none.
+    ``work``: folder for the checkpoints of a run (kept); None: beside the output, removed when the
+    run is done. ``inline``: write functions expanded into standard operators.
     """
 
     method: Literal["product", "scalar", "ternary", "composite", "binary"] = "product"

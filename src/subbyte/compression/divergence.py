@@ -1,8 +1,8 @@
-"""How far one network's outputs are from another's: the one measure of harm.
+"""How far one network's outputs are from another's: the one measure of divergence.
 
 For class scores [N, C], C > 1: KL(softmax(wanted) || softmax(got)), mean over samples. For any
-other output: squared error over the wanted output's variance. Several outputs add up; those of
-integers, as the index of the best class is, count only where there are no others.
+other output: squared error over the wanted output's variance. Several outputs add up. Integers, as
+the index of the best class is, count only where there are no other outputs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from subbyte.errors import OptionError
 
 
 def divergence(wanted: tuple[Tensor, ...], got: tuple[Tensor, ...]) -> Tensor:
-    """The harm of a batch as a scalar tensor, differentiable in ``got`` where that is not
-    integers. The variance is that of the batch; of a single number its square takes its place."""
+    """The divergence of a batch as a scalar tensor, differentiable in ``got`` where that is float.
+
+    The variance is the batch's; for a single number its square takes its place.
+    """
     total = torch.zeros((), device=wanted[0].device)
     for ours, theirs in compared(wanted, got):
         total = total + (_kl(ours, theirs) if are_scores(ours) else _relative(ours, theirs))
@@ -72,8 +74,10 @@ class Distance:
     _scores: Sequence[bool] = ()
 
     def sums(self, exact: Sequence[Tensor], other: Sequence[Tensor]) -> NDArray[np.float64]:
-        """Of every output what `of` takes, of a batch; over all batches it adds up [outputs, 4]:
-        of scores KL and count, else squared error, count, sum and sum of squares."""
+        """For every output the sums that `of` takes, of a batch; over all batches they add up.
+
+        [outputs, 4]: of scores KL and count, else squared error, count, sum and sum of squares.
+        """
         pairs = compared(exact, other)
         self._scores = [are_scores(a) for a, _ in pairs]
         self.measure = "kl" if self._scores == [True] else "error"
@@ -84,7 +88,7 @@ class Distance:
         return float(self.of_each(sums[None])[0])
 
     def of_each(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What every sample has of D, from sums of samples [N, outputs, 4]: D is the mean."""
+        """D of every sample, from sums of samples [N, outputs, 4]: D of all is the mean."""
         found = np.zeros(len(sums))
         with np.errstate(invalid="ignore", over="ignore"):
             total = sums.sum(axis=0)
@@ -95,8 +99,10 @@ class Distance:
 
 
 def of_one(outputs: Sequence[Tensor], number: int, count: int) -> list[Tensor]:
-    """The part of ``outputs``, of a batch of ``count`` samples, that is of sample ``number``;
-    what is not of samples is of each."""
+    """The part of ``outputs``, of a batch of ``count`` samples, that is of sample ``number``.
+
+    Outputs that are not of samples belong to each.
+    """
     found = []
     for output in outputs:
         rows, left = divmod(output.shape[0], count) if output.ndim else (0, 1)

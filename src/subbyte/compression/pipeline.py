@@ -44,7 +44,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Compressed:
-    """What was written, and where.
+    """The file that was written, and its figures.
 
     ``untrained``: layers that tuning could not reach, and the operator in the way of each.
     """
@@ -66,12 +66,12 @@ def compress_network(
 ) -> Compressed:
     """Compress ``source`` with ``samples`` and write ``output`` (whole, or not at all).
 
-    The file takes its name when both engines have run it (`prove`), on ``held``: samples that
-    are none of ``samples``. None: some of ``samples`` are held back (`held.split`).
+    The file takes its name when both engines have run it (`prove`), on ``held``: samples that are
+    none of ``samples``. None: some of ``samples`` are held back (`validation.split`).
 
     Raises:
-        SubbyteError: whatever is wrong with the network, the samples, the options or the
-            output, before the long part of the work starts where it can be known then.
+        SubbyteError: anything wrong with the network, the samples, the options or the output,
+            before the long part of the work starts where it can be known then.
     """
     target = check_writable(output)
     open_device(options.device)

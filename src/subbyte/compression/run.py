@@ -1,4 +1,4 @@
-"""What every part of a compression has in hand."""
+"""The things that every part of a compression has in hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Run:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where to compute: that of ``config``.
+        """Where to compute: the device of ``config``.
 
         Raises:
             OptionError: there is none such here.

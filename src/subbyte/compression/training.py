@@ -48,7 +48,7 @@ class Descent:
         return self.done % every == 0 or self.done == self._steps
 
     def state(self) -> dict[str, Any]:
-        """What `restore` takes, of tensors and numbers."""
+        """The state that `restore` takes, of tensors and numbers."""
         return {"done": self.done, "optimizer": self._optimizer.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a compressed file does on samples that it has not seen, against the float network."""
+"""The divergence of a compressed file from the float network, on samples that it has not seen."""
 
 from __future__ import annotations
 
@@ -29,12 +29,18 @@ ONE_FLIP = 0.2
 
 @dataclass(frozen=True)
 class Score:
-    """``divergence``: KL in nats for class scores, else squared error over variance
-    (`similarity`). For one output of class scores [N, C] also ``agreement``, the percent of
-    samples with the same best class; ``lost``, the percentage points of accuracy that the
-    float network's own probabilities p expect of it, mean of p[float's best class] - p[its
-    best class]; and ``uncertainty``, the standard error of ``lost``. ``each``: the divergence of
-    every sample by itself."""
+    """How a file does on held-back samples.
+
+    ``divergence``: KL in nats for class scores, else squared error over variance.
+    ``each``: the divergence of every sample by itself.
+
+    For one output of class scores [N, C] also:
+
+    - ``agreement``: the percent of samples with the same best class;
+    - ``lost``: the percentage points of accuracy that the float network's own probabilities p
+      expect of it, mean of p[float's best class] - p[its best class];
+    - ``uncertainty``: the standard error of ``lost``.
+    """
 
     divergence: float
     agreement: float | None = None

@@ -22,10 +22,10 @@ def harms(monkeypatch: pytest.MonkeyPatch, **gains: float) -> dict[str, list[flo
     network = prepare(MODEL, "net")
     found = {layer.weight: gains.get(layer.weight, 1.0) for layer in network.layers}
 
-    def noise_gains(*_: Any) -> dict[str, float]:
+    def sensitivities_of(*_: Any) -> dict[str, float]:
         return found
 
-    monkeypatch.setattr(prices, "noise_gains", noise_gains)
+    monkeypatch.setattr(prices, "sensitivities_of", sensitivities_of)
     samples = samples_for(MODEL, IMAGES)
     choices = prices.price(Run(network, samples, CompressOptions(bits=3.0))).choices
     return {weight: [c.harm for c in candidates] for weight, candidates in choices.items()}

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from subbyte.compression.calibration.statistics import collect
-from subbyte.compression.planning.sensitivity import LEAST_GAIN, noise_gains
+from subbyte.compression.planning.sensitivity import LEAST_SENSITIVITY, sensitivities_of
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
@@ -27,7 +27,7 @@ def gains_of(
     samples = samples_for(model, smooth_images(16))
     layers = list(network.layers)
     statistics = collect(module, layers, samples, CPU)
-    return noise_gains(module, layers, statistics, samples, CPU)
+    return sensitivities_of(module, layers, statistics, samples, CPU)
 
 
 def conv(data: str, weight: str, output: str) -> onnx.NodeProto:
@@ -101,4 +101,4 @@ def test_what_no_reader_sees_has_the_least_gain() -> None:
         conv("s", "b", "y"),
     ]
     gains = gains_of(nodes, weights | scale | {"d": normal(3, 4, 3, 1, 1)}, ["N", 5, 8, 8])
-    assert gains["a"] == LEAST_GAIN
+    assert gains["a"] == LEAST_SENSITIVITY

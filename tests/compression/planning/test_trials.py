@@ -105,13 +105,13 @@ def test_later_layers_count_more() -> None:
 
 def test_gains_count_more() -> None:
     """Harms hold the fourth root of the gains; with the root w4 loses what w0 gets."""
-    alike = replace(prices(20, 20, 20, 20, 20), gains={"w0": 256.0, "w4": 1 / 256})
+    alike = replace(prices(20, 20, 20, 20, 20), sensitivities={"w0": 256.0, "w4": 1 / 256})
     found = within(alike, plan_bits(alike, Budget("bits", 3.0)))
-    assert list(found)[1] == "gains count more"
-    plan = found["gains count more"].plan
+    assert list(found)[1] == "sensitivities count more"
+    plan = found["sensitivities count more"].plan
     assert (plan["w0"], plan["w4"]) == (ScalarOptions(4), ScalarOptions(2))
     # Without gains that plan is the first one, and is not tried twice.
-    assert "gains count more" not in within(PRICES, PLANNED)
+    assert "sensitivities count more" not in within(PRICES, PLANNED)
 
 
 @pytest.mark.parametrize("best", range(3))

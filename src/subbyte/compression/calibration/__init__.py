@@ -1,1 +1,1 @@
-"""What the samples say: inputs of layers as rows, moments, statistics, ranges, table shifts."""
+"""The samples' evidence: inputs of layers as rows, moments, statistics, ranges, table shifts."""

@@ -1,12 +1,12 @@
-"""Eight-bit ranges of activations, from what the compressed network really produces.
+"""Eight-bit ranges of activations, from the values of the compressed network itself.
 
-Two passes over a part of the samples: extremes first, then a histogram between them. The
-range is the one with the least expected squared error of quantizing to uint8 (rounding
-inside it, clipping outside), searched over shares of both extremes; it never clips more
-than 1 value in 10,000. Then every layer is run on
-inputs rounded to their ranges: where that alone moves its output by more than `HOPELESS`
-of the output's variance, the input is not fit for 8 bits and stays float. (The input's own
-variance would not tell: one large channel hides what happens to all the others.)
+Two passes over a part of the samples: extremes first, then a histogram between them. The range is
+the one with the least expected squared error of quantizing to uint8 (rounding inside it, clipping
+outside), searched over shares of both extremes; it never clips more than 1 value in 10,000.
+
+Then every layer is run on inputs rounded to their ranges. Where that alone moves its output by more
+than `HOPELESS` of the output's variance, the input is not fit for 8 bits and stays float. (The
+input's own variance would not tell: one large channel hides the errors of all the others.)
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Range:
-    """The values [low, high] that are carried; what lies beyond is clipped."""
+    """The values [low, high] that are carried; values beyond are clipped."""
 
     low: float
     high: float
@@ -211,7 +211,7 @@ def best_range(histogram: Histogram) -> Range:
 
 
 def _ends(histogram: Histogram, extreme: float) -> tuple[Column, Column, Column]:
-    """Shares of one extreme; of each the squared error of what lies beyond it, and how much."""
+    """Shares of one extreme; for each the squared error of the values beyond, and their number."""
     ends = extreme * SHARES if extreme else np.zeros(1)
     beyond = np.clip((histogram.centres[None] - ends[:, None]) * np.sign(extreme), 0, None)
     return ends, beyond**2 @ histogram.counts, (beyond > 0) @ histogram.counts

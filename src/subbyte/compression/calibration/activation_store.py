@@ -39,7 +39,7 @@ class ActivationStore:
         self._bytes: dict[tuple[str, int], int] = {}
 
     def put(self, key: tuple[str, int], environment: Environment) -> None:
-        """Keep ``environment`` under ``key``, in place of what was there."""
+        """Keep ``environment`` under ``key``, in place of an earlier one."""
         self._forget(key)
         size = sum(value.numel() * value.element_size() for value in environment.values())
         if sum(self._bytes.values()) + size <= self._limit:
@@ -54,7 +54,7 @@ class ActivationStore:
             ) from error
 
     def take(self, key: tuple[str, int]) -> Environment:
-        """Return what `put` kept under ``key``, and forget it."""
+        """Return the environment that `put` kept under ``key``, and forget it."""
         if key in self._held:
             environment = self._held.pop(key)
             del self._bytes[key]

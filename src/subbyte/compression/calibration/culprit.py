@@ -1,8 +1,8 @@
 """Which sample a network cannot run on, or is NaN or Inf for, and at which node.
 
-Passes over samples check nothing that costs time: a step that fails raises `RunError`, and
-so does whoever adds up what layers read and finds no numbers. Only then the samples are
-run one by one, node by node.
+Passes over samples check nothing that costs time. A step that fails raises `RunError`; so does code
+that adds up the inputs of layers and finds no numbers. Only then the samples are run one by one,
+node by node.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OTHER_AXIS = "; give --batch-axis NAME=K where all samples fail because the bat
 def blaming(network: Network, samples: Samples) -> Iterator[None]:
     """A `RunError` within names the first of ``samples`` that the float network fails on.
 
-    It stays what it is where every sample by itself is good.
+    The error is unchanged where every sample by itself is good.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def _said(step: Step, name: str, value: Tensor) -> str:
 
 
 def check_finite(value: Tensor, where: str) -> None:
-    """Raise `RunError` unless sums of what a layer reads or writes are finite."""
+    """Raise `RunError` unless sums of a layer's inputs or outputs are finite."""
     if not bool(torch.isfinite(value).all()):
         raise RunError(
             "NaN or Inf inside the network", where=where, expected="finite values for all samples"

@@ -53,7 +53,7 @@ def damping_of(layer: Weighted, samples: int) -> float:
 
 
 class Moments:
-    """Sums over samples for one layer; memory O(n^2 + O n), whatever the sample count."""
+    """Sums over samples for one layer; memory O(n^2 + O n), for any number of samples."""
 
     def __init__(self, layer: Weighted, device: torch.device, damping: float) -> None:
         self.layer, self._damping = layer, damping

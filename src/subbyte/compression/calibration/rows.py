@@ -1,4 +1,4 @@
-"""The inputs of a layer as rows: what a linear map y = W x sees."""
+"""The inputs of a layer as rows: the x of a linear map y = W x."""
 
 from __future__ import annotations
 

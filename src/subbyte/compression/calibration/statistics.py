@@ -1,8 +1,8 @@
-"""What planning knows of each layer, from one float pass over a few samples.
+"""The statistics of each layer for planning, from one float pass over a few samples.
 
-``blocks``: the input channels' covariance within aligned runs of `BLOCK` channels, over
-all pixels: enough to price a code of any group size d in {2, 3, 4, 6, 8}, as all of them
-divide `BLOCK`. ``variance``: that of each output.
+``blocks``: the input channels' covariance within aligned runs of `BLOCK` channels, over all pixels:
+enough to price a code of any group size d in {2, 3, 4, 6, 8}, as all of them divide `BLOCK`.
+``variance``: the variance of each output.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class LayerStatistics:
     inputs: int
 
     def damped(self, damping: float) -> LayerStatistics:
-        """With ``damping`` times the mean variance of an input added to that of each input.
+        """With ``damping`` times the mean variance of an input added to the variance of each input.
 
-        It is what encoders minimise (`Moments`). Where a few inputs have most of the
+        Encoders minimise the error under it (`Moments`). Where a few inputs have most of the
         variance, that is far from the covariance itself.
         """
         eye = torch.eye(BLOCK, device=self.blocks.device)

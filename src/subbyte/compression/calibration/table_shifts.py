@@ -1,14 +1,13 @@
 """How many bits a look-up kernel may drop from the entries of its tables.
 
-Such a kernel builds, for every input pixel, a table of the inner products of its channels
-with the codebook's words, as int8 entries clamp((product + half) >> shift). A large shift
-loses low bits, a small one saturates: the best is the one of least squared error (that of
-saturated entries times `SATURATION`) over products as the calibration samples give them,
-each word weighed by how often the weight's codes choose it. (Ours: the published method
-keeps float tables.)
+Such a kernel builds, for every input pixel, a table of the inner products of its channels with the
+codebook's words, as int8 entries clamp((product + half) >> shift). A large shift loses low bits, a
+small one saturates. The best shift has the least squared error over products as the calibration
+samples give them, each word weighed by how often the weight's codes choose it. Errors of saturated
+entries count `SATURATION` times. (Ours: the published method keeps float tables.)
 
-The tables themselves are work, and their rounding is an error that multiplying does not have:
-a layer is looked up only where `lookup_gains` expects that to be faster.
+The tables themselves are work, and their rounding is an error that multiplying does not have: a
+layer is looked up only where `lookup_gains` expects that to be faster.
 """
 
 from __future__ import annotations
@@ -120,8 +119,8 @@ class Work:
 def lookup_gains(shape: WeightShape, words: int, length: int, gain: bool, work: Work) -> bool:
     """Whether looking up is expected to be faster than the int8 kernel.
 
-    With u = taps * outputs of a group * output pixels / input pixels, the look-ups that one
-    table serves, compares u * length with what the table and its look-ups cost.
+    u = taps * outputs of a group * output pixels / input pixels is the number of look-ups that one
+    table serves. u * length is compared with the cost of the table and its look-ups.
     """
     kernel = FEW_WORDS if words == FEWEST_WORDS else MANY_WORDS
     outputs = shape.outputs // shape.groups

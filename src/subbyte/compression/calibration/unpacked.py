@@ -43,7 +43,10 @@ def _moving_place(entry: Unpacked) -> int | None:
 
 
 def rows_of(entry: Unpacked, value: Tensor) -> Tensor | None:
-    """What a product's matrices meet in ``value``: [R, groups, I]; None if shapes do not tell."""
+    """The rows of ``value`` that a product's matrices meet: [R, groups, I].
+
+    None if shapes do not tell.
+    """
     groups, inputs = entry.shape.groups, entry.shape.inputs
     if entry.op == "MatMul":
         moved = value if entry.place == 1 else value.transpose(-1, -2)

@@ -15,10 +15,10 @@ from subbyte.methods import CodedWeight, binarization_of, decode_weight
 def apply_coded(
     module: GraphModule, layer: Weighted, coded: CodedWeight, bias: Tensor | None = None
 ) -> None:
-    """From now on ``layer`` of ``module`` computes with what ``coded`` decodes to.
+    """From now on ``layer`` of ``module`` computes with the decoded ``coded``.
 
     The weight is put in the layout that the node reads; the layer binarizes its input where
-    ``coded`` is for that; ``bias``: float [O], None: as it is.
+    ``coded`` is for that. ``bias``: float [O], None: as it is.
     """
     device = module.constant(layer.weight).device
     weight = torch.from_numpy(decode_weight(coded)).to(device)

@@ -1,8 +1,8 @@
 """Q-CNN's order of work: convolutions, then fine-tuning, then linear layers.
 
-The linear layers behind the last convolution are trained, still in float, on what the coded
-convolutions give, and only then coded themselves, to follow the trained network. (The paper
-trains on labels; here the float network is distilled on the unlabelled samples.)
+The linear layers behind the last convolution are trained, still in float, on the outputs of the
+coded convolutions, and only then coded themselves, to follow the trained network. (The paper trains
+on labels; here the float network is distilled on the unlabelled samples.)
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class LinearTuner(Tuner):
 def encode_network(run: Run, plan: Mapping[str, MethodOptions]) -> tuple[Encoded, GraphModule]:
     """Code all layers of ``plan``; the results, and the network that holds them.
 
-    Steps of training between convolutions and linear layers are those that the user wishes for,
-    else `TUNE_STEPS` where the plan names Q-CNN's procedure, otherwise none.
+    Convolutions and linear layers have steps of training between them: as many as the user wishes
+    for, else `TUNE_STEPS` where the plan names Q-CNN's procedure, otherwise none.
     """
     steps = run.config.tune_linear
     if steps is None:

@@ -1,10 +1,9 @@
 """Tuning: distillation from the float network on the same unlabelled samples.
 
-Codebooks, scales and biases are trained (Adam, cosine schedule) to lower the divergence
-between the float network's outputs and the compressed one's; codes are held, except in
-layers whose first error is large, where moving them pays for its overfitting. A part of
-the samples is held back: the state with the least divergence on it is kept, the untuned
-one included, so tuning never makes that worse.
+Codebooks, scales and biases are trained (Adam, cosine schedule) to lower the divergence between the
+float network's outputs and the compressed one's. Codes are held, except in layers whose first error
+is large, where moving them pays for its overfitting. A part of the samples is held back: the state
+with the least divergence on it is kept, the untuned one included, so tuning never makes that worse.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What encoding gives: coded weights, and what goes with them."""
+"""The results of encoding: coded weights, and the numbers beside them."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ def encode_weight(
 ) -> tuple[CodedWeight, float]:
     """Code a layer's target; also its relative error tr(E H E^T) / tr(W* H W*^T).
 
-    ``balanced``: every output's error counts relative to that output's own spread, not to
-    the largest's. Right for a network's outputs: nothing behind them weighs them, and a
-    quiet class is a class like any other. ``spread`` [O], instead: what every output's error
-    counts relative to.
+    ``balanced``: every output's error counts relative to that output's own spread, not to the
+    largest's. Right for a network's outputs: nothing behind them weighs them, and a quiet class is
+    a class like any other. ``spread`` [O], instead: the number that every output's error counts
+    relative to.
     """
     given = spread is not None
     if spread is None:

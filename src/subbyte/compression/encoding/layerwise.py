@@ -1,8 +1,8 @@
 """Layer by layer through the network, float and compressed side by side.
 
-For each layer in execution order: bring both networks up to it (only the values that are
-still needed are kept, see `ActivationStore`), sum up the layer's moments over all
-samples, encode the weight, put the coded weight into the compressed network, go on.
+For each layer in execution order: bring both networks up to it, sum up the layer's moments over all
+samples, encode the weight, put the coded weight into the compressed network, go on. Only the values
+that are still needed are kept, see `ActivationStore`.
 """
 
 from __future__ import annotations

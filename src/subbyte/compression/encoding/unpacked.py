@@ -1,8 +1,8 @@
 """Encoding of a weight that is unpacked before its node reads it, by the samples' evidence.
 
-Of a product [.., O, I] with what moves, and of the gates of a recurrent node, second moments of
-what the weight is multiplied with; of a table, how often each row is read; of any other weight
-nothing: all its numbers count alike.
+The evidence depends on the weight. A product [.., O, I] with a moving value, and the gates of a
+recurrent node, have second moments of the other factor. A table has the number of reads of each
+row. Any other weight has none: all its numbers count alike.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Evidence:
         self._moments: Moments | None = None
 
     def add(self, ours: Values, coded: Values) -> None:
-        """Add what the float network and the compressed one give."""
+        """Add the values of the float network and of the compressed one."""
         for name in values_read(self._entry):
             if self._entry.rows:
                 if name in coded:
@@ -60,8 +60,10 @@ class Evidence:
     def encode(
         self, options: MethodOptions, seed: int, corrected: bool
     ) -> tuple[CodedWeight, float]:
-        """The coded weight, and its relative error; ``corrected``: fitted to what the compressed
-        network gives, else to the weight itself."""
+        """The coded weight, and its relative error.
+
+        ``corrected``: fitted to the values of the compressed network, else to the weight itself.
+        """
         shape = self._entry.shape
         if self._moments is not None:
             target = self._moments.target(self._weight, self._weight.new_zeros(shape.outputs))

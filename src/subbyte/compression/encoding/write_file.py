@@ -33,7 +33,7 @@ def write_coded(run: Run, encoded: Encoded) -> onnx.ModelProto:
 def _quantized(
     run: Run, encoded: Encoded
 ) -> tuple[IslandPlan, dict[str, QuantParams], dict[str, int]]:
-    """What is measured on the coded network, which is gone when the file is written."""
+    """The measurements on the coded network, which is gone when the file is written."""
     module = coded_module(run.network, encoded, run.device)
     islands, params = quantize_activations(run, module)
     return islands, params, table_shifts(run, module, encoded.weights, islands, params)

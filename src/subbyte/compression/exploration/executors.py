@@ -30,7 +30,7 @@ Run = Callable[[Task, Sequence[str], Progress], Iterator[Point]]
 
 @contextmanager
 def open_executor(kind: Executor, jobs: int | None, address: str | None) -> Iterator[Run]:
-    """What makes points, ``jobs`` at a time; ``address``: of the Ray cluster.
+    """The executor that makes points, ``jobs`` at a time; ``address``: of the Ray cluster.
 
     Raises:
         MissingDependencyError: no ray.

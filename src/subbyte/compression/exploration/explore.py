@@ -54,10 +54,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Exploration:
-    """``bits``: the budgets, None: `POINTS` of them from the least to `FINEST`. ``jobs``: points
-    at a time, None: one, or as many as a Ray cluster takes. ``latency``: measure the files on
-    the native kernels, where there are any. ``executor``: local processes, or a Ray cluster,
-    that of ``ray_address`` or `RAY_ADDRESS`, or else one of this machine."""
+    """The wishes for an exploration.
+
+    ``bits``: the budgets, None: `POINTS` of them from the least to `FINEST`. ``jobs``: points at a
+    time, None: one, or as many as a Ray cluster takes. ``latency``: measure the files on the native
+    kernels, where there are any. ``executor``: local processes, or a Ray cluster. Its address is
+    ``ray_address`` or `RAY_ADDRESS`; without either it is a cluster of this machine.
+    """
 
     bits: Sequence[float] | None = None
     jobs: int | None = None
@@ -87,12 +90,19 @@ def explore(
 ) -> list[Point]:
     """Compress ``source`` at many budgets of bits, and judge each file on held-back samples.
 
-    ``options`` hold for all points; their budget has to be empty. A quarter of the samples
-    (`HELD`) is held back. A point has ``name``, ``file``, ``plan``, ``bits`` (per weight),
-    ``bytes`` (of the file), ``kl`` (`Score.divergence`), ``agreement`` (percent, None where
-    there are no class scores), ``lost`` (`Score.lost`), ``proof`` (`Proof.document`),
-    ``latency_ms`` (one sample, one thread, native kernels; left out where not measured) and
-    ``options``.
+    ``options`` hold for all points; their budget has to be empty. A quarter of the samples (`HELD`)
+    is held back.
+
+    Returns:
+        For each point an object:
+        ``name``, ``file``, ``plan``;
+        ``bits`` (per weight), ``bytes`` (of the file);
+        ``kl``: `Score.divergence`;
+        ``agreement``: percent, None where there are no class scores;
+        ``lost``: `Score.lost`;
+        ``proof``: `Proof.document`;
+        ``latency_ms``: one sample, one thread, native kernels; left out where not measured;
+        ``options``.
 
     Raises:
         OptionError: a folder that belongs to another exploration.
@@ -130,7 +140,7 @@ def _make_points(
     held: Samples,
     wishes: Exploration,
 ) -> dict[str, Point]:
-    """All points by name, those of ``points.jsonl`` and those that are missing there."""
+    """All points by name: the points of ``points.jsonl``, and the missing ones, made now."""
     progress, task = run.progress, Task(Path(source), folder, run.samples, held, run.config)
     # Opened first: what is wrong with it costs seconds then.
     with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as make:

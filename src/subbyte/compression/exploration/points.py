@@ -22,8 +22,11 @@ from subbyte.progress import Progress
 
 @dataclass(frozen=True)
 class Task:
-    """What all points share: the network's file, the folder of plans and files, the samples
-    to code with and those held back, the options."""
+    """The things that all points share.
+
+    They are the network's file, the folder of plans and files, the samples to code with and the
+    held-back samples, and the options.
+    """
 
     source: Path
     folder: Path

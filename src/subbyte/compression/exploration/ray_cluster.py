@@ -41,7 +41,7 @@ _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": 
 
 @dataclass(frozen=True)
 class _Parcel:
-    """What all tasks need, in bytes: ``model`` has the files by their name."""
+    """The things that all tasks need, in bytes: ``model`` has the files by their name."""
 
     version: str
     source: str
@@ -113,11 +113,12 @@ def _check_answers(where: str) -> None:
 
 
 def run(jobs: int | None, task: Task, names: Sequence[str], progress: Progress) -> Iterator[Point]:
-    """The points of these names as they are finished, at most ``jobs`` at a time (None: as many
-    as the cluster takes); their files are written to the task's folder.
+    """The points of these names as they are finished, at most ``jobs`` at a time.
+
+    None: as many as the cluster takes. The points' files are written to the task's folder.
 
     Raises:
-        SubbyteError: what a point raised.
+        SubbyteError: the error of a point.
         OutputError: a point whose worker was lost more than `RETRIES` times.
     """
     import ray

@@ -59,14 +59,14 @@ def blank_model(
 
 
 def overhead(network: Network, plan: Mapping[str, MethodOptions], options: CompressOptions) -> int:
-    """Bytes of the file of ``plan`` beside those of the coded weights."""
+    """Bytes of the file of ``plan`` beside the bytes of the coded weights."""
     layers = {layer.weight: layer for layer in network.weighted}
     weights = sum(blank_weight(layers[name].shape, form).nbytes for name, form in plan.items())
     return blank_model(network, plan, options).ByteSize() - weights
 
 
 def _biases(network: Network) -> dict[str, NDArray[np.float32]]:
-    """Every coded layer gets a bias: that of the means (`Moments.bias`).
+    """Every coded layer gets a bias, as the means give it one (`Moments.bias`).
 
     All different, as equal constants are written once.
     """

@@ -1,7 +1,7 @@
 """How long a compressed network takes on the native kernels of this machine.
 
-Per layer from measured kernel timings (`subbyte.runtime.timings`); what lies between the
-layers is measured on a blank file of the whole network. One sample, one thread.
+The time of a layer comes from measured kernel timings (`subbyte.runtime.timings`); the time between
+the layers is measured on a blank file of the whole network. One sample, one thread.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ _REST_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """``sizes``: of every layer that the kernels compute, by layer name. Layers that are left
-    to ONNX Runtime cost the same however they are coded, and count as the network's own.
-    ``ratios``: what layers take in the network to what they take alone, by the name of their
-    form; 1 where missing. ``beside``: seconds of what is not layers. Both are of
-    `latency_fit.fitted_model`."""
+    """The parts of a compressed network's time.
+
+    ``sizes``: of every layer that the kernels compute, by layer name. Layers that are left to ONNX
+    Runtime cost the same however they are coded, and count as the network's own. ``ratios``: a
+    layer's time in the network over its time alone, by the name of its form; 1 where missing.
+    ``beside``: seconds of everything but layers. Both are of `latency_fit.fitted_model`.
+    """
 
     layers: tuple[Layer, ...]
     sizes: Mapping[str, LayerSize]
@@ -154,12 +156,13 @@ def measure_models(models: Iterable[onnx.ModelProto], samples: Samples) -> list[
 
 
 def measure_files(paths: Sequence[Path], samples: Samples) -> list[float]:
-    """Seconds of one sample through each file on the native kernels, one thread: the median of
-    the runs of a block, the least of blocks until none gets faster.
+    """Seconds of one sample through each file on the native kernels, one thread.
 
-    Blocks of all files in turn, so that what slows the machine for a while slows all of them.
-    CPU time: on a machine that does nothing else it is what a clock shows, and what others do
-    there does not count, but for what they do to caches and clock rates.
+    The median of the runs of a block, the least of blocks until none gets faster. Blocks of all
+    files take turns, so that anything that slows the machine for a while slows all of them.
+
+    The time is CPU time. On a machine that does nothing else it equals the clock's. Other work does
+    not count, but for its effect on caches and clock rates.
     """
     batch: Batch = next(iter(samples.first(1).batches(1)))
     sessions = [load(path, engine="native", threads=1).session for path in paths]

@@ -1,10 +1,10 @@
 """The fewest bits that keep the accuracy, found by compressing and looking.
 
-Budgets of bits are tried, by bisection: each plan is carried out on a part of the samples,
-and the file judged on those held back (`held`). Without labels, what is lost is estimated
-by the float network's own probabilities; they are most often too sure of themselves, so
-that the estimate is too high rather than too low. A plan passes if the estimate and
-`SURE` standard errors together stay within what may be lost. (Ours.)
+Budgets of bits are tried, by bisection: each plan is carried out on a part of the samples, and the
+file judged on the held-back ones (`validation`). Without labels, the loss is estimated by the float
+network's own probabilities. They are most often too sure of themselves, so that the estimate is too
+high rather than too low. A plan passes if the estimate and `SURE` standard errors together stay
+within the allowed loss. (Ours.)
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _extent(prices: Prices) -> tuple[float, float]:
 
 
 def _most(score: Score) -> float:
-    """What may be lost, in points, at 95% confidence."""
+    """The largest loss, in points, at 95% confidence."""
     if score.lost is None or score.uncertainty is None:
         raise OptionError(
             "--keep needs class scores", expected="one output [N, classes]", got="another output"

@@ -31,7 +31,7 @@ _MARGIN = 0.02
 
 
 def latency_plans(run: Run, budget: Budget) -> LatencyPlans:
-    """What plans for a latency are made of: prices, with times that are fitted.
+    """The material of plans for a latency: prices, with times that are fitted.
 
     Raises:
         TimingsError: no kernel timings of this machine.
@@ -46,9 +46,9 @@ def latency_plans(run: Run, budget: Budget) -> LatencyPlans:
 class LatencyPlans:
     """Plans within so many milliseconds a sample.
 
-    The layers' times, and what the network takes beside them, are those of ``model``, which is
-    fitted. Blank files of plans are measured, beside one of 8 bits: what they take on a machine
-    as fast as when ``model`` was fitted is what counts.
+    The times of the layers, and of the rest of the network, come from ``model``, which is fitted.
+    Blank files of plans are measured, beside one of 8 bits. Only the ratio of the two times counts:
+    it gives the time on a machine as fast as when ``model`` was fitted.
     """
 
     def __init__(self, run: Run, prices: Prices, model: LatencyModel, budget: Budget) -> None:
@@ -61,11 +61,11 @@ class LatencyPlans:
         self._measured: list[tuple[Plan, list[float]]] = []
 
     def least_harm(self, weights: Mapping[str, float] | None = None) -> Planned:
-        """The least total relative error, of which that of a layer counts as much as ``weights``
-        says (1 if it says nothing).
+        """The plan of the least total relative error; a layer's error counts ``weights`` times (or
+        once).
 
-        Never more than that of a single form that keeps to the budget, which need not be among
-        the plans that are measured on the way.
+        A single form that keeps to the budget never has less, though it need not be among the plans
+        that are measured on the way.
 
         Raises:
             BudgetError: the plan that is predicted to be the fastest takes longer, and so do the
@@ -108,9 +108,12 @@ class LatencyPlans:
         return replace(best, bound=min(bounds))
 
     def _last_resort(self, choices: Choices) -> Choice:
-        """The plan that is predicted to be the fastest, measured again, as what is measured while
-        something else runs may be too long, and is not what a budget is refused for; or else a
-        single form that is faster than predicted."""
+        """The plan that is predicted to be the fastest, or a single form that is faster than
+        predicted.
+
+        The plan is measured again: a time that was measured while other work ran may be too long,
+        and a budget is not refused for that.
+        """
         self._measured.clear()
         choice = choose(choices, least(choices, _time), _time)
         if self._taken(options_of(choice)) <= self._seconds:
@@ -126,7 +129,8 @@ class LatencyPlans:
         return single
 
     def _single_forms(self, choices: Choices, below: float = math.inf) -> Iterator[Choice]:
-        """Those that keep to the budget with less harm than ``below``, the least harm first."""
+        """The single forms that keep to the budget with less harm than ``below``, the least harm
+        first."""
         limit = (1 + _MARGIN) * _microseconds(self._seconds - self._model.beside)
         forms = dict.fromkeys(
             candidate.options for found in choices.values() for candidate in found
@@ -138,8 +142,11 @@ class LatencyPlans:
                 yield single
 
     def _taken(self, plan: Plan) -> float:
-        """Seconds of the blank file: the median of two measurements that both keep to the budget
-        or both do not, or of three. Those that are known are not measured again."""
+        """Seconds of the blank file.
+
+        The median of two measurements that both keep to the budget or both do not, or of three.
+        Known measurements are not made again.
+        """
         times = next((times for known, times in self._measured if known == plan), None)
         if times is None:
             times = []
@@ -164,7 +171,7 @@ class LatencyPlans:
 
 
 def _chosen(choices: Choices, plan: Plan) -> Choice:
-    """What ``plan`` says where it is a candidate, elsewhere what harms least."""
+    """The format of ``plan`` where it is a candidate, elsewhere the candidate of least harm."""
     chosen = {
         weight: next(
             (c for c in found if c.options == plan[weight]), min(found, key=lambda c: c.harm)
@@ -181,8 +188,10 @@ def _votes(times: Sequence[float], budget: float) -> tuple[int, int]:
 
 
 def _faster(found: Sequence[Candidate]) -> list[Candidate]:
-    """8 bits, where it is a candidate, and what takes less time: under a limit of time alone
-    nothing is gained by fewer bits in a layer that is not looked up."""
+    """8 bits, where it is a candidate, and every faster candidate.
+
+    Under a limit of time alone nothing is gained by fewer bits in a layer that is not looked up.
+    """
     eight = next((_time(c) for c in found if c.options == EIGHT_BITS), None)
     return [c for c in found if eight is None or c.options == EIGHT_BITS or _time(c) < eight]
 

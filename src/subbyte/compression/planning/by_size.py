@@ -47,7 +47,7 @@ def at_eight_bits(budget: Budget) -> bool:
 
 
 def _eight_bits(prices: Prices, budget: Budget) -> Planned:
-    """Every layer at 8 bits but those that were trained binary, which have one form."""
+    """Every layer at 8 bits, but for layers that were trained binary, which have one form."""
     chosen = {
         weight: next((c for c in found if c.options == EIGHT_BITS), found[0])
         for weight, found in prices.choices.items()
@@ -62,7 +62,7 @@ def _eight_bits(prices: Prices, budget: Budget) -> Planned:
 
 
 def _uncoded_part(prices: Prices) -> str:
-    """What of the network is not coded, as a part of a message; empty where nothing does."""
+    """The part of the network that is not coded, for a message; empty where there is none."""
     largest = sorted(prices.uncoded, key=lambda constant: -constant.nbytes)
     if not largest:
         return ""
@@ -77,8 +77,8 @@ def _uncoded_part(prices: Prices) -> str:
 def plan_size(run: Run, prices: Prices, budget: Budget) -> Planned:
     """The least total relative error in a file of so many bytes.
 
-    What the file holds beside the weights depends on the methods that are used: it is
-    measured on a blank file of the plan, and the plan made again until both fit.
+    The bytes beside the weights depend on the methods that are used. They are measured on a blank
+    file of the plan, and the plan is made again until both fit.
     """
     smallest = {w: min(c, key=lambda c: c.bytes).options for w, c in prices.choices.items()}
     beside = _beside(run, smallest)

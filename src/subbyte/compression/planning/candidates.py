@@ -34,7 +34,7 @@ class Candidate:
 
 
 def keeps_eight_bits(layer: Weighted) -> bool:
-    """Depthwise layers, tiny ones, and those that read three or four input channels."""
+    """Depthwise layers, tiny ones, and layers that read three or four input channels."""
     return too_small(layer) or layer.shape.inputs <= FEW_CHANNELS
 
 
@@ -45,8 +45,10 @@ def too_small(layer: Weighted) -> bool:
 
 
 def can_code(method: str, layer: Weighted) -> bool:
-    """Whether ``method`` can code the layer's weight, whatever its size: a table of which single
-    rows are read needs a method that unpacks single rows."""
+    """Whether ``method`` can code the layer's weight, of any size.
+
+    A table of which single rows are read needs a method that unpacks single rows.
+    """
     return not (isinstance(layer, Unpacked) and layer.rows and METHODS[method].row_nodes is None)
 
 
@@ -94,8 +96,8 @@ def _priced(layer: Weighted, data: LayerStatistics, found: Iterable[Found]) -> l
 def balanced(weight: Tensor, data: LayerStatistics) -> tuple[Tensor, LayerStatistics]:
     """Weight and statistics of an output layer, as its error is to be counted.
 
-    Every output counts relative to its own variance, and all of them `OUTPUT_WEIGHT`
-    times as much as a layer inside: what is lost here, no later layer makes good.
+    Every output counts relative to its own variance, and all of them `OUTPUT_WEIGHT` times as much
+    as a layer inside: no later layer makes good an error here.
     """
     spread = data.variance.sqrt()
     spread = spread.clamp_min(1e-3 * float(spread.max()) + 1e-20)

@@ -1,4 +1,4 @@
-"""What a plan is, once it is made."""
+"""A plan, once it is made."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from subbyte.graph.network import UncodedConstant
 
 @dataclass(frozen=True)
 class Planned:
-    """``plan``: the options of every layer, by weight name. With a budget, ``choice`` has the
-    predicted bytes, harm and time of each, and ``facts`` what is worth saying. ``uncoded``:
-    the constants that no plan codes, which count against the budget."""
+    """A plan and the facts about it.
+
+    ``plan``: the options of every layer, by weight name. With a budget, ``choice`` has the
+    predicted bytes, harm and time of each, and ``facts`` the sentences about it. ``uncoded``: the
+    constants that no plan codes, which count against the budget.
+    """
 
     plan: Plan
     budget: Budget | None = None

@@ -1,13 +1,13 @@
 """The best candidate for every layer within a budget: a multiple-choice knapsack.
 
-Lagrangian relaxation (each layer minimises harm + price * cost; the price is bisected),
-then what is left of the budget is spent greedily on the upgrade with the best gain per
-cost. For every price
+Lagrangian relaxation comes first: each layer minimises harm + price * cost, and the price is
+bisected. Then the rest of the budget is spent greedily on the upgrade with the best gain per cost.
+For every price
 
     sum over layers of min(harm + price * cost) - price * budget
 
-is a lower bound of the harm of any choice within the budget; the largest one found says how
-far the choice can be from the best (Sinha and Zoltners 1979).
+is a lower bound of the harm of any choice within the budget; the largest one found says how far the
+choice can be from the best (Sinha and Zoltners 1979).
 
 Where few layers have few candidates the relaxation can miss by much: `choose_finely` also goes
 through all choices by dynamic programming, costs rounded up to steps of the budget.
@@ -86,8 +86,11 @@ def choose(choices: Choices, budget: float, cost: Cost = stored) -> Choice:
 
 
 def choose_finely(choices: Choices, budget: float, cost: Cost = stored) -> Choice:
-    """`choose`, or where it has less harm the best choice with every layer's cost above its
-    cheapest candidate's rounded up to a ten-thousandth of what ``budget`` has above them all."""
+    """`choose`, or the best choice of rounded costs where that has less harm.
+
+    A layer's cost above its cheapest candidate's is rounded up to a ten-thousandth of the budget
+    above all cheapest candidates.
+    """
     relaxed = choose(choices, budget, cost)
     stepped = _by_steps(choices, (budget - least(choices, cost)) / _PARTS, cost)
     harm = _harm(stepped)
@@ -150,6 +153,6 @@ def _spend_rest(
 
 
 def _gain(now: Candidate, then: Candidate, cost: Cost) -> float:
-    """Harm saved per cost; what costs no more comes first."""
+    """Harm saved per cost; candidates that cost no more come first."""
     more = cost(then) - cost(now)
     return (now.harm - then.harm) / more if more > 0 else float("inf")

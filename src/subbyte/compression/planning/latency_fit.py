@@ -1,10 +1,12 @@
 """Predicted times of layers, put right by whole networks.
 
-A kernel does not take as long in a network as alone: what it reads has just been written, and its
-codes have long been out of the cache. So of every form of weights one blank file is measured in
-which all layers that can have it do, and the form's predictions are scaled by one factor to add
-up to what the file takes. Files are measured beside one of 8 bits in all layers, and only what
-they take to what that takes is used: it stays the same when the machine gets slower. (Ours.)
+A kernel does not take as long in a network as alone: its input has just been written, and its codes
+have long been out of the cache. So for every form of weights one blank file is measured, in which
+all layers that can have the form have it. The form's predictions are scaled by one factor to add up
+to the file's time.
+
+We time every file beside a file of 8 bits in all layers, and use only the ratio of the two times:
+it stays the same when the machine gets slower. (Ours.)
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ LEAST_RATIO, MOST_RATIO = 0.5, 2.0
 
 
 def fitted_model(run: Run, model: LatencyModel, prices: Prices) -> LatencyModel:
-    """``model`` with what every form in ``prices`` takes in the network to what is predicted, and
-    with what the network takes beside its layers.
+    """``model`` with a ratio for every form in ``prices``, and the time beside the layers.
 
-    Int8 layers are taken to be predicted well: what they are off counts as the network's own.
+    The ratio is the form's time in the network over the predicted time. Int8 layers are taken to be
+    predicted well: their difference counts as the network's own time.
     """
     choices = prices.precise()
     files = BlankFiles(run, choices, model)
@@ -60,7 +62,7 @@ class BlankFiles:
         self._least = math.inf
 
     def relative(self, plan: Plan) -> float:
-        """What the file of ``plan`` takes to what that of ``eight`` takes."""
+        """The time of the file of ``plan`` over the time of the file of ``eight``."""
         if plan == self.eight:
             return 1.0
         eight, taken = self._measured(self.eight, plan)
@@ -68,7 +70,7 @@ class BlankFiles:
         return taken / eight
 
     def seconds_of_eight(self) -> float:
-        """What the file of ``eight`` takes, the least that it has been measured at."""
+        """Seconds of the file of ``eight``, the least that was measured."""
         self._least = min(self._least, *self._measured(self.eight))
         return self._least
 
@@ -81,7 +83,7 @@ class BlankFiles:
 
 
 def seconds_of_eight(model: LatencyModel, weights: Iterable[str]) -> float:
-    """What a fitted ``model`` has for 8 bits in all layers: as it was measured."""
+    """Seconds of 8 bits in all layers in a fitted ``model``: as they were measured."""
     return model.beside + _predicted(model, dict.fromkeys(weights, EIGHT_BITS))
 
 

@@ -21,9 +21,9 @@ from subbyte.graph.weight_layout import output_layers
 def make_plan(run: Run) -> Planned:
     """The options of every layer: from the plan file, the budget, or the defaults.
 
-    Every layer's error counts relative to its output and by what the next layers see of it:
-    it is partly made good by the layers after it, and weighting layers by what they do alone
-    to the network's output did worse (docs/decisions).
+    Every layer's error counts relative to its output and by the share of it that the next layers
+    see, as the layers after it make a part of it good. Weighting layers by their lone effect on the
+    network's output did worse (docs/decisions).
 
     Raises:
         BudgetError: a budget out of reach; it names the least that works.

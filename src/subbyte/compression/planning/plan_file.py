@@ -20,8 +20,11 @@ Plan = dict[str, MethodOptions]
 
 
 def planned_layers(network: Network) -> list[Weighted]:
-    """What every coded weight is planned for, in the order in which they run: the first layer
-    that reads it, or the first of the nodes that read it unpacked where none does."""
+    """The reader that every coded weight is planned for, in the order in which they run.
+
+    It is the first layer that reads the weight, or the first of the nodes that read it unpacked
+    where none does.
+    """
     found: dict[str, Weighted] = {}
     entries: list[Weighted] = [*network.layers, *network.unpacked]
     for entry in entries:
@@ -33,8 +36,8 @@ def planned_layers(network: Network) -> list[Weighted]:
 def read_plan(path: Path, layers: Sequence[Weighted]) -> Plan:
     """Read a plan: ``[layers."NAME"]`` tables with ``method`` and its options.
 
-    NAME is the layer's node name. Layers the file does not name are kept at 8 bits, those
-    that were trained binary at what they were trained for.
+    NAME is the layer's node name. Layers the file does not name are kept at 8 bits; layers that
+    were trained binary keep the options that they were trained for.
     """
     return parse_plan(read_text(path), layers, str(path))
 

@@ -1,4 +1,4 @@
-"""A plan with what is known of it: for people, as comments beside the layers."""
+"""A plan with its figures: for people, as comments beside the layers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plan_rows(planned: Planned, layers: Sequence[Weighted]) -> list[PlanRow]:
 
 
 def summary(planned: Planned, layers: Sequence[Weighted]) -> list[str]:
-    """What the plan reaches, a sentence a line."""
+    """The results of the plan, a sentence a line."""
     choice = planned.choice
     if choice is None:
         return []

@@ -1,4 +1,4 @@
-"""What every layer may be: all its candidates, priced once, for any number of budgets."""
+"""The search space: all candidates of every layer, priced once, for any number of budgets."""
 
 from __future__ import annotations
 
@@ -21,26 +21,29 @@ from subbyte.compression.planning.candidates import (
 from subbyte.compression.planning.defaults import kept_at_eight_bits
 from subbyte.compression.planning.knapsack import least, stored
 from subbyte.compression.planning.plan_file import planned_layers
-from subbyte.compression.planning.sensitivity import noise_gains
+from subbyte.compression.planning.sensitivity import sensitivities_of
 from subbyte.compression.run import Run
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, UncodedConstant, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods import EIGHT_BITS, MethodOptions
 
-GAIN_POWER = 0.25
+SENSITIVITY_POWER = 0.25
 
 
 @dataclass(frozen=True)
 class Prices:
-    """``choices``: the candidates of every layer, by weight name; ``kept``: the layers that
-    are kept at 8 bits by default; ``gains`` (`noise_gains`): by which, to the power
-    `GAIN_POWER`, the harms count; ``uncoded``: the constants that are not coded."""
+    """The candidates of a network.
+
+    ``choices``: the candidates of every layer, by weight name. ``kept``: the layers that are kept
+    at 8 bits by default. ``sensitivities``: of the layers (`sensitivities_of`), by which, to the
+    power `SENSITIVITY_POWER`, the harms count. ``uncoded``: the constants that are not coded.
+    """
 
     layers: tuple[Weighted, ...]
     choices: dict[str, list[Candidate]]
     kept: frozenset[str]
-    gains: Mapping[str, float] = field(default_factory=dict)
+    sensitivities: Mapping[str, float] = field(default_factory=dict)
     uncoded: tuple[UncodedConstant, ...] = ()
 
     @property
@@ -51,7 +54,7 @@ class Prices:
 
     @property
     def uncoded_bytes(self) -> int:
-        """Bytes of the constants that are not coded, whatever the plan."""
+        """Bytes of the constants that are not coded, the same for every plan."""
         return sum(constant.nbytes for constant in self.uncoded)
 
     def bits(self, coded_bytes: float) -> float:
@@ -88,16 +91,17 @@ class Prices:
 def price(run: Run, eight_bits_alone: bool = False) -> Prices:
     """All candidates of all layers, or 8 bits alone, from one float pass over a few samples.
 
-    A layer's harm counts by its gain (`noise_gains`) to the power `GAIN_POWER`: between all
-    layers alike, as if what lies behind made good all that is passed on, and by what is passed
-    on (docs/decisions/0018). The harm of an unpacked weight is its own relative error.
+    A layer's harm counts by its sensitivity (`sensitivities_of`) to the power `SENSITIVITY_POWER`.
+    The power 0 would count all layers alike, as if later layers made good all that is passed on;
+    the power 1 would count all that is passed on (docs/decisions/0018). The harm of an unpacked
+    weight is its own relative error.
     """
     network, samples, options, device = run.network, run.samples, run.config, run.device
     entries = planned_layers(network)
     layers = [entry for entry in entries if isinstance(entry, Layer)]
     module = GraphModule(network).to(device).eval()
     statistics = collect(module, layers, samples, device)
-    gains = noise_gains(module, network.layers, statistics, samples, device)
+    sensitivities = sensitivities_of(module, network.layers, statistics, samples, device)
     tables = read_rows(module, network.unpacked, samples, device)
     outputs = output_layers(network)
     choices = {}
@@ -119,8 +123,8 @@ def price(run: Run, eight_bits_alone: bool = False) -> Prices:
         if layer.weight in outputs:
             weight, data = balanced(weight, data)
         found = candidates(layer, weight, data)
-        counted = gains[layer.weight] ** GAIN_POWER
+        counted = sensitivities[layer.weight] ** SENSITIVITY_POWER
         choices[layer.weight] = [replace(c, harm=counted * c.harm) for c in found]
     run.progress("plan", len(entries), len(entries), "")
     kept = kept_at_eight_bits(network, entries, options)
-    return Prices(tuple(entries), choices, kept, gains, network.uncoded)
+    return Prices(tuple(entries), choices, kept, sensitivities, network.uncoded)

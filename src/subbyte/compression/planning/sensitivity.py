@@ -1,16 +1,16 @@
 """How much of a layer's error the layers that read it see.
 
-The weight of one float layer at a time gets white noise. The error of the layer's output,
-without the mean of each channel, which a bias makes good, is followed to every layer reached
-without another between (and to the graph's outputs, which see it whole):
+The weight of one float layer at a time gets white noise. The error of the layer's output, without
+the mean of each channel, which a bias makes good, is followed to every layer reached without
+another between (and to the graph's outputs, which see it whole):
 
-    gain = mean over readers of (variance of their outputs' errors / variance of their outputs)
-           over the same ratio of the layer itself
+    sensitivity = mean over readers of (variance of their outputs' errors / of their outputs)
+                  over the same ratio of the layer itself
 
-A branch that hardly counts in a sum has a small gain. The noise is in the weight because the
+A branch that hardly counts in a sum has a small sensitivity. The noise is in the weight because the
 error of a coded weight is alike all over an image: no pooling averages it away, as it would noise
-in the output. Only the next layers are looked at: what lies behind them is coded with the error
-in sight, and makes up for a part of it. (Ours; docs/decisions/0018.)
+in the output. Only the next layers are looked at: layers behind them are coded with the error in
+sight, and make up for a part of it. (Ours; docs/decisions/0018.)
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from subbyte.data import Samples
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer
 
-GAIN_SAMPLES = 8
-LEAST_GAIN = 1e-3
+SENSITIVITY_SAMPLES = 8
+LEAST_SENSITIVITY = 1e-3
 _NOISE = 0.05
 
 Values = dict[str, Tensor]
@@ -61,14 +61,14 @@ class _Spread:
 
 
 @torch.no_grad()
-def noise_gains(
+def sensitivities_of(
     module: GraphModule,
     layers: Sequence[Layer],
     statistics: dict[str, LayerStatistics],
     samples: Samples,
     device: torch.device,
 ) -> dict[str, float]:
-    """The gain of every layer, by weight name, at least `LEAST_GAIN`; from a few samples."""
+    """Every layer's sensitivity, by weight, at least `LEAST_SENSITIVITY`; from a few samples."""
     own = {layer.name: _Spread() for layer in layers}
     for values in _passes(module, samples, device):
         for number, layer in enumerate(layers):
@@ -87,7 +87,7 @@ def noise_gains(
         seen = [_relative(spread, energies[name]) for name, spread in felt[layer.name].items()]
         found[layer.weight] += [each / size for each in seen if size > 0]
     return {
-        weight: max(LEAST_GAIN, sum(seen) / len(seen)) if seen else 1.0
+        weight: max(LEAST_SENSITIVITY, sum(seen) / len(seen)) if seen else 1.0
         for weight, seen in found.items()
     }
 
@@ -98,12 +98,12 @@ def _relative(spread: _Spread, energy: float) -> float:
 
 def _passes(module: GraphModule, samples: Samples, device: torch.device) -> Iterator[Values]:
     """All values of the float network, sample by sample."""
-    for batch in samples.first(GAIN_SAMPLES).batches(1):
+    for batch in samples.first(SENSITIVITY_SAMPLES).batches(1):
         yield dict(module.computed(on_device(batch, device)))
 
 
 def _error(module: GraphModule, values: Values, layer: Layer, seed: int) -> Tensor:
-    """What noise of `_NOISE` times the weight's size changes in the layer's output."""
+    """The change of the layer's output by noise of `_NOISE` times the weight's size."""
     weight = module.constant(layer.weight).detach()
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(weight.shape, generator=generator).to(weight)
@@ -128,7 +128,7 @@ def _follow(
     error: Tensor,
     felt: dict[str, _Spread],
 ) -> bool:
-    """Add what every reader's output changes to ``felt``; whether an output of the graph does."""
+    """Add the change of every reader's output to ``felt``; whether a graph output changes."""
     readers = {reader.name: reader for reader in layers}
     changed = {layer.output: values[layer.output] + error}
     for place in range(_place(module, layer) + 1, len(module.steps)):

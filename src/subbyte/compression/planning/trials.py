@@ -1,11 +1,14 @@
 """Plans carried out on a part of the samples, and judged on the rest: the best of several.
 
-The plan of least predicted harm is tried against one form for all layers (what one would
-choose by hand), and against plans for which what readers see of an error counts more
-(docs/decisions/0018), errors of later layers, behind which less makes them good, or those of
-the output layers more or less. Of those whose files are closer to the float network on held-back
-samples, by more than may be chance, the closest is kept; the plan of least harm where there is
-none (docs/decisions/0023). (Ours.)
+The plan of least predicted harm is tried against one form for all layers (the choice that one would
+make by hand). It is also tried against plans that weigh errors otherwise:
+
+- by the share that their readers see, counted more (docs/decisions/0018);
+- errors of later layers more, as fewer layers behind make them good;
+- errors of the output layers more or less.
+
+Some of their files may be closer to the float network on held-back samples by more than may be
+chance: the closest is kept. Otherwise the plan of least harm is kept (docs/decisions/0023). (Ours.)
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from subbyte.compression.encoding.write_file import write_coded
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned, planned_from
 from subbyte.compression.planning.knapsack import Choice, choose_finely, stored
-from subbyte.compression.planning.search_space import GAIN_POWER, Prices
+from subbyte.compression.planning.search_space import SENSITIVITY_POWER, Prices
 from subbyte.compression.run import Run
 from subbyte.compression.validation import Judge, Score
 from subbyte.progress import renamed, silent
@@ -31,7 +34,7 @@ HELD = 0.25
 OUTPUT_WEIGHTS = (4.0, 0.25)
 # How much more an error of the last layer counts than one of the first, geometric between.
 LATER_WEIGHT = 4.0
-# In place of `GAIN_POWER`.
+# In place of `SENSITIVITY_POWER`.
 OTHER_POWER = 0.5
 
 Trial = Callable[[Planned], Score]
@@ -59,8 +62,7 @@ class Others(Protocol):
     """Makes plans for a budget."""
 
     def least_harm(self, weights: Mapping[str, float]) -> Planned:
-        """The least total harm where that of a layer counts as much as ``weights`` says, 1 if it
-        says nothing."""
+        """The least total harm, where a layer's harm counts ``weights`` times, or once."""
 
     def one_form(self) -> Planned | None:
         """The best of one form for all layers; None if there is none."""
@@ -100,8 +102,10 @@ def best_by_trial(
     count: int,
     trial: Trial,
 ) -> Planned:
-    """Of the first ``count`` contenders that are `Score.clearly_below` ``planned``, that of least
-    predicted harm, the one with the least divergence; ``planned`` where there is none.
+    """The best of the first ``count`` contenders.
+
+    Contenders count that are `Score.clearly_below` ``planned``, the plan of least predicted harm.
+    The one with the least divergence is best; ``planned`` where there is none.
 
     ``outputs``: weights of the output layers.
     """
@@ -135,15 +139,16 @@ def _all(
     others: Others, prices: Prices, outputs: Collection[str]
 ) -> Iterator[tuple[str, Planned | None]]:
     yield "one form for all layers", others.one_form()
-    more = {weight: gain ** (OTHER_POWER - GAIN_POWER) for weight, gain in prices.gains.items()}
-    yield "gains count more", others.least_harm(more)
+    power = OTHER_POWER - SENSITIVITY_POWER
+    more = {weight: seen**power for weight, seen in prices.sensitivities.items()}
+    yield "sensitivities count more", others.least_harm(more)
     yield "later layers count more", others.least_harm(_later(prices))
     for weight in OUTPUT_WEIGHTS:
         yield f"output layers {weight:g}-fold", others.least_harm(dict.fromkeys(outputs, weight))
 
 
 def _bounded(contender: Planned, planned: Planned) -> Planned:
-    """What no plan within the budget can be below, is known from the first."""
+    """The bound that no plan within the budget can be below is known from the first."""
     assert contender.choice is not None and planned.choice is not None  # noqa: S101, PT018
     return replace(contender, choice=replace(contender.choice, bound=planned.choice.bound))
 

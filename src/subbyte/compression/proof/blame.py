@@ -52,7 +52,7 @@ def _least(fails: Callable[[int], bool], most: int) -> int | None:
 
 
 def _first(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
-    """``model`` with these nodes only, and for outputs what none of them reads."""
+    """``model`` with these nodes only; its outputs are the values that none of them reads."""
     part = onnx.ModelProto()
     part.CopyFrom(model)
     del part.graph.node[:], part.graph.output[:]
@@ -64,7 +64,7 @@ def _first(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelPro
 
 
 def _all(nodes: Iterator[onnx.NodeProto] | list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Nodes, and those of their subgraphs, which read outer values by name."""
+    """Nodes, and the nodes of their subgraphs, which read outer values by name."""
     for node in nodes:
         yield node
         for attribute in node.attribute:

@@ -49,8 +49,8 @@ def inline_file(
     """Inline the file ``source`` into the file ``output``.
 
     ``output`` takes its name when ONNX Runtime has opened it and, on made-up inputs, it has
-    computed what ``source`` does there. ``sizes``: what free dimensions but the batch are tried
-    with, until the network takes one.
+    computed the same as ``source`` there. ``sizes``: sizes to try for free dimensions but the
+    batch, until the network takes one.
 
     Raises:
         ModelFileError: not ONNX, truncated, no subbyte layers; ONNX Runtime cannot open it.

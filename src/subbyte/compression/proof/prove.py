@@ -42,15 +42,15 @@ def prove(
     name: str,
     engines: Sequence[Engine] | None = None,
 ) -> Proof:
-    """Open the file ``path``, which errors call ``name``, on every engine that is here, run
-    ``samples`` (some `MOST_SAMPLES` of them at most) and compare with the float network.
+    """Open the file ``path`` on every engine that is here, and compare it with the float network.
 
-    ``held_back``: what the proof is to say of the samples. ``engines``: by default portable, and
+    ``samples`` (some `MOST_SAMPLES` of them at most) are run. ``name``: the file's name in errors.
+    ``held_back``: the proof's statement about the samples. ``engines``: by default portable, and
     native where the library is.
 
     Raises:
-        ProofError: an engine cannot open or run the file; another number of outputs, another
-            shape or type; NaN or Inf where float has none.
+        ProofError: an engine cannot open or run the file; another number of outputs, another shape
+            or type; NaN or Inf where float has none.
     """
     engines = engines or ("portable", *(("native",) if find_library() else ()))
     parts = batches_of(samples, 1 if samples.single else reference.fixed_batch)

@@ -1,4 +1,4 @@
-"""What is known of a written network: that both engines run it, and how far it is from float."""
+"""The proof of a written network: that both engines run it, and how far it is from float."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ FLOAT = "the float network"
 class Divergence:
     """How far one output is from the float network's.
 
-    ``error``: squared error over the float output's variance; for class scores [N, C] also
-    ``kl``, the mean over samples of KL(softmax(float) || softmax(this)) in nats, and
-    ``agreement``, the percent of samples with the same best class; for integers and truth values
-    ``agreement``, the percent of entries that are the same. ``broken``: the percent of entries
-    that are NaN or Inf, but finite in float, where float itself has some that are not.
+    ``error``: squared error over the float output's variance.
+    ``kl``, for class scores [N, C]: the mean over samples of KL(softmax(float) || softmax(this)) in
+    nats.
+    ``agreement``, for class scores: the percent of samples with the same best class; for integers
+    and truth values: the percent of entries that are the same.
+    ``broken``: the percent of entries that are NaN or Inf, but finite in float, where float itself
+    has some that are not.
     """
 
     error: float
@@ -84,13 +86,13 @@ class Proof:
         samples: how many were run: once alone the first of them, the others in batches.
         batches: the sizes of the batches.
         held_back: whether the network was made without these samples.
-        reference: what gave the float outputs: ``onnxruntime``, or ``module``, ours.
+        reference: the engine of the float outputs: ``onnxruntime``, or ``module``, ours.
         reference_reason: why ONNX Runtime did not, though there is a file that it could.
-        engines: those that the network was run on.
-        original: what it is compared with, in words.
+        engines: the engines that the network was run on.
+        original: the network that it is compared with, in words.
         skipped: engines that are not to be had here, with the reason.
-        outputs: of every output, by name, its divergence on each engine. None where an engine
-            gave another shape, as an output may whose shape depends on values.
+        outputs: of every output, by name, its divergence on each engine. None where an engine gave
+            another shape, as an output may whose shape depends on values.
     """
 
     samples: int
@@ -110,7 +112,7 @@ class Proof:
         return max(found, key=lambda d: (d.large, d.harm), default=None)
 
     def warnings(self) -> list[str]:
-        """In words: outputs that are far from float, and what native does worse."""
+        """In words: outputs that are far from float, and outputs on which native does worse."""
         return [*self._far(), *self._worse()]
 
     def _far(self) -> Iterator[str]:
@@ -158,7 +160,7 @@ class Proof:
         }
 
     def basis(self) -> str:
-        """In words: what was measured on what."""
+        """In words: the measurement and its samples."""
         count = f"{self.samples} sample" + ("" if self.samples == 1 else "s")
         if self.held_back:
             return f"divergence from {self.original}, on {count} held back, not used to make it"

@@ -1,4 +1,4 @@
-"""What the float network gives, by which a compressed one is judged."""
+"""The outputs of the float network, by which a compressed one is judged."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ Step = Callable[[], None]
 class Reference:
     """The float ``network`` that was read from ``source``.
 
-    ONNX Runtime runs the source itself, so that what the reader makes of a network is judged too.
-    Where ONNX Runtime cannot, and where there is no source, ``module`` stands in, by default our
-    module of ``network``. ``engine`` and ``reason`` are those of `Proof` once it has run.
+    ONNX Runtime runs the source itself, so that the reader's work is judged too. Where ONNX Runtime
+    cannot, and where there is no source, ``module`` stands in, by default our module of
+    ``network``. ``engine`` and ``reason`` are the ones of `Proof` once it has run.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ def _run(model: Model, part: Samples, baked: int | None, axes: Sequence[int]) ->
 
 
 def _joined(arrays: Sequence[NDArray[Any]], size: int, count: int, axis: int) -> NDArray[Any]:
-    """Outputs of batches of ``size`` as that of one batch of ``count`` samples."""
+    """Outputs of batches of ``size`` joined as the output of one batch of ``count`` samples."""
     if axis >= arrays[0].ndim or arrays[0].shape[axis] % size:
         return arrays[0]
     rows = count * (arrays[0].shape[axis] // size)

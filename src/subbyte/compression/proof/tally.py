@@ -16,7 +16,7 @@ _CONSTANT = 1e-12
 
 
 class Tally:
-    """Sums over batches; only what is finite in both outputs counts."""
+    """Sums over batches; only entries that are finite in both outputs count."""
 
     def __init__(self) -> None:
         self._error = np.zeros(4)
