@@ -130,7 +130,7 @@ def compress(folder: Path, name: str, bits: float) -> None:
     subbyte(
         folder,
         *("compress", "digits.onnx", "-o", name, "--calib", "calibration.npz:images"),
-        *("--scale", str(PIXEL_SCALE), "--bits", f"{bits:g}"),
+        *("--input-scale", str(PIXEL_SCALE), "--bits", f"{bits:g}"),
     )
 
 
@@ -139,8 +139,8 @@ def measure(folder: Path, name: str) -> Row:
     size = subbyte(folder, "inspect", name)
     quality = subbyte(
         folder,
-        *("eval", name, "--data", "test.npz", "--inputs", "images", "--labels", "labels"),
-        *("--scale", str(PIXEL_SCALE), "--reference", "digits.onnx"),
+        *("eval", name, "--data", "test.npz:images", "--labels", "test.npz:labels"),
+        *("--input-scale", str(PIXEL_SCALE), "--float-network", "digits.onnx"),
     )
     return {"name": name} | size | quality
 

@@ -98,7 +98,7 @@ def preprocessing_options(preprocessing: Preprocessing) -> list[str]:
     """The command line's form of a preprocessing, what is left at its default not named."""
     options = []
     if preprocessing.scale is not None:
-        options += ["--scale", f"{preprocessing.scale:g}"]
+        options += ["--input-scale", f"{preprocessing.scale:g}"]
     for name, values in (("--mean", preprocessing.mean), ("--std", preprocessing.std)):
         if values:
             options += [name, ",".join(repr(value) for value in values)]
@@ -119,11 +119,11 @@ def _evaluate(
     if row.task != "classification":
         return {"metric": metric(row, model, split)}
     np.savez(folder / "test.npz", inputs=split.test, labels=split.targets)
-    arguments = ["eval", str(model), "--data", str(folder / "test.npz")]
-    arguments += ["--inputs", "inputs", "--labels", "labels", "--engine", "portable"]
+    arguments = ["eval", str(model), "--data", f"{folder / 'test.npz'}:inputs"]
+    arguments += ["--labels", f"{folder / 'test.npz'}:labels", "--engine", "portable"]
     arguments += preprocessing_options(row.preprocessing)
     if reference is not None:
-        arguments += ["--reference", str(reference)]
+        arguments += ["--float-network", str(reference)]
     report = _report(arguments, folder / "eval.json")
     names = ("top5", "balanced_accuracy", "agreement", "kl")
     return {"metric": report["top1"]} | {name: report[name] for name in names if name in report}

@@ -40,7 +40,7 @@ def test_label_names_everything_that_differs() -> None:
 def test_preprocessing_options_leave_defaults_out() -> None:
     assert preprocessing_options(Preprocessing()) == []
     assert preprocessing_options(Preprocessing(255, (0.5,), (0.25, 1.0, 2.0), "nhwc")) == [
-        *("--scale", "255", "--mean", "0.5", "--std", "0.25,1.0,2.0", "--layout", "nhwc"),
+        *("--input-scale", "255", "--mean", "0.5", "--std", "0.25,1.0,2.0", "--layout", "nhwc"),
     ]
 
 

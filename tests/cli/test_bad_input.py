@@ -102,7 +102,7 @@ def test_truncated_model_in_other_commands(
 ) -> None:
     model.write_bytes(model.read_bytes()[:-40])
     options: dict[str, tuple[object, ...]] = {
-        "eval": ("--data", data, "--inputs", "x", "--labels", "y"),
+        "eval": ("--data", f"{data}:x", "--labels", f"{data}:y"),
         "inline": ("-o", out),
     }
     assert "net.onnx" in fails(command, model, *options.get(command, ()))
@@ -214,7 +214,7 @@ def test_preprocessing(compress_fails: Fails) -> None:
     assert "mean has the wrong length" in compress_fails("--mean", "1,2")
     assert "std has the wrong length" in compress_fails("--std", "1,2,3,4")
     assert "std out of range" in compress_fails("--std", "1,0,1")
-    assert "scale out of range" in compress_fails("--scale", "0")
+    assert "scale out of range" in compress_fails("--input-scale", "0")
 
 
 def test_several_inputs_need_their_arrays(
@@ -284,15 +284,15 @@ def test_plan_files(compress_fails: Fails, tmp_path: Path) -> None:
 def test_native_engine(model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subbyte.runtime.library._name", lambda: "nowhere.so")
     assert "not installed" in fails("library-path")
-    message = fails("eval", model, "--data", data, "--labels", "y", "--engine", "native")
+    message = fails("eval", model, "--data", data, "--labels", f"{data}:y", "--engine", "native")
     assert "native library is not installed" in message
 
 
 def test_eval_options(model: Path, data: Path) -> None:
-    base = ("eval", model, "--data", data, "--inputs", "x", "--layout", "nhwc")
-    assert "labels, a reference, or both" in fails(*base)
-    assert "number of samples" in fails(*base, "--labels", "y", "--limit", 0)
-    assert "no such array" in fails(*base, "--labels", "z")
+    base = ("eval", model, "--data", f"{data}:x", "--layout", "nhwc")
+    assert "labels, a float network, or both" in fails(*base)
+    assert "number of samples" in fails(*base, "--labels", f"{data}:y", "--samples", 0)
+    assert "no such array" in fails(*base, "--labels", f"{data}:z")
 
 
 # Output

@@ -18,26 +18,26 @@ from tests import tiny
 WIDE = {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 OPTIONS = {
     "compress": (
-        "--output --calib --samples --preset --scale --mean --std --layout --resize --crop --color "
-        "--image-size --method --bits --group --words --gain --rank --rank-ratio --planes "
+        "--output --calib --samples --preset --input-scale --mean --std --layout --resize --crop "
+        "--color --image-size --method --bits --group --words --gain --rank --rank-ratio --planes "
         "--procedure --bottleneck "
         "--plan --tune --tune-linear --seed --device --work --inline --activations --json"
     ),
     "eval": (
-        "--data --inputs --labels --preset --scale --mean --std --layout --resize --crop --color "
-        "--image-size --limit --engine --reference --json"
+        "--data --labels --preset --input-scale --mean --std --layout --resize --crop --color "
+        "--image-size --samples --engine --float-network --json"
     ),
     "inspect": "--json",
     "report": (
-        "--reference --output --format --points --data --inputs --labels --limit --samples "
-        "--preset --scale --mean --std --layout --resize --crop --color --image-size "
+        "--float-network --output --format --points --data --labels --samples --layer-samples "
+        "--preset --input-scale --mean --std --layout --resize --crop --color --image-size "
         "--runs --threads --peers"
     ),
-    "bench": "--threads --runs --json",
+    "bench": "--threads --runs --batch-size --json",
     "inline": "--output --json",
     "tune": (
-        "--output --data --inputs --teacher --labels --steps --batch-size --rate --checkpoint "
-        "--preset --scale --mean --std --layout --resize --crop --color --image-size "
+        "--output --data --float-network --labels --steps --batch-size --rate-factor --work "
+        "--preset --input-scale --mean --std --layout --resize --crop --color --image-size "
         "--seed --device --bf16 --json"
     ),
     "methods": "--json",
@@ -84,9 +84,9 @@ def test_version() -> None:
 def test_eval(model: Path, data: Path, tmp_path: Path) -> None:
     target = tmp_path / "eval.json"
     result = run(
-        *("eval", model, "--data", data, "--inputs", "x", "--labels", "y", "--scale", 255),
+        *("eval", model, "--data", f"{data}:x", "--labels", f"{data}:y", "--input-scale", 255),
         *("--mean", "0.5,0.5,0.5", "--std", "-0.25,0.25,0.25", "--layout", "nhwc"),
-        *("--reference", model, "--limit", 20, "--json", target, "--engine", "portable"),
+        *("--float-network", model, "--samples", 20, "--json", target, "--engine", "portable"),
     )
     assert result.exit_code == 0, result.output
     found = json.loads(target.read_text())
@@ -97,8 +97,8 @@ def test_eval(model: Path, data: Path, tmp_path: Path) -> None:
         f"{data}:x",
         f"{data}:y",
         preprocessing=steps,
-        limit=20,
-        reference=model,
+        samples=20,
+        float_network=model,
         engine="portable",
     )
     assert expected.items() <= found.items()
@@ -163,7 +163,7 @@ def test_as_a_program(model: Path, data: Path, tmp_path: Path) -> None:
         )
 
     target = tmp_path / "eval.json"
-    base = ("eval", model, "--data", data, "--inputs", "x", "--labels", "y")
+    base = ("eval", model, "--data", f"{data}:x", "--labels", f"{data}:y")
     good = program(*base, "--layout", "nhwc", "--json", target)
     assert good.returncode == 0, good.stderr
     assert json.loads(target.read_text())["n"] == 24

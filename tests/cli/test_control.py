@@ -51,9 +51,9 @@ def test_commands_that_read_the_file(name: str, tmp_path: Path) -> None:
     small, _ = compressed(NETS[name](), tmp_path)
     source, data = tmp_path / "net.onnx", tmp_path / "x.npy"
     assert run("inspect", small).exit_code == 0
-    assert run("eval", small, "--reference", source, "--data", data).exit_code == 0
+    assert run("eval", small, "--float-network", source, "--data", data).exit_code == 0
     tuned = tmp_path / "tuned.onnx"
-    done = run("tune", small, "-o", tuned, "--teacher", source, "--data", data, "--steps", 2)
+    done = run("tune", small, "-o", tuned, "--float-network", source, "--data", data, "--steps", 2)
     assert done.exit_code == 0, done.output
     names = {tensor.name for tensor in onnx.load(tuned).graph.initializer}
     assert names == {tensor.name for tensor in onnx.load(small).graph.initializer}

@@ -98,7 +98,7 @@ def test_arrays_and_a_function_are_coded_alike(folder: Path, tmp_path: Path) -> 
 
 def test_eval_of_class_folders_needs_no_preprocessing(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "eval.json"
-    common = ("--reference", folder / "net.onnx", "--json", target)
+    common = ("--float-network", folder / "net.onnx", "--json", target)
     said = run(
         *("eval", folder / "small.onnx", "--data", folder / "photos", "--labels", "folders"),
         *common,
@@ -107,25 +107,25 @@ def test_eval_of_class_folders_needs_no_preprocessing(folder: Path, tmp_path: Pa
     found = read(target)
     assert found["n"] == 24
     run(
-        *("eval", folder / "small.onnx", "--data", folder / "same.npz", "--inputs", "x"),
-        *("--labels", "y", "--layout", "nhwc", *common),
+        *("eval", folder / "small.onnx", "--data", f"{folder}/same.npz:x"),
+        *("--labels", f"{folder}/same.npz:y", "--layout", "nhwc", *common),
     )
     for key, value in read(target).items():
         assert found[key] == (pytest.approx(value) if isinstance(value, float) else value)
 
 
-def test_a_limit_takes_images_of_all_classes(folder: Path, tmp_path: Path) -> None:
+def test_fewer_samples_are_of_all_classes(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "eval.json"
     command = ("eval", folder / "small.onnx", "--data", folder / "photos", "--labels", "folders")
-    run(*command, "--limit", 16, "--json", target)
+    run(*command, "--samples", 16, "--json", target)
     assert read(target)["n"] == 16
 
 
 def test_options_override_the_record_and_it_is_said(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "eval.json"
     command = ("eval", folder / "small.onnx", "--data", folder / "photos")
-    command += ("--reference", folder / "net.onnx", "--json", target)
-    said = run(*command, "--scale", 255, "--color", "bgr")
+    command += ("--float-network", folder / "net.onnx", "--json", target)
+    said = run(*command, "--input-scale", 255, "--color", "bgr")
     assert "note: scale 255 instead of 127.5, image color bgr instead of rgb" in said.stderr
     assert "note" not in run(*command, "--preset", "minus-one-to-one", "--color", "rgb").stderr
     said = run(*command, "--preset", "imagenet")
@@ -136,13 +136,13 @@ def test_options_override_the_record_and_it_is_said(folder: Path, tmp_path: Path
 def test_report_and_tune_need_no_preprocessing(folder: Path, tmp_path: Path) -> None:
     data = ("--data", folder / "photos", "--labels", "folders")
     run(
-        *("report", folder / "small.onnx", "--reference", folder / "net.onnx", *data),
+        *("report", folder / "small.onnx", "--float-network", folder / "net.onnx", *data),
         *("-o", tmp_path / "report.json", "--format", "json", "--runs", 1),
     )
     assert read(tmp_path / "report.json")["scores"] is not None
     tuned = tmp_path / "tuned.onnx"
     run(
-        *("tune", folder / "small.onnx", "--teacher", folder / "net.onnx", "--steps", 2),
+        *("tune", folder / "small.onnx", "--float-network", folder / "net.onnx", "--steps", 2),
         *("--data", folder / "photos", "-o", tuned, "--json", tmp_path / "tune.json"),
     )
     assert read(tmp_path / "tune.json")["loss_before"] < 1
@@ -167,7 +167,10 @@ def test_plan_and_explore_take_images(folder: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ((), "nothing says which values the model takes"),
-        (("--preset", "imagenet", "--scale", 1), "--preset and --scale exclude each other"),
+        (
+            ("--preset", "imagenet", "--input-scale", 1),
+            "--preset and --input-scale exclude each other",
+        ),
         (("--preset", "zero-to-one", "--color", "gray", "--crop", 2), "crop out of range"),
         (("--preset", "zero-to-one", "--image-size", 7), "image size does not fit"),
         (("--preset", "zero-to-one", "--resize", "pad", "--crop", "0.5"), "exclude each other"),
@@ -190,8 +193,8 @@ def test_pad_has_no_crop_even_of_a_preset(folder: Path, tmp_path: Path) -> None:
 
 def test_data_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     command = ("eval", folder / "small.onnx", "--data", folder / "photos")
-    said = run(*command, "--labels", "folders", "--inputs", "x", code=2)
-    assert "--inputs names an array of a file" in said.output
+    said = run(*command[:-1], f"{command[-1]}:x", "--labels", "folders", code=2)
+    assert "photos:x" in said.output
     (tmp_path / "classes.txt").write_text("cat 0\ndog 1\nemu 2\nfox 9\n")
     said = run(*command, "--labels", tmp_path / "classes.txt", code=2)
     assert "label out of range: expected 0 to 3" in said.output

@@ -85,10 +85,10 @@ def test_the_next_command_is_one_that_takes_the_network(folder: Path) -> None:
     onnx.save(model, folder / "two.onnx")
     said = run(
         *("compress", folder / "two.onnx", "-o", folder / "two_c.onnx", "--method", "scalar"),
-        *("--calib", folder / "all.npz", "--scale", "1.00000001"),
+        *("--calib", folder / "all.npz", "--input-scale", "1.00000001"),
     )
     assert "subbyte report" in said
-    assert "--scale" not in said
+    assert "--input-scale" not in said
     recorded = recorded_preprocessing(folder / "two_c.onnx")
     assert recorded is not None
     assert recorded.scale == 1.00000001
@@ -115,12 +115,12 @@ def test_folded_inputs_are_gone_and_their_values_stay(folder: Path, folded: Path
 
 
 def test_eval_gives_the_reference_what_the_file_has_inside(folder: Path, folded: Path) -> None:
-    data = ("--data", folder / "x.npz", "--inputs", "x")
+    data = ("--data", f"{folder}/x.npz:x")
     result = folder / "eval.json"
-    run("eval", folded, "--reference", folder / "net.onnx", *data, *SET, "--json", result)
+    run("eval", folded, "--float-network", folder / "net.onnx", *data, *SET, "--json", result)
     assert json.loads(result.read_text())["kl"] < 1e-3
     failed = CliRunner().invoke(
-        app, [str(a) for a in ("eval", folded, "--reference", folder / "net.onnx", *data)]
+        app, [str(a) for a in ("eval", folded, "--float-network", folder / "net.onnx", *data)]
     )
     assert failed.exit_code == 2
     assert "state, rate, gain" in failed.stderr
@@ -128,8 +128,8 @@ def test_eval_gives_the_reference_what_the_file_has_inside(folder: Path, folded:
 
 def test_report_of_a_folded_network(folder: Path, folded: Path) -> None:
     page = folder / "report.json"
-    data = ("--data", folder / "x.npz", "--inputs", "x", "--labels", "labels")
-    common = ("report", folded, "--reference", folder / "net.onnx", "--format", "json")
+    data = ("--data", f"{folder}/x.npz:x", "--labels", f"{folder}/x.npz:labels")
+    common = ("report", folded, "--float-network", folder / "net.onnx", "--format", "json")
     run(*common, *data, *SET, "--runs", 2, "-o", page)
     found = json.loads(page.read_text())
     assert found["sensitivity"]["file"] < 1e-3
@@ -145,12 +145,12 @@ def test_plan_tune_and_bench_take_them_too(folder: Path) -> None:
     small = folder / "c.onnx"
     run("compress", folder / "net.onnx", "-o", small, *calib, "--plan", folder / "plan.toml")
     run("bench", folder / "net.onnx", small, *SET, "--runs", 2)
-    data = ("--data", folder / "x.npz", "--inputs", "x", "--teacher", folder / "net.onnx")
+    data = ("--data", f"{folder}/x.npz:x", "--float-network", folder / "net.onnx")
     run("tune", small, "-o", folder / "d.onnx", *data, *SET, "--steps", 2, "--batch-size", 8)
 
 
 def test_tune_gives_the_teacher_what_the_file_has_inside(folder: Path, folded: Path) -> None:
-    data = ("--data", folder / "x.npz", "--inputs", "x", "--teacher", folder / "net.onnx")
+    data = ("--data", f"{folder}/x.npz:x", "--float-network", folder / "net.onnx")
     common = ("tune", folded, "-o", folder / "tuned.onnx", *data, "--steps", 2, "--batch-size", 8)
     run(*common, *SET)
     failed = CliRunner().invoke(app, [str(argument) for argument in common])

@@ -49,15 +49,15 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(name: str, inputs: Path, folder: Path) -> list[object]:
     """A command that writes into ``folder``."""
     given = [inputs / "net.onnx", "--calib", f"{inputs / 'data.npz'}:x"]
-    data = ["--data", inputs / "data.npz", "--inputs", "x", "--teacher", inputs / "net.onnx"]
-    state, plan = folder / "state.pt", folder / "plan.toml"
+    data = ["--data", f"{inputs}/data.npz:x", "--float-network", inputs / "net.onnx"]
+    state, plan = folder / "state", folder / "plan.toml"
     return {
         "compress": ["compress", *given, "--bits", 2.5, "--tune", 52, "-o", folder / "a.onnx"],
         "explore": ["explore", *given, "--bits", "2,4", "-o", folder / "points"],
         "plan": ["plan", *given, "--bits", 2.5, "-o", plan, "--json", folder / "plan.json"],
         "tune": [
             *("tune", inputs / "small.onnx", *data, "--steps", 210),
-            *("--checkpoint", state, "-o", folder / "tuned.onnx"),
+            *("--work", state, "-o", folder / "tuned.onnx"),
         ],
     }[name]
 

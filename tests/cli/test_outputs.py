@@ -32,7 +32,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 CALIB = ("--calib", "data.npz:x", "--layout", "nhwc")
-DATA = ("--data", "data.npz", "--inputs", "x")
+DATA = ("--data", "data.npz:x")
+LABELS = ("--labels", "data.npz:y")
 COMMANDS = {
     "compress, network": ("compress", "net.onnx", "-o", "net.onnx", *CALIB),
     "compress, weights": ("compress", "parted.onnx", "-o", "weights.bin", *CALIB),
@@ -49,19 +50,28 @@ COMMANDS = {
         *("plan", "net.onnx", "-o", "times.json", *CALIB),
         *("--latency", "3ms", "--timings", "times.json"),
     ),
-    "tune, teacher": ("tune", "net.onnx", "-o", "parted.onnx", *DATA, "--teacher", "parted.onnx"),
-    "tune, samples": ("tune", "net.onnx", "-o", "a", "--json", "data.npz", *DATA, "--labels", "y"),
-    "tune, checkpoint": (
-        *("tune", "net.onnx", "-o", "a", "--checkpoint", "a", *DATA, "--labels", "y"),
+    "tune, float network": (
+        *("tune", "net.onnx", "-o", "parted.onnx"),
+        *(*DATA, "--float-network", "parted.onnx"),
     ),
+    "tune, samples": ("tune", "net.onnx", "-o", "a", "--json", "data.npz", *DATA, *LABELS),
+    "tune, labels": ("tune", "net.onnx", "-o", "data.npz", *DATA, *LABELS),
     "inline, network": ("inline", "net.onnx", "-o", "net.onnx"),
     "inspect, network": ("inspect", "net.onnx", "--json", "net.onnx"),
-    "eval, samples": ("eval", "net.onnx", *DATA, "--labels", "y", "--json", "data.npz"),
-    "eval, reference": ("eval", "a", *DATA, "--reference", "net.onnx", "--json", "net.onnx"),
+    "eval, samples": ("eval", "net.onnx", *DATA, *LABELS, "--json", "data.npz"),
+    "eval, float network": (
+        "eval",
+        "a",
+        *DATA,
+        "--float-network",
+        "net.onnx",
+        "--json",
+        "net.onnx",
+    ),
     "bench, network": ("bench", "parted.onnx", "net.onnx", "--json", "net.onnx"),
     "bench, weights": ("bench", "parted.onnx", "--json", "weights.bin"),
-    "report, reference": ("report", "a", "--reference", "net.onnx", "-o", "net.onnx"),
-    "report, samples": ("report", "a", "--reference", "net.onnx", "-o", "data.npz", *DATA[:2]),
+    "report, reference": ("report", "a", "--float-network", "net.onnx", "-o", "net.onnx"),
+    "report, samples": ("report", "a", "--float-network", "net.onnx", "-o", "data.npz", *DATA[:2]),
 }
 
 

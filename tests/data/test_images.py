@@ -196,7 +196,7 @@ def test_pixels_without_a_range_are_named(tmp_path: Path) -> None:
 
 def test_values_have_to_be_spoken_of(tmp_path: Path) -> None:
     save(tmp_path / "a.png", noise())
-    with pytest.raises(CalibrationError, match=r"bytes 0 to 255.*--preset imagenet.*--scale 1"):
+    with pytest.raises(CalibrationError, match=r"bytes 0 to 255.*--preset imagenet.*-scale 1"):
         as_samples(tmp_path, [NCHW])
     with pytest.raises(CalibrationError, match="bytes 0 to 255"):
         as_samples(tmp_path, [NCHW], Preprocessing(images=ImageOptions(resize="pad")))

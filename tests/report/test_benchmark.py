@@ -22,7 +22,7 @@ def test_reports_every_model_and_the_machine(tmp_path: Path, model: Path) -> Non
     other = tiny.save(tiny.classifier(tiny.conv_weights(5)), tmp_path / "other.onnx")
     seen: list[tuple[int, int]] = []
     result = subbyte.bench(
-        [model, other], runs=3, batch=2, progress=lambda stage, *state: seen.append(state[:2])
+        [model, other], runs=3, batch_size=2, progress=lambda stage, *state: seen.append(state[:2])
     )
     assert [row["model"] for row in result["models"]] == [str(model), str(other)]
     assert result["models"][0]["ratio"] == 1
@@ -61,7 +61,7 @@ def test_free_dimensions_need_a_shape(tmp_path: Path) -> None:
         subbyte.bench([path], runs=1, shapes={"tokens": (2, 9)})
 
 
-@pytest.mark.parametrize("name", ["threads", "runs", "batch"])
+@pytest.mark.parametrize("name", ["threads", "runs", "batch_size"])
 def test_options_out_of_range(model: Path, name: str) -> None:
     with pytest.raises(OptionError, match=f"{name} out of range"):
         subbyte.bench([model], **{name: 0})

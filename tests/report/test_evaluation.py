@@ -66,7 +66,7 @@ def test_accuracies_agree_with_scikit_learn(model: Path) -> None:
 
 
 def test_agreement_and_kl_follow_their_formulas(model: Path, other: Path) -> None:
-    result = subbyte.evaluate(model, SAMPLES, reference=other, batch_size=16)
+    result = subbyte.evaluate(model, SAMPLES, float_network=other, batch_size=16)
     s, r = scores(model), scores(other)
     p, q = softmax(r), softmax(s)
     assert result["agreement"] == pytest.approx(100 * (s.argmax(1) == r.argmax(1)).mean())
@@ -75,7 +75,7 @@ def test_agreement_and_kl_follow_their_formulas(model: Path, other: Path) -> Non
 
 
 def test_a_model_agrees_with_itself(model: Path) -> None:
-    result = subbyte.evaluate(model, SAMPLES, LABELS, reference=model)
+    result = subbyte.evaluate(model, SAMPLES, LABELS, float_network=model)
     assert result["agreement"] == 100
     assert result["kl"] == 0
 
@@ -83,7 +83,7 @@ def test_a_model_agrees_with_itself(model: Path) -> None:
 @pytest.mark.parametrize("batch", [1, 4])
 def test_fixed_batch_gives_the_same_numbers(tmp_path: Path, model: Path, batch: int) -> None:
     fixed = tiny.save(linear(0, batch), tmp_path / "fixed.onnx")
-    result = subbyte.evaluate(fixed, SAMPLES, LABELS, reference=model, batch_size=6)
+    result = subbyte.evaluate(fixed, SAMPLES, LABELS, float_network=model, batch_size=6)
     free = subbyte.evaluate(model, SAMPLES, LABELS)
     assert result["agreement"] == 100
     assert {k: result[k] for k in ("n", "top1", "top5")} == {
@@ -91,10 +91,12 @@ def test_fixed_batch_gives_the_same_numbers(tmp_path: Path, model: Path, batch: 
     }
 
 
-def test_limit_takes_the_first_and_offset_shifts(model: Path) -> None:
+def test_samples_are_drawn_and_an_offset_shifts(model: Path) -> None:
     best = scores(model).argmax(1)
     mixed = np.concatenate([best[:20], (best[20:] + 1) % CLASSES])
-    assert subbyte.evaluate(model, SAMPLES, mixed, limit=20)["top1"] == 100
+    drawn = np.random.default_rng(0).choice(len(SAMPLES), 20, replace=False)
+    expected = 100 * np.mean(mixed[drawn] == best[drawn])
+    assert subbyte.evaluate(model, SAMPLES, mixed, samples=20)["top1"] == pytest.approx(expected)
     assert subbyte.evaluate(model, SAMPLES, mixed)["top1"] == 40
     assert subbyte.evaluate(model, SAMPLES, best - 1, label_offset=1)["top1"] == 100
 
@@ -144,7 +146,7 @@ def test_labels_that_do_not_fit(model: Path, labels: Any, message: str) -> None:
 
 
 def test_something_to_measure_against_is_needed(model: Path) -> None:
-    with pytest.raises(OptionError, match="labels, a reference, or both"):
+    with pytest.raises(OptionError, match="labels, a float network, or both"):
         subbyte.evaluate(model, SAMPLES)
     with pytest.raises(OptionError, match="batch size"):
         subbyte.evaluate(model, SAMPLES, LABELS, batch_size=0)
@@ -166,7 +168,7 @@ def test_outputs_that_are_no_class_scores(tmp_path: Path) -> None:
     one = tiny.build([first], {"axes": np.array([1])}, {"x": ["N", 5]}, {"a": ["N", 1]})
     path = tiny.save(one, tmp_path / "one.onnx")
     with pytest.raises(OptionError, match=r"need class scores.*got a \['N', 1\]"):
-        subbyte.evaluate(path, SAMPLES, reference=path)
+        subbyte.evaluate(path, SAMPLES, float_network=path)
 
 
 def test_references_that_do_not_fit(tmp_path: Path, model: Path) -> None:
@@ -174,10 +176,12 @@ def test_references_that_do_not_fit(tmp_path: Path, model: Path) -> None:
         [helper.make_node("Identity", ["y"], ["a"])], {}, {"y": ["N", 5]}, {"a": ["N", 5]}
     )
     with pytest.raises(OptionError, match="expected x, got y"):
-        subbyte.evaluate(model, SAMPLES, reference=tiny.save(renamed, tmp_path / "renamed.onnx"))
+        subbyte.evaluate(
+            model, SAMPLES, float_network=tiny.save(renamed, tmp_path / "renamed.onnx")
+        )
     fewer = tiny.save(linear(0, classes=3), tmp_path / "fewer.onnx")
     with pytest.raises(OptionError, match="expected 8 classes, got 3"):
-        subbyte.evaluate(model, SAMPLES, reference=fewer)
+        subbyte.evaluate(model, SAMPLES, float_network=fewer)
 
 
 def test_outputs_that_are_not_finite(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def folder(tmp_path: Path) -> Path:
 def test_by_a_teacher(folder: Path) -> None:
     found = run(
         *("tune", folder / "small.onnx", "-o", folder / "tuned.onnx", "--steps", 200),
-        *("--data", folder / "data.npz", "--inputs", "x", "--teacher", folder / "float.onnx"),
-        *("--rate", 3, "--json", folder / "result.json"),
+        *("--data", f"{folder}/data.npz:x", "--float-network", folder / "float.onnx"),
+        *("--rate-factor", 3, "--json", folder / "result.json"),
     )
     assert found.exit_code == 0, found.output
     result = json.loads((folder / "result.json").read_text())
@@ -43,7 +43,7 @@ def test_by_a_teacher(folder: Path) -> None:
     assert result["loss_after"] < 0.9 * result["loss_before"]
     assert "before" in found.output
     kl = [
-        subbyte.evaluate(folder / name, IMAGES, reference=folder / "float.onnx")["kl"]
+        subbyte.evaluate(folder / name, IMAGES, float_network=folder / "float.onnx")["kl"]
         for name in ("small.onnx", "tuned.onnx")
     ]
     assert kl[1] < 0.95 * kl[0]
@@ -54,7 +54,14 @@ def test_by_a_teacher(folder: Path) -> None:
 def test_by_labels(folder: Path) -> None:
     found = run(
         *("tune", folder / "small.onnx", "-o", folder / "tuned.onnx", "--steps", 40, "--bf16"),
-        *("--data", folder / "data.npz", "--inputs", "x", "--labels", "y", "--rate", 10),
+        *(
+            "--data",
+            f"{folder}/data.npz:x",
+            "--labels",
+            f"{folder}/data.npz:y",
+            "--rate-factor",
+            10,
+        ),
     )
     assert found.exit_code == 0, found.output
     scores = [
@@ -67,26 +74,33 @@ def test_by_labels(folder: Path) -> None:
 def test_the_same_twice_and_from_a_checkpoint(folder: Path) -> None:
     def go(name: str, **options: Any) -> bytes:
         path = folder / name
-        teacher = folder / "float.onnx"
-        tune(folder / "small.onnx", path, IMAGES, steps=5, teacher=teacher, **options)
+        exact = folder / "float.onnx"
+        tune(folder / "small.onnx", path, IMAGES, steps=5, float_network=exact, **options)
         return path.read_bytes()
 
-    first = go("a.onnx", checkpoint=folder / "run.pt")
+    first = go("a.onnx", work=folder / "run")
     assert go("b.onnx") == first
-    assert go("c.onnx", checkpoint=folder / "run.pt") == first
+    assert go("c.onnx", work=folder / "run") == first
     assert go("d.onnx", seed=1) != first
 
 
 def test_bad_input(folder: Path) -> None:
-    common = ("tune", folder / "small.onnx", "-o", folder / "t.onnx", "--data", folder / "data.npz")
-    teacher = ("--teacher", folder / "float.onnx")
-    assert "one of --teacher and --labels, got neither" in fails(*common, "--inputs", "x")
-    assert "got both" in fails(*common, "--labels", "y", *teacher)
-    assert "steps out of range" in fails(*common, "--inputs", "x", *teacher, "--steps", 0)
-    assert "batch size out of range" in fails(*common, "--inputs", "x", *teacher, "--batch-size", 0)
+    common = (
+        "tune",
+        folder / "small.onnx",
+        "-o",
+        folder / "t.onnx",
+        "--data",
+        f"{folder}/data.npz:x",
+    )
+    teacher = ("--float-network", folder / "float.onnx")
+    assert "one of --float-network and --labels, got neither" in fails(*common)
+    assert "got both" in fails(*common, "--labels", f"{folder}/data.npz:y", *teacher)
+    assert "steps out of range" in fails(*common, *teacher, "--steps", 0)
+    assert "batch size out of range" in fails(*common, *teacher, "--batch-size", 0)
     assert "nothing coded to train" in fails(
-        *("tune", folder / "float.onnx", "-o", folder / "t.onnx", "--data", folder / "data.npz"),
-        *("--inputs", "x", *teacher),
+        *("tune", folder / "float.onnx", "-o", folder / "t.onnx", *teacher),
+        *("--data", f"{folder}/data.npz:x"),
     )
     same = ("tune", folder / "small.onnx", "-o", folder / "small.onnx")
     assert "overwrite the input" in fails(*same, "--data", folder / "data.npz", *teacher)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,6 +111,7 @@ PresetOption = Annotated[
 Scale = Annotated[
     float | None,
     typer.Option(
+        "--input-scale",
         help="Divide samples by this; 255 brings image bytes to 0 - 1.",
         rich_help_panel=PREPROCESSING,
         show_default="1",
@@ -187,34 +187,37 @@ ImageSizeOption = Annotated[
     ),
 ]
 
-DataFile = Annotated[
-    Path,
+SAMPLES = "FOLDER|FILE.npz:array"
+DataSource = Annotated[
+    str,
     typer.Option(
-        metavar="FOLDER|FILE.npz", help="The samples, as of --calib.", rich_help_panel=DATA
-    ),
-]
-LABELS = "ARRAY|folders|FILE.txt"
-LABELS_HELP = (
-    "array of class indices in FILE.npz; of a folder of images folders, if each class has one, "
-    "or a file of names (of classes or images) and indices"
-)
-InputArray = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ARRAY",
-        help="Array of samples in FILE.npz. May be left out if the arrays are named like "
-        "the model's inputs, or if there is only one.",
+        metavar=SAMPLES,
+        help="The samples, as of --calib. The array may be left out where it is the only one, or "
+        "arrays are named like the model's inputs.",
         rich_help_panel=DATA,
     ),
 ]
-Limit = Annotated[
+LABELS = "FILE.npz:array|folders|FILE.txt"
+LabelSource = Annotated[
+    str | None,
+    typer.Option(
+        metavar=LABELS,
+        help="The classes: an array of class indices; of a folder of images folders, if each class "
+        "has one, or a file of names (of classes or images) and indices.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+SampleCount = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Use N samples only: the first ones of arrays, random ones of a folder of images.",
+        help="Use N of the samples, drawn at random, the same ones every time.",
         rich_help_panel=DATA,
+        show_default="all",
     ),
 ]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Samples a run.")]
 
 
 SetInput = Annotated[
@@ -248,20 +251,3 @@ BatchAxisOption = Annotated[
         show_default=False,
     ),
 ]
-
-
-def member(data: Path, name: str | None) -> str:
-    """``FILE.npz:array``, or the file or folder alone where no array is named."""
-    if name is not None and not is_file(data):
-        raise OptionError("--inputs names an array of a file", expected="FILE.npz", got=data)
-    return str(data) if name is None else f"{data}:{name}"
-
-
-def labels_of(data: Path, labels: str) -> str:
-    """The array of a file of samples; else ``labels`` say themselves where they are."""
-    return f"{data}:{labels}" if is_file(data) else labels
-
-
-def is_file(data: Path) -> bool:
-    """Whether ``data`` is meant to be a file of arrays."""
-    return not os.path.isdir(data) and data.suffix.lower() in (".npz", ".npy")

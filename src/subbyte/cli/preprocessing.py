@@ -52,7 +52,8 @@ class PreprocessingOptions:
         if self.preset is not None:
             for name in ("scale", "mean", "std"):
                 if name in self.given:
-                    raise OptionError(f"--preset and --{name} exclude each other")
+                    option = "input-scale" if name == "scale" else name
+                    raise OptionError(f"--preset and --{option} exclude each other")
             values = PRESETS[self.preset]
             crop = (values.images or ImageOptions()).crop
             steps = replace(steps, scale=values.scale, mean=values.mean, std=values.std)

@@ -205,8 +205,8 @@ def _of_images(
         raise CalibrationError(
             "pixels are bytes 0 to 255, and nothing says which values the model takes",
             where=where,
-            expected="--preset imagenet, zero-to-one or minus-one-to-one; --scale, --mean and "
-            "--std; or --scale 1 if the model takes 0 to 255",
+            expected="--preset imagenet, zero-to-one or minus-one-to-one; --input-scale, --mean "
+            "and --std; or --input-scale 1 if the model takes 0 to 255",
         )
     options = resolved(steps.images or ImageOptions(), spec, where)
     pixels = read_images(folder, spec, options, progress)

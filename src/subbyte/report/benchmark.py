@@ -33,7 +33,7 @@ def bench(
     *,
     threads: int = 1,
     runs: int = 50,
-    batch: int = 1,
+    batch_size: int = 1,
     shapes: Mapping[str, Sequence[int]] | None = None,
     engine: Engine | None = None,
     peers: Sequence[str] = (),
@@ -59,7 +59,7 @@ def bench(
         paths: ONNX files; all take the inputs of the first.
         threads: threads of ONNX Runtime and of the peers.
         runs: timed rounds.
-        batch: size of the batch dimension where the model leaves it free.
+        batch_size: size of the batch dimension where the model leaves it free.
         shapes: input name -> full shape, for inputs with other free dimensions.
         engine: as `subbyte.load`; None times float files in ONNX Runtime alone, and compressed
             files with both where the package has the native library.
@@ -72,7 +72,7 @@ def bench(
     Raises:
         SubbyteError: unreadable models, options out of range, shapes that are not fixed.
     """
-    for name, value in (("threads", threads), ("runs", runs), ("batch", batch)):
+    for name, value in (("threads", threads), ("runs", runs), ("batch_size", batch_size)):
         if value < 1:
             raise OptionError(f"{name} out of range", expected="at least 1", got=value)
     check_seed(seed)
@@ -83,10 +83,11 @@ def bench(
     _check_shape_names(models[0], shapes or {})
     generator = np.random.default_rng(seed)
     given = {
-        name: part.batch(batch) for name, part in given_parts(set_inputs, models[0].inputs).items()
+        name: part.batch(batch_size)
+        for name, part in given_parts(set_inputs, models[0].inputs).items()
     }
     samples = [
-        given | _random_inputs(models[0].inputs, batch, shapes or {}, generator, given)
+        given | _random_inputs(models[0].inputs, batch_size, shapes or {}, generator, given)
         for _ in range(_SAMPLES)
     ]
     sides = [_side(model) for model in models]

@@ -34,10 +34,10 @@ def evaluate(
     inputs: Source,
     labels: Labels | None = None,
     *,
-    reference: str | os.PathLike[str] | None = None,
+    float_network: str | os.PathLike[str] | None = None,
     preprocessing: Preprocessing | Preset | None = None,
     label_offset: int = 0,
-    limit: int | None = None,
+    samples: int | None = None,
     batch_size: int = 64,
     engine: Engine | None = None,
     threads: int | None = None,
@@ -62,10 +62,10 @@ def evaluate(
         inputs: samples, as `subbyte.data.as_samples` takes them (``FILE.npz:array``).
         labels: class indices [N]: an array, or ``FILE.npz:array``; for a folder of images also
             "folders" or a text file (`subbyte.data.read_labels`).
-        reference: ONNX file of the float network; adds agreement and kl.
+        float_network: its ONNX file; adds agreement and kl.
         preprocessing: from stored samples to the model's inputs; None: as the file records.
         label_offset: added to each label (1 for a model with a background class in front).
-        limit: use the first so many samples only.
+        samples: use so many, drawn at random, the same ones every time; None: all.
         batch_size: samples per run; a model with a fixed batch gets that.
         engine, threads: as `subbyte.load`.
         set_inputs, batch_axes: as `subbyte.data.as_samples`. An input that only the reference
@@ -74,34 +74,37 @@ def evaluate(
 
     Raises:
         SubbyteError: unreadable files, data that do not fit, an output that is not [N, classes],
-            neither labels nor reference.
+            neither labels nor a float network.
     """
-    if labels is None and reference is None:
-        raise OptionError("nothing to measure against", expected="labels, a reference, or both")
+    if labels is None and float_network is None:
+        raise OptionError("nothing to measure against", expected="labels, a float network, or both")
     if batch_size < 1:
         raise OptionError("batch size out of range", expected="at least 1", got=batch_size)
     network = load(model, engine=engine, threads=threads)
-    original = None if reference is None else load(reference, engine=engine, threads=threads)
+    original = (
+        None if float_network is None else load(float_network, engine=engine, threads=threads)
+    )
     specs = network.inputs if original is None else shared_inputs(network, original)
-    samples = as_samples(
+    data = as_samples(
         inputs,
         specs,
         network.preprocessing if preprocessing is None else preprocessing,
         option="evaluation data",
         set_inputs=set_inputs,
         batch_axes=batch_axes,
-        count=limit,
+        count=samples,
+        seed=0,
     )
-    target = None if labels is None else read_labels(labels, samples) + label_offset
+    target = None if labels is None else read_labels(labels, data) + label_offset
     tally = _Tally()
-    for start in range(0, len(samples), batch_size):
-        some = samples.select(np.arange(start, min(start + batch_size, len(samples))))
+    for start in range(0, len(data), batch_size):
+        some = data.select(np.arange(start, min(start + batch_size, len(data))))
         scores = _scores(network, some)
         part = None if target is None else target[tally.n : tally.n + len(scores)]
         if isinstance(labels, str) and labels == FOLDERS:
-            _check_folders(samples, scores.shape[1] - label_offset)
+            _check_folders(data, scores.shape[1] - label_offset)
         tally.add(scores, part, None if original is None else _scores(original, some))
-        progress("Samples", tally.n, len(samples), "")
+        progress("Samples", tally.n, len(data), "")
     engines: dict[str, str] = {"engine": network.engine}
     if network.engine == "native":
         engines["native_isa"] = native_isa()
@@ -228,7 +231,7 @@ def _not_scores(model: Model) -> OptionError:
     return OptionError(
         "top1, top5, balanced_accuracy, agreement and kl need class scores",
         where=str(model.path),
-        expected="one output [N, classes] (subbyte report --reference takes any outputs)",
+        expected="one output [N, classes] (subbyte report --float-network takes any outputs)",
         got=outputs,
     )
 

@@ -163,7 +163,6 @@ def scores(
     data: Samples,
     labels: Labels | None,
     label_offset: int,
-    limit: int | None,
     int8: Path | None,
 ) -> list[Document] | None:
     """`evaluate` of the file, the float network and stock int8, each against the float one."""
@@ -178,9 +177,8 @@ def scores(
         size = read_stored(path).file_bytes
         result = evaluate(
             *(path, data, labels),
-            reference=subject.reference,
+            float_network=subject.reference,
             label_offset=label_offset,
-            limit=limit,
             threads=subject.threads,
             progress=renamed(subject.progress, f"Scores, {label}"),
         )
@@ -196,7 +194,6 @@ def score_points(
     data: Samples,
     labels: Labels | None,
     label_offset: int,
-    limit: int | None,
 ) -> None:
     """Give ``points`` the kl, agreement and metric of their files on ``data``.
 
@@ -210,9 +207,8 @@ def score_points(
             continue
         result = evaluate(
             *(path, data, labels),
-            reference=subject.reference,
+            float_network=subject.reference,
             label_offset=label_offset,
-            limit=limit,
             threads=subject.threads,
         )
         point |= {key: result[key] for key in ("kl", "agreement")}

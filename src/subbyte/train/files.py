@@ -30,7 +30,7 @@ from subbyte.data import (
     as_samples,
     check_seed,
 )
-from subbyte.errors import CalibrationError, OptionError, RunError
+from subbyte.errors import CalibrationError, OptionError, OutputError, RunError
 from subbyte.files import pending
 from subbyte.graph.load.model_file import read_input_specs
 from subbyte.graph.load.network import read_network
@@ -43,6 +43,7 @@ from subbyte.train.loop import fit, measure
 from subbyte.train.student import Student, load
 
 HELD_BACK = 0.1
+CHECKPOINT = "tune.checkpoint"
 MOST_HELD_BACK = 1000
 
 
@@ -87,15 +88,15 @@ def tune(
     data: Source,
     *,
     steps: int,
-    teacher: str | os.PathLike[str] | None = None,
+    float_network: str | os.PathLike[str] | None = None,
     labels: NDArray[np.int64] | None = None,
     preprocessing: Preprocessing | Preset | None = None,
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
     batch_size: int = 64,
-    rate: float = 1.0,
+    rate_factor: float = 1.0,
     precision: torch.dtype | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    work: str | os.PathLike[str] | None = None,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = silent,
@@ -107,19 +108,22 @@ def tune(
 
     Args:
         data: as `subbyte.compress` takes it; so too set_inputs, batch_axes.
-        teacher: the float network; or ``labels``: class indices [N], by cross-entropy.
+        float_network: trained to follow it; or ``labels``: class indices [N], by cross-entropy.
+        rate_factor: times the usual learning rates.
+        work: folder for the checkpoint, from which the same call goes on.
         others: as of `fit`.
 
     Raises:
         SubbyteError: anything wrong with files, data or options; nothing is written then.
     """
     target = Path(output)
-    check_apart([target, checkpoint], [source, teacher])
+    checkpoint = None if work is None else _checkpoint_in(Path(work))
+    check_apart([target, checkpoint], [source, float_network])
     if batch_size < 1:
         raise OptionError("batch size out of range", expected="1 or more", got=batch_size)
     check_seed(seed)
     samples = tuning_samples(
-        data, source, teacher, preprocessing, set_inputs=set_inputs, batch_axes=batch_axes
+        data, source, float_network, preprocessing, set_inputs=set_inputs, batch_axes=batch_axes
     )
     if samples.single and batch_size > 1:
         raise OptionError(
@@ -133,7 +137,7 @@ def tune(
             "tuning holds some samples back", expected="at least 2 samples", got=len(samples)
         )
     student = load(source).to(open_device(device))
-    taught = None if teacher is None else read_network(teacher, samples.choice)
+    taught = None if float_network is None else read_network(float_network, samples.choice)
     if labels is not None:
         _check_labels(student, samples, labels)
     order = np.random.default_rng(seed).permutation(len(samples))
@@ -155,7 +159,7 @@ def tune(
             student,
             parts[1],
             steps,
-            rate=rate,
+            rate=rate_factor,
             precision=precision,
             checkpoint=checkpoint,
             seed=seed,
@@ -163,16 +167,26 @@ def tune(
             **by,
         )
         after = measure(student, parts[0], **by)
-    reference = _reference(student, taught, teacher, samples)
+    reference = _reference(student, taught, float_network, samples)
     with pending(target, student.export().SerializeToString(deterministic=True)) as path:
         proof = prove(path, parts[0].samples, reference, True, progress, str(target))
     return Tuned(before, after, held, proof)
 
 
+def _checkpoint_in(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "cannot make the work folder", where=str(folder), got=error.strerror
+        ) from error
+    return folder / CHECKPOINT
+
+
 def tuning_samples(
     data: Source,
     source: str | os.PathLike[str],
-    teacher: str | os.PathLike[str] | None,
+    float_network: str | os.PathLike[str] | None,
     preprocessing: Preprocessing | Preset | None = None,
     *,
     set_inputs: SetInputs | None = None,
@@ -180,7 +194,7 @@ def tuning_samples(
 ) -> Samples:
     """The samples for ``source``.
 
-    An input that the teacher still has and that was folded into ``source`` has to be set.
+    An input that the float network still has and that was folded into ``source`` has to be set.
 
     Raises:
         SubbyteError: as `as_samples`.
@@ -189,7 +203,7 @@ def tuning_samples(
         return data
     specs = read_input_specs(source)
     names = [spec.name for spec in specs]
-    theirs = () if teacher is None else read_input_specs(teacher)
+    theirs = () if float_network is None else read_input_specs(float_network)
     extra = [spec for spec in theirs if spec.name not in names]
     steps = recorded_preprocessing(source) if preprocessing is None else preprocessing
     samples = as_samples(

@@ -15,7 +15,7 @@ from subbyte.cli.app import app
 from tests import tiny
 from tests.compression.nets import ROUGH_PLAN, classifier, smooth_images
 
-STEPS = ("--scale", 255, "--mean", "0.5,0.5,0.5", "--std", "0.25", "--layout", "nhwc")
+STEPS = ("--input-scale", 255, "--mean", "0.5,0.5,0.5", "--std", "0.25", "--layout", "nhwc")
 
 
 def run(*arguments: object) -> Result:
@@ -119,8 +119,8 @@ def test_inline(folder: Path, tmp_path: Path) -> None:
 
 def test_eval_against_the_float_network(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "eval.json"
-    data = ("--data", folder / "data.npz", "--inputs", "x", *STEPS)
-    reference = ("--reference", folder / "net.onnx")
+    data = ("--data", f"{folder}/data.npz:x", *STEPS)
+    reference = ("--float-network", folder / "net.onnx")
     run("eval", folder / "small.onnx", *data, *reference, "--json", target)
     result = read(target)
     assert result["n"] == 24

@@ -14,7 +14,7 @@ from subbyte.runtime import timings
 from subbyte.runtime.timings import Timings
 from tests import tiny
 
-STEPS = ("--scale", 255, "--mean", "0.5,0.5,0.5", "--std", "0.25", "--layout", "nhwc")
+STEPS = ("--input-scale", 255, "--mean", "0.5,0.5,0.5", "--std", "0.25", "--layout", "nhwc")
 
 
 def invoke(*arguments: object) -> Result:

@@ -31,8 +31,8 @@ def data(pair: Pair) -> Path:
 def test_report(pair: Pair, data: Path, tmp_path: Path, form: str) -> None:
     target = tmp_path / "report"
     result = run(
-        *("report", pair.model, "--reference", pair.reference, "-o", target, "--format", form),
-        *("--data", data, "--inputs", "x", "--labels", "y", "--runs", 1, "--samples", 8),
+        *("report", pair.model, "--float-network", pair.reference, "-o", target, "--format", form),
+        *("--data", f"{data}:x", "--labels", f"{data}:y", "--runs", 1, "--layer-samples", 8),
     )
     assert result.exit_code == 0, result.output
     text = target.read_text()
@@ -50,10 +50,10 @@ def test_report(pair: Pair, data: Path, tmp_path: Path, form: str) -> None:
 
 def test_user_errors(pair: Pair, data: Path, tmp_path: Path) -> None:
     target = tmp_path / "report.html"
-    base = ("report", pair.model, "--reference", pair.reference, "-o", target)
+    base = ("report", pair.model, "--float-network", pair.reference, "-o", target)
     for more, message in (
-        (("--labels", "y"), "expected --data FILE.npz"),
-        (("--data", data, "--inputs", "z"), "no such array"),
+        (("--labels", "y"), "expected --data FOLDER|FILE.npz:array"),
+        (("--data", f"{data}:z"), "no such array"),
         (("--points", tmp_path), "cannot read the points"),
         (("--peers", "abacus"), "unknown peer"),
         (("--runs", -1), "runs out of range"),

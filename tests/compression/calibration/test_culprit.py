@@ -151,7 +151,7 @@ def test_the_commands_say_it_in_one_line(case: Case, tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     source, calib = str(tmp_path / "net.onnx"), ("--calib", str(tmp_path / "bad.npz"))
     out = ("-o", str(tmp_path / "out"))
-    read = ("--reference", source, "--data", str(tmp_path / "bad.npz"))
+    read = ("--float-network", source, "--data", str(tmp_path / "bad.npz"))
     commands = {
         "plan": ("plan", source, *out, *calib, "--bits", "4"),
         "eval": ("eval", str(tmp_path / "small.onnx"), *read),

@@ -26,7 +26,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 @pytest.fixture(scope="module")
 def document(pair: Pair) -> dict[str, Any]:
     return subbyte.make_report(
-        pair.model, pair.reference, pair.samples, pair.labels, samples=16, runs=2
+        pair.model, pair.reference, pair.samples, pair.labels, layer_samples=16, runs=2
     )
 
 
@@ -42,7 +42,7 @@ def test_figures_are_those_of_the_other_commands(pair: Pair, document: dict[str,
         pair.reference.stat().st_size / pair.model.stat().st_size
     )
     own, original = document["scores"]
-    scores = subbyte.evaluate(pair.model, pair.samples, pair.labels, reference=pair.reference)
+    scores = subbyte.evaluate(pair.model, pair.samples, pair.labels, float_network=pair.reference)
     assert {key: own[key] for key in ("top1", "kl", "agreement")} == pytest.approx(
         {key: scores[key] for key in ("top1", "kl", "agreement")}
     )
@@ -107,7 +107,7 @@ def test_points_of_an_exploration(pair: Pair, tmp_path: Path) -> None:
         pair.model, pair.reference, pair.samples, pair.labels, points=tmp_path / "points", runs=0
     )
     path = tmp_path / "points" / point["file"]
-    expected = subbyte.evaluate(path, pair.samples, pair.labels, reference=pair.reference)
+    expected = subbyte.evaluate(path, pair.samples, pair.labels, float_network=pair.reference)
     again, untouched = document["points"]
     assert again["kl"] == pytest.approx(expected["kl"])
     assert again["kl"] != pytest.approx(point["kl"])
@@ -155,9 +155,9 @@ def test_stock_int8(pair: Pair) -> None:
     assert "top1" not in document["scores"][0]
 
 
-def test_limit_holds_for_samples_and_labels(pair: Pair) -> None:
+def test_number_holds_for_samples_and_labels(pair: Pair) -> None:
     document = subbyte.make_report(
-        pair.model, pair.reference, pair.samples, pair.labels, limit=10, runs=0
+        pair.model, pair.reference, pair.samples, pair.labels, samples=10, runs=0
     )
     assert [row["n"] for row in document["scores"]] == [10, 10]
     assert document["sensitivity"]["samples"] == 10
@@ -190,7 +190,7 @@ def test_network_without_scores(tmp_path: Path) -> None:
 def test_what_is_refused(pair: Pair, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="labels without samples"):
         subbyte.make_report(pair.model, pair.reference, labels=pair.labels)
-    for wrong in ({"samples": 0}, {"runs": -1}, {"threads": 0}, {"peers": ("abacus",)}):
+    for wrong in ({"layer_samples": 0}, {"runs": -1}, {"threads": 0}, {"peers": ("abacus",)}):
         with pytest.raises(OptionError, match=r"out of range|unknown peer"):
             subbyte.make_report(pair.model, pair.reference, **wrong)  # type: ignore[arg-type]
     with pytest.raises(AlreadyCompressedError):

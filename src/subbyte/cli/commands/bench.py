@@ -22,8 +22,8 @@ def command(
     ],
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of ONNX Runtime.")] = 1,
     runs: Annotated[int, typer.Option(metavar="N", help="Timed runs of each network.")] = 50,
-    batch: Annotated[
-        int, typer.Option(metavar="N", help="Batch size, where the network leaves it free.")
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Samples a run, where the network leaves it free.")
     ] = 1,
     shape: Annotated[
         list[options.InputShape] | None,
@@ -79,7 +79,7 @@ def command(
             models,
             threads=threads,
             runs=runs,
-            batch=batch,
+            batch_size=batch_size,
             shapes=options.by_input(shape, "--shape"),
             engine=engine,
             set_inputs=set_input,

@@ -133,7 +133,7 @@ def command(
 
     ```
     subbyte compress net.onnx -o small.onnx --calib cifar10.npz:x_train \
-      --scale 255 --layout nhwc --samples 1000 --bits 2
+      --input-scale 255 --layout nhwc --samples 1000 --bits 2
     ```
     """
     steps = PreprocessingOptions(
@@ -279,7 +279,7 @@ def _suggest(
         for word in ("--batch-axis", f"{name}={'none' if k is None else k}")
     ]
     how = ["eval", str(output)] if classes else ["report", str(output), "-o", "report.html"]
-    words = ["subbyte", *how, "--reference", str(source), *given]
+    words = ["subbyte", *how, "--float-network", str(source), *given]
     OUT.print(f"Next: {shlex.join(['subbyte', 'inspect', str(output)])}", soft_wrap=True)
     data = "FOLDER" if images else "FILE.npz"
     labels = " --labels folders" if images and classes else " ..."

@@ -14,25 +14,19 @@ from subbyte.cli.preprocessing import PreprocessingOptions
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network to measure.")],
-    data: options.DataFile,
-    inputs: options.InputArray = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar=options.LABELS,
-            help=f"The classes: {options.LABELS_HELP}. May be left out with --reference.",
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    reference: Annotated[
+    data: options.DataSource,
+    labels: options.LabelSource = None,
+    float_network: Annotated[
         Path | None,
         typer.Option(
             metavar="FLOAT.onnx",
-            help="The float original: adds agreement and kl, which need no labels.",
+            help="The float network that it was made from: adds agreement and kl, which need no "
+            "labels.",
             rich_help_panel=options.DATA,
+            show_default=False,
         ),
     ] = None,
-    limit: options.Limit = None,
+    samples: options.SampleCount = None,
     label_offset: Annotated[
         int,
         typer.Option(
@@ -53,7 +47,7 @@ def command(
     set_input: options.SetInput = None,
     batch_axis: options.BatchAxisOption = None,
     engine: options.EngineOption = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Samples per run.")] = 64,
+    batch_size: options.BatchSize = 64,
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", help="Threads; all cores if not given.", show_default=False),
@@ -65,19 +59,19 @@ def command(
     The network must be a classifier: one output with a score per class. **top1**, **top5** and
     **balanced_accuracy** (the mean over classes) are in percent and need labels.
 
-    **agreement** and **kl** compare with `--reference`. Agreement is the percent of samples with
-    the same best class; KL is the divergence of the class probabilities, 0 at best.
+    **agreement** and **kl** compare with `--float-network`. Agreement is the percent of samples
+    with the same best class; KL is the divergence of the class probabilities, 0 at best.
 
     Example:
 
     ```
-    subbyte eval small.onnx --data cifar10.npz --inputs x_test --labels y_test \
-      --scale 255 --layout nhwc --reference net.onnx
+    subbyte eval small.onnx --data cifar10.npz:x_test --labels cifar10.npz:y_test \
+      --float-network net.onnx
     ```
     """
     from subbyte.report import evaluate
 
-    check_outputs(json, networks=[model, reference], files=[data], arrays=set_input or [])
+    check_outputs(json, networks=[model, float_network], arrays=[data, labels, *(set_input or [])])
     said = PreprocessingOptions(
         *(preset, scale, mean, std, layout, resize, crop, color, image_size)
     )
@@ -85,12 +79,12 @@ def command(
     with stage_progress() as progress:
         result = evaluate(
             model,
-            options.member(data, inputs),
-            None if labels is None else options.labels_of(data, labels),
-            reference=reference,
+            data,
+            labels,
+            float_network=float_network,
             preprocessing=steps,
             label_offset=label_offset,
-            limit=limit,
+            samples=samples,
             set_inputs=set_input,
             batch_axes=options.by_input(batch_axis, "--batch-axis"),
             batch_size=batch_size,

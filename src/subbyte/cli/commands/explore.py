@@ -105,7 +105,7 @@ def command(
     Example:
 
     ```
-    subbyte explore net.onnx --calib cifar10.npz:x_train --scale 255 --layout nhwc \
+    subbyte explore net.onnx --calib cifar10.npz:x_train --input-scale 255 --layout nhwc \
       --samples 1000 --jobs 2 -o trade-off
     ```
     """

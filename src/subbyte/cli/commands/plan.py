@@ -66,7 +66,7 @@ def command(
     Example:
 
     ```
-    subbyte plan net.onnx --calib cifar10.npz:x_train --scale 255 --layout nhwc \
+    subbyte plan net.onnx --calib cifar10.npz:x_train --input-scale 255 --layout nhwc \
       --bits 2 -o plan.toml
     ```
     """

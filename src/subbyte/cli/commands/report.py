@@ -20,7 +20,7 @@ _TIME = "Latency"
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="SMALL.onnx", help="The compressed network.")],
-    reference: Annotated[
+    float_network: Annotated[
         Path, typer.Option(metavar="FLOAT.onnx", help="The float network that it was made from.")
     ],
     output: Annotated[
@@ -39,29 +39,21 @@ def command(
         ),
     ] = None,
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE.npz",
-            help="File with samples; without them only sizes and latency are reported.",
+            metavar=options.SAMPLES,
+            help="The samples, as of --calib; without them only sizes and latency are reported.",
             rich_help_panel=options.DATA,
             show_default=False,
         ),
     ] = None,
-    inputs: options.InputArray = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar=options.LABELS,
-            help=f"Adds accuracy: {options.LABELS_HELP}.",
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    limit: options.Limit = None,
-    samples: Annotated[
+    labels: options.LabelSource = None,
+    samples: options.SampleCount = None,
+    layer_samples: Annotated[
         int,
         typer.Option(
             metavar="N",
-            help="Measure layers and activations on the first N samples.",
+            help="Measure layers and activations on N of them.",
             rich_help_panel=options.DATA,
         ),
     ] = 128,
@@ -112,18 +104,18 @@ def command(
     Example:
 
     ```
-    subbyte report small.onnx --reference net.onnx --data cifar10.npz --inputs x_test \
-      --labels y_test --scale 255 --layout nhwc -o report.html
+    subbyte report small.onnx --float-network net.onnx --data cifar10.npz:x_test \
+      --labels cifar10.npz:y_test -o report.html
     ```
     """
     check_outputs(
         output,
-        networks=[model, reference],
-        files=[data, *(points.iterdir() if points is not None and os.path.isdir(points) else ())],
-        arrays=set_input or [],
+        networks=[model, float_network],
+        files=points.iterdir() if points is not None and os.path.isdir(points) else (),
+        arrays=[data, labels, *(set_input or [])],
     )
-    if data is None and (inputs is not None or labels is not None):
-        raise OptionError("--inputs and --labels name arrays of a file", expected="--data FILE.npz")
+    if data is None and labels is not None:
+        raise OptionError("--labels are those of samples", expected=f"--data {options.SAMPLES}")
     with compress_extra("subbyte report"):
         from subbyte.report.page.document import make_report
         from subbyte.report.page.rendering import render
@@ -134,15 +126,15 @@ def command(
     with stage_progress() as progress:
         document = make_report(
             model,
-            reference,
-            None if data is None else options.member(data, inputs),
-            None if labels is None or data is None else options.labels_of(data, labels),
+            float_network,
+            data,
+            labels,
             preprocessing=steps,
             label_offset=label_offset,
-            limit=limit,
+            samples=samples,
             set_inputs=set_input,
             batch_axes=options.by_input(batch_axis, "--batch-axis"),
-            samples=samples,
+            layer_samples=layer_samples,
             points=points,
             runs=runs,
             threads=threads,

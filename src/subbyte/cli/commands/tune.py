@@ -22,24 +22,17 @@ def command(
         Path,
         typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the tuned one."),
     ],
-    data: options.DataFile,
-    inputs: options.InputArray = None,
-    teacher: Annotated[
+    data: options.DataSource,
+    float_network: Annotated[
         Path | None,
         typer.Option(
             metavar="FLOAT.onnx",
             help="Train to follow this network; needs no labels.",
             rich_help_panel=options.DATA,
+            show_default=False,
         ),
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar=options.LABELS,
-            help=f"Train with these classes: {options.LABELS_HELP}.",
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
+    labels: options.LabelSource = None,
     preset: options.PresetOption = None,
     scale: options.Scale = None,
     mean: options.Mean = None,
@@ -57,15 +50,16 @@ def command(
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Samples a step.", rich_help_panel=_TRAINING)
     ] = 64,
-    rate: Annotated[
+    rate_factor: Annotated[
         float,
         typer.Option(help="Times the usual learning rates.", rich_help_panel=_TRAINING),
     ] = 1.0,
-    checkpoint: Annotated[
+    work: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Written every 200 steps; the same command goes on from it.",
+            metavar="DIR",
+            help="Folder for a checkpoint, written every 200 steps; the same command goes on from "
+            "it.",
             rich_help_panel=_TRAINING,
             show_default=False,
         ),
@@ -86,26 +80,27 @@ def command(
 ) -> None:
     r"""Train a compressed network further: codebooks, scales and biases.
 
-    With the float original as `--teacher`, or with `--labels`. Layers, codes and the 8-bit
+    With the float network as `--float-network`, or with `--labels`. Layers, codes and the 8-bit
     scales of activations stay; the file keeps its size. A tenth of the samples is held back
     to measure with.
 
     Example:
 
     ```
-    subbyte tune small.onnx -o tuned.onnx --data cifar10.npz --inputs x_train \
-      --scale 255 --layout nhwc --teacher net.onnx --steps 2000
+    subbyte tune small.onnx -o tuned.onnx --data cifar10.npz:x_train \
+      --float-network net.onnx --steps 2000
     ```
     """
     check_outputs(
-        *(output, json, checkpoint),
-        networks=[source, teacher],
-        files=[data],
-        arrays=set_input or [],
+        *(output, json),
+        networks=[source, float_network],
+        arrays=[data, labels, *(set_input or [])],
     )
-    if (teacher is None) == (labels is None):
-        got = "neither" if teacher is None else "both"
-        raise OptionError("target of training", expected="one of --teacher and --labels", got=got)
+    if (float_network is None) == (labels is None):
+        got = "neither" if float_network is None else "both"
+        raise OptionError(
+            "target of training", expected="one of --float-network and --labels", got=got
+        )
     with compress_extra("subbyte tune"):
         import torch
 
@@ -119,24 +114,24 @@ def command(
     )
     preprocessing = said.for_file(source)
     samples = tuning_samples(
-        *(options.member(data, inputs), source, teacher),
+        *(data, source, float_network),
         preprocessing,
         set_inputs=set_input,
         batch_axes=options.by_input(batch_axis, "--batch-axis"),
     )
-    found = None if labels is None else read_labels(options.labels_of(data, labels), samples)
+    found = None if labels is None else read_labels(labels, samples)
     with stage_progress() as progress:
         result = tune(
             source,
             output,
             samples,
             steps=steps,
-            teacher=teacher,
+            float_network=float_network,
             labels=found,
             batch_size=batch_size,
-            rate=rate,
+            rate_factor=rate_factor,
             precision=torch.bfloat16 if bf16 else None,
-            checkpoint=checkpoint,
+            work=work,
             seed=seed,
             device=device,
             progress=progress,
@@ -153,7 +148,7 @@ def command(
             "proof": result.proof.document(),
         },
     )
-    what = "divergence from the teacher" if labels is None else "cross-entropy"
+    what = "divergence from the float network" if labels is None else "cross-entropy"
     print_table(
         str(output),
         {f"{what}, {result.held_back} samples held back": "word", "": "number"},
@@ -161,4 +156,4 @@ def command(
     )
     print_proof(result.proof)
     if result.after > result.before:
-        ERRORS.print("note: no better than before; try a smaller --rate, or more samples")
+        ERRORS.print("note: no better than before; try a smaller --rate-factor, or more samples")

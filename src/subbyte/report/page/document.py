@@ -42,14 +42,14 @@ _OF_SAMPLES = ("scores", "sensitivity", "activations", "nodes", "proof")
 
 def make_report(
     model: str | os.PathLike[str],
-    reference: str | os.PathLike[str],
+    float_network: str | os.PathLike[str],
     inputs: Source | None = None,
     labels: Labels | None = None,
     *,
     preprocessing: Preprocessing | Preset | None = None,
     label_offset: int = 0,
-    limit: int | None = None,
-    samples: int = 128,
+    samples: int | None = None,
+    layer_samples: int = 128,
     points: str | os.PathLike[str] | None = None,
     runs: int = 30,
     threads: int = 1,
@@ -76,13 +76,13 @@ def make_report(
         Without ``inputs`` every figure that needs samples is None.
 
     Args:
-        model, reference: ONNX files, compressed and float.
-        inputs, labels, preprocessing, label_offset, limit: as `evaluate`.
-        samples: how many of them layers and activations are measured on.
+        model, float_network: ONNX files, compressed and float.
+        inputs, labels, preprocessing, label_offset, samples: as `evaluate`.
+        layer_samples: layers and activations are measured on the first so many of them.
         points: folder of ``subbyte explore``.
         runs: timed rounds; 0 times nothing.
         threads, peers: as `bench`; "onnxruntime-int8" is also measured as inputs allow, calibrated
-            on the first ``samples`` of them.
+            on the first ``layer_samples`` of them.
         set_inputs, batch_axes: as `evaluate`.
         progress: called as progress(stage, done, total, detail).
 
@@ -90,13 +90,14 @@ def make_report(
         SubbyteError: unreadable files, data that do not fit, a file that is no compressed form of
             the reference, options out of range.
     """
-    for name, value, least in (("samples", samples, 1), ("runs", runs, 0), ("threads", threads, 1)):
+    least_values = (("layer_samples", layer_samples, 1), ("runs", runs, 0), ("threads", threads, 1))
+    for name, value, least in least_values:
         if value < least:
             raise OptionError(f"{name} out of range", expected=f"at least {least}", got=value)
     if labels is not None and inputs is None:
         raise OptionError("labels without samples", expected="inputs")
     check_names(peers)
-    path, original = Path(model), Path(reference)
+    path, original = Path(model), Path(float_network)
     found = read_points(points) if points is not None else []
     subject = Subject(path, original, threads, progress)
     whole, data = None, None
@@ -107,22 +108,23 @@ def make_report(
             option="data",
             set_inputs=set_inputs,
             batch_axes=batch_axes,
-            count=limit,
+            count=samples,
+            seed=0,
         )
         data = whole.folding(subject.folded)
     subject.read(data, given_parts(set_inputs, subject.inputs))
-    document: Document = {"model": os.fspath(model), "reference": os.fspath(reference)}
+    document: Document = {"model": os.fspath(model), "reference": os.fspath(float_network)}
     document |= _account(subject) | dict.fromkeys(_OF_SAMPLES)
     document |= {"points": found, "latency": None, "left_out": subject.left_out}
     if data is not None and whole is not None:
         with tempfile.TemporaryDirectory() as folder:
-            few = whole.first(samples)
+            few = whole.first(layer_samples)
             int8 = stock_int8(subject, few, Path(folder), peers)
-            document["scores"] = scores(subject, whole, labels, label_offset, limit, int8)
+            document["scores"] = scores(subject, whole, labels, label_offset, int8)
         if points is not None and document["scores"] is not None:
-            score_points(subject, found, Path(points), whole, labels, label_offset, limit)
-        document |= on_samples(subject, data, document["layers"], samples)
-        document["proof"] = proof(subject, data.first(samples))
+            score_points(subject, found, Path(points), whole, labels, label_offset)
+        document |= on_samples(subject, data, document["layers"], layer_samples)
+        document["proof"] = proof(subject, data.first(layer_samples))
     else:
         subject.left_out.append(
             "Accuracy, harm, activations, time of each layer: no data were given."
