@@ -9,6 +9,8 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 3, 4)).astype(np.float32)
 Y = RNG.standard_normal((3, 1)).astype(np.float32)
 POSITIVE = np.abs(X) + 0.5
+SMALL = np.random.default_rng(0).integers(-3, 3, (2, 3, 4)).astype(np.float32)
+SMALL_Y = np.random.default_rng(1).integers(-3, 3, (3, 1)).astype(np.float32)
 UNIT = np.tanh(X) * 0.99
 
 UNARY = {
@@ -94,3 +96,42 @@ def test_p_relu(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("opset", [11, 12, 13, 18])
 def test_dropout_is_identity(opset: int) -> None:
     check("Dropout", [X], opset)
+
+
+@pytest.mark.parametrize("op_type", ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
+@pytest.mark.parametrize("opset", [13, 18])
+def test_comparison(op_type: str, opset: int) -> None:
+    check(op_type, [SMALL, SMALL_Y], opset)
+
+
+@pytest.mark.parametrize("op_type", ["And", "Or", "Xor"])
+def test_boolean(op_type: str) -> None:
+    check(op_type, [SMALL > 0, SMALL_Y > 0])
+
+
+@pytest.mark.parametrize("op_type", ["BitwiseAnd", "BitwiseOr", "BitwiseXor"])
+def test_bitwise(op_type: str) -> None:
+    check(op_type, [SMALL.astype(np.int32), SMALL_Y.astype(np.int32)])
+
+
+def test_not() -> None:
+    check("Not", [SMALL > 0])
+    check("BitwiseNot", [SMALL.astype(np.int32)])
+
+
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+def test_bit_shift(direction: str) -> None:
+    x = RNG.integers(0, 60, (4, 5)).astype(np.uint8)
+    check("BitShift", [x, np.full((4, 5), 2, np.uint8)], direction=direction)
+
+
+def test_where() -> None:
+    check("Where", [SMALL > 0, SMALL, SMALL_Y])
+
+
+def test_not_finite() -> None:
+    x = np.array([1, np.nan, np.inf, -np.inf], np.float32)
+    check("IsNaN", [x])
+    check("IsInf", [x])
+    check("IsInf", [x], detect_negative=0)
+    check("IsInf", [x], detect_positive=0)

@@ -18,7 +18,7 @@ from subbyte.graph.module.node_form import node_form
 from subbyte.graph.module.opaque import Unit, is_opaque
 from subbyte.graph.nested import captured, has_subgraphs, nested_nodes
 from subbyte.graph.ops import OPERATORS, PREPARED, Kernel, build_kernel
-from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.element_types import TORCH_DTYPES
 from subbyte.graph.ops.registry import Operator
 
 

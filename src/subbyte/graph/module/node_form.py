@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from subbyte.errors import WeightError
 from subbyte.graph import query
-from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.element_types import TORCH_DTYPES
 from subbyte.graph.ops.registry import Form
 
 

@@ -15,7 +15,7 @@ from subbyte.errors import UnsupportedOperatorError
 from subbyte.graph.module.foreign import WAY_OUT
 from subbyte.graph.nested import captured, owners, subgraphs
 from subbyte.graph.ops import PREPARED
-from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.element_types import TORCH_DTYPES
 
 Unit = tuple[ir.Node, ...]
 """Nodes that are run together."""

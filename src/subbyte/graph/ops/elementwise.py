@@ -1,4 +1,4 @@
-"""Unary and binary arithmetic and activation functions."""
+"""Operators on entries: arithmetic, activation functions, comparison, boolean and bit operators."""
 
 from __future__ import annotations
 
@@ -197,3 +197,45 @@ def dropout(form: Form) -> Kernel:
         form.unsupported("training_mode is not a constant false")
     form.static(1)
     return lambda x, *_: x
+
+
+register_functions(
+    {
+        "And": torch.logical_and,
+        "BitwiseAnd": torch.bitwise_and,
+        "BitwiseNot": torch.bitwise_not,
+        "BitwiseOr": torch.bitwise_or,
+        "BitwiseXor": torch.bitwise_xor,
+        "Equal": torch.eq,
+        "Greater": torch.gt,
+        "GreaterOrEqual": torch.ge,
+        "IsNaN": torch.isnan,
+        "Less": torch.lt,
+        "LessOrEqual": torch.le,
+        "Not": torch.logical_not,
+        "Or": torch.logical_or,
+        "Where": lambda condition, x, y: torch.where(condition, x, y),
+        "Xor": torch.logical_xor,
+    }
+)
+
+
+@operator("IsInf")
+def is_inf(form: Form) -> Kernel:
+    """Whether an entry is infinite, of the signs asked for."""
+    positive = form.attribute("detect_positive", 1)
+    negative = form.attribute("detect_negative", 1)
+
+    def run(x: Tensor) -> Tensor:
+        found = torch.zeros_like(x, dtype=torch.bool)
+        found = found | torch.isposinf(x) if positive else found
+        return found | torch.isneginf(x) if negative else found
+
+    return run
+
+
+@operator("BitShift")
+def bit_shift(form: Form) -> Kernel:
+    """x shifted by y bits."""
+    left = form.attribute("direction", "LEFT") == "LEFT"
+    return torch.bitwise_left_shift if left else torch.bitwise_right_shift

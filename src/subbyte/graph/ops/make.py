@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.element_types import TORCH_DTYPES
 from subbyte.graph.ops.registry import Form, Kernel, operator
 
 

@@ -29,7 +29,7 @@ from subbyte.graph.module.kernels import NodeKernel, unit_kernel
 from subbyte.graph.module.node_form import to_torch
 from subbyte.graph.module.opaque import Unit, is_opaque, units
 from subbyte.graph.nested import all_nodes, captured, nested_graphs
-from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.element_types import TORCH_DTYPES
 from subbyte.graph.passes.free_batch_edits import Batched, BatchEdits
 from subbyte.progress import Progress, silent
 

@@ -12,7 +12,7 @@ from onnx_ir.passes import common as passes
 from subbyte.graph.module.kernels import serialized
 from subbyte.graph.module.opaque import is_opaque
 from subbyte.graph.nested import all_nodes
-from subbyte.graph.ops.logic import TORCH_DTYPES
+from subbyte.graph.ops.element_types import TORCH_DTYPES
 from subbyte.graph.query import STANDARD
 from subbyte.runtime.ort import ERRORS, open_session, ort
 

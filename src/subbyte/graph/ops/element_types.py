@@ -1,4 +1,4 @@
-"""Linear quantization, per tensor or per axis, as found in quantized models."""
+"""Element types: casts, and linear quantization per tensor or per axis, as in quantized models."""
 
 from __future__ import annotations
 
@@ -6,10 +6,43 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from subbyte.graph.ops.logic import TORCH_DTYPES
 from subbyte.graph.ops.registry import PREPARED, Form, Kernel, operator
 
+TORCH_DTYPES = {
+    ir.DataType.FLOAT: torch.float32,
+    ir.DataType.DOUBLE: torch.float64,
+    ir.DataType.FLOAT16: torch.float16,
+    ir.DataType.BFLOAT16: torch.bfloat16,
+    ir.DataType.INT8: torch.int8,
+    ir.DataType.INT16: torch.int16,
+    ir.DataType.INT32: torch.int32,
+    ir.DataType.INT64: torch.int64,
+    ir.DataType.UINT8: torch.uint8,
+    ir.DataType.BOOL: torch.bool,
+}
+"""ONNX element types with full support in torch, and their torch types."""
+
 QUANTIZED = (torch.int8, torch.uint8, torch.int16, torch.int32)
+
+
+@operator("Cast")
+def cast(form: Form) -> Kernel:
+    """x in element type ``to``; float to integer truncates."""
+    form.attribute("saturate", 1)  # concerns 8-bit floats only
+    form.attribute("round_mode", "up")  # the same
+    code = form.attribute("to", int(ir.DataType.UNDEFINED))
+    target = TORCH_DTYPES.get(ir.DataType(code))
+    if target is None:
+        form.unsupported(f"to={ir.DataType(code).name}")
+    return lambda x: x.to(target)
+
+
+@operator("CastLike")
+def cast_like(form: Form) -> Kernel:
+    """x in the element type of y."""
+    form.attribute("saturate", 1)
+    form.attribute("round_mode", "up")
+    return lambda x, y: x.to(y.dtype)
 
 
 def _along(parameter: Tensor, x: Tensor, axis: int) -> Tensor:
