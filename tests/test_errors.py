@@ -43,10 +43,11 @@ def test_missing_package_names_the_extra() -> None:
 
 
 def test_garbage_is_collected_again_after_imports() -> None:
-    during = []
+    with compress_extra("subbyte compress"):
+        assert not gc.isenabled()
+    assert gc.isenabled()
     with pytest.raises(ZeroDivisionError), compress_extra("subbyte compress"):
-        during.append(gc.isenabled() or 1 / 0)
-    assert during == []
+        raise ZeroDivisionError
     assert gc.isenabled()
 
 
