@@ -61,6 +61,8 @@ def _serve(address: str) -> NoReturn:
     from subbyte.cli import app  # noqa: F401
 
     torch.set_num_threads(1)
+    # What torch imports for an optimizer takes longer than most commands.
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
     # Children neither look through the modules for garbage nor copy them for it.
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:
