@@ -1,4 +1,4 @@
-"""`subbyte compress --keep 0.5%` on the classifiers, judged on test samples it never saw.
+"""`subbyte compress --max-drop 0.5` on the classifiers, judged on test samples it never saw.
 
 python -m benchmarks.keep                    classifiers that have no record yet
 python -m benchmarks.keep resnet8 dscnn      some, again
@@ -28,9 +28,9 @@ from benchmarks.records import Record
 from subbyte.report.system import system
 
 RESULT = Path(__file__).parent / "results" / "keep.json"
-KEEP = "0.5%"
+MAX_DROP = "0.5"
 # The exit status, and how the error begins, where the network cannot be vouched for.
-STATUS, REFUSAL = 2, "error: --keep out of reach"
+STATUS, REFUSAL = 2, "error: --max-drop out of reach"
 
 
 def main() -> int:
@@ -59,7 +59,7 @@ def measure(row: NetworkRow, folder: Path, most: int) -> Record:
         *("subbyte", "compress", str(source), "-o", str(target)),
         *("--calib", f"{folder / 'calibration.npz'}:inputs", "--samples", str(samples)),
         *preprocessing_options(row.preprocessing),
-        *("--keep", KEEP),
+        *("--max-drop", MAX_DROP),
     ]
     start = time.perf_counter()
     done = subprocess.run(program(command), check=False, stderr=subprocess.PIPE, text=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from subbyte.budgets import Budget, parse_keep, parse_latency, parse_size
+from subbyte.budgets import Budget, parse_drop, parse_latency, parse_size
 from subbyte.errors import OptionError
 
 
@@ -22,7 +22,7 @@ def test_times(text: str, time: float) -> None:
 
 
 def test_shares() -> None:
-    assert parse_keep("0.5%") == parse_keep(".5") == 0.5
+    assert parse_drop("0.5%") == parse_drop(".5") == 0.5
 
 
 @pytest.mark.parametrize("text", ["", "MB", "-2MB", "2 parsecs", "1e3", "nan", "2MB!"])
@@ -30,7 +30,7 @@ def test_what_cannot_be_read(text: str) -> None:
     for parse, option in (
         (parse_size, "--size"),
         (parse_latency, "--latency"),
-        (parse_keep, "--keep"),
+        (parse_drop, "--max-drop"),
     ):
         with pytest.raises(OptionError, match=f"cannot read {option}"):
             parse(text)
@@ -45,12 +45,12 @@ def test_what_cannot_be_read(text: str) -> None:
         ("size", 0.0),
         ("latency", -1.0),
         ("latency", float("inf")),
-        ("keep", 0.0),
-        ("keep", 100.0),
+        ("max_drop", 0.0),
+        ("max_drop", 100.0),
     ],
 )
 def test_out_of_range(kind: str, value: float) -> None:
-    with pytest.raises(OptionError, match=f"--{kind} out of range"):
+    with pytest.raises(OptionError, match=f"--{kind.replace('_', '-')} out of range"):
         Budget(kind, value)  # type: ignore[arg-type]
 
 

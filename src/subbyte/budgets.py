@@ -9,7 +9,7 @@ from typing import Literal
 
 from subbyte.errors import OptionError
 
-Kind = Literal["bits", "size", "latency", "keep"]
+Kind = Literal["bits", "size", "latency", "max_drop"]
 
 LEAST_BITS = 0.1
 MOST_BITS = 8.0
@@ -22,7 +22,7 @@ _SHARES = {"": 1.0, "%": 1.0}
 @dataclass(frozen=True)
 class Budget:
     """One limit: ``bits`` per weight over all layers, ``size`` of the file in bytes,
-    ``latency`` of one sample on one thread in milliseconds, or ``keep``: the accuracy that
+    ``latency`` of one sample on one thread in milliseconds, or ``max_drop``: the accuracy that
     may be lost, in percentage points."""
 
     kind: Kind
@@ -34,10 +34,17 @@ class Budget:
             raise OptionError(
                 "--bits out of range", expected=f"{LEAST_BITS} to {MOST_BITS:g}", got=value
             )
-        if self.kind == "keep" and not 0 < value < 100:
-            raise OptionError("--keep out of range", expected="above 0, below 100 (%)", got=value)
+        if self.kind == "max_drop" and not 0 < value < 100:
+            raise OptionError(
+                f"{self.option} out of range", expected="above 0, below 100 (points)", got=value
+            )
         if not (math.isfinite(value) and value > 0):
-            raise OptionError(f"--{self.kind} out of range", expected="above 0", got=value)
+            raise OptionError(f"{self.option} out of range", expected="above 0", got=value)
+
+    @property
+    def option(self) -> str:
+        """How the command line calls it."""
+        return "--" + self.kind.replace("_", "-")
 
     def __str__(self) -> str:
         if self.kind == "size":
@@ -45,7 +52,7 @@ class Budget:
         return {
             "bits": f"at most {self.value:g} bits per weight",
             "latency": f"at most {self.value:g} ms a sample",
-            "keep": f"at most {self.value:g} points of accuracy lost",
+            "max_drop": f"at most {self.value:g} points of accuracy lost",
         }[self.kind]
 
 
@@ -59,9 +66,9 @@ def parse_latency(text: str) -> float:
     return _parse("--latency", text, _TIMES, "a time such as 3ms")
 
 
-def parse_keep(text: str) -> float:
-    """Percentage points of ``0.5%`` or ``0.5``."""
-    return _parse("--keep", text, _SHARES, "a share such as 0.5%")
+def parse_drop(text: str) -> float:
+    """Percentage points of ``0.5`` or ``0.5%``."""
+    return _parse("--max-drop", text, _SHARES, "percentage points such as 0.5")
 
 
 def _parse(option: str, text: str, units: dict[str, float] | dict[str, int], wanted: str) -> float:

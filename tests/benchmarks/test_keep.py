@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.keep import refusal
 
-SAID = "error: --keep out of reach: what is lost: expected at most 0.5 points, got 0.52"
+SAID = "error: --max-drop out of reach: what is lost: expected at most 0.5 points, got 0.52"
 
 
 def done(status: int, stderr: str) -> CompletedProcess[str]:

@@ -133,7 +133,7 @@ def test_networks_that_end_in_integers(tmp_path: Path) -> None:
     ("wish", "message"),
     [
         ({"size": "2MB"}, r"cannot read --size: expected a number of bytes, got '2MB'"),
-        ({"keep": "0.5%"}, "a number of percentage points"),
+        ({"max_drop": "0.5%"}, "a number of percentage points"),
         ({"latency": "3ms"}, "a number of milliseconds"),
         ({"bits": [2]}, r"cannot read --bits: expected a number, got \[2\]"),
         ({"tune_linear": "9"}, "--tune-linear"),

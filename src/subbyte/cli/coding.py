@@ -31,7 +31,7 @@ class Milliseconds(float):
 
 
 class Points(float):
-    """Percentage points given as ``0.5%``."""
+    """Percentage points given as ``0.5``."""
 
 
 def parse_names(text: str | Names) -> Names:
@@ -51,9 +51,9 @@ def parse_latency(text: str | Milliseconds) -> Milliseconds:
     return text if isinstance(text, Milliseconds) else Milliseconds(budgets.parse_latency(text))
 
 
-def parse_keep(text: str | Points) -> Points:
-    """Read ``0.5%``."""
-    return text if isinstance(text, Points) else Points(budgets.parse_keep(text))
+def parse_drop(text: str | Points) -> Points:
+    """Read ``0.5``."""
+    return text if isinstance(text, Points) else Points(budgets.parse_drop(text))
 
 
 Calib = Annotated[
@@ -120,11 +120,12 @@ Latency = Annotated[
         show_default=False,
     ),
 ]
-Keep = Annotated[
+MaxDrop = Annotated[
     Points | None,
     typer.Option(
-        metavar="0.5%",
-        parser=parse_keep,
+        "--max-drop",
+        metavar="0.5",
+        parser=parse_drop,
         help="The fewest bits that lose at most so many percentage points of accuracy, as far "
         "as held-back samples without labels can tell. For classifiers.",
         rich_help_panel=BUDGET,

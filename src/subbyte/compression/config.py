@@ -26,8 +26,8 @@ PROCEDURES: Mapping[str, tuple[str, ...]] = {
     "binary": binary_form.PROCEDURES,
     "scalar": ("corrected", "exact"),
 }
-_BUDGETS: tuple[Kind, ...] = ("bits", "size", "latency", "keep")
-_UNITS = {"size": "bytes", "latency": "milliseconds", "keep": "percentage points"}
+_BUDGETS: tuple[Kind, ...] = ("bits", "size", "latency", "max_drop")
+_UNITS = {"size": "bytes", "latency": "milliseconds", "max_drop": "percentage points"}
 _REAL = (*_BUDGETS, "rank_ratio", "bottleneck")
 _COUNTS = ("group", "words", "gain", "rank", "planes", "order", "tune_linear", "samples")
 _NEVER_NONE = ("trials", "tune", "seed")
@@ -47,7 +47,7 @@ class CompressOptions:
     - ``size``: of the file, in bytes;
     - ``latency``: of a sample, in milliseconds, by the kernel timings of the file ``timings``
       (None: this machine's own);
-    - ``keep``: percentage points of accuracy that may be lost.
+    - ``max_drop``: percentage points of accuracy that may be lost.
 
     ``trials``: for ``bits``, ``size`` or ``latency``, carry out so many plans on a part of the
     samples, and keep the one that does clearly best on the rest (`trials`).
@@ -75,7 +75,7 @@ class CompressOptions:
     bits: float | None = None
     size: int | None = None
     latency: float | None = None
-    keep: float | None = None
+    max_drop: float | None = None
     timings: Path | None = None
     trials: int = 0
     group: int | None = None
@@ -157,7 +157,7 @@ class CompressOptions:
             METHODS["composite"].checked(self.given("composite"))
         if self.method == "binary":
             METHODS["binary"].checked(self.given("binary"))
-        if self.trials and (self.budget is None or self.budget.kind == "keep"):
+        if self.trials and (self.budget is None or self.budget.kind == "max_drop"):
             raise OptionError("--trials belongs to --bits, --size and --latency")
         for name, value in (
             ("--tune", self.tune),
@@ -184,13 +184,13 @@ class CompressOptions:
                 got = ", ".join(self.allowed)
                 raise OptionError(f"{name} belongs to --method {method}", got=got)
         if self.budget is not None and self.rank_ratio is not None:
-            raise OptionError(f"--{self.budget.kind} and --rank-ratio exclude each other")
+            raise OptionError(f"{self.budget.option} and --rank-ratio exclude each other")
         self._check_procedure()
         if self.timings is not None and self.latency is None:
             raise OptionError("--timings belongs to --latency")
         if self.plan is not None:
             others = (("--procedure", self.procedure), *(option[:2] for option in own))
-            budgets = ((f"--{name}", getattr(self, name)) for name in _BUDGETS)
+            budgets = ((_dashed(name), getattr(self, name)) for name in _BUDGETS)
             for name, given in (*budgets, *others):
                 if given is not None:
                     raise OptionError(f"--plan and {name} exclude each other")
@@ -213,7 +213,7 @@ class CompressOptions:
             )
         if self.procedure == "corrected" or self.allowed == ("binary",):
             return
-        budget = f"--{self.budget.kind}" if self.budget else "--bits"
+        budget = self.budget.option if self.budget else "--bits"
         for name, value in ((budget, self.budget), ("--gain", self.gain)):
             if value is not None:
                 raise OptionError(f"{name} and --procedure {self.procedure} exclude each other")
@@ -223,7 +223,7 @@ class CompressOptions:
         """The one limit that is given, or None; `OptionError` if there are several."""
         given = [name for name in _BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise OptionError(f"--{given[0]} and --{given[1]} exclude each other")
+            raise OptionError(f"{_dashed(given[0])} and {_dashed(given[1])} exclude each other")
         return Budget(given[0], float(getattr(self, given[0]))) if given else None
 
     @property
@@ -245,3 +245,8 @@ class CompressOptions:
         if self.procedure == "exact":
             found["exact"] = True
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _dashed(name: str) -> str:
+    """How the command line calls a field."""
+    return "--" + name.replace("_", "-")

@@ -71,10 +71,10 @@ def test_a_size_in_units(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
-        ((), "no budget: expected --bits, --size, --latency or --keep"),
+        ((), "no budget: expected --bits, --size, --latency or --max-drop"),
         (("--bits", 2, "--size", "2MB"), "--bits and --size exclude each other"),
         (("--size", "2 parsecs"), "cannot read --size"),
-        (("--keep", "150%"), "--keep out of range"),
+        (("--max-drop", "150"), "--max-drop out of range"),
         (("--bits", 2, "--methods", "product,spline"), "unknown method in --methods"),
         (("--bits", 2, "--methods", ","), "--methods names none"),
         (("--bits", 0.3), "--bits out of reach"),

@@ -16,7 +16,7 @@ import subbyte
 from subbyte.budgets import Budget
 from subbyte.compression import validation as module
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.planning.by_accuracy import plan_keep
+from subbyte.compression.planning.by_accuracy import plan_drop
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.search_space import Prices
@@ -160,29 +160,31 @@ def test_the_fewest_bits_that_pass_are_found(needed: float) -> None:
         tried.append(bits(planned))
         return Score(0.0, 99.0, 0.1 if tried[-1] >= needed else 3.0, 0.05)
 
-    found = plan_keep(prices(), trial, Budget("keep", 0.5))
+    found = plan_drop(prices(), trial, Budget("max_drop", 0.5))
     assert needed <= bits(found) <= needed + 0.8
     assert len(tried) <= 7
     assert any("0.10 points lost" in fact for fact in found.facts)
-    assert found.budget == Budget("keep", 0.5)
+    assert found.budget == Budget("max_drop", 0.5)
 
 
 def test_uncertainty_counts() -> None:
     def trial(planned: Planned) -> Score:
         return Score(0.0, 100.0, 0.0, 0.6)
 
-    with pytest.raises(BudgetError, match=r"--keep out of reach.*at most 0.5 points.*error 0.60"):
-        plan_keep(prices(), trial, Budget("keep", 0.5))
+    with pytest.raises(
+        BudgetError, match=r"out of reach.*at most 0.5 points.*error 0.60"
+    ):
+        plan_drop(prices(), trial, Budget("max_drop", 0.5))
 
 
 def test_other_networks_are_refused() -> None:
-    with pytest.raises(OptionError, match="--keep needs class scores"):
-        plan_keep(prices(), lambda planned: Score(0.1), Budget("keep", 0.5))
+    with pytest.raises(OptionError, match="--max-drop needs class scores"):
+        plan_drop(prices(), lambda planned: Score(0.1), Budget("max_drop", 0.5))
 
 
 def test_compress_keeps_what_it_promises(tmp_path: Path) -> None:
     path = tmp_path / "small.onnx"
-    subbyte.compress(MODEL, path, IMAGES, CompressOptions(keep=8.0))
+    subbyte.compress(MODEL, path, IMAGES, CompressOptions(max_drop=8.0))
     samples = samples_for(MODEL, smooth_images(200, size=6, seed=7))
     found = Judge(prepare(MODEL, "net"), samples, CPU).score(path)
     assert found.lost is not None

@@ -184,6 +184,6 @@ def test_trials_of_a_network(tmp_path: Path) -> None:
 
 
 def test_trials_are_for_what_is_predicted() -> None:
-    for wrong in ({"trials": 2}, {"trials": 2, "keep": 1.0}, {"trials": -1, "bits": 2.0}):
+    for wrong in ({"trials": 2}, {"trials": 2, "max_drop": 1.0}, {"trials": -1, "bits": 2.0}):
         with pytest.raises(OptionError, match="--trials"):
             CompressOptions(**wrong)  # type: ignore[arg-type]

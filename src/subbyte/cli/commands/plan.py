@@ -45,7 +45,7 @@ def command(
     bits: coding.Bits = None,
     size: coding.Size = None,
     latency: coding.Latency = None,
-    keep: coding.Keep = None,
+    max_drop: coding.MaxDrop = None,
     timings: coding.TimingsFile = None,
     trials: coding.TrialCount = 0,
     method: coding.MethodOption = "product",
@@ -87,7 +87,7 @@ def command(
         bits=bits,
         size=size,
         latency=latency,
-        keep=keep,
+        max_drop=max_drop,
         timings=timings,
         trials=trials,
         group=group,
@@ -98,7 +98,7 @@ def command(
         device=device,
     )
     if wishes.budget is None:
-        raise OptionError("no budget", expected="--bits, --size, --latency or --keep")
+        raise OptionError("no budget", expected="--bits, --size, --latency or --max-drop")
     data = coding.read_samples(
         *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
     )

@@ -30,7 +30,7 @@ _STEP = 0.1
 Trial = Callable[[Planned], Score]
 
 
-def plan_keep(prices: Prices, trial: Trial, budget: Budget) -> Planned:
+def plan_drop(prices: Prices, trial: Trial, budget: Budget) -> Planned:
     """The plan of the fewest bits that loses at most ``budget.value`` points.
 
     ``trial`` carries a plan out and judges it.
@@ -71,14 +71,16 @@ def _most(score: Score) -> float:
     """The largest loss, in points, at 95% confidence."""
     if score.lost is None or score.uncertainty is None:
         raise OptionError(
-            "--keep needs class scores", expected="one output [N, classes]", got="another output"
+            "--max-drop needs class scores",
+            expected="one output [N, classes]",
+            got="another output",
         )
     return score.lost + SURE * score.uncertainty
 
 
 def _out_of_reach(score: Score, budget: Budget) -> BudgetError:
     return BudgetError(
-        "--keep out of reach: the loss with the most bits, as far as the held-back samples "
+        "--max-drop out of reach: the loss with the most bits, as far as the held-back samples "
         "can tell",
         expected=f"at most {budget.value:g} points",
         got=f"{_in_words(score)}; more calibration samples tell more",

@@ -37,10 +37,10 @@ def make_plan(run: Run) -> Planned:
     if budget is None:
         if config.methods is not None:
             raise OptionError(
-                "--methods is for a budget", expected="--bits, --size, --latency or --keep"
+                "--methods is for a budget", expected="--bits, --size, --latency or --max-drop"
             )
         return Planned(default_plan(run.network, layers, config))
-    if budget.kind == "keep":
+    if budget.kind == "max_drop":
         return _by_accuracy(run, budget)
     if config.trials and not at_eight_bits(budget):
         return _by_trial(run, budget)
@@ -59,7 +59,7 @@ def plan_priced(run: Run, prices: Prices, budget: Budget) -> Planned:
 
 def _by_accuracy(run: Run, budget: Budget) -> Planned:
     part, judge = _parts(run, by_accuracy.HELD)
-    return by_accuracy.plan_keep(price(part), trials.Trials(part, judge).run, budget)
+    return by_accuracy.plan_drop(price(part), trials.Trials(part, judge).run, budget)
 
 
 def _by_trial(run: Run, budget: Budget) -> Planned:
