@@ -8,38 +8,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.binary_library import PER_COLUMN, BinaryShape, pack_binary
 from benchmarks.native_cases import COPIES, X_SCALE, Y_ZERO, Layer
-from benchmarks.native_library import Finish, Library
 from benchmarks.native_timing import in_turn
+from subbyte.runtime.native.client import Finish, NativeLibrary
+from subbyte.runtime.native.structures import ConvBinary, Geometry
 
 ORDERS = {f"binary, order {order}": order for order in (1, 2)}
 # x has both signs around it.
 X_ZERO = 40
+PER_COLUMN = 0  # SUBBYTE_PER_COLUMN
 _TOLERANCE = 1e-3
 
 
-def binary(library: Library, layer: Layer, x: NDArray[np.uint8], order: int) -> Callable[[], Any]:
+def binary(
+    library: NativeLibrary, layer: Layer, x: NDArray[np.uint8], order: int
+) -> Callable[[], Any]:
     """COPIES of the layer on x; the first has been checked against `expected`."""
     rng = np.random.default_rng(order)
-    shape = BinaryShape(
-        *(layer.size, layer.size, layer.inputs, layer.outputs, layer.kernel, layer.kernel // 2),
-        *(order, PER_COLUMN, X_ZERO, X_SCALE),
+    shape = ConvBinary(
+        geometry(layer), order=order, scales=PER_COLUMN, input_zero=X_ZERO, input_scale=X_SCALE
     )
-    size = (1, layer.size, layer.size, layer.outputs)
     ones, zeros = (np.full(layer.outputs, value, np.float32) for value in (1, 0))
     calls = []
     for copy in range(COPIES):
         negative = rng.random((layer.outputs, layer.kernel**2, layer.inputs)) < 0.5
-        packed = pack_binary(library, shape, negative)
+        packed = library.pack(shape, np.packbits(negative.ravel(), bitorder="little"))
         if copy == 0:
-            y = np.zeros(size, np.float32)
-            packed.prepare(x, y, Finish(ones, zeros))()
+            y = packed.run(x, np.float32, Finish(ones, zeros))
             _check(layer, x, negative, order, y[0])
         scale = ones * np.float32(40 / max(float(y.std()), 1e-6))
         finish = Finish(scale, zeros, zero=Y_ZERO)
-        calls.append(packed.prepare(x, np.zeros(size, np.uint8), finish))
+        calls.append(packed.prepare(x, np.zeros(y.shape, np.uint8), finish))
     return in_turn(calls)
+
+
+def geometry(layer: Layer) -> Geometry:
+    """The structure of a layer."""
+    pad = layer.kernel // 2
+    return Geometry(
+        *(1, layer.size, layer.size, layer.inputs, layer.outputs, 1),
+        *((layer.kernel, layer.kernel), (1, 1), (1, 1), (pad, pad, pad, pad)),
+    )
 
 
 def expected(

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.native_library import aligned
+from subbyte.runtime.native.client import aligned
 
 _SOURCE = Path(__file__).parent / "ceilings.cpp"
 _FEATURES = ("f", "bw", "vbmi", "vnni", "vpopcntdq")

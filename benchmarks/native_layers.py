@@ -33,13 +33,14 @@ from numpy.typing import NDArray
 from benchmarks import native_binary, native_linear
 from benchmarks.native_cases import COPIES, X_SCALE, Y_ZERO, Case, Layer, make_case, table_shift
 from benchmarks.native_ceilings import Ceilings, ceilings
-from benchmarks.native_library import Finish, Library, Lookup, Shape
 from benchmarks.native_peers import openvino_chain, stock
 from benchmarks.native_timing import figures, in_turn, timed
 from subbyte.methods import packing
 from subbyte.methods.coded import decode_scale
 from subbyte.methods.product.form import ProductOptions
 from subbyte.report.system import system
+from subbyte.runtime.native.client import Finish, NativeLibrary, PackedLayer
+from subbyte.runtime.native.structures import ConvLut16
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "native_layers.json"
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], help="parts of the layers' names")
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    library, limits = Library(), ceilings()
+    library, limits = NativeLibrary(), ceilings()
 
     def chosen(name: str) -> bool:
         return any(text in name for text in arguments.only)
@@ -98,7 +99,7 @@ def main() -> None:
         print(f"{row['layer']}: " + "; ".join(cells))
 
 
-def measure(library: Library, layer: Layer, rounds: int, limits: Ceilings) -> dict[str, Any]:
+def measure(library: NativeLibrary, layer: Layer, rounds: int, limits: Ceilings) -> dict[str, Any]:
     """One layer in all formats and on the peers."""
     sides: dict[str, Callable[[], Any]] = {}
     extra: dict[str, dict[str, Any]] = {}
@@ -147,15 +148,13 @@ def bits(options: ProductOptions) -> float:
     return round((options.code_bits + options.gain) / options.group, 3)
 
 
-def native(library: Library, case: Case) -> tuple[list[Lookup], list[Finish]]:
+def native(library: NativeLibrary, case: Case) -> tuple[list[PackedLayer], list[Finish]]:
     """The packed copies and what is done with their sums."""
     layer, gains = case.layer, case.options.gain_levels()
     shift = table_shift(case.coded[0].inputs["codebook"].astype(np.int8), case.x)
-    pad = layer.kernel // 2
-    shape = Shape(
-        *(1, layer.size, layer.size, layer.inputs, layer.outputs, case.options.group),
-        kernel=(layer.kernel, layer.kernel),
-        pads=(pad, pad, pad, pad),
+    shape = ConvLut16(
+        native_binary.geometry(layer),
+        word_length=case.options.group,
         gain_levels=len(gains) if case.options.gain else 0,
         shift=shift,
     )
@@ -170,8 +169,8 @@ def native(library: Library, case: Case) -> tuple[list[Lookup], list[Finish]]:
             if name in coded.inputs
         ]
         book = coded.inputs["codebook"].astype(np.int8)
-        extra = (codes[1], gains) if case.options.gain else ()
-        lookups.append(library.pack(shape, codes[0], book, *extra))
+        extra = (codes[1], gains) if case.options.gain else (None, None)
+        lookups.append(library.pack(shape, codes[0], *extra, book))
         unit = 64 if case.options.gain else 1
         scale = decode_scale(coded) * np.float32(X_SCALE * 2**shift / unit / case.y_scale)
         finishes.append(Finish(scale, np.zeros(layer.outputs, np.float32), zero=Y_ZERO))

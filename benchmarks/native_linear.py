@@ -15,18 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import linear_peers as peers
-from benchmarks.gemv_library import (
-    Gemv,
-    LookupShape,
-    UnpackShape,
-    pack_lookup,
-    pack_unpack,
-)
 from benchmarks.native_cases import Y_ZERO, random_book, random_x, table_shift
 from benchmarks.native_ceilings import Ceilings
-from benchmarks.native_library import Finish, Library, aligned
 from benchmarks.native_timing import figures, in_turn, timed
 from subbyte.methods.product.form import ProductOptions
+from subbyte.runtime.native.client import Finish, NativeLibrary, PackedLayer
+from subbyte.runtime.native.structures import GemvInt4, GemvLut16
 
 LEAST_BYTES = 128 << 20
 LAYERS = ((25088, 4096), (4096, 4096))
@@ -63,7 +57,7 @@ PEERS = {
 
 
 def measure(
-    library: Library, inputs: int, outputs: int, rounds: int, ceilings: Ceilings
+    library: NativeLibrary, inputs: int, outputs: int, rounds: int, ceilings: Ceilings
 ) -> dict[str, Any]:
     """One layer in all formats and on the peers."""
     x = random_x((1, inputs))
@@ -90,7 +84,7 @@ def measure(
 
 
 def _looked_up(
-    library: Library, x: NDArray[np.uint8], outputs: int, options: ProductOptions, copies: int
+    library: NativeLibrary, x: NDArray[np.uint8], outputs: int, options: ProductOptions, copies: int
 ) -> _Call:
     inputs, d = x.shape[1], options.group
     rng = np.random.default_rng(d)
@@ -100,10 +94,9 @@ def _looked_up(
     codes = rng.integers(0, 16, grid, np.uint8)
     gain_codes = rng.integers(0, len(gains), grid, np.uint8) if options.gain else None
     shift = table_shift(book, x)
-    shape = LookupShape(
-        1, inputs, outputs, d, gain_levels=len(gains) if options.gain else 0, shift=shift
-    )
-    packed = pack_lookup(library, shape, codes, book, gain_codes, gains if options.gain else None)
+    levels = len(gains) if options.gain else 0
+    shape = GemvLut16(1, inputs, outputs, d, gain_levels=levels, shift=shift)
+    packed = library.pack(shape, codes, gain_codes, gains if options.gain else None, book)
     products = np.einsum("gi,gki->gk", x.reshape(-1, d).astype(np.int64), book.astype(np.int64))
     entries = np.clip((products + ((1 << shift) >> 1)) >> shift, -128, 127)
     rows = slice(0, peers.CHECKED)
@@ -114,30 +107,28 @@ def _looked_up(
 
 
 def _unpacked(
-    library: Library, x: NDArray[np.uint8], outputs: int, bits: int, copies: int
+    library: NativeLibrary, x: NDArray[np.uint8], outputs: int, bits: int, copies: int
 ) -> _Call:
     inputs = x.shape[1]
     rng = np.random.default_rng(bits)
     codes = rng.integers(0, 1 << bits, (outputs, inputs), np.uint8)
     levels = np.linspace(-120, 120, 1 << bits).astype(np.int8)
-    packed = pack_unpack(library, UnpackShape(1, inputs, outputs, bits), codes, levels)
+    packed = library.pack(GemvInt4(1, inputs, outputs, bits), codes, levels)
     wanted = levels[codes[: peers.CHECKED]].astype(np.int64) @ x[0].astype(np.int64)
     return _copies(packed, x, outputs, wanted, copies)
 
 
 def _copies(
-    packed: Gemv, x: NDArray[np.uint8], outputs: int, wanted: NDArray[np.int64], copies: int
+    packed: PackedLayer, x: NDArray[np.uint8], outputs: int, wanted: NDArray[np.int64], copies: int
 ) -> _Call:
     """The layer from ``copies`` places in memory; its first sums are ``wanted``."""
-    sums = packed.run(x, np.zeros((1, outputs), np.int32))
+    sums = packed.run(x, np.int32)
     if not np.array_equal(sums[0, : peers.CHECKED], wanted):
-        raise SystemExit(f"{packed.shape} differs from NumPy")
+        raise SystemExit(f"{packed.layer.prefix}: {outputs} outputs differ from NumPy")
     scale = np.full(outputs, 40 / float(sums.std()), np.float32)
     finish = Finish(scale, np.zeros(outputs, np.float32), zero=Y_ZERO)
     calls = []
     for _ in range(copies):
-        weights = aligned(packed.packed.size)
-        weights[:] = packed.packed
-        layer = Gemv(packed.library, packed.shape, weights)
-        calls.append(layer.call(x, np.zeros((1, outputs), np.uint8), finish))
+        y = np.zeros((1, outputs), np.uint8)
+        calls.append(packed.copy().prepare(x, y, finish))
     return in_turn(calls)

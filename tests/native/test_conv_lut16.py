@@ -12,11 +12,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.native_library import Finish, Library, Lookup, NativeError, Shape
+from subbyte.errors import OptionError
 from subbyte.methods import CodedWeight, WeightShape, packing
 from subbyte.methods.coded import decode_scale
 from subbyte.methods.product import encode, form
 from subbyte.methods.product.form import ProductOptions
+from subbyte.runtime.native.client import Finish, NativeLibrary, PackedLayer
+from subbyte.runtime.native.structures import ConvLut16, Geometry
 
 ROOT = Path(__file__).parents[2]
 KERNEL, PADS, STRIDES = (3, 2), (1, 0, 2, 1), (2, 1)
@@ -43,8 +45,8 @@ def ident(value: ProductOptions | int) -> str:
 
 
 @pytest.fixture(scope="module")
-def library() -> Library:
-    return Library()
+def library() -> NativeLibrary:
+    return NativeLibrary()
 
 
 def coded(options: ProductOptions, groups: int) -> CodedWeight:
@@ -55,14 +57,14 @@ def coded(options: ProductOptions, groups: int) -> CodedWeight:
     return encode.encode(target, moments, shape, options, seed=0)
 
 
-def layer(weight: CodedWeight, zero: int, shift: int) -> Shape:
+def layer(weight: CodedWeight, zero: int, shift: int) -> ConvLut16:
     book = weight.inputs["codebook"]
-    return Shape(
-        *(2, HEIGHT, WIDTH, INPUTS, OUTPUTS, book.shape[2]),
-        groups=weight.shape.groups,
-        kernel=KERNEL,
-        strides=STRIDES,
-        pads=PADS,
+    return ConvLut16(
+        Geometry(
+            *(2, HEIGHT, WIDTH, INPUTS, OUTPUTS, weight.shape.groups),
+            *(KERNEL, STRIDES, (1, 1), PADS),
+        ),
+        word_length=book.shape[2],
         shared=len(book) == 1,
         gain_levels=len(weight.inputs["gains"]) if weight.variant else 0,
         input_zero=zero,
@@ -78,13 +80,13 @@ def codes_of(weight: CodedWeight, name: str) -> NDArray[np.uint8]:
     return flat.reshape(OUTPUTS, *shape[2:]).astype(np.uint8)
 
 
-def pack(library: Library, weight: CodedWeight, shape: Shape) -> Lookup:
+def pack(library: NativeLibrary, weight: CodedWeight, shape: ConvLut16) -> PackedLayer:
     book = weight.inputs["codebook"].astype(np.int8)
     if not weight.variant:
-        return library.pack(shape, codes_of(weight, "codes"), book)
+        return library.pack(shape, codes_of(weight, "codes"), None, None, book)
     gains = weight.inputs["gains"].astype(np.int8)
     gain_codes = codes_of(weight, "gain_codes")
-    return library.pack(shape, codes_of(weight, "codes"), book, gain_codes, gains)
+    return library.pack(shape, codes_of(weight, "codes"), gain_codes, gains, book)
 
 
 def gain_of(weight: CodedWeight) -> NDArray[np.float64]:
@@ -131,9 +133,8 @@ def rounding_bound(weight: CodedWeight, shift: int) -> NDArray[np.float64]:
     return np.abs(gain_of(weight)).sum((1, 2)) * (2**shift / 2 if shift else 0)
 
 
-def sums(lookup: Lookup, x: NDArray[np.uint8]) -> NDArray[np.int32]:
-    shape = (len(x), lookup.out_height, lookup.out_width, OUTPUTS)
-    return lookup.run(x, np.zeros(shape, np.int32))
+def sums(lookup: PackedLayer, x: NDArray[np.uint8]) -> NDArray[np.int32]:
+    return lookup.run(x, np.int32)
 
 
 def image(low: int, high: int) -> NDArray[np.uint8]:
@@ -145,7 +146,7 @@ def image(low: int, high: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("zero", [0, 128])
 @pytest.mark.parametrize(("options", "groups"), GROUPED, ids=ident)
 def test_sums_without_a_shift_are_exact(
-    library: Library, options: ProductOptions, groups: int, zero: int
+    library: NativeLibrary, options: ProductOptions, groups: int, zero: int
 ) -> None:
     """A step above the zero point no entry saturates: a word's parts sum to at most 126."""
     weight = coded(options, groups)
@@ -162,7 +163,7 @@ def test_sums_without_a_shift_are_exact(
 @pytest.mark.parametrize("zero", [0, 128])
 @pytest.mark.parametrize(("options", "groups"), GROUPED, ids=ident)
 def test_sums_are_within_the_bound_of_the_table_rounding(
-    library: Library, options: ProductOptions, groups: int, zero: int
+    library: NativeLibrary, options: ProductOptions, groups: int, zero: int
 ) -> None:
     """At shift 8 no entry saturates; a gain also leaves out the rounding of the file's weights."""
     weight = coded(options, groups)
@@ -183,7 +184,7 @@ def test_sums_are_within_the_bound_of_the_table_rounding(
 
 
 @pytest.mark.parametrize("options", [ProductOptions(4), ProductOptions(4, gain=3)], ids=ident)
-def test_outputs_follow_the_file_s_formula(library: Library, options: ProductOptions) -> None:
+def test_outputs_follow_the_file_s_formula(library: NativeLibrary, options: ProductOptions) -> None:
     """y = quantize(scale * W (x - x_zero) + bias + r), up to the table rounding and one step."""
     zero, shift, y_zero, y_scale, r_zero, r_scale = 128, 8, 128, 0.5, 120, 0.3
     weight = coded(options, 1)
@@ -193,11 +194,11 @@ def test_outputs_follow_the_file_s_formula(library: Library, options: ProductOpt
     bias = rng.standard_normal(OUTPUTS).astype(np.float32)
     scale = decode_scale(weight) * np.float32(0.02)
     factor = np.float32(2**shift / (64 if weight.variant else 1) / y_scale)
-    r = rng.integers(0, 256, (2, lookup.out_height, lookup.out_width, OUTPUTS)).astype(np.uint8)
+    r = rng.integers(0, 256, lookup.shapes()[1]).astype(np.uint8)
     finish = Finish(
         scale * factor, bias / np.float32(y_scale), r, r_scale / y_scale, r_zero, y_zero, 3, 250
     )
-    y = lookup.run(x, np.zeros(r.shape, np.uint8), finish)
+    y = lookup.run(x, np.uint8, finish)
     real = convolve(x.astype(float) - zero, exact_weight(weight), 1) * scale + bias
     expected = np.clip((real + r_scale * (r.astype(float) - r_zero)) / y_scale + y_zero, 3, 250)
     bound = rounding_bound(weight, shift) * scale / y_scale + 0.5 + 1e-3
@@ -205,14 +206,14 @@ def test_outputs_follow_the_file_s_formula(library: Library, options: ProductOpt
     assert {3, 250} <= set(y.reshape(-1).tolist())
 
 
-def test_errors_say_what_was_expected(library: Library) -> None:
+def test_errors_say_what_was_expected(library: NativeLibrary) -> None:
     weight = coded(ProductOptions(4), 1)
-    with pytest.raises(NativeError, match="shift: expected 0 to 8, got 9"):
+    with pytest.raises(OptionError, match="shift: expected 0 to 8, got 9"):
         pack(library, weight, layer(weight, 0, shift=9))
     shape = layer(weight, 0, shift=0)
     book = weight.inputs["codebook"].astype(np.int8)
-    with pytest.raises(NativeError, match="codes: expected less than 16, got 16 at 0"):
-        library.pack(shape, np.full((OUTPUTS, 6, 6), 16, np.uint8), book)
+    with pytest.raises(OptionError, match="codes: expected less than 16, got 16 at 0"):
+        library.pack(shape, np.full((OUTPUTS, 6, 6), 16, np.uint8), None, None, book)
 
 
 def run_level(name: str, code: str) -> subprocess.CompletedProcess[str]:
@@ -223,7 +224,7 @@ def run_level(name: str, code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_environment_forces_the_level() -> None:
-    code = "from benchmarks.native_library import Library; print(Library().isa)"
+    code = "from subbyte.runtime import native_isa; print(native_isa())"
     for name in ("reference", "portable"):
         assert run_level(name, code).stdout.strip() == name
     failed = run_level("sse9", code)

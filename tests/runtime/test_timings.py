@@ -21,8 +21,9 @@ from subbyte.runtime.grid import (
     form_names,
     terms,
 )
-from subbyte.runtime.kernels import Form, Kernels, LayerSize
 from subbyte.runtime.library import find_library
+from subbyte.runtime.native.kernels import Kernels
+from subbyte.runtime.native.layers import Form, LayerSize
 from subbyte.runtime.timings import (
     CACHE_VARIABLE,
     Timings,

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.kernels import FEWEST_WORDS, SCALES, Form, LayerSize
+from subbyte.runtime.native.layers import FEWEST_WORDS, SCALES, Form, LayerSize
 
 LOOKUPS = tuple(Form(group, gain) for group in (2, 3, 4, 6, 8) for gain in (False, True))
 MANY_WORDS = tuple(

@@ -52,13 +52,30 @@ def native_isa() -> str:
         MissingDependencyError: no library, or one that cannot be loaded.
         OptionError: ``SUBBYTE_ISA`` names a level that this CPU or build does not have.
     """
-    path = library_path()
+    return isa_of(open_library())
+
+
+def open_library(path: Path | None = None) -> ctypes.CDLL:
+    """The native library at ``path``, or the installed one.
+
+    Raises:
+        MissingDependencyError: no library, or one that cannot be loaded.
+    """
+    path = path or library_path()
     try:
-        library = ctypes.CDLL(str(path))
+        return ctypes.CDLL(str(path))
     except OSError as error:
         raise MissingDependencyError(
             "cannot load the native library", where=str(path), got=str(error)
         ) from error
+
+
+def isa_of(library: ctypes.CDLL) -> str:
+    """`native_isa` of a loaded library.
+
+    Raises:
+        OptionError: ``SUBBYTE_ISA`` names a level that this CPU or build does not have.
+    """
     library.subbyte_isa.restype = ctypes.c_char_p
     library.subbyte_error.restype = ctypes.c_char_p
     name = library.subbyte_isa()

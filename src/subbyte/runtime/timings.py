@@ -39,8 +39,9 @@ from subbyte.runtime.grid import (
     products,
     terms,
 )
-from subbyte.runtime.kernels import Form, Kernels, LayerSize
 from subbyte.runtime.library import library_path, native_isa
+from subbyte.runtime.native.kernels import Kernels
+from subbyte.runtime.native.layers import Form, LayerSize
 
 CACHE_VARIABLE = "SUBBYTE_CACHE"
 

@@ -20,8 +20,8 @@ from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
-from subbyte.runtime.kernels import Form, LayerSize
 from subbyte.runtime.library import find_library
+from subbyte.runtime.native.layers import Form, LayerSize
 from tests import tiny
 from tests.compression.pretended import MODEL, SAMPLES, timings
 
@@ -45,7 +45,8 @@ def test_which_kernel_computes_a_layer() -> None:
     binary = BinaryOptions(order=1, scales="pixel")
     assert kernel_form(layer, size, binary) == Form(order=1, scales="pixel")
     streamed = LayerSize(1, 1, 1024, 1024, linear=True)
-    assert kernel_form(layer, streamed, ScalarOptions(3)) == Form(bits=3)
+    for bits in (2, 3, 4):
+        assert kernel_form(layer, streamed, ScalarOptions(bits)) == Form(bits=bits)
 
 
 def test_many_words_are_looked_up_where_the_file_will_say_so() -> None:

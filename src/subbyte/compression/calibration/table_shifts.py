@@ -25,7 +25,7 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer
 from subbyte.graph.quant_params import QuantParams
 from subbyte.methods import METHODS, CodedWeight, LookupTables, WeightShape
-from subbyte.runtime.kernels import FEWEST_WORDS
+from subbyte.runtime.native.layers import FEWEST_WORDS
 
 MOST_SHIFT = 8
 # Multiply-adds of a layer on one sample, below which looking up saves less than a microsecond:

@@ -28,7 +28,7 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods import METHODS, MethodOptions
 from subbyte.runtime import load
-from subbyte.runtime.kernels import Form, LayerSize
+from subbyte.runtime.native.layers import Form, LayerSize, kernel_of
 from subbyte.runtime.timings import Timings
 
 _WARM_UP, _LEAST_RUNS, _BLOCK_SECONDS = 3, 3, 0.1
@@ -90,15 +90,21 @@ def latency_model(run: Run, timings: Timings) -> LatencyModel:
 
 
 def kernel_form(layer: Layer, size: LayerSize, options: MethodOptions) -> Form:
-    """Which kernel computes a layer: by the rule of `table_shifts`."""
+    """The form in which a kernel computes a layer. `table_shifts` decides what is looked up, and
+    `kernel_of` which kernel runs. Codes of 3 and 4 bits in convolutions take the time of int8 to a
+    hundredth or two (decision 17), and have its form.
+    """
     if options.binarization is not None:
         return Form(order=options.binarization.order, scales=options.binarization.scales)
     kernel = METHODS[options.method].kernel(options)
+    streamed = Form(bits=kernel.streamed)
+    if kernel_of(size, streamed) == "gemv_int4":
+        return streamed
     if kernel.lookup:
         form = Form(kernel.lookup, kernel.gain, words=kernel.words)
         if _looked_up(layer, size, form):
             return form
-    return Form(bits=kernel.streamed) if kernel.streamed and size.streamed else Form()
+    return Form()
 
 
 def _looked_up(layer: Layer, size: LayerSize, form: Form) -> bool:

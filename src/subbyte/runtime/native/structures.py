@@ -18,31 +18,45 @@ class Geometry(ctypes.Structure):
     )
 
 
-class _Conv(ctypes.Structure):
-    """A convolution: the fields of its geometry are its own too."""
+class Conv(ctypes.Structure):
+    """A convolution: the fields of its geometry are its own too.
 
+    ``prefix``: what the names of its functions begin with.
+    """
+
+    prefix: ClassVar[str]
     _anonymous_ = ("geometry",)
     _fields_: ClassVar[Sequence[tuple[str, Any]]] = (("geometry", Geometry),)
 
 
-class ConvInt8(_Conv):
+class ConvInt8(Conv):
     """``subbyte_conv_int8``."""
 
+    prefix = "subbyte_conv_int8"
     _fields_ = (("input_zero", ctypes.c_int32),)
 
 
-class ConvLut16(_Conv):
+class ConvInt4(Conv):
+    """``subbyte_conv_int4``."""
+
+    prefix = "subbyte_conv_int4"
+    _fields_ = (("input_zero", ctypes.c_int32), ("bits", ctypes.c_int32))
+
+
+class ConvLut16(Conv):
     """``subbyte_conv_lut16``."""
 
+    prefix = "subbyte_conv_lut16"
     _fields_ = (
         ("word_length", ctypes.c_int64),
         *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
     )
 
 
-class ConvLut256(_Conv):
+class ConvLut256(Conv):
     """``subbyte_conv_lut256``."""
 
+    prefix = "subbyte_conv_lut256"
     _fields_ = (
         ("word_length", ctypes.c_int64),
         *((name, ctypes.c_int32) for name in ("words", "shared", "gain_levels")),
@@ -50,31 +64,55 @@ class ConvLut256(_Conv):
     )
 
 
-class ConvBinary(_Conv):
+class ConvBinary(Conv):
     """``subbyte_conv_binary``."""
 
+    prefix = "subbyte_conv_binary"
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("order", "scales", "input_type", "input_zero")),
         ("input_scale", ctypes.c_float),
     )
 
 
-class GemvLut16(ctypes.Structure):
+class Gemv(ctypes.Structure):
+    """A GEMM of few rows."""
+
+    prefix: ClassVar[str]
+    rows: int
+    inputs: int
+    outputs: int
+
+
+class GemvLut16(Gemv):
     """``subbyte_gemv_lut16``."""
 
+    prefix = "subbyte_gemv_lut16"
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs", "word_length")),
         *((name, ctypes.c_int32) for name in ("shared", "gain_levels", "input_zero", "shift")),
     )
 
 
-class GemvInt4(ctypes.Structure):
+class GemvInt4(Gemv):
     """``subbyte_gemv_int4``."""
 
+    prefix = "subbyte_gemv_int4"
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs")),
         *((name, ctypes.c_int32) for name in ("bits", "input_zero")),
     )
+
+
+class Weights(ctypes.Structure):
+    """``subbyte_weights``: how a file has the weights of a layer."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("format", "linear", "table_shift", "bits")),
+        *((name, ctypes.c_int64) for name in ("words", "word_length", "gain_levels")),
+    )
+
+
+INT8, WORDS, LEVELS, SIGNS = range(4)  # SUBBYTE_WEIGHTS_...
 
 
 class Output(ctypes.Structure):
