@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import resource
 import sys
 from pathlib import Path
@@ -304,3 +305,12 @@ def test_many_large_images_do_not_lie_in_memory_at_once(tmp_path: Path) -> None:
     read_images(folder, NCHW, options, silent)
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert grown < 8 * 1000 * 2000 * 3  # 25 are 150 MB
+
+
+def test_samples_go_to_other_processes(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / f"{number}.png", noise(8, 12, seed=number))
+    samples = as_samples(tmp_path, [NCHW], "zero-to-one")
+    copied = pickle.loads(pickle.dumps(samples))
+    assert copied.fingerprint() == samples.fingerprint()
+    assert copied.title(1) == samples.title(1)

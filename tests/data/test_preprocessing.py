@@ -99,3 +99,13 @@ def test_gray_images_for_models_with_channels_last() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 5), dtype=np.uint8)
     got = next(as_samples(pixels, [spec]).batches(2))["x"]
     np.testing.assert_array_equal(got[..., 0], pixels)
+
+
+def test_presets_for_bytes_refuse_values_that_are_scaled_already() -> None:
+    spec = InputSpec("x", ("N", 3, 4, 5), np.dtype("float32"))
+    for name in PRESETS:
+        with pytest.raises(CalibrationError, match=f"0 to 1, and preset {name} is for bytes"):
+            as_samples(BYTES / 255, [spec], PRESETS[name])
+        for values in (BYTES, BYTES.astype(np.float32), BYTES > 127, np.zeros_like(BYTES) / 2):
+            assert len(as_samples(values, [spec], PRESETS[name])) == 2
+    assert len(as_samples(BYTES / 255, [spec], Preprocessing(mean=(0.5,), std=(0.5,)))) == 2

@@ -231,10 +231,9 @@ def _not_readable(path: Path, error: Exception) -> CalibrationError:
             expected="a folder of images",
         )
     known = foreign(path)
-    other = known is not None and known is not ARRAYS
-    return CalibrationError(
-        "cannot read arrays",
-        where=str(path),
-        expected=known.samples if known and other else "an .npz or .npy file",
-        got=known.name if known and other else str(error) or type(error).__name__,
-    )
+    if known is None or known is ARRAYS:
+        expected = "an .npz or .npy file, or a folder of images"
+        got = str(error) or type(error).__name__
+    else:
+        expected, got = known.samples, known.name
+    return CalibrationError("cannot read arrays", where=str(path), expected=expected, got=got)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from subbyte.data.arrays import describe, read_array, read_headers, split_reference, to_array
 from subbyte.data.batches import Named, call, collect, find_function, is_batches
-from subbyte.data.fitting import fit_arrays
+from subbyte.data.fitting import Part, fit_arrays
 from subbyte.data.given import SetInputs, given_parts
 from subbyte.data.image_folder import ImageFolder, open_folder
 from subbyte.data.images import read_images, resolved
@@ -120,6 +120,7 @@ def as_samples(
             expected="preprocessed arrays",
             got=f"inputs {', '.join(floats)}",
         )
+    _check_range(found.steps, [parts[name] for name in floats], option)
     if not fold_inputs:
         parts |= given
     samples = Samples(
@@ -129,6 +130,19 @@ def as_samples(
         folder=found.folder,
     )
     return samples.first(count) if found.drawn else _some(samples, wanted)
+
+
+def _check_range(steps: Preprocessing, parts: Sequence[Part], where: str) -> None:
+    """Raise `CalibrationError` for values 0 to 1 that a preset for bytes would divide again."""
+    for part in parts:
+        some = part.array[:64]
+        scaled = some.dtype.kind == "f" and bool(((some >= 0) & (some <= 1)).all()) and some.any()
+        if scaled and steps.preset is not None:
+            raise CalibrationError(
+                f"samples are 0 to 1, and preset {steps.preset} is for bytes 0 to 255",
+                where=where,
+                expected="bytes, or --mean and --std of values 0 to 1 without --scale",
+            )
 
 
 def _some(samples: Samples, wanted: Wanted) -> Samples:

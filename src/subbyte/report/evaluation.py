@@ -70,7 +70,8 @@ def evaluate(
         engine, threads: as `subbyte.load`.
         set_inputs, batch_axes: as `subbyte.data.as_samples`. An input that only the reference
             has, because it was folded into the model, has to be set.
-        progress: called with ("Samples", samples done, samples in all, "").
+        progress: called as progress(stage, done, total, detail), with the stages "Images" (of a
+            folder) and "Samples".
 
     Raises:
         SubbyteError: unreadable files, data that do not fit, an output that is not [N, classes],
@@ -94,6 +95,7 @@ def evaluate(
         batch_axes=batch_axes,
         count=samples,
         seed=0,
+        progress=progress,
     )
     target = None if labels is None else read_labels(labels, data) + label_offset
     tally = _Tally()

@@ -191,6 +191,7 @@ def tuning_samples(
     *,
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
+    progress: Progress = silent,
 ) -> Samples:
     """The samples for ``source``.
 
@@ -211,6 +212,7 @@ def tuning_samples(
         option="--data",
         set_inputs=set_inputs,
         batch_axes=batch_axes,
+        progress=progress,
     )
     return samples.folding([spec.name for spec in extra])
 

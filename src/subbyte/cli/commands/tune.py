@@ -113,12 +113,14 @@ def command(
         *(preset, scale, mean, std, layout, resize, crop, color, image_size)
     )
     preprocessing = said.for_file(source)
-    samples = tuning_samples(
-        *(data, source, float_network),
-        preprocessing,
-        set_inputs=set_input,
-        batch_axes=options.by_input(batch_axis, "--batch-axis"),
-    )
+    with stage_progress() as progress:
+        samples = tuning_samples(
+            *(data, source, float_network),
+            preprocessing,
+            set_inputs=set_input,
+            batch_axes=options.by_input(batch_axis, "--batch-axis"),
+            progress=progress,
+        )
     found = None if labels is None else read_labels(labels, samples)
     with stage_progress() as progress:
         result = tune(

@@ -110,6 +110,7 @@ def make_report(
             batch_axes=batch_axes,
             count=samples,
             seed=0,
+            progress=progress,
         )
         data = whole.folding(subject.folded)
     subject.read(data, given_parts(set_inputs, subject.inputs))
