@@ -141,7 +141,7 @@ def _check_range(steps: Preprocessing, parts: Sequence[Part], where: str) -> Non
             raise CalibrationError(
                 f"samples are 0 to 1, and preset {steps.preset} is for bytes 0 to 255",
                 where=where,
-                expected="bytes, or --mean and --std of values 0 to 1 without --scale",
+                expected="bytes, or --mean and --std of values 0 to 1 without --input-scale",
             )
 
 
