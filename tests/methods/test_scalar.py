@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from subbyte.errors import OptionError
 from subbyte.methods import WeightShape, decode_weight
 from subbyte.methods.scalar import form
-from subbyte.methods.scalar.encode import encode
+from subbyte.methods.scalar.encode import encode, encode_unpacked
 from subbyte.methods.scalar.exact import find_grid, least_bits
 from subbyte.methods.scalar.form import ScalarOptions
 
@@ -103,3 +103,26 @@ def test_fewer_bits_than_the_grid_needs() -> None:
 def test_eight_bits_are_never_exact() -> None:
     with pytest.raises(OptionError, match="exact is for 2, 3 or 4 bits"):
         ScalarOptions(8, exact=True)
+
+
+def pairs(coded: Any) -> int:
+    """The largest sum of two neighbours of one sign, as integers."""
+    flat = form.decode(coded).astype(int).reshape(coded.shape.outputs, -1)
+    left, right = flat[:, :-1], flat[:, 1:]
+    return int(np.abs(np.where(left * right > 0, left + right, 0)).max())
+
+
+def test_eight_bits_that_no_kernel_multiplies_are_finer() -> None:
+    """No sum of two products can saturate there, so that the step is that of the largest weight."""
+    rng = np.random.default_rng(0)
+    weight = torch.from_numpy(rng.standard_normal((6, 4, 5)).astype(np.float32))
+    weight[:, 0, :2] = 4.0
+    plain = torch.eye(20)[None]
+    found = {
+        integers: code(weight, plain, SHAPE, ScalarOptions(8), 0)
+        for integers, code in ((True, encode), (False, encode_unpacked))
+    }
+    assert pairs(found[True]) <= 128 < pairs(found[False])
+    lost = {k: float(np.square(decode_weight(c) - weight.numpy()).sum()) for k, c in found.items()}
+    assert lost[False] < 0.4 * lost[True]
+    assert int(form.decode(found[False]).min()) >= -127

@@ -58,11 +58,19 @@ def blank_weight(shape: WeightShape, options: MethodOptions) -> CodedWeight:
 
 
 def encode_target(
-    target: Tensor, moments: Tensor, shape: WeightShape, options: MethodOptions, seed: int
+    target: Tensor,
+    moments: Tensor,
+    shape: WeightShape,
+    options: MethodOptions,
+    seed: int,
+    unpacked: bool = False,
 ) -> CodedWeight:
     """Code ``target`` W* [O, T, I] under moments H [groups, T*I, T*I]: the weights What of
-    least tr((W* - What) H (W* - What)^T) that the method finds."""
-    return METHODS[options.method].encode(target, moments, shape, options, seed)
+    least tr((W* - What) H (W* - What)^T) that the method finds. ``unpacked``: nothing multiplies
+    them as integers."""
+    method = METHODS[options.method]
+    encode = method.encode_unpacked if unpacked and method.encode_unpacked else method.encode
+    return encode(target, moments, shape, options, seed)
 
 
 def trained_options(binarization: Binarization) -> MethodOptions:

@@ -122,6 +122,7 @@ class Method:
         options_of: the options that a packed form shows, by name.
     Encoder:
         encode: (target [O, T, I], moments [groups, T*I, T*I], shape, options, seed).
+        encode_unpacked: the same for weights that nothing multiplies as integers; None: encode.
     Planning:
         default: a layer's options without a budget, from what a user gave; None: the method is
             not for this layer. search: the options for a budget to choose from.
@@ -153,6 +154,7 @@ class Method:
     default: Callable[[LayerTraits, Given], MethodOptions | None]
     search: Callable[[SearchProblem, Given], list[Found]]
     variants: tuple[str, ...] = ("",)
+    encode_unpacked: Callable[[Tensor, Tensor, WeightShape, Any, int], CodedWeight] | None = None
     check: Callable[[LayerTraits, Any], None] = _nothing_to_check
     check_given: Callable[[Given, str | None], None] = _nothing_to_check
     check_network: Callable[[Sequence[LayerTraits], Given], None] = _nothing_to_check

@@ -8,7 +8,7 @@ from torch import Tensor
 from subbyte.compression.calibration.moments import Target
 from subbyte.compression.device import few_threads
 from subbyte.errors import OptionError
-from subbyte.graph.network import Weighted
+from subbyte.graph.network import Unpacked, Weighted
 from subbyte.methods import CodedWeight, MethodOptions, blocks, decode_weight, encode_target
 from subbyte.methods.coded import rescale
 
@@ -36,7 +36,8 @@ def encode_weight(
     weight = target.weight / spread[:, None, None]
     try:
         with few_threads(target.moments.shape[1]):
-            coded = encode_target(weight, target.moments, layer.shape, options, seed)
+            unpacked = isinstance(layer, Unpacked)
+            coded = encode_target(weight, target.moments, layer.shape, options, seed, unpacked)
     except OptionError as error:
         raise OptionError(
             error.what, where=layer.name, expected=error.expected, got=error.got

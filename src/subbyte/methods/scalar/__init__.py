@@ -24,6 +24,7 @@ METHOD = Method(
     weight_nodes=form.weight_nodes,
     options_of=form.options_of,
     encode=encode.encode,
+    encode_unpacked=encode.encode_unpacked,
     default=search.default,
     search=search.search,
     row_nodes=form.row_nodes,

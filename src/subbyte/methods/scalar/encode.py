@@ -1,4 +1,4 @@
-"""The scalar encoders: coordinate descent against H for 2 to 4 bits, rounding for 8."""
+"""The scalar encoders: coordinate descent against H, and rounding for 8 bits in integer layers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,23 @@ def encode(
     """Code ``target`` [O, T, I] float32 under ``moments`` H [groups, T*I, T*I].
 
     2 to 4 bits: both grids of `form` are tried, the one with the smaller tr((W - What) H (W -
-    What)^T) is kept. With ``exact`` the weight's own grid, for any H. Deterministic; ``seed`` is
-    not used.
+    What)^T) is kept. 8 bits: `_encode_rounded`. With ``exact`` the weight's own grid, for any H.
+    Deterministic; ``seed`` is not used.
     """
+    if options.bits == 8:
+        return _encode_rounded(target, shape)
+    return encode_unpacked(target, moments, shape, options, seed)
+
+
+def encode_unpacked(
+    target: Tensor, moments: Tensor, shape: WeightShape, options: ScalarOptions, seed: int
+) -> CodedWeight:
+    """`encode` for weights that no kernel multiplies as integers: 8 bits by descent too, over the
+    whole of -127 .. 127."""
     del seed
     if options.exact:
         return encode_exact(target, shape, options.bits)
-    if options.bits == 8:
-        return _encode_rounded(target, shape)
-    grids: tuple[Grid, ...] = ("even", "zero")
+    grids: tuple[Grid, ...] = ("zero",) if options.bits == 8 else ("even", "zero")
     found = [(grid, _encode_grid(target, moments, shape, options.bits, grid)) for grid in grids]
     grid, states = min(found, key=lambda item: sum(state.loss() for state in item[1]))
     levels = torch.cat([state.levels for state in states]).reshape(target.shape)
@@ -61,6 +69,7 @@ def _start(target: Tensor, moments: Tensor, bits: int, grid: Grid) -> GridState:
     """Per-channel scale from `STEP_CANDIDATES` shares of the largest weight, by diag(H)."""
     step, low = form.grid_map(bits, grid)
     high = low + step * ((1 << bits) - 1)
+    low = max(low, -127)
     state = GridState(
         target, moments, target.new_ones(len(target)), torch.zeros_like(target), step, low, high
     )
