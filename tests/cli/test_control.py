@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import subbyte
 from subbyte.graph.compressed.inline import inline
+from subbyte.report import inspect
 from tests.cli.test_commands import run
 from tests.graph.module.test_foreign import DISTANCE, between, normal, one_layer_behind
 from tests.graph.one_node import run_ort
@@ -57,6 +59,51 @@ def test_commands_that_read_the_file(name: str, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     names = {tensor.name for tensor in onnx.load(tuned).graph.initializer}
     assert names == {tensor.name for tensor in onnx.load(small).graph.initializer}
+
+
+RATES = ("then", "else")
+
+
+def by_rate() -> onnx.ModelProto:
+    """A branch for each of two sampling rates, an input without a batch."""
+    rng = np.random.default_rng(0)
+    value = helper.make_tensor_value_info
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node("MatMul", ["x", f"w_{name}"], [name], f"{name}_product")],
+            name,
+            [],
+            [value(name, TensorProto.FLOAT, None)],
+        )
+        for name in RATES
+    }
+    nodes = [
+        helper.make_node("Equal", ["rate", "sixteen"], ["is_sixteen"], "compare"),
+        helper.make_node("If", ["is_sixteen"], ["y"], "choice", **branches),
+    ]
+    constants = {
+        f"w_{name}": rng.standard_normal((8, 160)).astype("f") for name in ("then", "else")
+    }
+    constants["sixteen"] = np.array(16000)
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("x", TensorProto.FLOAT, ["N", 8]), value("rate", TensorProto.INT64, [])],
+        [value("y", TensorProto.FLOAT, ["N", 160])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_weights_that_no_sample_tells_of_are_named_with_a_way_out(tmp_path: Path) -> None:
+    set_input = ("--set-input", "rate=16000")
+    _, said = compressed(by_rate(), tmp_path, *set_input)
+    assert "note: 2 weights in the branches of choice were coded without samples" in said
+    assert "depends on rate: where that is the same for every sample" in said
+    assert "--set-input rate=VALUE --fold-inputs takes one branch" in said
+    small, said = compressed(by_rate(), tmp_path, *set_input, "--fold-inputs")
+    assert "without samples" not in said
+    assert [row["name"] for row in inspect(small)["layers"]] == ["then_product"]
 
 
 def test_tuning_says_what_it_could_not_reach(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import onnx
 import torch
 
 from subbyte.compression.calibration.culprit import blaming
+from subbyte.compression.calibration.unseen import Branches, unseen
 from subbyte.compression.checkpoint import PLAN_FILE, Checkpoints, work_folder
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import open_device, repeatable
@@ -25,6 +26,7 @@ from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.make import make_plan
 from subbyte.compression.planning.plan_file import Plan, parse_plan, planned_layers, read_text
 from subbyte.compression.planning.plan_text import plan_text
+from subbyte.compression.proof.opens import check_opens
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
 from subbyte.compression.proof.reference import Reference
@@ -47,6 +49,7 @@ class Compressed:
     """The file that was written, and its figures.
 
     ``untrained``: layers that tuning could not reach, and the operator in the way of each.
+    ``unseen``: branches whose weights no sample tells anything of.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class Compressed:
     losses: dict[str, float]
     proof: Proof
     untrained: Mapping[str, str] = field(default_factory=dict)
+    unseen: tuple[Branches, ...] = ()
 
 
 def compress_network(
@@ -105,7 +109,7 @@ def compress_network(
         raise
     finally:
         checkpoints.drop_if_empty()
-    return Compressed(target, plan, encoded.losses, proof, untrained)
+    return Compressed(target, plan, encoded.losses, proof, untrained, unseen(network))
 
 
 def _check_size(size: int, options: CompressOptions) -> None:
@@ -144,6 +148,7 @@ def read_source(
     else:
         network = read_file(Path(source), str(source), choice=choice, progress=progress)
     _check_network(network)
+    check_opens(network, source)
     return network
 
 

@@ -190,6 +190,8 @@ def command(
     _report(source, output, json, len(data), time.monotonic() - started, done.proof)
     print_proof(done.proof)
     _note_untrained(done.untrained)
+    for branches in done.unseen:
+        _note(str(branches))
     _suggest(
         *(source, output, [*(set_input or [])], [*(batch_axis or [])]),
         classes=_classes(done.proof),
@@ -235,13 +237,14 @@ def _note_untrained(untrained: Mapping[str, str]) -> None:
     """Say on stderr which layers --tune could not reach."""
     if untrained:
         what = ", ".join(dict.fromkeys(untrained.values()))
-        ERRORS.print(
-            f"note: not tuned: {', '.join(untrained)}: no gradient flows through {what}, which "
-            "ONNX Runtime runs behind them",
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
+        _note(
+            f"not tuned: {', '.join(untrained)}: no gradient flows through {what}, which "
+            "ONNX Runtime runs behind them"
         )
+
+
+def _note(text: str) -> None:
+    ERRORS.print(f"note: {text}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _uncoded(constants: list[dict[str, Any]]) -> list[list[str]]:

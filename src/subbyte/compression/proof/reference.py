@@ -65,7 +65,7 @@ class Reference:
         the float network itself does not take."""
         if self._source is not None:
             try:
-                with _file(self._source) as path:
+                with model_file(self._source) as path:
                     model = load(path, engine="portable")
                 baked = parts[0].baked(model.inputs) if self.fixed_batch is None else None
                 axes = [_batch_axis(value) for value in self._network.model.graph.outputs]
@@ -95,7 +95,8 @@ def _collect(run: Ran, parts: Sequence[Samples], step: Step) -> list[Outputs]:
 
 
 @contextmanager
-def _file(source: Source) -> Iterator[Path]:
+def model_file(source: Source) -> Iterator[Path]:
+    """The file of a network, a temporary one of a model in memory."""
     if not isinstance(source, onnx.ModelProto):
         yield Path(source)
         return
