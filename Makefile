@@ -35,7 +35,7 @@ demo: $(READY) ## Train a small net on scikit-learn's digits and compress it at 
 	$(BIN)/python -m examples.digits
 
 test: $(READY) ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
 
 native-test: $(READY) ## Build and run the C++ tests, with the sanitizers and without
 	$(BIN)/cmake -S . -B build/native-sanitize -DSUBBYTE_NATIVE_TESTS=ON -DSUBBYTE_SANITIZE=ON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ SAME = {"kernel_shape": [3, 2], "strides": [2, 1], "dilations": [1, 1], "auto_pa
 MOST_JOINED = 16
 
 
+@functools.cache
 def families() -> dict[str, list[Node]]:
     """Nodes by what they share; a mutation chooses a family first, so that none is rare."""
     coded = {name: _coded(name) for name in CODERS if not name.startswith("binary")}
@@ -34,6 +36,7 @@ def families() -> dict[str, list[Node]]:
     return {**coded, "binary": binary, "grouped": grouped, "long": long, **_islands()}
 
 
+@functools.cache
 def operators() -> dict[str, Node]:
     """The first node of every type in `families`, by the type."""
     first: dict[str, Node] = {}
