@@ -70,7 +70,7 @@ FORMS: dict[str, MethodOptions] = {
     **{f"{bits}-bit": ScalarOptions(bits) for bits in (2, 4, 8)},
 }
 EIGHT = "8-bit"
-_ALLOWED, _CPU = CompressOptions(methods=("product", "scalar")), torch.device("cpu")
+_ALLOWED, _CPU = CompressOptions(method=("product", "scalar")), torch.device("cpu")
 TRIALS = 4
 TURNS = 7
 # Files whose times differ by no more than this part count as equally fast.

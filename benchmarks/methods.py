@@ -38,7 +38,7 @@ METHODS = {
     "scalar": (),
     "ternary": (),
     "composite": (),
-    "binary": ("--order", "2"),
+    "binary": ("--set", "order=2"),
 }
 SAMPLES = 250
 RUNS = 30

@@ -101,8 +101,8 @@ def measure(row: Row, folder: Path, work: Path | None = None) -> dict[str, Any]:
     layers = planned_layers(read_network(DATA / network.model))
     coded = [x for x in layers if isinstance(x, Layer) and not keeps_eight_bits(x)]
     options, counted = choose(coded, row.bits)
-    paper = ["--procedure", "paper", "--planes", str(options.planes)]
-    paper += ["--bottleneck", f"{options.bottleneck:g}"]
+    paper = ["--set", f"procedure=paper,planes={options.planes}"]
+    paper += ["--set", f"bottleneck={options.bottleneck:g}"]
     return {
         "network": row.network,
         "like": row.like,

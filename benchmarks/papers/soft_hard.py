@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 import subbyte
 from benchmarks.networks.__main__ import DATA
+from subbyte.methods import Scalar
 from subbyte.report.system import system
 from subbyte.train.soft_hard import LevelName, SoftHard
 
@@ -242,8 +243,7 @@ def as_file(network: nn.Module, data: Images) -> dict[str, Any]:
             network.eval(),
             path,
             data.x[:CALIBRATION].numpy(),
-            method="scalar",
-            procedure="exact",
+            method=Scalar(exact=True),
             example_inputs=data.x[:2],
         )
         scores = subbyte.evaluate(path, data.test_x.numpy(), data.test_y.numpy())

@@ -18,6 +18,7 @@ from subbyte.compression.divergence import divergence
 from subbyte.errors import CalibrationError, OptionError, OutputError, WeightError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
+from subbyte.methods import Product
 from subbyte.progress import Progress, silent
 from subbyte.train import Student, fit, load
 from tests import tiny
@@ -35,7 +36,7 @@ cross_entropy = nn.functional.cross_entropy
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small") / "small.onnx"
-    subbyte.compress(MODEL, path, IMAGES, gain=0)
+    subbyte.compress(MODEL, path, IMAGES, method=Product(gain=0))
     return path
 
 

@@ -23,7 +23,7 @@ from subbyte.compression.planning.plan_file import (
 from subbyte.errors import OptionError, WeightError
 from subbyte.graph.compressed.trainable import read_coded
 from subbyte.graph.load.network import load_model, prepare
-from subbyte.methods import EIGHT_BITS, decode_weight
+from subbyte.methods import EIGHT_BITS, MethodChoice, Scalar, decode_weight
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.train import SoftHard
 from subbyte.train.grids import LEVELS, Distance, nearest, start_scale
@@ -323,8 +323,7 @@ def test_a_file_holds_the_hard_weights(
         net.eval(),
         tmp_path / "a.onnx",
         x.numpy(),
-        method="scalar",
-        procedure="exact",
+        method=Scalar(exact=True),
         example_inputs=x[:2],
     )
     assert [options.bits for options in found.plan.values()] == [8, 2, 2]
@@ -358,14 +357,14 @@ def test_a_plan_says_exact() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "product"}, "product: unknown procedure.*got exact"),
-        ({"method": "ternary"}, "--procedure belongs to --method .*scalar"),
-        ({"method": "scalar", "bits": 2.0}, "--bits and --procedure exact exclude each other"),
+        ({"method": "product"}, "product: unknown option exact"),
+        ({"method": "ternary"}, "ternary: unknown option exact: expected rank, rank_ratio"),
+        ({"method": "scalar", "bits": 2.0}, "--bits and exact exclude each other"),
     ],
 )
 def test_exact_is_of_scalar_and_without_a_budget(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        CompressOptions(procedure="exact", **options)
+        CompressOptions(**options | {"method": MethodChoice(options["method"], {"exact": True})})
 
 
 def test_a_network_without_grids_is_told_so(tmp_path: Path) -> None:
@@ -375,8 +374,7 @@ def test_a_network_without_grids_is_told_so(tmp_path: Path) -> None:
             network(),
             tmp_path / "a.onnx",
             x.numpy(),
-            method="scalar",
-            procedure="exact",
+            method=Scalar(exact=True),
             example_inputs=x[:2],
         )
     assert not list(tmp_path.iterdir())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import pkgutil
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -41,6 +43,14 @@ def parse_names(text: str | Names) -> Names:
     return Names(name.strip() for name in text.split(",") if name.strip())
 
 
+def method_names() -> list[str]:
+    """The names of the methods, which are those of their folders: help texts import no method."""
+    spec = importlib.util.find_spec("subbyte")
+    places = spec.submodule_search_locations if spec else None
+    folders = [f"{place}/methods" for place in places or ()]
+    return [found.name for found in pkgutil.iter_modules(folders) if found.ispkg]
+
+
 def parse_size(text: str | ByteCount) -> ByteCount:
     """Read ``2MB``."""
     return text if isinstance(text, ByteCount) else ByteCount(budgets.parse_size(text))
@@ -55,6 +65,8 @@ def parse_drop(text: str | Points) -> Points:
     """Read ``0.5``."""
     return text if isinstance(text, Points) else Points(budgets.parse_drop(text))
 
+
+PRODUCT = Names(("product",))
 
 Calib = Annotated[
     str,
@@ -75,18 +87,27 @@ SampleCount = Annotated[
         show_default=False,
     ),
 ]
-MethodOption = Annotated[
-    Literal["product", "scalar", "ternary", "composite", "binary"],
-    typer.Option(help="How weights are coded; `subbyte methods` explains.", rich_help_panel=CODING),
-]
-Methods = Annotated[
-    Names | None,
+MethodNames = Annotated[
+    Names,
     typer.Option(
+        "--method",
         metavar="NAME,NAME",
         parser=parse_names,
-        help="With a budget: the methods to choose from, layer by layer, as in product,scalar.",
+        help=f"How weights are coded: {', '.join(method_names())}; `subbyte methods` explains. "
+        "With a budget several, to choose from layer by layer, as in product,scalar.",
         rich_help_panel=CODING,
-        show_default="--method alone",
+    ),
+]
+MethodSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="An option of the method, as in group=8 or group=8,gain=3 (repeat as needed); with "
+        "several methods of all that have it, or of one, as in product.gain=3. `subbyte methods` "
+        "lists them.",
+        rich_help_panel=CODING,
+        show_default=False,
     ),
 ]
 Bits = Annotated[
@@ -149,98 +170,6 @@ TrialCount = Annotated[
         "form for all layers) on a part of the samples, and keep a plan that is clearly better on "
         "the rest.",
         rich_help_panel=BUDGET,
-    ),
-]
-Group = Annotated[
-    int | None,
-    typer.Option(
-        metavar="D",
-        help="product: input channels per code (1, 2, 3, 4, 6 or 8); with a budget the fewest "
-        "allowed.",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-Words = Annotated[
-    int | None,
-    typer.Option(
-        metavar="K",
-        help="product: at most K words a codebook (16, 32, 64, 128 or 256); 16 if not given.",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-Gain = Annotated[
-    int | None,
-    typer.Option(
-        metavar="BITS",
-        help="product: gain bits per code: 0 none, 1 a sign, 2-4 sign and size.",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-Rank = Annotated[
-    int | None,
-    typer.Option(
-        metavar="K",
-        help="ternary: at most K terms a layer.",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-RankRatio = Annotated[
-    float | None,
-    typer.Option(
-        metavar="R",
-        help="ternary: R * min(outputs, inputs) terms a layer; without a budget 1, as in the "
-        "paper.",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-Planes = Annotated[
-    int | None,
-    typer.Option(
-        metavar="J",
-        help="composite: at most J bits of magnitude (1 to 6).",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-ProcedureOption = Annotated[
-    Literal["corrected", "paper", "paper-plain", "exact"] | None,
-    typer.Option(
-        help="product, composite, binary: corrected fits the samples our way; paper does as "
-        "the paper does. product, paper-plain: Q-CNN without its error correction. scalar, "
-        "exact: keeps weights that lie on a grid of 2, 3 or 4 bits already.",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-Bottleneck = Annotated[
-    float | None,
-    typer.Option(
-        metavar="R",
-        help="composite, paper: rank over min(h, w) of the plane at the threshold.",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-Order = Annotated[
-    int | None,
-    typer.Option(
-        metavar="K",
-        help="binary: inputs become the sum of K scaled sign tensors (1 to 8); 2 if not given.",
-        rich_help_panel=CODING,
-        show_default=False,
-    ),
-]
-ScalesOption = Annotated[
-    Literal["column", "pixel", "image"] | None,
-    typer.Option(
-        help="binary: which values share the scales of an input; column, as in HORQ, if not given.",
-        rich_help_panel=CODING,
-        show_default=False,
     ),
 ]
 Seed = Annotated[

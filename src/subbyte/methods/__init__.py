@@ -14,6 +14,16 @@ from torch import Tensor
 from subbyte.errors import OptionError
 from subbyte.methods.base import Found, Kernel, LayerTraits, Method, SearchProblem
 from subbyte.methods.binarization import Binarization
+from subbyte.methods.choice import (
+    Binary,
+    Composite,
+    MethodChoice,
+    Product,
+    Scalar,
+    Ternary,
+    choices_of,
+    read_choices,
+)
 from subbyte.methods.coded import CodedWeight, LookupTables, WeightShape
 from subbyte.methods.fallback import EIGHT_BITS
 from subbyte.methods.options import Fit, Given, MethodOptions
@@ -24,7 +34,9 @@ __all__ = [
     "EIGHT_BITS",
     "METHODS",
     "Binarization",
+    "Binary",
     "CodedWeight",
+    "Composite",
     "Fit",
     "Found",
     "Given",
@@ -32,15 +44,21 @@ __all__ = [
     "LayerTraits",
     "LookupTables",
     "Method",
+    "MethodChoice",
     "MethodOptions",
+    "Product",
+    "Scalar",
     "SearchProblem",
+    "Ternary",
     "TrainableWeight",
     "WeightShape",
     "binarization_of",
     "blank_weight",
+    "choices_of",
     "decode_weight",
     "encode_target",
     "method_of",
+    "read_choices",
     "stored_bytes",
     "trainable",
     "trained_options",

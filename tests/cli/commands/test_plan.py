@@ -42,7 +42,7 @@ def calib(folder: Path) -> tuple[object, ...]:
 
 def test_a_plan_is_written_shown_and_obeyed(folder: Path, tmp_path: Path) -> None:
     plan, document = tmp_path / "plan.toml", tmp_path / "plan.json"
-    wishes = ("--bits", 3, "--methods", "product,scalar")
+    wishes = ("--bits", 3, "--method", "product,scalar")
     text = run(
         *("plan", folder / "net.onnx", "-o", plan, *calib(folder), *wishes, "--json", document)
     ).stdout
@@ -75,8 +75,8 @@ def test_a_size_in_units(folder: Path, tmp_path: Path) -> None:
         (("--bits", 2, "--size", "2MB"), "--bits and --size exclude each other"),
         (("--size", "2 parsecs"), "cannot read --size"),
         (("--max-drop", "150"), "--max-drop out of range"),
-        (("--bits", 2, "--methods", "product,spline"), "unknown method in --methods"),
-        (("--bits", 2, "--methods", ","), "--methods names none"),
+        (("--bits", 2, "--method", "product,spline"), "unknown method"),
+        (("--bits", 2, "--method", ","), "no method is named"),
         (("--bits", 0.3), "--bits out of reach"),
         (("--latency", "1ms", "--timings", "none.json"), "subbyte calibrate-cpu"),
     ],
@@ -94,10 +94,10 @@ def test_what_cannot_be_planned(
 def test_methods_without_a_budget(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.onnx"
     result = invoke(
-        "compress", folder / "net.onnx", "-o", target, *calib(folder), "--methods", "scalar"
+        "compress", folder / "net.onnx", "-o", target, *calib(folder), "--method", "scalar,ternary"
     )
     assert result.exit_code == 2
-    assert "--methods is for a budget" in result.stderr
+    assert "several methods need a budget" in result.stderr
 
 
 def test_explore(folder: Path, tmp_path: Path) -> None:

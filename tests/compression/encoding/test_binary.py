@@ -29,7 +29,7 @@ from subbyte.errors import BudgetError, OptionError, UnsupportedOperatorError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.load.torch_export import export_module
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.methods import EIGHT_BITS
+from subbyte.methods import EIGHT_BITS, Binary, MethodChoice
 from subbyte.methods.binarization import SCALES, Binarization
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.nn import ResidualBinaryConv2d, ResidualBinaryLinear
@@ -42,8 +42,8 @@ IMAGES = normal(0, 48, 3, 6, 6)
 WANTED = GraphModule(prepare(MODEL, "net")).eval()(torch.from_numpy(IMAGES)).detach().numpy()
 
 
-def compressed(folder: Path, **options: Any) -> Path:
-    subbyte.compress(MODEL, folder / "small.onnx", IMAGES, method="binary", **options)
+def compressed(folder: Path, method: str | MethodChoice = "binary", **options: Any) -> Path:
+    subbyte.compress(MODEL, folder / "small.onnx", IMAGES, method=method, **options)
     return folder / "small.onnx"
 
 
@@ -55,7 +55,9 @@ def compressed(folder: Path, **options: Any) -> Path:
 def test_orders_bring_the_output_nearer(scales: str, activations: str, tmp_path: Path) -> None:
     lost = []
     for order in (1, 2, 4):
-        path = compressed(tmp_path, order=order, scales=scales, activations=activations)
+        path = compressed(
+            tmp_path, activations=activations, method=Binary(order=order, scales=scales)
+        )
         lost.append(relative(run(path, IMAGES), WANTED))
     assert lost[0] > 3 * lost[1] > 3 * lost[2], lost
     assert lost[2] < 0.03
@@ -82,14 +84,14 @@ def test_inlined_files_compute_the_same(tmp_path: Path) -> None:
 
 def test_the_samples_correct_what_binarizing_loses(tmp_path: Path) -> None:
     """H of the binarized inputs, W* and the bias against the paper's weights alone."""
-    fitted = run(compressed(tmp_path, order=2), IMAGES)
-    plain = run(compressed(tmp_path, order=2, procedure="paper"), IMAGES)
+    fitted = run(compressed(tmp_path, method=Binary(order=2)), IMAGES)
+    plain = run(compressed(tmp_path, method=Binary(order=2, procedure="paper")), IMAGES)
     assert relative(fitted, WANTED) < 0.9 * relative(plain, WANTED)
 
 
 def test_tuning_does_no_harm(tmp_path: Path) -> None:
-    plain = relative(run(compressed(tmp_path, order=3), IMAGES), WANTED)
-    tuned = relative(run(compressed(tmp_path, order=3, tune=60), IMAGES), WANTED)
+    plain = relative(run(compressed(tmp_path, method=Binary(order=3)), IMAGES), WANTED)
+    tuned = relative(run(compressed(tmp_path, tune=60, method=Binary(order=3)), IMAGES), WANTED)
     assert tuned < 1.1 * plain
 
 
@@ -110,7 +112,7 @@ def test_candidates_are_priced_by_what_they_lose() -> None:
     layer = network.layers[1]
     data = collect(module, [layer], samples_for(MODEL, IMAGES), CPU)[layer.weight]
     weight = module.constant(layer.weight).detach().flatten(2).transpose(1, 2).contiguous()
-    options = CompressOptions(method="binary", order=3)
+    options = CompressOptions(method=Binary(order=3))
     binary, eight = layer_candidates(layer, weight, data, options, 0)
     assert binary.options == BinaryOptions(3)
     assert eight.options == EIGHT_BITS
@@ -208,7 +210,7 @@ def test_reading_does_not_change_the_model() -> None:
 def test_trained_layers_are_coded_as_they_are(options: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "small.onnx"
     images = normal(1, 96, 3, 8, 8)
-    subbyte.compress(exported(), path, images, method="binary", order=5, **options)
+    subbyte.compress(exported(), path, images, method=Binary(order=5), **options)
     methods = [row["method"] for row in inspect(path)["layers"]]
     assert methods == ["scalar", *["binary"] * 4, "scalar"]
     assert relative(run(path, images), trained_net()[1]) < 0.01

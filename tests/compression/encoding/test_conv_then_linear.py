@@ -24,7 +24,7 @@ from subbyte.compression.run import Run
 from subbyte.errors import CalibrationError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
-from subbyte.methods import MethodOptions
+from subbyte.methods import MethodChoice, MethodOptions, Product
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
@@ -167,10 +167,8 @@ def test_through_the_whole_pipeline(procedure: str, tmp_path: Path) -> None:
         MODEL,
         tmp_path / "a.onnx",
         IMAGES,
-        procedure=procedure,
-        group=4,
-        words=32,
         tune_linear=5,
+        method=Product(procedure=procedure, group=4, words=32),
     )
     coded = found.plan["conv2.weight"]
     assert coded == ProductOptions(4, 32, procedure=procedure)  # type: ignore[arg-type]
@@ -182,7 +180,9 @@ def test_through_the_whole_pipeline(procedure: str, tmp_path: Path) -> None:
 def test_training_nothing_is_asked_of_a_network_without_convolutions(tmp_path: Path) -> None:
     nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], "layer", transB=1)]
     model = tiny.build(nodes, {"w": normal(0, 64, 32)}, {"x": ["N", 32]}, {"y": ["N", 64]})
-    found = subbyte.compress(model, tmp_path / "a.onnx", normal(1, 40, 32), procedure="paper")
+    found = subbyte.compress(
+        model, tmp_path / "a.onnx", normal(1, 40, 32), method=Product(procedure="paper")
+    )
     assert found.plan["w"] == ProductOptions(1, 16, procedure="paper")
 
 
@@ -210,7 +210,7 @@ def test_error_correction_of_other_convolutions(
     losses = []
     for procedure in ("paper-plain", "paper"):
         path = tmp_path / f"{procedure}.onnx"
-        options: dict[str, Any] = {"procedure": procedure, "activations": "float"}
-        subbyte.compress(model, path, data, group=4, words=16, **options)
+        method = MethodChoice("product", {"procedure": procedure, "group": 4, "words": 16})
+        subbyte.compress(model, path, data, activations="float", method=method)
         losses.append(relative(subbyte.load(path).run(data), wanted))
     assert losses[1] < 0.8 * losses[0]

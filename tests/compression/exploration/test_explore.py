@@ -17,6 +17,7 @@ from subbyte.compression.exploration.explore import Exploration, Point, explore,
 from subbyte.compression.pipeline import compress_network
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, OutputError
+from subbyte.methods import Product
 from subbyte.progress import silent
 from subbyte.report import inspect
 from tests import tiny
@@ -166,8 +167,8 @@ def test_a_wrong_device_does_not_take_the_folder(source: Path, tmp_path: Path) -
 
 
 def test_words_that_no_layer_fills_do_not_take_the_folder(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--words: no layer has more than"):
-        run(source, tmp_path / "points", words=256)
+    with pytest.raises(OptionError, match="words: no layer has more than"):
+        run(source, tmp_path / "points", method=Product(words=256))
     assert not (tmp_path / "points").exists()
 
 

@@ -171,9 +171,7 @@ def test_uncertainty_counts() -> None:
     def trial(planned: Planned) -> Score:
         return Score(0.0, 100.0, 0.0, 0.6)
 
-    with pytest.raises(
-        BudgetError, match=r"out of reach.*at most 0.5 points.*error 0.60"
-    ):
+    with pytest.raises(BudgetError, match=r"out of reach.*at most 0.5 points.*error 0.60"):
         plan_drop(prices(), trial, Budget("max_drop", 0.5))
 
 

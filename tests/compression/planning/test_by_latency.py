@@ -156,7 +156,7 @@ def test_what_runs_as_int8_saves_no_time() -> None:
     budget = planned(latency=1.0).choice
     assert budget is not None
     eight = sum(c.seconds or 0.0 for c in budget.chosen.values())
-    found = planned(latency=1e3 * (BESIDE + 0.6 * eight), methods=("ternary", "product"))
+    found = planned(latency=1e3 * (BESIDE + 0.6 * eight), method=("ternary", "product"))
     assert isinstance(found.plan["conv2.weight"], ProductOptions)
 
 

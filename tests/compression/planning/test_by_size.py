@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,15 @@ from subbyte.errors import BudgetError, OptionError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network, UncodedConstant
-from subbyte.methods import EIGHT_BITS, MethodOptions, stored_bytes
+from subbyte.methods import (
+    EIGHT_BITS,
+    Composite,
+    MethodChoice,
+    MethodOptions,
+    Product,
+    Ternary,
+    stored_bytes,
+)
 from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
@@ -111,14 +120,22 @@ def test_larger_budgets_are_used() -> None:
 
 
 def test_group_is_the_least_allowed_with_bits() -> None:
-    forms = [o for o in planned(bits=1.8, group=4).values() if isinstance(o, ProductOptions)]
+    forms = [
+        o
+        for o in planned(bits=1.8, method=Product(group=4)).values()
+        if isinstance(o, ProductOptions)
+    ]
     assert forms
     assert all(o.group >= 4 for o in forms)
 
 
 def test_gain_is_the_one_asked_for() -> None:
     for gain in (0, 2):
-        forms = [o for o in planned(bits=2.2, gain=gain).values() if isinstance(o, ProductOptions)]
+        forms = [
+            o
+            for o in planned(bits=2.2, method=Product(gain=gain)).values()
+            if isinstance(o, ProductOptions)
+        ]
         assert forms
         assert {o.gain for o in forms} == {gain}
 
@@ -129,16 +146,16 @@ def test_plan_without_bits() -> None:
         "conv2.weight": ProductOptions(4, 16, 3),
         "head.weight": EIGHT_BITS,
     }
-    assert planned(group=6, gain=0)["conv2.weight"] == ProductOptions(6, 16, 0)
+    assert planned(method=Product(group=6, gain=0))["conv2.weight"] == ProductOptions(6, 16, 0)
     assert planned(method="scalar")["conv2.weight"] == ScalarOptions(4)
     assert planned(method="composite")["conv2.weight"] == CompositeOptions(planes=4)
     paper = CompositeOptions(procedure="paper", planes=6, bottleneck=0.3)
-    assert planned(method="composite", procedure="paper", bottleneck=0.3)["conv2.weight"] == paper
+    assert planned(method=Composite(procedure="paper", bottleneck=0.3))["conv2.weight"] == paper
     paper = ProductOptions(8, 128, procedure="paper")
-    assert planned(procedure="paper")["conv2.weight"] == paper
+    assert planned(method=Product(procedure="paper"))["conv2.weight"] == paper
     assert planned(method="ternary")["conv2.weight"] == TernaryOptions(32)
-    assert planned(method="ternary", rank_ratio=1.5)["conv2.weight"] == TernaryOptions(48)
-    assert planned(method="ternary", rank_ratio=1.5, rank=20)["conv2.weight"] == TernaryOptions(20)
+    assert planned(method=Ternary(rank_ratio=1.5))["conv2.weight"] == TernaryOptions(48)
+    assert planned(method=Ternary(rank_ratio=1.5, rank=20))["conv2.weight"] == TernaryOptions(20)
 
 
 def test_precise_layers_keep_eight_bits_while_they_can() -> None:
@@ -220,7 +237,14 @@ def test_options_that_exclude_each_other(tmp_path: Path) -> None:
         {"activations": "int4"},
     ):
         with pytest.raises(OptionError):
-            CompressOptions(**wrong)  # type: ignore[arg-type]
+            _options(**wrong)
+
+
+def _options(method: str = "product", **options: Any) -> CompressOptions:
+    """Of one method, with its own options beside those of the run."""
+    run = {field.name for field in fields(CompressOptions)}
+    own = {name: options.pop(name) for name in options.keys() - run}
+    return CompressOptions(method=MethodChoice(method, own), **options)
 
 
 # A weight that two nodes read, with another layer between them
@@ -319,7 +343,7 @@ def test_predicted_harm_knows_where_the_energy_is() -> None:
     network, samples = outlier_network()
     layer = network.layers[0]
     data = collect(GraphModule(network).eval(), [layer], samples, CPU)[layer.weight]
-    options = CompressOptions(bits=2.0, group=2, gain=0)
+    options = CompressOptions(bits=2.0, method=Product(group=2, gain=0))
     harms = [
         next(
             c.harm

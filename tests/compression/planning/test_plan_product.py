@@ -14,7 +14,7 @@ from subbyte.compression.planning.make import make_plan
 from subbyte.compression.run import Run
 from subbyte.errors import OptionError
 from subbyte.graph.load.network import prepare
-from subbyte.methods import EIGHT_BITS
+from subbyte.methods import EIGHT_BITS, Product
 from subbyte.methods.product.form import ProductOptions
 from tests import tiny
 from tests.compression.nets import normal, samples_for
@@ -58,31 +58,31 @@ def sizes(plan: dict[str, Any]) -> dict[str, tuple[int, int]]:
 
 def test_the_published_setting() -> None:
     """8/128 for convolutions, a first one as one subspace, 4/32, and 1/16 for the last."""
-    plan = planned(branched(), 8, procedure="paper-plain")
+    plan = planned(branched(), 8, method=Product(procedure="paper-plain"))
     wanted = {"first": (3, 128), "second": (8, 64), "hidden": (4, 32), "last": (1, 16)}
     assert sizes(plan) == wanted
     assert plan["third"] == EIGHT_BITS
 
 
 def test_group_and_words_in_place_of_the_published() -> None:
-    plan = planned(branched(), 8, procedure="paper-plain", group=6, words=64)
+    plan = planned(branched(), 8, method=Product(procedure="paper-plain", group=6, words=64))
     wanted = {"first": (3, 64), "second": (6, 64), "hidden": (6, 32), "last": (1, 16)}
     assert sizes(plan) == wanted
 
 
 def test_words_are_as_many_as_a_layer_fills() -> None:
     """conv2 has 32 * 9 sub-columns, the layers of `branched` at most 96 * 9."""
-    assert planned(SMALL, 6, words=256)["conv2.weight"] == ProductOptions(4, 256, 3)
-    assert planned(branched(), 8, words=256)["second"] == ProductOptions(4, 64, 3)
+    assert planned(SMALL, 6, method=Product(words=256))["conv2.weight"] == ProductOptions(4, 256, 3)
+    assert planned(branched(), 8, method=Product(words=256))["second"] == ProductOptions(4, 64, 3)
 
 
 def test_words_with_a_budget() -> None:
-    plan = planned(SMALL, 6, words=32, bits=3.0)
+    plan = planned(SMALL, 6, bits=3.0, method=Product(words=32))
     assert {o.words for o in plan.values() if isinstance(o, ProductOptions)} == {32}
 
 
 def test_one_channel_a_code_with_a_budget() -> None:
-    plan = planned(SMALL, 6, group=1, gain=0, bits=6.5)
+    plan = planned(SMALL, 6, bits=6.5, method=Product(group=1, gain=0))
     assert plan["conv2.weight"].group == 1
 
 
@@ -91,7 +91,7 @@ def test_more_words_than_any_layer_fills() -> None:
     shape: list[int | str] = ["N", 3, 6, 6]
     output: list[int | str] = ["N", 24, 1, 1]
     model = tiny.build(nodes, {"w": normal(0, 24, 3, 6, 6)}, {"x": shape}, {"y": output})
-    assert planned(model, 6, words=256)
+    assert planned(model, 6, method=Product(words=256))
     head = tiny.build(
         [helper.make_node("Gemm", ["x", "w"], ["y"], "layer", transB=1)],
         {"w": normal(0, 24, 108)},
@@ -100,7 +100,7 @@ def test_more_words_than_any_layer_fills() -> None:
     )
     samples = samples_for(head, normal(1, 4, 108))
     with pytest.raises(OptionError, match=r"no layer has more than 24 sub-columns.*at most 16"):
-        make_plan(Run(prepare(head, "net"), samples, CompressOptions(words=32)))
+        make_plan(Run(prepare(head, "net"), samples, CompressOptions(method=Product(words=32))))
 
 
 def test_a_plan_with_more_words_than_the_layer_fills(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import subbyte
 from subbyte.cli.app import app
 from subbyte.errors import AlreadyCompressedError, CalibrationError, OptionError
+from subbyte.methods import Binary
 from subbyte.report.page.rendering import render, tiles, trade_off
 from subbyte.runtime.library import find_library
 from tests import tiny
@@ -130,7 +131,7 @@ def test_points_without_class_scores(pair: Pair, tmp_path: Path) -> None:
 def test_binary_layers(pair: Pair, tmp_path: Path) -> None:
     reference = tiny.save(tiny.classifier(tiny.conv_weights(width=32)), tmp_path / "wide.onnx")
     small = tmp_path / "small.onnx"
-    subbyte.compress(reference, small, pair.samples, method="binary", order=2)
+    subbyte.compress(reference, small, pair.samples, method=Binary(order=2))
     document = subbyte.make_report(small, reference, pair.samples, runs=0)
     row = document["layers"][1]
     assert (row["method"], row["options"]) == ("binary", {"order": 2, "scales": "column"})

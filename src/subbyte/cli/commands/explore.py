@@ -45,8 +45,8 @@ def command(
             show_default="12, from the least there can be to 4.5",
         ),
     ] = None,
-    method: coding.MethodOption = "product",
-    methods: coding.Methods = None,
+    method: coding.MethodNames = coding.PRODUCT,
+    settings: coding.MethodSettings = None,
     activations: Annotated[
         Literal["int8", "float"],
         typer.Option(help="What layers hand to each other.", rich_help_panel=coding.CODING),
@@ -115,13 +115,13 @@ def command(
     with compress_extra("subbyte explore"):
         from subbyte.compression import CompressOptions
         from subbyte.compression.exploration.explore import Exploration, explore
+        from subbyte.methods import read_choices
 
     data = coding.read_samples(
         *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
     )
     wishes = CompressOptions(
-        method=method,
-        methods=methods,
+        method=read_choices(method, settings or ()),
         tune=tune,
         seed=seed,
         device=device,

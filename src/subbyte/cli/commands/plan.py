@@ -48,12 +48,8 @@ def command(
     max_drop: coding.MaxDrop = None,
     timings: coding.TimingsFile = None,
     trials: coding.TrialCount = 0,
-    method: coding.MethodOption = "product",
-    methods: coding.Methods = None,
-    group: coding.Group = None,
-    gain: coding.Gain = None,
-    rank: coding.Rank = None,
-    planes: coding.Planes = None,
+    method: coding.MethodNames = coding.PRODUCT,
+    settings: coding.MethodSettings = None,
     seed: coding.Seed = 0,
     device: coding.Device = "cpu",
     json: options.JsonFile = None,
@@ -80,20 +76,16 @@ def command(
         from subbyte.compression import CompressOptions
         from subbyte.compression.pipeline import plan_network
         from subbyte.compression.planning.plan_text import plan_rows, plan_text, summary
+        from subbyte.methods import read_choices
 
     wishes = CompressOptions(
-        method=method,
-        methods=methods,
+        method=read_choices(method, settings or ()),
         bits=bits,
         size=size,
         latency=latency,
         max_drop=max_drop,
         timings=timings,
         trials=trials,
-        group=group,
-        gain=gain,
-        rank=rank,
-        planes=planes,
         seed=seed,
         device=device,
     )

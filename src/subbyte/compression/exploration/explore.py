@@ -42,6 +42,7 @@ from subbyte.data import Samples
 from subbyte.errors import OptionError, OutputError
 from subbyte.files import write_atomic
 from subbyte.graph.load.model_file import data_files
+from subbyte.methods import METHODS
 from subbyte.progress import Progress
 from subbyte.runtime.library import find_library
 
@@ -113,6 +114,8 @@ def explore(
     fit, held = hold_back(samples, HELD, options.seed)
     # Before the folder is taken: the same one serves when the option is right.
     open_device(options.device)
+    for choice in options.choices:
+        METHODS[choice.method].check_given(choice.options, "--bits")
     check_possible(run.network, planned_layers(run.network), options)
     with _claimed(folder, run), blaming(run.network, samples):
         points = _make_points(source, folder, replace(run, samples=fit), held, wishes)

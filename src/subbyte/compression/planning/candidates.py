@@ -70,9 +70,9 @@ def layer_candidates(
     if keeps_eight_bits(layer):
         return _priced(layer, data, grids(problem))
     found: list[Found] = []
-    for method in options.allowed:
-        if can_code(method, layer):
-            found += METHODS[method].search(problem, options.given(method))
+    for choice in options.choices:
+        if can_code(choice.method, layer):
+            found += METHODS[choice.method].search(problem, choice.options)
     if isinstance(layer, Unpacked):
         known = {each.options for each in found}
         found += [each for each in grids(problem, BITS[:-1]) if each.options not in known]

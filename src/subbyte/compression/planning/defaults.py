@@ -34,7 +34,8 @@ def default_options(
     """One layer's options: scalar grids where the method is not for it."""
     if layer.binarization is not None:
         return trained_options(layer.binarization)
-    found = METHODS[options.method].default(traits, options.given(options.method))
+    choice = options.choices[0]
+    found = METHODS[choice.method].default(traits, choice.options)
     if found is None or not can_code(found.method, layer):
         return fallback(traits)
     return found
@@ -69,8 +70,8 @@ def check_possible(network: Network, layers: list[Weighted], options: CompressOp
             got=", ".join(options.allowed),
         )
     traits = _traits(network, layers)
-    for name in options.allowed:
-        METHODS[name].check_network(traits, options.given(name))
+    for choice in options.choices:
+        METHODS[choice.method].check_network(traits, choice.options)
 
 
 def _traits(

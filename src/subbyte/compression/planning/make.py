@@ -35,9 +35,9 @@ def make_plan(run: Run) -> Planned:
     check_possible(run.network, layers, config)
     budget = config.budget
     if budget is None:
-        if config.methods is not None:
+        if len(config.choices) > 1:
             raise OptionError(
-                "--methods is for a budget", expected="--bits, --size, --latency or --max-drop"
+                "several methods need a budget", expected="--bits, --size, --latency or --max-drop"
             )
         return Planned(default_plan(run.network, layers, config))
     if budget.kind == "max_drop":
