@@ -1,4 +1,4 @@
-"""The page of benchmarks/latencies.py: plans and single forms that take as long."""
+"""The page of benchmarks/latencies.py: plans and single formats that take as long."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _HEADER = (
     "# Plans for a latency",
     "",
     "Made by `python -m benchmarks.tables` from `benchmarks/results/latencies/*.json`, which",
-    "`python -m benchmarks.latencies` writes: one form for all layers (d: channels a code, g: gain",
-    "bits; or weights of so many bits) against plans of `--latency` for its time, coded from the",
-    "same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats on",
-    "test samples; for other outputs than class scores, squared error over variance. *ms*: CPU",
+    "`python -m benchmarks.latencies` writes: one format for all layers (d: channels a code, g:",
+    "gain bits; or weights of so many bits) against plans of `--latency` for its time, coded from",
+    "the same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats",
+    "on test samples; for other outputs than class scores, squared error over variance. *ms*: CPU",
     f"time of one sample on the native kernels, one thread, median of {TURNS} turns of all files.",
 )
 _BEST_HEADER = (
-    "## The plan against the best single form",
+    "## The plan against the best single format",
     "",
-    "Of every network the forms that no other form beats in as much time, and the plan that is",
+    "Of every network the formats that no other format beats in as much time, and the plan that is",
     f"closest to the float network in as much time. A file that takes up to {100 * SPREAD:.0f} %",
     "longer, as single files do from turn to turn, counts as equally fast. Below zero: the plan",
     "diverges more. At the time of 8 bits for all layers the plan has little to choose.",
@@ -33,7 +33,7 @@ def latencies_page(records: Sequence[Record]) -> str:
     """The whole page."""
     if not records:
         return "\n".join([*_HEADER, "", "No network has a record yet.", ""])
-    columns = ("network", "form", "bits", "ms", "divergence")
+    columns = ("network", "format", "bits", "ms", "divergence")
     plan = ("plan: bits", "plan: ms", "plan: divergence", "lower by")
     tried = ("by trial: bits", "by trial: ms", "by trial: divergence", "by trial: lower by")
     rows = [_best_row(record, *row) for record in records for row in best_forms(record)]

@@ -17,19 +17,19 @@ _HEADER = (
     "for other outputs than class scores, squared error over variance.",
 )
 _FORMS_HEADER = (
-    "## The plan against one form for all layers",
+    "## The plan against one format for all layers",
     "",
-    "The form one would choose by hand (d: channels a code, g: gain bits), coded from the same",
+    "The format one would choose by hand (d: channels a code, g: gain bits), coded from the same",
     "samples by the same encoder, and the point of `subbyte explore` at just its bits.",
-    "Where a form at more bits is hardly closer than another (codebooks of their own for narrow",
+    "Where a format at more bits is hardly closer than another (codebooks of their own for narrow",
     "layers), it is easy to beat. *by trial*: by `subbyte compress --bits B --trials 4`, from the",
     "same samples.",
 )
 _SEEDS_HEADER = (
     "## The same, with several seeds",
     "",
-    "Files of one plan differ from seed to seed: means of forms and of `subbyte compress --bits B`",
-    "for their bits, and the ranges.",
+    "Files of one plan differ from seed to seed: means of formats, and of `subbyte compress --bits",
+    "B` for their bits, and the ranges.",
 )
 
 
@@ -38,9 +38,9 @@ def tradeoffs_page(records: Sequence[Record]) -> str:
     lines = [*_HEADER, "", *_FORMS_HEADER, ""]
     columns = (
         "network",
-        "form",
+        "format",
         "bits",
-        "divergence, form",
+        "divergence, format",
         "plan",
         "lower by",
         "by trial",
@@ -50,7 +50,7 @@ def tradeoffs_page(records: Sequence[Record]) -> str:
     lines += table(columns, (_form_row(*pair) for pair in pairs))
     rows = [_seeds_row(record, row) for record in records for row in _seeds(record)]
     if rows:
-        judged = ("network", "form", "bits", "judged", "divergence, form", "plan", "lower by")
+        judged = ("network", "format", "bits", "judged", "divergence, format", "plan", "lower by")
         lines += ["", *_SEEDS_HEADER, "", *table(judged, rows)]
     for record in records:
         lines += ["", f"## {record['network']}", "", *_points(record)]
@@ -58,7 +58,7 @@ def tradeoffs_page(records: Sequence[Record]) -> str:
 
 
 def equal_bits(record: Record) -> list[tuple[Record, Record]]:
-    """Each single form, and the point that was planned for its bits."""
+    """Each single format, and the point that was planned for its bits."""
     return [
         (form, min(record["points"], key=lambda point: abs(point["bits"] - form["bits"])))
         for form in record["forms"]

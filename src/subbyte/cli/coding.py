@@ -167,8 +167,8 @@ TrialCount = Annotated[
     typer.Option(
         metavar="N",
         help="With --bits, --size or --latency: carry out the plan and up to N - 1 others (2: one "
-        "form for all layers) on a part of the samples, and keep a plan that is clearly better on "
-        "the rest.",
+        "format for all layers) on a part of the samples, and keep a plan that is clearly better "
+        "on the rest.",
         rich_help_panel=BUDGET,
     ),
 ]

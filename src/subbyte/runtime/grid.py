@@ -1,4 +1,4 @@
-"""The grid of timed layers: layers, forms, and the terms of each layer's time."""
+"""The grid of timed layers: layers, formats, and the terms of each layer's time."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def price_name(size: LayerSize, form: Form) -> str:
 
 
 def grid() -> list[tuple[LayerSize, Form]]:
-    """Every layer that is timed, in every form in which it is."""
+    """Every layer that is timed, in every format in which it is."""
     linear = [LayerSize(m, 1, i, o, linear=True) for m, i, o in (*_LINEAR, *_ROWS, *_STREAMED)]
     sizes = [*_convolutions(_CHANNELS, _SIZES), *linear]
-    # Forms of few cases: nothing new comes of more sizes.
+    # Formats of few cases: nothing new comes of more sizes.
     fewer = [*_convolutions(_FEWER, _SIZES[:-1]), *linear]
     depthwise = [
         LayerSize(side, side, c, c, c, kernel=(k, k), pads=(k // 2,) * 4)
@@ -109,6 +109,6 @@ def _convolutions(channels: tuple[tuple[int, int], ...], sides: tuple[int, ...])
 
 
 def form_names() -> list[str]:
-    """The names of the forms that a table has prices for."""
+    """The names of the formats that a table has prices for."""
     whole = [form.name for form in (*ALL_FORMS, *UNPACKED)]
     return [*whole, *(form.name + STREAMED for form in LOOKUPS), DEPTHWISE]

@@ -1,7 +1,7 @@
 """How long a layer takes on this machine's kernels: measured once, then predicted.
 
-Every form of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is then a
-sum of a few quantities of the layer, each with a price that is not negative:
+Every format of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is then
+a sum of a few quantities of the layer, each with a price that is not negative:
 
     time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8) or binarized values
               + c3 * look-ups, multiply-adds or words of signs + c4 * packed weights
@@ -53,7 +53,7 @@ _LEAST_SECONDS = 1e-3
 
 @dataclass(frozen=True)
 class Timings:
-    """The prices of each form on one machine.
+    """The prices of each format on one machine.
 
     ``prices``: seconds of each term, by name of the form. ``errors``: the median and the largest
     relative error on the grid. ``cpu``, ``isa``, ``library``: the machine and the library that were
@@ -70,7 +70,7 @@ class Timings:
         """Predicted time of one sample through the layer, on one thread.
 
         Raises:
-            TimingsError: a form that `calibrate` does not time.
+            TimingsError: a format that `calibrate` does not time.
         """
         name = price_name(size, form)
         if name not in self.prices:
@@ -82,7 +82,7 @@ class Timings:
         return float(np.dot(terms(size, form), self.prices[name]))
 
     def ceiling(self, name: str) -> float | None:
-        """10^9 multiply-adds a second of a form, were there nothing but its inner loop.
+        """10^9 multiply-adds a second of a format, were there nothing but its inner loop.
 
         None for streamed weights: their time is not made of an inner loop.
         """
@@ -237,7 +237,7 @@ def _parse(document: Any) -> Timings:
     forms: dict[str, dict[str, Any]] = document["forms"]
     missing = set(form_names()) - set(forms)
     if missing:
-        raise ValueError(f"no timings of {min(missing)}, and of {len(missing) - 1} other forms")
+        raise ValueError(f"no timings of {min(missing)}, and of {len(missing) - 1} other formats")
     return Timings(
         str(document["cpu"]),
         str(document["isa"]),

@@ -49,7 +49,7 @@ def test_a_plan_is_written_shown_and_obeyed(folder: Path, tmp_path: Path) -> Non
     result = json.loads(document.read_text())
     assert [row["name"] for row in result["layers"]] == ["conv1", "conv2", "head"]
     assert sum(row["share"] for row in result["layers"]) == pytest.approx(1)
-    assert all(row["name"] in text and row["form"] in text for row in result["layers"])
+    assert all(row["name"] in text and row["format"] in text for row in result["layers"])
     assert "at most 3 bits per weight" in text
     assert "above the least that any plan within the budget could have" in text
     for row in result["layers"]:

@@ -77,7 +77,7 @@ def test_a_plan_for_bits_finds_what_the_relaxation_misses() -> None:
 
 def test_contenders_keep_to_the_budget_and_differ() -> None:
     found = within(PRICES, PLANNED, ("w1",))
-    assert names()[:2] == ["least harm", "one form for all layers"]
+    assert names()[:2] == ["least harm", "one format for all layers"]
     assert found["least harm"] is PLANNED
     assert PLANNED.choice is not None
     for one, other in itertools.combinations(found.values(), 2):

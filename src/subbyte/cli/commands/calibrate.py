@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """Time the native kernels on this machine, once, for plans that mind latency.
 
-    A grid of layers in every form that the kernels take, on one thread: less than a minute
+    A grid of layers in every format that the kernels take, on one thread: less than a minute
     on a machine that does nothing else. The table holds the CPU's name, the instruction set
     and the library's digest: it is refused where one of them is another.
     """
@@ -38,7 +38,7 @@ def command(
     save(timings, path)
     print_table(
         f"{timings.cpu}, {timings.isa}",
-        {"form": "word", "GMAC/s at most": "number", "error median": "number", "most": "number"},
+        {"format": "word", "GMAC/s at most": "number", "error median": "number", "most": "number"},
         [
             [
                 name,

@@ -119,7 +119,7 @@ def _print(rows: list[PlanRow]) -> None:
         columns,
         [
             [
-                *(row.layer.name, row.form, f"{row.bits:.2f}", str(row.bytes)),
+                *(row.layer.name, row.format, f"{row.bits:.2f}", str(row.bytes)),
                 *([f"{row.milliseconds or 0:.3f}"] if timed else []),
                 *(f"{row.harm:.4f}", f"{100 * row.share:.0f} %"),
             ]
@@ -131,7 +131,7 @@ def _print(rows: list[PlanRow]) -> None:
 def _document(row: PlanRow) -> dict[str, Any]:
     return {
         "name": row.layer.name,
-        "form": row.form,
+        "format": row.format,
         "bits_per_weight": row.bits,
         "bytes": row.bytes,
         "milliseconds": row.milliseconds,

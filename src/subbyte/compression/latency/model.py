@@ -44,7 +44,7 @@ class LatencyModel:
 
     ``sizes``: of every layer that the kernels compute, by layer name. Layers that are left to ONNX
     Runtime cost the same however they are coded, and count as the network's own. ``ratios``: a
-    layer's time in the network over its time alone, by the name of its form; 1 where missing.
+    layer's time in the network over its time alone, by the name of its format; 1 where missing.
     ``beside``: seconds of everything but layers. Both are of `latency_fit.fitted_model`.
     """
 
@@ -58,7 +58,7 @@ class LatencyModel:
         """Predicted time of all layers that read ``weight``.
 
         Raises:
-            TimingsError: a form of weights that is not timed.
+            TimingsError: a format of weights that is not timed.
         """
         return sum(
             self.ratios.get(form.name, 1.0) * self.timings.seconds(size, form)
@@ -66,7 +66,7 @@ class LatencyModel:
         )
 
     def forms(self, weight: str, options: MethodOptions) -> list[tuple[LayerSize, Form]]:
-        """Size and form of all layers that read ``weight``."""
+        """Size and format of all layers that read ``weight``."""
         layers = [layer for layer in self.layers if layer.weight == weight]
         found = [(layer, self.sizes[layer.name]) for layer in layers if layer.name in self.sizes]
         return [(size, kernel_form(layer, size, options)) for layer, size in found]

@@ -26,7 +26,7 @@ _SLACK = 0.005
 # A plan keeps to the budget if so many of three measurements do: times differ by a few percent each
 # time a file is opened, and of many plans some seem to be fast enough by chance.
 _MAJORITY = 2
-# Single forms are measured that are predicted to take so much more than the budget at most.
+# Single formats are measured that are predicted to take so much more than the budget at most.
 _MARGIN = 0.02
 
 
@@ -64,25 +64,25 @@ class LatencyPlans:
         """The plan of the least total relative error; a layer's error counts ``weights`` times (or
         once).
 
-        A single form that keeps to the budget never has less, though it need not be among the plans
-        that are measured on the way.
+        A single format that keeps to the budget never has less, though it need not be among the
+        plans that are measured on the way.
 
         Raises:
             BudgetError: the plan that is predicted to be the fastest takes longer, and so do the
-                single forms that might keep to it.
+                single formats that might keep to it.
         """
         counted = {
             name: [replace(c, harm=c.harm * (weights or {}).get(name, 1.0)) for c in found]
             for name, found in self._choices.items()
         }
         found = self._fitted(counted)
-        single = next(self._single_forms(counted, found.harm), None)
+        single = next(self._single_formats(counted, found.harm), None)
         return self._planned(found if single is None else replace(single, bound=found.bound))
 
-    def one_form(self) -> Planned | None:
-        """The form of least harm with which all layers that it makes faster keep to the budget,
+    def one_format(self) -> Planned | None:
+        """The format of least harm with which all layers that it makes faster keep to the budget,
         the others at 8 bits. None if there is none."""
-        found = next(self._single_forms(self._choices), None)
+        found = next(self._single_formats(self._choices), None)
         return None if found is None else self._planned(found)
 
     def _fitted(self, choices: Choices) -> Choice:
@@ -108,7 +108,7 @@ class LatencyPlans:
         return replace(best, bound=min(bounds))
 
     def _last_resort(self, choices: Choices) -> Choice:
-        """The plan that is predicted to be the fastest, or a single form that is faster than
+        """The plan that is predicted to be the fastest, or a single format that is faster than
         predicted.
 
         The plan is measured again: a time that was measured while other work ran may be too long,
@@ -118,7 +118,7 @@ class LatencyPlans:
         choice = choose(choices, least(choices, _time), _time)
         if self._taken(options_of(choice)) <= self._seconds:
             return choice
-        single = next(self._single_forms(choices), None)
+        single = next(self._single_formats(choices), None)
         if single is None:
             taken = min(statistics.median(times) for _, times in self._measured)
             raise BudgetError(
@@ -128,8 +128,8 @@ class LatencyPlans:
             )
         return single
 
-    def _single_forms(self, choices: Choices, below: float = math.inf) -> Iterator[Choice]:
-        """The single forms that keep to the budget with less harm than ``below``, the least harm
+    def _single_formats(self, choices: Choices, below: float = math.inf) -> Iterator[Choice]:
+        """The single formats that keep to the budget with less harm than ``below``, the least harm
         first."""
         limit = (1 + _MARGIN) * _microseconds(self._seconds - self._model.beside)
         forms = dict.fromkeys(

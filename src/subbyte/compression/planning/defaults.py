@@ -47,7 +47,7 @@ def kept_at_eight_bits(
     """Weights that go below 8 bits only where a budget is out of reach otherwise.
 
     With methods alone that binarize inputs also the output layers, layers of which no binary
-    form is known, and all layers that were not trained binary in a network where others were.
+    format is known, and all layers that were not trained binary in a network where others were.
     """
     kept = {layer.weight for layer in layers if keeps_eight_bits(layer)}
     if all(METHODS[name].trained for name in options.allowed):

@@ -1,9 +1,9 @@
 """Predicted times of layers, put right by whole networks.
 
 A kernel does not take as long in a network as alone: its input has just been written, and its codes
-have long been out of the cache. So for every form of weights one blank file is measured, in which
-all layers that can have the form have it. The form's predictions are scaled by one factor to add up
-to the file's time.
+have long been out of the cache. So for every format of weights one blank file is measured, in which
+all layers that can have the format have it. The format's predictions are scaled by one factor to
+add up to the file's time.
 
 We time every file beside a file of 8 bits in all layers, and use only the ratio of the two times:
 it stays the same when the machine gets slower. (Ours.)
@@ -28,10 +28,10 @@ LEAST_RATIO, MOST_RATIO = 0.5, 2.0
 
 
 def fitted_model(run: Run, model: LatencyModel, prices: Prices) -> LatencyModel:
-    """``model`` with a ratio for every form in ``prices``, and the time beside the layers.
+    """``model`` with a ratio for every format in ``prices``, and the time beside the layers.
 
-    The ratio is the form's time in the network over the predicted time. Int8 layers are taken to be
-    predicted well: their difference counts as the network's own time.
+    The ratio is the format's time in the network over the predicted time. Int8 layers are taken to
+    be predicted well: their difference counts as the network's own time.
     """
     choices = prices.precise()
     files = BlankFiles(run, choices, model)
@@ -92,7 +92,7 @@ def _predicted(model: LatencyModel, plan: Plan) -> float:
 
 
 def _by_form(choices: Choices, model: LatencyModel) -> dict[str, Plan]:
-    """For every form but int8, by its name, the first options of every layer that give it."""
+    """For every format but int8, by its name, the first options of every layer that give it."""
     plans: dict[str, Plan] = {}
     for weight, found in choices.items():
         for candidate in found:

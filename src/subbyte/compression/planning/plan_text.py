@@ -16,7 +16,7 @@ class PlanRow:
     the harm of all layers; ``milliseconds``: predicted, where there are timings."""
 
     layer: Weighted
-    form: str
+    format: str
     bytes: int
     bits: float
     harm: float

@@ -1,7 +1,7 @@
 """Plans carried out on a part of the samples, and judged on the rest: the best of several.
 
-The plan of least predicted harm is tried against one form for all layers (the choice that one would
-make by hand). It is also tried against plans that weigh errors otherwise:
+The plan of least predicted harm is tried against one format for all layers (the choice that one
+would make by hand). It is also tried against plans that weigh errors otherwise:
 
 - by the share that their readers see, counted more (docs/decisions/0018);
 - errors of later layers more, as fewer layers behind make them good;
@@ -64,8 +64,8 @@ class Others(Protocol):
     def least_harm(self, weights: Mapping[str, float]) -> Planned:
         """The least total harm, where a layer's harm counts ``weights`` times, or once."""
 
-    def one_form(self) -> Planned | None:
-        """The best of one form for all layers; None if there is none."""
+    def one_format(self) -> Planned | None:
+        """The best of one format for all layers; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class WithinBytes:
         """`Others.least_harm`."""
         return self._planned(_weighted(self.prices, self._limit, weights))
 
-    def one_form(self) -> Planned | None:
+    def one_format(self) -> Planned | None:
         """`uniform`."""
         choice = uniform(self.prices, self._limit)
         return None if choice is None else self._planned(choice)
@@ -138,7 +138,7 @@ def contenders(
 def _all(
     others: Others, prices: Prices, outputs: Collection[str]
 ) -> Iterator[tuple[str, Planned | None]]:
-    yield "one form for all layers", others.one_form()
+    yield "one format for all layers", others.one_format()
     power = OTHER_POWER - SENSITIVITY_POWER
     more = {weight: seen**power for weight, seen in prices.sensitivities.items()}
     yield "sensitivities count more", others.least_harm(more)
@@ -154,8 +154,8 @@ def _bounded(contender: Planned, planned: Planned) -> Planned:
 
 
 def uniform(prices: Prices, limit: float) -> Choice | None:
-    """The one form for all layers that harms least within ``limit`` bytes; layers that are
-    kept at 8 bits by default keep them. None if no form fits."""
+    """The one format for all layers that harms least within ``limit`` bytes; layers that are
+    kept at 8 bits by default keep them. None if no format fits."""
     choices = prices.precise()
     coded = [weight for weight in choices if weight not in prices.kept]
     if not coded:
