@@ -12,8 +12,8 @@ _HEADER = (
     "",
     "Made by `python -m benchmarks.tables` from `benchmarks/results/keep.json`, which",
     "`python -m benchmarks.keep` writes: `subbyte compress --max-drop 0.5`, and top-1 on test",
-    "samples that the command never saw, with 8-bit activations on the native kernels. Where too few",
-    "samples can be held back, or too much is lost, the command says so and writes nothing.",
+    "samples that the command never saw, with 8-bit activations on the native kernels. Where too",
+    "few samples can be held back, or too much is lost, the command says so and writes nothing.",
 )
 
 
