@@ -90,9 +90,11 @@ def latency_model(run: Run, timings: Timings) -> LatencyModel:
 
 
 def kernel_form(layer: Layer, size: LayerSize, options: MethodOptions) -> Form:
-    """The form in which a kernel computes a layer. `table_shifts` decides what is looked up, and
-    `kernel_of` which kernel runs. Codes of 3 and 4 bits in convolutions take the time of int8 to a
-    hundredth or two (decision 17), and have its form.
+    """The format in which a kernel computes a layer.
+
+    `table_shifts` decides which layers are looked up, and `kernel_of` which kernel runs. Codes of 3
+    and 4 bits in convolutions take the time of int8 to a hundredth or two (decision 17), and have
+    its format.
     """
     if options.binarization is not None:
         return Form(order=options.binarization.order, scales=options.binarization.scales)

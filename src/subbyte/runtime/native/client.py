@@ -1,7 +1,7 @@
 """The one client of the native library's C interface: for timings, tests and benchmarks.
 
-A layer is one of the structures; ``pack`` puts its weights into the layout of the kernel that the
-structure belongs to, and what comes back computes y from x.
+A layer is one of the structures. ``pack`` puts its weights into the layout of the kernel that the
+structure belongs to, and gives a layer that computes y from x.
 """
 
 from __future__ import annotations
@@ -129,8 +129,10 @@ class PackedLayer:
         return PackedLayer(self.library, self.layer, weights)
 
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Those of x and y: [images, height, width, channels], of a GEMM of few rows
-        [rows, channels]."""
+        """The shapes of x and y: [images, height, width, channels].
+
+        Of a GEMM of few rows: [rows, channels].
+        """
         layer = self.layer
         if isinstance(layer, Gemv):
             return (layer.rows, layer.inputs), (layer.rows, layer.outputs)

@@ -1,7 +1,7 @@
-"""Layers and forms of weights as the kernels see them, and the rule by which one is chosen.
+"""Layers and formats of weights as the kernels see them, and the rule by which one is chosen.
 
-The rule is that of the operators (``subbyte/choice.h``), said a second time so that plans need no
-library; a test holds the two to each other.
+The operators have the same rule (``subbyte/choice.h``). It is said a second time here so that plans
+need no library; a test holds the two to each other.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Form:
     @property
     def name(self) -> str:
         """``int8``, ``look-up 4``, ``look-up 4 gain``, ``look-up 8 of 64``, ``unpack 3``,
-        ``binary 2 column``. Forms of one name take the same time."""
+        ``binary 2 column``. Formats of one name take the same time."""
         if self.order:
             return f"binary {self.order} {self.scales}"
         if self.bits:

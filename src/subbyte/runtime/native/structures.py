@@ -21,7 +21,7 @@ class Geometry(ctypes.Structure):
 class Conv(ctypes.Structure):
     """A convolution: the fields of its geometry are its own too.
 
-    ``prefix``: what the names of its functions begin with.
+    ``prefix``: the beginning of its functions' names.
     """
 
     prefix: ClassVar[str]
