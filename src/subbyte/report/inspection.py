@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 from subbyte.graph.passes.find_unpacked import is_weight_type, read_by
 from subbyte.graph.passes.share_weights import LEAST_COUNT
-from subbyte.report.layers import StoredLayer, find_layers
+from subbyte.report.coded_nodes import StoredLayer
+from subbyte.report.layers import find_layers
 from subbyte.report.operations import count_operations
 from subbyte.report.planes import count_planes
 from subbyte.report.stored import StoredModel, read_stored, reading_operators

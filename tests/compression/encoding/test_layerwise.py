@@ -12,17 +12,16 @@ import torch
 from onnx import helper
 
 from subbyte.compression.calibration import activation_store as store_module
-from subbyte.compression.calibration import batches
+from subbyte.compression.calibration import batches, row_sampler
 from subbyte.compression.calibration.activation_store import ActivationStore
 from subbyte.compression.calibration.moments import Target
+from subbyte.compression.calibration.row_sampler import positions_per_sample, residual_operand
 from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.encoding import layerwise as sequence_module
 from subbyte.compression.encoding.layer import encode_weight, relative_error
 from subbyte.compression.encoding.layerwise import (
     Encoded,
     LayerwiseEncoder,
-    positions_per_sample,
-    residual_operand,
 )
 from subbyte.compression.run import Run
 from subbyte.errors import OptionError, OutputError
@@ -217,7 +216,7 @@ def test_residual_target_corrects_the_shortcut(
 ) -> None:
     model = residual()
     with_it = loss(model, tmp_path / "with", EIGHT, {"conv1.weight": ScalarOptions(2)})
-    monkeypatch.setattr(sequence_module, "residual_operand", lambda module, layer: None)
+    monkeypatch.setattr(row_sampler, "residual_operand", lambda module, layer: None)
     without = loss(model, tmp_path / "without", EIGHT, {"conv1.weight": ScalarOptions(2)})
     assert with_it < 0.5 * without
 
@@ -379,13 +378,13 @@ def test_values_no_longer_read_are_dropped(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_positions_follow_samples_and_width() -> None:
-    assert positions_per_sample(576, 1000) == sequence_module.POSITIONS
-    assert positions_per_sample(64, 16) * 16 >= sequence_module.LEAST_ROWS
+    assert positions_per_sample(576, 1000) == row_sampler.POSITIONS
+    assert positions_per_sample(64, 16) * 16 >= row_sampler.LEAST_ROWS
     for width in (1000, 4000, 20000):
         rows = positions_per_sample(width, 1000) * 1000
-        assert rows >= sequence_module.ROWS_PER_COLUMN * width
-        if rows > sequence_module.ROWS_PER_COLUMN * width + 1000:
-            assert rows * width**2 <= sequence_module.MOST_WORK + 1000 * width**2
+        assert rows >= row_sampler.ROWS_PER_COLUMN * width
+        if rows > row_sampler.ROWS_PER_COLUMN * width + 1000:
+            assert rows * width**2 <= row_sampler.MOST_WORK + 1000 * width**2
 
 
 def test_float_weights_are_dropped_behind_the_pass(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ that are still needed are kept, see `ActivationStore`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -17,14 +16,7 @@ from torch import Tensor
 from subbyte.compression.calibration.activation_store import ActivationStore, Environment
 from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.calibration.moments import PAPER_DAMPING, Moments, Target, damping_of
-from subbyte.compression.calibration.rows import (
-    choose_places,
-    entries_at,
-    entry_axis,
-    input_rows,
-    output_rows,
-    position_count,
-)
+from subbyte.compression.calibration.row_sampler import RowSampler, positions_per_sample
 from subbyte.compression.calibration.unpacked import values_read
 from subbyte.compression.encoding.apply import apply_coded
 from subbyte.compression.encoding.encoded import Encoded
@@ -35,12 +27,6 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
 from subbyte.methods import CodedWeight, Fit, MethodOptions, decode_weight
-from subbyte.methods.binarization import binarize_fields, scales_of
-
-POSITIONS = 128
-LEAST_ROWS = 16384
-ROWS_PER_COLUMN = 4
-MOST_WORK = 200_000_000_000
 
 
 class LayerwiseEncoder:
@@ -67,6 +53,7 @@ class LayerwiseEncoder:
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
         self._last = {name: i for i, step in enumerate(self._float.steps) for name in step.inputs}
         self._chunk = chunk_size(self._float, run.samples, run.device)
+        self._sampler = RowSampler(run, self._float, self._chunk)
         self._outputs = output_layers(run.network)
         self._done = Encoded({}, {}, {})
 
@@ -145,7 +132,7 @@ class LayerwiseEncoder:
             self._float.run(ours, at_float, step + 1, keep=inputs)
             self.compressed.run(coded, at_coded, step, keep=inputs)
             if moments is not None:
-                self._add(moments, layer, ours, coded, (number, chunk))
+                moments.add(*self._rows(layer, ours, coded, (number, chunk)))
             self._trim(ours, step + 1)
             store.put(("float", chunk), ours)
             store.put(("coded", chunk), coded)
@@ -206,68 +193,17 @@ class LayerwiseEncoder:
         for name in set(environment) - self._float.live(step):
             del environment[name]
 
-    def _add(
-        self,
-        moments: Moments,
-        layer: Layer,
-        ours: Environment,
-        coded: Environment,
-        seed: tuple[int, int],
-    ) -> None:
-        """Sample positions, the same in both networks, and add their rows."""
-        target = ours[layer.input if layer.op == "ConvTranspose" else layer.output]
-        if layer.op != "ConvTranspose" and self._fit(layer) == "corrected":
-            target = target + self._residual(layer, ours, coded)
-        value, output = coded[layer.input], ours[layer.output]
-        chosen, positions = self._places(layer, value, output, seed)
-        value, target = entries_at(layer, value, chosen), entries_at(layer, target, chosen)
-        positions = positions.to(self._device)
-        size = tuple(output.shape[2:])
-        rows = input_rows(layer, value, positions, size)
-        rows = self._as_read(layer, value, rows).flatten(0, 1)
-        if layer.op == "ConvTranspose":
-            targets = input_rows(layer, target, positions, size).flatten(2)
-        else:
-            index = positions[:, :, None].expand(-1, -1, layer.shape.outputs)
-            targets = output_rows(layer, target).gather(1, index)
-        moments.add(rows, targets.flatten(0, 1))
-
-    def _places(
-        self, layer: Layer, value: Tensor, output: Tensor, seed: tuple[int, int]
-    ) -> tuple[Tensor | None, Tensor]:
-        """Where to look: some positions of every sample, or as many wherever samples lie."""
-        width = layer.shape.inputs * layer.shape.taps
-        wanted = positions_per_sample(width, len(self._samples))
-        state = np.random.SeedSequence((self._seed, *seed)).generate_state(1)[0]
-        rng = torch.Generator().manual_seed(int(state))
-        samples = min(self._chunk, len(self._samples) - seed[1] * self._chunk)
-        axis, count = entry_axis(layer, value), position_count(layer, value, output)
-        if axis is None or value.shape[axis] != samples:
-            return choose_places(layer, value, output, wanted * samples, rng)
-        if wanted < count:
-            return None, torch.randint(0, count, (samples, wanted), generator=rng)
-        return None, torch.arange(count).expand(samples, count)
-
-    def _as_read(self, layer: Layer, value: Tensor, rows: Tensor) -> Tensor:
-        """Rows [N, S, groups, T * I] of the layer's input ``value`` as its weight meets them."""
-        binarization = self._plan[layer.weight].binarization
-        if binarization is None:
-            return rows
-        scales = None
-        if binarization.scales == "image":
-            images = value.reshape(len(value), 1, layer.shape.groups, 1, -1)
-            scales = scales_of(images, binarization.order, (-1,))
-        fields = rows.unflatten(3, (layer.shape.taps, layer.shape.inputs))
-        return binarize_fields(fields, binarization, scales).flatten(3)
-
-    def _residual(self, layer: Layer, ours: Environment, coded: Environment) -> Tensor | float:
-        """Float minus compressed value of the other side of the Add that ``layer`` feeds."""
-        other = residual_operand(self._float, layer)
-        if other is None or other not in ours or other not in coded:
-            return 0.0
-        if ours[other].shape != ours[layer.output].shape:
-            return 0.0
-        return ours[other] - coded[other]
+    def _rows(
+        self, layer: Layer, ours: Environment, coded: Environment, place: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        return self._sampler.rows(
+            layer,
+            ours,
+            coded,
+            place,
+            corrected=self._fit(layer) == "corrected",
+            binarization=self._plan[layer.weight].binarization,
+        )
 
     def _encode(self, layer: Layer, number: int, moments: Moments) -> None:
         weight = canonical(layer, self._float.constant(layer.weight))
@@ -311,23 +247,3 @@ def _target(moments: Moments, weight: Tensor, bias: Tensor, fit: Fit) -> Target:
         return moments.target(weight, bias)
     target = moments.target(weight)
     return Target(weight, target.moments) if fit == "weights" else target
-
-
-def residual_operand(module: GraphModule, layer: Layer) -> str | None:
-    """The other input of the Add that alone reads ``layer``'s output, if there is one."""
-    readers = [step for step in module.steps if layer.output in step.inputs]
-    if len(readers) != 1 or readers[0].op_type != "Add" or layer.output in module.output_names:
-        return None
-    others = [name for name in readers[0].inputs if name != layer.output]
-    return others[0] if len(others) == 1 else None
-
-
-def positions_per_sample(width: int, samples: int) -> int:
-    """Positions to take of each sample for the moments of a layer with ``width`` inputs.
-
-    `POSITIONS`, more where samples are few; less where a wide layer's rows x width^2
-    multiplications would pass `MOST_WORK`; but `ROWS_PER_COLUMN` rows a column always.
-    """
-    least = max(LEAST_ROWS, ROWS_PER_COLUMN * width)
-    most = max(least, MOST_WORK // (width * width))
-    return min(max(POSITIONS, math.ceil(least / samples)), math.ceil(most / samples))
