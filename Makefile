@@ -81,6 +81,7 @@ check: $(READY) ## Lint, format, types, layers, prose, tables up to date, links 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.prose src --headless 0.5 --mean 20 --long 0
+	$(BIN)/python -m tools.prose README.md CONTRIBUTING.md docs --headless 0.5 --mean 20 --long 5
 	$(BIN)/python -m benchmarks.tables --check
 	$(SITE)
 

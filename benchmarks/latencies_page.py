@@ -12,11 +12,12 @@ _HEADER = (
     "# Plans for a latency",
     "",
     "Made by `python -m benchmarks.tables` from `benchmarks/results/latencies/*.json`, which",
-    "`python -m benchmarks.latencies` writes: one format for all layers (d: channels a code, g:",
-    "gain bits; or weights of so many bits) against plans of `--latency` for its time, coded from",
-    "the same samples, 8-bit activations, no tuning. *divergence*: KL(float || compressed) in nats",
-    "on test samples; for other outputs than class scores, squared error over variance. *ms*: CPU",
-    f"time of one sample on the native kernels, one thread, median of {TURNS} turns of all files.",
+    "`python -m benchmarks.latencies` writes. One format for all layers (d: channels a code, g:",
+    "gain bits; or weights of so many bits) stands against plans of `--latency` for its time. Both",
+    "are coded from the same samples, 8-bit activations, no tuning. *divergence*: KL(float ||",
+    "compressed) in nats on test samples; for other outputs than class scores, squared error over",
+    "variance. *ms*: CPU time of one sample on the native kernels, one thread, median of",
+    f"{TURNS} turns of all files.",
 )
 _BEST_HEADER = (
     "## The plan against the best single format",

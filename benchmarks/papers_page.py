@@ -158,7 +158,7 @@ def horq_section(record: Record) -> list[str]:
         "which going on does not improve; a float net trained from scratch for all 26 epochs is 4",
         "points better than order 2.",
         "",
-        "Tried for it at 16 epochs in all, one seed, order 2, images held out (float: 63.4): from",
+        "Tried for it at 16 epochs in all, one seed, order 2, images held out (float: 63.4). From",
         "a float net of 6 epochs 60.1, of 2 epochs 59.8; from the net of 6 epochs, which then also",
         "teaches (0.5), 58.7; with a learned shift and PReLU 60.0. With shortcuts as well the",
         "training loss was higher after every epoch, and the run was stopped after 11. CPU seconds",

@@ -75,6 +75,18 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_paths_in_documents_exist() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sources(ROOT / "docs", ".md")]
+    pattern = re.compile(r"`((?:src|native|tests|benchmarks|examples|docs|tools)/[\w./-]+)[`:]")
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in pages
+        for path in pattern.findall(page.read_text())
+        if not (ROOT / path).exists()
+    ]
+    assert missing == []
+
+
 def test_the_overview_names_every_page() -> None:
     overview = ROOT / "docs" / "index.md"
     linked = set(re.findall(r"\]\(([^)#:]+)\)", overview.read_text()))
