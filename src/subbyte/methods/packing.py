@@ -26,18 +26,25 @@ def pack(codes: ArrayLike, bits: int) -> NDArray[np.uint8]:
     if flat.size and (flat.min() < 0 or flat.max() >= 1 << bits):
         raise ValueError(f"codes: expected 0 to {(1 << bits) - 1}, got up to {flat.max()}")
     rows = -(-flat.size // 8)
-    padded = np.zeros(rows * 8, np.uint8)
-    padded[: flat.size] = flat
-    planes = (padded[:, None] >> np.arange(bits, dtype=np.uint8)) & 1
-    return np.packbits(planes.reshape(-1), bitorder="little").reshape(rows, bits)
+    columns = np.zeros((rows, 8), np.uint8)
+    columns.reshape(-1)[: flat.size] = flat
+    # A row as one little-endian number, code j at bit j * bits: up to 64 bits.
+    words = np.zeros(rows, "<u8")
+    for place in range(8):
+        words |= columns[:, place].astype(np.uint64) << np.uint64(place * bits)
+    return np.ascontiguousarray(words.view(np.uint8).reshape(rows, 8)[:, :bits])
 
 
 def unpack(packed: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """Return the first ``count`` codes of ``packed`` [rows, bits] as uint8 [count]."""
-    bits = packed.shape[1]
-    planes = np.unpackbits(packed.reshape(-1), bitorder="little").reshape(-1, bits)
-    codes = (planes << np.arange(bits, dtype=np.uint8)).sum(axis=1, dtype=np.uint8)
-    return codes[:count]
+    rows, bits = packed.shape
+    padded = np.zeros((rows, 8), np.uint8)
+    padded[:, :bits] = packed
+    words, mask = padded.reshape(-1).view("<u8"), np.uint64((1 << bits) - 1)
+    columns = np.empty((rows, 8), np.uint8)
+    for place in range(8):
+        columns[:, place] = (words >> np.uint64(place * bits)) & mask
+    return columns.reshape(-1)[:count]
 
 
 def constant(name: str, value: ArrayLike, dtype: type[np.generic]) -> onnx.NodeProto:
