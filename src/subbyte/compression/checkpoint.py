@@ -130,7 +130,7 @@ class Checkpoints:
 
 
 class NoCheckpoints(Checkpoints):
-    """Of work that does not go on where it was stopped: nothing is saved.
+    """Saves nothing, for work that does not go on where it was stopped.
 
     Values that do not fit into memory are spilled to the system's folder for temporary files.
     """

@@ -108,8 +108,8 @@ def trainable(
 ) -> TrainableWeight:
     """The module whose ``forward()`` is the weight [O, T, I] and whose ``coded()`` packs it.
 
-    ``move``: codes may change where the method can train them; ``reference``: the float weight,
-    which latent factors recover. Of a method without a module of its own the scales are trained.
+    ``move``: codes may change where the method can train them. ``reference``: the float weight,
+    which latent factors recover. Where a method has no module of its own, the scales are trained.
     """
     method = METHODS[coded.method]
     if method.trainable is None:

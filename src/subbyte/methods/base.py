@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from subbyte.methods.training import TrainableWeight
 
 Nodes = Callable[[str], list[onnx.NodeProto]]
-"""From a variant to standard ONNX nodes."""
+"""A function from a variant to standard ONNX nodes."""
 
 
 @dataclass(frozen=True)

@@ -29,5 +29,5 @@ class Operations:
 
 
 def dense(shape: WeightShape) -> Operations:
-    """Of the layer as it was, per output position."""
+    """The operations of the layer as it was, per output position."""
     return Operations(shape.count, shape.count)

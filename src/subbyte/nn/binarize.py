@@ -74,7 +74,7 @@ def expand_with_slope(
     backward: Backward,
     spare: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """As `expand`; with it the slope of the sum, of r's shape. ``spare``: four tensors."""
+    """`expand`, and the slope of the sum, of r's shape. ``spare``: four tensors."""
     total, slope, term, inside = spare or [torch.empty_like(r) for _ in range(4)]
     inverse = 1 / math.prod(r.shape[dim] for dim in dims)
     for k in range(order):

@@ -48,8 +48,10 @@ def find_layers(model: StoredModel, where: str) -> list[StoredLayer]:
 
 
 def _same(found: Mapping[frozenset[str], StoredLayer], stored: frozenset[str]) -> frozenset[str]:
-    """Of the weights ``found``, the one that is made of the same constants: in an inlined file
-    one reader may also count the tables with which it unpacks."""
+    """The weight among ``found`` that is made of the same constants.
+
+    In an inlined file one reader may also count the tables with which it unpacks.
+    """
     if stored in found:
         return stored
     return next((other for other in found if other <= stored or stored <= other), stored)

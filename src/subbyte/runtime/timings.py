@@ -91,7 +91,7 @@ class Timings:
         return count / price / 1e9 if count is not None and price > 0 else None
 
     def document(self) -> dict[str, Any]:
-        """As JSON keeps it."""
+        """The timings as JSON keeps them."""
         return {
             "format": _FORMAT,
             "cpu": self.cpu,

@@ -119,7 +119,7 @@ class SoftHard:
         return float(self._strength * FIRST_SHARE ** (1 - share))
 
     def step(self) -> None:
-        """To be called after every step of the optimizer."""
+        """Go one step on; call it after every step of the optimizer."""
         self._done += 1
         if not self.hard and self._done % self._refit == 0:
             self._fit()
@@ -184,9 +184,11 @@ class SoftHard:
         ]
 
     def memory(self) -> dict[str, float]:
-        """Of the quantized weights: their ``count``, ``float_bytes``, ``bytes`` (codes of two
-        bits, and a float16 an output, which is how a file stores scales), and ``reduction`` of
-        the codes alone, 1 - 2 / 32, the paper's 93.75 %."""
+        """The memory of the quantized weights.
+
+        ``count``, ``float_bytes``; ``bytes``: codes of two bits, and a float16 an output, as a file
+        stores scales; ``reduction``: of the codes alone, 1 - 2 / 32, the paper's 93.75 %.
+        """
         count = sum(part.weight.numel() for part in self._parts)
         outputs = sum(_outputs(part) for part in self._parts)
         return {

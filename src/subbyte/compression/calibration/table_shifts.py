@@ -173,7 +173,7 @@ def _tables(
 
 
 def _work(layer: Layer, inputs: Tensor, outputs: Tensor) -> Work:
-    """Of one sample, from a batch of the layer's inputs and outputs."""
+    """The work of a layer for one sample, from a batch of its inputs and outputs."""
     shape = layer.shape
     total = outputs.numel() // len(outputs)
     pixels = max(1, total // shape.outputs)

@@ -1,4 +1,4 @@
-"""From a layer's options to its coded weight."""
+"""Coding one layer: from its options to its coded weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From coded weights to the file: activations quantized, tables fitted, all written."""
+"""Writing the file from coded weights: activations quantized, tables fitted, all written."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def _size(layer: Layer, x: Tensor) -> LayerSize:
 
 
 def rest() -> None:
-    """To be called between heavy work, as coding and pricing are, and the first measurement."""
+    """Wait between heavy work, as coding and pricing are, and the first measurement."""
     time.sleep(_REST_SECONDS)
 
 

@@ -49,7 +49,8 @@ class _Spread:
         self.square = self.square + rows.square().sum(0)
 
     def mean(self, layer: Layer, like: Tensor) -> Tensor:
-        """To be taken from an output of the layer."""
+        """The mean error of each channel, shaped so that it can be taken from an output of the
+        layer."""
         shape = [1] * like.ndim
         shape[channel_axis(layer)] = -1
         return (torch.as_tensor(self.total) / self.rows).to(like).reshape(shape)

@@ -172,7 +172,7 @@ def uniform(prices: Prices, limit: float) -> Choice | None:
 
 
 def _later(prices: Prices) -> dict[str, float]:
-    """From 1 to `LATER_WEIGHT` in the order of execution."""
+    """The weights of the layers: from 1 to `LATER_WEIGHT` in the order of execution."""
     last = max(1, len(prices.layers) - 1)
     return {
         layer.weight: LATER_WEIGHT ** (number / last) for number, layer in enumerate(prices.layers)

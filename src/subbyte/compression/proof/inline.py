@@ -26,7 +26,8 @@ from subbyte.runtime import Model, load
 SIZES = (32, 64, 224, 16, 8, 128, 1)
 BATCHES = (1, 3)
 MOST_ERROR = 0.01
-"""Of the variance. Both files compute the same, but round to 8 bits at different times."""
+"""The largest squared error over the variance. Both files compute the same, but round to 8 bits at
+different times."""
 
 
 @dataclass(frozen=True)

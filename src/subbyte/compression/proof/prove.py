@@ -112,7 +112,7 @@ class _Steps:
         self._progress, self._total, self._done = progress, total, 0
 
     def of(self, engine: str) -> Callable[[], None]:
-        """To be called when a part is done."""
+        """A function that is called when a part is done."""
         self._progress("prove", self._done, self._total, engine)
 
         def step() -> None:

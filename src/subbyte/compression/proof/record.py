@@ -142,7 +142,8 @@ class Proof:
                 )
 
     def document(self) -> dict[str, Any]:
-        """As JSON: the attributes, ``outputs`` a list of objects with ``name`` and engines."""
+        """The proof as JSON: the attributes, ``outputs`` a list of objects with ``name`` and
+        engines."""
         rows = [
             {"name": name} | {engine: _document(d) for engine, d in engines.items()}
             for name, engines in self.outputs.items()

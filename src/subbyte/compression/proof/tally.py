@@ -49,7 +49,7 @@ class Tally:
         self._same += int((p.argmax(1) == q.argmax(1)).sum())
 
     def divergence(self) -> Divergence | None:
-        """Of all batches; None if they cannot be compared, or nothing in them."""
+        """The divergence over all batches; None if they cannot be compared, or nothing in them."""
         squared, count, total, energy = map(float, self._error)
         if not count or not self._comparable:
             return None

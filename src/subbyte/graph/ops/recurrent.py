@@ -35,7 +35,7 @@ DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, 
 
 @dataclass(frozen=True)
 class _Weights:
-    """Of one direction: W, R, the two halves of B, peepholes (or None)."""
+    """The weights of one direction: W, R, the two halves of B, peepholes (or None)."""
 
     w: Tensor
     r: Tensor

@@ -1,4 +1,4 @@
-"""From a prepared network and its coded weights to an ONNX file."""
+"""Writing a prepared network with its coded weights as an ONNX file."""
 
 from __future__ import annotations
 

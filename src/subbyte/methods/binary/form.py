@@ -56,7 +56,7 @@ class BinaryOptions(MethodOptions):
 
     @property
     def binarization(self) -> Binarization:
-        """Of the layer's input."""
+        """The binarization of the layer's input."""
         return Binarization(self.order, self.scales)
 
     def fit(self, published: bool) -> Fit:

@@ -38,7 +38,7 @@ def search(problem: SearchProblem, given: Given) -> list[Found]:
 
 
 def trained(binarization: Binarization) -> BinaryOptions:
-    """Of a layer trained binary: the paper's encoding, with the options that it was trained for."""
+    """The paper's encoding of a layer trained binary, with the options that it was trained for."""
     return BinaryOptions(binarization.order, binarization.scales, "paper")
 
 

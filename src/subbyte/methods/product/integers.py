@@ -1,4 +1,4 @@
-"""From a fitted codebook to the integers of the file."""
+"""Rounding a fitted codebook to the integers of the file."""
 
 from __future__ import annotations
 

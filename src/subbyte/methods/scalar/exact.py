@@ -14,7 +14,7 @@ from subbyte.methods.scalar import form
 from subbyte.methods.scalar.form import BITS, Grid
 
 TOLERANCE = 1e-4
-"""In units of the scale: the loss of folding a normalization into a weight in float32."""
+"""The loss of folding a normalization into a weight in float32, in units of the scale."""
 
 
 @dataclass(frozen=True)

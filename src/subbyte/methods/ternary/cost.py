@@ -21,7 +21,10 @@ from subbyte.methods.ternary import form
 
 
 def factored(left: NDArray[np.integer], right: NDArray[np.integer]) -> Operations:
-    """Of X [groups, O / groups, k] and Y [groups, k, n] with a scale per output, per position."""
+    """The operations of X [groups, O / groups, k] and Y [groups, k, n], per position.
+
+    They have a scale per output.
+    """
     groups, per_group, rank = left.shape
     sums = sum(
         int(np.maximum(np.count_nonzero(factor, axis=2) - 1, 0).sum()) for factor in (left, right)
@@ -31,9 +34,10 @@ def factored(left: NDArray[np.integer], right: NDArray[np.integer]) -> Operation
 
 
 def planned(shape: WeightShape, rank: int, zeros: float = 0.0) -> Operations:
-    """Of factors of this rank with that share of zeros, as in the paper: no scale per output.
+    """The operations of factors of this rank with that share of zeros, as in the paper.
 
-    From the shape alone: k multiplications, (1 - zeros) k (m + n) additions at most.
+    There is no scale per output. The count comes from the shape alone: k multiplications, (1 -
+    zeros) k (m + n) additions at most.
     """
     per_group = shape.outputs // shape.groups
     entries = shape.groups * rank * (per_group + shape.taps * shape.inputs)
@@ -41,6 +45,6 @@ def planned(shape: WeightShape, rank: int, zeros: float = 0.0) -> Operations:
 
 
 def operations(coded: CodedWeight) -> Operations:
-    """Of a coded weight's factors, per position."""
+    """The operations of a coded weight's factors, per position."""
     left, _, right = form.factors(coded)
     return factored(left, right)

@@ -63,7 +63,7 @@ def scatter(ident: str, title: str, marks: Sequence[Mark], x: Axis, y: Axis) -> 
 
 
 class _Place:
-    """From a value to a coordinate between ``start`` and ``end``."""
+    """A function from a value to a coordinate between ``start`` and ``end``."""
 
     def __init__(self, axis: Axis, values: Sequence[float], start: float, end: float) -> None:
         self.scale, self.most, self.start, self.end = axis.scale, axis.most, start, end

@@ -13,7 +13,7 @@ Feeds = Mapping[str, NDArray[Any]]
 """An array for every input, by name."""
 
 Bind = Callable[[Feeds], Callable[[], list[NDArray[Any]]]]
-"""From inputs to a call that runs the network on them: only that call is timed."""
+"""A function from inputs to a call that runs the network on them: only that call is timed."""
 
 
 @dataclass(frozen=True)

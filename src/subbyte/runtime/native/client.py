@@ -196,7 +196,7 @@ def aligned(size: int) -> _Bytes:
 
 
 def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
-    """To the array's first element."""
+    """A pointer to the array's first element."""
     return ctypes.c_void_p(array.ctypes.data)
 
 

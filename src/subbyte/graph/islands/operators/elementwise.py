@@ -25,7 +25,7 @@ from subbyte.graph.islands.operators.registry import (
 
 
 def unit(node: ir.Node, inputs: Sequence[Interval]) -> Interval:
-    """Of an operator whose result is a share of one."""
+    """The range of an output that is a share of one."""
     return Interval(0.0, 1.0)
 
 
@@ -87,7 +87,7 @@ def _two_moving(node: ir.Node) -> bool:
 
 
 def _not_negative(node: ir.Node, inputs: Sequence[Interval]) -> Interval:
-    """Of sums and products: nothing below zero comes of nothing below zero."""
+    """The range of a sum or product: no output is below zero where no input is."""
     return Interval(0.0, math.inf) if all(each.low >= 0 for each in inputs) else EVERYTHING
 
 

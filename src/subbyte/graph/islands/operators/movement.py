@@ -140,7 +140,7 @@ def resize(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
 
 @operator("Transpose", row=_MOVES)
 def transpose(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
-    """From either layout straight to the plain layout of the output."""
+    """Write a Transpose from either layout straight to the plain layout of the output."""
     x = node.inputs[0]
     rank = query.rank(x) or 0
     layout = emitter.layout(x)

@@ -28,12 +28,12 @@ Shares = Literal["none", "input", "joined"]
 
 
 def never(node: ir.Node) -> bool:
-    """Of an operator that has no form of its own on uint8."""
+    """False, for an operator that has no form of its own on uint8."""
     return False
 
 
 def one_operand(node: ir.Node) -> bool:
-    """Of an operator on entries: one operand moves, and no constant beside it widens it."""
+    """Whether one operand of an elementwise node moves, and no constant beside it widens it."""
     moving = query.data_inputs(node)
     rank = query.rank(node.outputs[0])
     return len(moving) == 1 and rank is not None and query.rank(moving[0]) == rank

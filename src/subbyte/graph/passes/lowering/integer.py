@@ -215,8 +215,10 @@ def _qattention(writer: NodeWriter) -> Lowered:
 
 
 def _dynamic_lstm(writer: NodeWriter) -> Lowered:
-    """As LSTM, but W [directions, inputs, 4 H] and R [directions, H, 4 H] in integers; behind the
-    eight inputs their scales and zero points, of a direction or of a column."""
+    """An LSTM with W [directions, inputs, 4 H] and R [directions, H, 4 H] in integers.
+
+    Behind the eight inputs stand their scales and zero points, of a direction or of a column.
+    """
     weights = [_turned_gates(writer, place, 6 + 2 * place) for place in (1, 2)]
     if weights[0] is None or weights[1] is None:
         return None

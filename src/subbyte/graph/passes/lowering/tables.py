@@ -139,7 +139,7 @@ def _operand(value: ir.Value | None, known: dict[ir.Value, _Rows]) -> _Operand:
 
 
 def _cast(node: ir.Node, operands: list[_Operand]) -> _Rows | None:
-    """To float32 alone: other types of rows are no weights."""
+    """Take a Cast to float32 alone: other types of rows are no weights."""
     rows = operands[0]
     if not isinstance(rows, _Rows) or node.attributes.get_int("to", 0) != ir.DataType.FLOAT:
         return None
