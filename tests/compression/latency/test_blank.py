@@ -55,7 +55,7 @@ def test_what_is_not_weights_takes_as_much(
 
 
 @pytest.mark.parametrize("size", [10_000, 12_500])
-@pytest.mark.parametrize("wishes", [{}, {"inline": True}, {"methods": ("product", "ternary")}])
+@pytest.mark.parametrize("wishes", [{}, {"inline": True}, {"method": ("product", "ternary")}])
 def test_a_file_keeps_to_its_size(size: int, wishes: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "small.onnx"
     subbyte.compress(MODEL, path, IMAGES, size=size, **wishes)
