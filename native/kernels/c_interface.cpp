@@ -1,4 +1,5 @@
-#include "checks.h"
+#include "c_interface.h"
+
 #include "error.h"
 #include "geometry.h"
 #include "isa/isa.h"
@@ -12,9 +13,8 @@ const char *subbyte_isa(void) {
 const char *subbyte_error(void) { return subbyte::last_error(); }
 
 int subbyte_out_size(const subbyte_geometry *geometry, int64_t *height, int64_t *width) {
-  int status = subbyte::check_pointer("geometry", geometry);
-  if (status == SUBBYTE_OK) status = subbyte::check_pointer("height", height);
-  if (status == SUBBYTE_OK) status = subbyte::check_pointer("width", width);
+  int status = subbyte::c_interface::check_pointers(
+      {{"geometry", geometry}, {"height", height}, {"width", width}});
   if (status == SUBBYTE_OK) status = subbyte::check_geometry(*geometry);
   subbyte::Walk walk;
   if (status == SUBBYTE_OK) status = subbyte::make_walk(*geometry, &walk);

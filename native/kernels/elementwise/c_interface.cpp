@@ -1,9 +1,9 @@
-#include "checks.h"
+#include "c_interface.h"
+
 #include "elementwise/run.h"
-#include "error.h"
 
 namespace elementwise = subbyte::elementwise;
-using subbyte::check_pointer;
+using subbyte::c_interface::check_pointers;
 
 int64_t subbyte_pairwise_rows(const subbyte_pairwise *job) {
   int64_t rows = 0;
@@ -14,18 +14,13 @@ int subbyte_pairwise_run(const subbyte_pairwise *job, const uint8_t *x, const ui
                          uint8_t *y, int64_t row_begin, int64_t row_end) {
   const elementwise::Level *level = elementwise::kLevels.active();
   if (level == nullptr) return SUBBYTE_BAD_ISA;
-  int status = check_pointer("job", job);
-  if (status == SUBBYTE_OK) status = check_pointer("x", x);
-  if (status == SUBBYTE_OK) status = check_pointer("r", r);
-  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  const int status = check_pointers({{"job", job}, {"x", x}, {"r", r}, {"y", y}});
   if (status != SUBBYTE_OK) return status;
   return elementwise::run_pairwise(*level, *job, x, r, y, row_begin, row_end);
 }
 
 int subbyte_requantize_run(const subbyte_requantize *job, const uint8_t *x, uint8_t *y) {
-  int status = check_pointer("job", job);
-  if (status == SUBBYTE_OK) status = check_pointer("x", x);
-  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  const int status = check_pointers({{"job", job}, {"x", x}, {"y", y}});
   return status == SUBBYTE_OK ? elementwise::run_requantize(*job, x, y) : status;
 }
 
@@ -33,9 +28,7 @@ int subbyte_pool_run(const subbyte_pool *job, const uint8_t *x, uint8_t *y, int6
                      int64_t row_end) {
   const elementwise::Level *level = elementwise::kLevels.active();
   if (level == nullptr) return SUBBYTE_BAD_ISA;
-  int status = check_pointer("job", job);
-  if (status == SUBBYTE_OK) status = check_pointer("x", x);
-  if (status == SUBBYTE_OK) status = check_pointer("y", y);
+  const int status = check_pointers({{"job", job}, {"x", x}, {"y", y}});
   return status == SUBBYTE_OK ? elementwise::run_pool(*level, *job, x, y, row_begin, row_end)
                               : status;
 }

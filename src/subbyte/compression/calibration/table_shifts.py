@@ -25,7 +25,7 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer
 from subbyte.graph.quant_params import QuantParams
 from subbyte.methods import METHODS, CodedWeight, LookupTables, WeightShape
-from subbyte.runtime.native.layers import FEWEST_WORDS
+from subbyte.runtime.native.layers import FEWEST_WORDS, STREAMED_WEIGHTS
 
 MOST_SHIFT = 8
 # Multiply-adds of a layer on one sample, below which looking up saves less than a microsecond:
@@ -48,8 +48,7 @@ LOOKUP_WORK: Mapping[int, tuple[float, float]] = {
     256: (4.6, 6.6),
 }
 CHANNEL_WORK = 3.9
-# A linear layer of so many weights and one row waits for memory: a byte then costs this much.
-STREAMED = 1 << 20
+# A linear layer of one row and STREAMED_WEIGHTS waits for memory: a byte then costs this much.
 BYTE_WORK = 4.0
 # Look-ups round and multiplying does not: they must be faster by this factor.
 LEAST_GAIN = 1.1
@@ -128,7 +127,7 @@ def lookup_gains(shape: WeightShape, words: int, length: int, gain: bool, work: 
     uses = shape.taps * work.outputs / work.inputs
     entries = words * (kernel.entry + CHANNEL_WORK * -(-length // 4))
     lookup, product = LOOKUP_WORK[words][gain], 1.0
-    if work.linear and work.outputs == 1 and shape.count >= STREAMED:
+    if work.linear and work.outputs == 1 and shape.count >= STREAMED_WEIGHTS:
         lookup, product = max(lookup, kernel.code * BYTE_WORK), BYTE_WORK
     return uses * outputs * length * product >= LEAST_GAIN * (uses * lanes * lookup + entries)
 

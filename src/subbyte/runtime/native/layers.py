@@ -16,7 +16,7 @@ SCALES = ("column", "pixel", "image")
 # Channels that the kernels for more words take at once: shorter ones are filled with zeros.
 _CHUNK = 4
 # Linear layers of so many weights, and so few rows, wait for memory: kernels of gemv.h.
-_STREAMED_WEIGHTS, _STREAMED_ROWS = 1 << 20, 4
+STREAMED_WEIGHTS, _STREAMED_ROWS = 1 << 20, 4
 _STREAMED_BITS, _STREAMED_INPUTS = 4, 1 << 16
 # From so many pixels on, codes of 3 and 4 bits stay packed in convolutions.
 _UNPACK_BITS, _UNPACK_PIXELS = (3, 4), 48
@@ -92,7 +92,7 @@ class LayerSize:
     def streamed(self) -> bool:
         """Whether the operators take the kernels for weights that are read once a run."""
         few = self.linear and self.height <= _STREAMED_ROWS
-        return few and self.inputs * self.outputs >= _STREAMED_WEIGHTS
+        return few and self.inputs * self.outputs >= STREAMED_WEIGHTS
 
     @property
     def work(self) -> int:
