@@ -115,7 +115,7 @@ def test_bad_labels_and_too_few_samples(folder: Path) -> None:
         tune(small, out, IMAGES, steps=1, labels=LABELS[:5])
     with pytest.raises(CalibrationError, match="at least 2 samples, got 1"):
         tune(small, out, IMAGES[:1], steps=1, labels=LABELS[:1])
-    with pytest.raises(OptionError, match="one of loss and teacher, got neither"):
+    with pytest.raises(OptionError, match="one of loss and float_network, got neither"):
         tune(small, out, IMAGES, steps=1)
     with pytest.raises(OptionError, match="--seed out of range"):
         tune(small, out, IMAGES, steps=1, labels=LABELS, seed=-1)

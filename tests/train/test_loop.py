@@ -88,7 +88,7 @@ def test_teacher(kind: str, small: Path, tmp_path: Path) -> None:
             return float(divergence((module(X),), (student(X),)))
 
     before = harm()
-    fit(student, X.split(16), 60, teacher=teacher, rate=10)
+    fit(student, X.split(16), 60, float_network=teacher, rate=10)
     assert harm() < 0.8 * before
 
 
@@ -245,8 +245,8 @@ class Nothing:
         ({"every": 0}, "every out of range"),
         ({"rate": 0.0}, "rate out of range"),
         ({"precision": torch.float16}, "precision: expected None or torch.bfloat16"),
-        ({"loss": None}, "one of loss and teacher, got neither"),
-        ({"teacher": "a.onnx"}, "one of loss and teacher, got both"),
+        ({"loss": None}, "one of loss and float_network, got neither"),
+        ({"float_network": "a.onnx"}, "one of loss and float_network, got both"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str, small: Path) -> None:

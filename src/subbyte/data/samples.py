@@ -139,7 +139,7 @@ class Samples:
         for part in gone:
             if not part.fixed:
                 raise CalibrationError(
-                    f"input {part.spec.name!r} is the reference's alone",
+                    f"input {part.spec.name!r} is the float network's alone",
                     expected=f"its value, as in --set-input {part.spec.name}=1",
                 )
         folded = (*self._folded, *gone)

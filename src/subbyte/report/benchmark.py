@@ -138,7 +138,7 @@ def _compressed(model: Model) -> bool:
 
 def _side(model: Model) -> Side:
     def bind(feeds: Feeds) -> Callable[[], list[NDArray[Any]]]:
-        # An input that was folded into a compressed file is its float original's alone.
+        # An input that was folded into a compressed file is the float network's alone.
         feeds = {name: feeds[name] for name in model.input_names if name in feeds}
         model.run(feeds)  # its errors are named; the session's own call is timed
         return lambda: list(model.session.run(None, feeds))

@@ -1,4 +1,4 @@
-"""Accuracy of a classifier, and how closely it follows its float original."""
+"""Accuracy of a classifier, and how closely it follows the float network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a model whose one output is class scores [N, classes].
 
-    With s the scores of the model, r the scores of the reference, y the labels:
+    With s the scores of the model, r the scores of the float network, y the labels:
 
     - ``engine``, ``native_isa``: the engine that ran the model, and the native kernels' instruction
       set;
@@ -68,8 +68,8 @@ def evaluate(
         samples: use so many, drawn at random, the same ones every time; None: all.
         batch_size: samples per run; a model with a fixed batch gets that.
         engine, threads: as `subbyte.load`.
-        set_inputs, batch_axes: as `subbyte.data.as_samples`. An input that only the reference
-            has, because it was folded into the model, has to be set.
+        set_inputs, batch_axes: as `subbyte.data.as_samples`. An input that only the
+            float network has, because it was folded into the model, has to be set.
         progress: called as progress(stage, done, total, detail), with the stages "Images" (of a
             folder) and "Samples".
 
@@ -82,10 +82,8 @@ def evaluate(
     if batch_size < 1:
         raise OptionError("batch size out of range", expected="at least 1", got=batch_size)
     network = load(model, engine=engine, threads=threads)
-    original = (
-        None if float_network is None else load(float_network, engine=engine, threads=threads)
-    )
-    specs = network.inputs if original is None else shared_inputs(network, original)
+    whole = None if float_network is None else load(float_network, engine=engine, threads=threads)
+    specs = network.inputs if whole is None else shared_inputs(network, whole)
     data = as_samples(
         inputs,
         specs,
@@ -105,7 +103,7 @@ def evaluate(
         part = None if target is None else target[tally.n : tally.n + len(scores)]
         if isinstance(labels, str) and labels == FOLDERS:
             _check_folders(data, scores.shape[1] - label_offset)
-        tally.add(scores, part, None if original is None else _scores(original, some))
+        tally.add(scores, part, None if whole is None else _scores(whole, some))
         progress("Samples", tally.n, len(data), "")
     engines: dict[str, str] = {"engine": network.engine}
     if network.engine == "native":
@@ -123,27 +121,25 @@ class _Tally:
         self._labels: list[NDArray[np.int64]] = []
         self._agree = 0
         self._kl = 0.0
-        self._referenced = False
+        self._compared = False
 
-    def add(
-        self, scores: Scores, labels: NDArray[np.int64] | None, reference: Scores | None
-    ) -> None:
+    def add(self, scores: Scores, labels: NDArray[np.int64] | None, wanted: Scores | None) -> None:
         self.n += len(scores)
         self.classes = scores.shape[1]
         if labels is not None:
             _check_label_range(labels, self.classes)
             self._ranks.append(_rank(scores, labels))
             self._labels.append(labels)
-        if reference is not None:
-            if reference.shape != scores.shape:
+        if wanted is not None:
+            if wanted.shape != scores.shape:
                 raise OptionError(
-                    "reference has other classes than the model",
+                    "float network has other classes than the model",
                     expected=f"{scores.shape[1]} classes",
-                    got=reference.shape[1],
+                    got=wanted.shape[1],
                 )
-            self._referenced = True
-            self._agree += int((scores.argmax(1) == reference.argmax(1)).sum())
-            self._kl += float(_divergence(reference, scores).sum())
+            self._compared = True
+            self._agree += int((scores.argmax(1) == wanted.argmax(1)).sum())
+            self._kl += float(_divergence(wanted, scores).sum())
 
     def result(self) -> dict[str, Any]:
         result: dict[str, Any] = {"n": self.n, "classes": self.classes}
@@ -154,7 +150,7 @@ class _Tally:
             result["top1"] = 100 * float(hits.mean())
             result["top5"] = 100 * float((ranks < 5).mean())
             result["balanced_accuracy"] = 100 * float(np.mean(recalls))
-        if self._referenced:
+        if self._compared:
             result["agreement"] = 100 * self._agree / self.n
             result["kl"] = self._kl / self.n
         return result
@@ -168,9 +164,9 @@ def _rank(scores: Scores, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(ahead.sum(axis=1))
 
 
-def _divergence(reference: Scores, scores: Scores) -> NDArray[np.float64]:
-    """KL(softmax(reference) || softmax(scores)) of each sample, in nats."""
-    p, q = _log_softmax(reference), _log_softmax(scores)
+def _divergence(wanted: Scores, scores: Scores) -> NDArray[np.float64]:
+    """KL(softmax(wanted) || softmax(scores)) of each sample, in nats."""
+    p, q = _log_softmax(wanted), _log_softmax(scores)
     return np.asarray((np.exp(p) * (p - q)).sum(axis=1))
 
 
@@ -260,18 +256,18 @@ def _check_label_range(labels: NDArray[np.int64], classes: int) -> None:
         )
 
 
-def shared_inputs(model: Model, reference: Model) -> tuple[InputSpec, ...]:
-    """The inputs of both: the model's, and the reference's inputs that were folded into the model.
+def shared_inputs(model: Model, float_network: Model) -> tuple[InputSpec, ...]:
+    """The inputs of both: the model's, and the float network's inputs that were folded into it.
 
     Raises:
-        OptionError: the model takes an input that the reference has not.
+        OptionError: the model takes an input that the float network has not.
     """
-    extra = [spec for spec in reference.inputs if spec.name not in model.input_names]
-    if set(model.input_names) - set(reference.input_names):
+    extra = [spec for spec in float_network.inputs if spec.name not in model.input_names]
+    if set(model.input_names) - set(float_network.input_names):
         raise OptionError(
-            "reference takes other inputs than the model",
-            where=str(reference.path),
+            "float network takes other inputs than the model",
+            where=str(float_network.path),
             expected=", ".join(model.input_names),
-            got=", ".join(reference.input_names),
+            got=", ".join(float_network.input_names),
         )
     return (*model.inputs, *extra)

@@ -48,8 +48,8 @@ class Subject:
 
     network: Network
 
-    def __init__(self, path: Path, reference: Path, threads: int, progress: Progress) -> None:
-        self.path, self.reference = path, reference
+    def __init__(self, path: Path, float_path: Path, threads: int, progress: Progress) -> None:
+        self.path, self.float_path = path, float_path
         self.threads, self.progress = threads, progress
         self.left_out: list[str] = []
         self.stored: StoredModel = read_stored(self.path)
@@ -60,12 +60,12 @@ class Subject:
         self.folded = [spec.name for spec in self.inputs if spec.name not in self.model.input_names]
 
     def _inputs(self) -> tuple[InputSpec, ...]:
-        theirs = read_input_specs(self.reference)
+        theirs = read_input_specs(self.float_path)
         names = [spec.name for spec in theirs]
         own = [name for name in names if name in self.model.input_names]
         if self.model.input_names != own:
             raise OptionError(
-                "the file takes other inputs than the reference",
+                "the file takes other inputs than the float network",
                 where=str(self.path),
                 expected=", ".join(names),
                 got=", ".join(self.model.input_names),
@@ -74,22 +74,22 @@ class Subject:
         return tuple(known.get(spec.name, spec) for spec in theirs)
 
     def read(self, data: Samples | None, given: Mapping[str, Part]) -> None:
-        """Read the original as ``data`` want it; without data, with the inputs ``given``.
+        """Read the float network as ``data`` want it; without data, with the inputs ``given``.
 
         Raises:
-            OptionError: a file that is no compressed form of the original, or an input that
+            OptionError: a file that is no compressed form of the float network, or an input that
                 is a constant in the file and not given.
         """
         missing = [name for name in self.folded if name not in given]
         if missing and data is None:
             raise OptionError(
-                f"input {missing[0]!r} is the reference's alone",
+                f"input {missing[0]!r} is the float network's alone",
                 where=str(self.path),
                 expected=f"its value, as in --set-input {missing[0]}=1",
             )
         folded = {name: given[name] for name in self.folded if name in given}
         choice = InputChoice(folded=folded) if data is None else data.choice
-        self.network = read_network(self.reference, choice)
+        self.network = read_network(self.float_path, choice)
         if self.coded or self.unpacked:
             check_form(self.network, self.coded)
         else:
@@ -135,14 +135,14 @@ def _fill(rows: list[Document], found: Sensitivity) -> None:
 
 
 def proof(subject: Subject, few: Samples) -> Document:
-    """`Proof.document` of the file against its reference, both in ONNX Runtime."""
+    """`Proof.document` of the file against the float network, both in ONNX Runtime."""
     progress = renamed(subject.progress, "Outputs")
-    reference = Reference(subject.network, subject.reference)
+    reference = Reference(subject.network, subject.float_path)
     return prove(subject.path, few, reference, True, progress, str(subject.path)).document()
 
 
 def stock_int8(subject: Subject, few: Samples, folder: Path, peers: Sequence[str]) -> Path | None:
-    """The reference as onnxruntime quantizes it, in ``folder``; None if not wished or not to be
+    """The float network as onnxruntime quantizes it, in ``folder``; None if not wished or not to be
     had."""
     if STOCK_INT8 not in peers:
         return None
@@ -150,7 +150,7 @@ def stock_int8(subject: Subject, few: Samples, folder: Path, peers: Sequence[str
     try:
         from subbyte.report.peers import stock
 
-        return stock.quantized(Source(subject.reference, feeds, subject.threads, folder))
+        return stock.quantized(Source(subject.float_path, feeds, subject.threads, folder))
     except PeerError as error:
         subject.left_out.append(f"Accuracy of {STOCK_INT8}: {error}")
     except ModuleNotFoundError as error:
@@ -170,14 +170,14 @@ def scores(
     if len(outputs) != 1 or len(outputs[0].shape) != 2 or outputs[0].shape[1] == 1:
         subject.left_out.append("Accuracy, agreement, KL: the network has no single row of scores.")
         return None
-    files = [("this file", subject.path), ("float", subject.reference)]
+    files = [("this file", subject.path), ("float", subject.float_path)]
     files += [] if int8 is None else [("int8", int8)]
     rows = []
     for label, path in files:
         size = read_stored(path).file_bytes
         result = evaluate(
             *(path, data, labels),
-            float_network=subject.reference,
+            float_network=subject.float_path,
             label_offset=label_offset,
             threads=subject.threads,
             progress=renamed(subject.progress, f"Scores, {label}"),
@@ -207,7 +207,7 @@ def score_points(
             continue
         result = evaluate(
             *(path, data, labels),
-            float_network=subject.reference,
+            float_network=subject.float_path,
             label_offset=label_offset,
             threads=subject.threads,
         )
@@ -224,7 +224,7 @@ def latency(
     choice = {} if data is None else {**data.fixed, **data.choice.folded}
     try:
         result = bench(
-            [subject.reference, subject.path],
+            [subject.float_path, subject.path],
             threads=subject.threads,
             runs=runs,
             shapes=shapes,

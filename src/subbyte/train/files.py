@@ -50,7 +50,7 @@ MOST_HELD_BACK = 1000
 @dataclass(frozen=True)
 class Tuned:
     """Mean losses on the ``held_back`` samples that were not trained on. ``proof``: how far the
-    file is from the teacher on them; without one, from the module that was trained."""
+    file is from the float network on them; without one, from the module that was trained."""
 
     before: float
     after: float
@@ -148,7 +148,7 @@ def tune(
         )
         for index, shuffle in ((np.sort(order[:held]), False), (order[held:], True))
     ]
-    by: dict[str, Any] = {"teacher": None if taught is None else GraphModule(taught)}
+    by: dict[str, Any] = {"float_network": None if taught is None else GraphModule(taught)}
     if labels is not None:
         by["loss"] = nn.functional.cross_entropy
     with blaming(taught or student.network, samples):
@@ -220,12 +220,12 @@ def tuning_samples(
 def _reference(
     student: Student,
     taught: Network | None,
-    teacher: str | os.PathLike[str] | None,
+    float_network: str | os.PathLike[str] | None,
     samples: Samples,
 ) -> Reference:
-    """The teacher; without one the trained module, as which the file has to compute."""
+    """The float network; without one the trained module, as which the file has to compute."""
     if taught is not None:
-        return Reference(taught, teacher, original="the teacher")
+        return Reference(taught, float_network)
     network = replace(student.network, fixed_batch=samples.baked(samples.inputs))
     original = "the trained module"
     return Reference(network, None, lambda: student.cpu().eval(), original)

@@ -48,7 +48,7 @@ def fit(
     steps: int,
     *,
     loss: Loss | None = None,
-    teacher: nn.Module | str | os.PathLike[str] | None = None,
+    float_network: nn.Module | str | os.PathLike[str] | None = None,
     rate: float = 1.0,
     precision: torch.dtype | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -65,24 +65,24 @@ def fit(
 
     Args:
         batches: a loader, iterated anew every epoch. With ``loss`` it gives (inputs, targets), with
-            ``teacher`` inputs; inputs are a tensor or a sequence of tensors.
+            ``float_network`` inputs; inputs are a tensor or a sequence of tensors.
         loss: loss(outputs, targets).
-        teacher: the float network, a module or an ONNX file: its outputs are the targets (class
-            scores by Kullback-Leibler divergence, other outputs by squared error).
+        float_network: a module or an ONNX file, whose outputs are the targets (class scores by
+            Kullback-Leibler divergence, other outputs by squared error).
         precision: torch.bfloat16: mixed precision (`torch.autocast`).
         checkpoint: a file, written every ``every`` steps and at the end. The same call goes on from
             there, to the same result. torch's generator is seeded anew every epoch. A loader which
             shuffles by it therefore gives the same order again.
 
     Raises:
-        OptionError: numbers out of range, not one of loss and teacher, another run's file.
+        OptionError: numbers out of range, not one of loss and float_network, another run's file.
         CalibrationError: a loader that gives nothing.
         WeightError: the loss is no longer finite.
     """
-    _check(steps, every, rate, precision, loss, teacher)
+    _check(steps, every, rate, precision, loss, float_network)
     device = next(student.parameters()).device
     runner = _Runner(student, steps, rate, every, seed)
-    judge = _judge(loss, teacher, device)
+    judge = _judge(loss, float_network, device)
     if checkpoint is not None:
         runner.open(check_writable(checkpoint))
     model = DistributedDataParallel(student, broadcast_buffers=False) if _many() else student
@@ -104,12 +104,12 @@ def measure(
     batches: Iterable[Any],
     *,
     loss: Loss | None = None,
-    teacher: nn.Module | str | os.PathLike[str] | None = None,
+    float_network: nn.Module | str | os.PathLike[str] | None = None,
 ) -> float:
     """The mean loss over ``batches``, every sample counting alike; arguments as of `fit`."""
-    _check(1, 1, 1.0, None, loss, teacher)
+    _check(1, 1, 1.0, None, loss, float_network)
     device = next(student.parameters()).device
-    judge, total, count = _judge(loss, teacher, device), 0.0, 0
+    judge, total, count = _judge(loss, float_network, device), 0.0, 0
     for batch in batches:
         inputs = batch[0] if loss is not None else batch
         size = len(as_tuple(inputs)[0])
@@ -228,12 +228,14 @@ def _many() -> bool:
 
 
 def _judge(
-    loss: Loss | None, teacher: nn.Module | str | os.PathLike[str] | None, device: torch.device
+    loss: Loss | None,
+    float_network: nn.Module | str | os.PathLike[str] | None,
+    device: torch.device,
 ) -> Callable[[nn.Module, Any], Tensor]:
     """judge(model, batch) -> loss."""
     if loss is not None:
         return lambda model, batch: loss(model(*as_tuple(batch[0])), batch[1])
-    module = teacher
+    module = float_network
     if not isinstance(module, nn.Module):
         assert module is not None  # noqa: S101 - checked before
         module = GraphModule(read_network(module))
@@ -260,7 +262,7 @@ def _check(
     rate: float,
     precision: torch.dtype | None,
     loss: Loss | None,
-    teacher: object,
+    float_network: object,
 ) -> None:
     for name, value in (("steps", steps), ("every", every)):
         if value < 1:
@@ -269,6 +271,6 @@ def _check(
         raise OptionError("rate out of range", expected="above 0", got=rate)
     if precision not in (None, torch.bfloat16):
         raise OptionError("precision", expected="None or torch.bfloat16", got=precision)
-    if (loss is None) == (teacher is None):
+    if (loss is None) == (float_network is None):
         got = "both" if loss is not None else "neither"
-        raise OptionError("target of training", expected="one of loss and teacher", got=got)
+        raise OptionError("target of training", expected="one of loss and float_network", got=got)

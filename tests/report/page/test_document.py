@@ -201,5 +201,5 @@ def test_what_is_refused(pair: Pair, tmp_path: Path) -> None:
     other = tiny.classifier()
     other.graph.input[0].name = other.graph.node[0].input[0] = "pixels"
     path = tiny.save(other, tmp_path / "other.onnx")
-    with pytest.raises(OptionError, match=r"other inputs than the reference.*expected pixels"):
+    with pytest.raises(OptionError, match=r"other inputs than the float network.*expected pixels"):
         subbyte.make_report(pair.model, path)

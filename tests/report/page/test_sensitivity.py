@@ -159,7 +159,9 @@ def test_file_of_another_network(tmp_path: Path) -> None:
     for node in other.graph.node:
         node.name = "my " + node.name
     network = read_network(tiny.save(other, tmp_path / "other.onnx"))
-    with pytest.raises(OptionError, match=r"no compressed form of the reference.*a layer conv1"):
+    with pytest.raises(
+        OptionError, match=r"no compressed form of the float network.*a layer conv1"
+    ):
         coded_network(network, coded)
     wide = tiny.save(tiny.classifier(tiny.conv_weights(width=8)), tmp_path / "narrow.onnx")
     with pytest.raises(OptionError, match=r"weight .16, 9, 3. in 1 groups"):

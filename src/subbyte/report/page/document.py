@@ -61,8 +61,8 @@ def make_report(
     """Measure a compressed file against its float network.
 
     Returns:
-        ``summary``: sizes, as `inspect` has them, with ``reference_bytes`` and ``compression``.
-        ``scores``: `evaluate` of the file, its reference and stock int8.
+        ``summary``: sizes, as `inspect` has them, with ``float_bytes`` and ``compression``.
+        ``scores``: `evaluate` of the file, the float network and stock int8.
         ``latency``: rows of `bench`.
         ``points``: `read_points`, measured on ``inputs``.
         ``layers``: rows of `inspect` with options, shares, error, harm and ms.
@@ -88,7 +88,7 @@ def make_report(
 
     Raises:
         SubbyteError: unreadable files, data that do not fit, a file that is no compressed form of
-            the reference, options out of range.
+            the float network, options out of range.
     """
     least_values = (("layer_samples", layer_samples, 1), ("runs", runs, 0), ("threads", threads, 1))
     for name, value, least in least_values:
@@ -97,9 +97,9 @@ def make_report(
     if labels is not None and inputs is None:
         raise OptionError("labels without samples", expected="inputs")
     check_names(peers)
-    path, original = Path(model), Path(float_network)
+    path, float_path = Path(model), Path(float_network)
     found = read_points(points) if points is not None else []
-    subject = Subject(path, original, threads, progress)
+    subject = Subject(path, float_path, threads, progress)
     whole, data = None, None
     steps = subject.model.preprocessing if preprocessing is None else preprocessing
     if inputs is not None:
@@ -114,7 +114,7 @@ def make_report(
         )
         data = whole.folding(subject.folded)
     subject.read(data, given_parts(set_inputs, subject.inputs))
-    document: Document = {"model": os.fspath(model), "reference": os.fspath(float_network)}
+    document: Document = {"model": os.fspath(model), "float_network": os.fspath(float_network)}
     document |= _account(subject) | dict.fromkeys(_OF_SAMPLES)
     document |= {"points": found, "latency": None, "left_out": subject.left_out}
     if data is not None and whole is not None:
@@ -140,10 +140,10 @@ def make_report(
 
 
 def _account(subject: Subject) -> Document:
-    sizes, float_sizes = inspect(subject.path), inspect(subject.reference)
+    sizes, float_sizes = inspect(subject.path), inspect(subject.float_path)
     keys = ("file_bytes", "weight_count", "bits_per_weight", "parts")
     summary = {key: sizes[key] for key in keys}
-    summary["reference_bytes"] = float_sizes["file_bytes"]
+    summary["float_bytes"] = float_sizes["file_bytes"]
     summary["compression"] = float_sizes["file_bytes"] / sizes["file_bytes"]
     rows = []
     for row in sizes["layers"]:

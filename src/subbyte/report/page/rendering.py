@@ -67,7 +67,7 @@ def tiles(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "Size",
             byte_size(summary["file_bytes"]),
-            f"{summary['compression']:.1f}x smaller than {byte_size(summary['reference_bytes'])}",
+            f"{summary['compression']:.1f}x smaller than {byte_size(summary['float_bytes'])}",
         ),
         (
             "Bits per weight",
@@ -77,9 +77,9 @@ def tiles(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
     scores = {row["label"]: row for row in document["scores"] or ()}
     if scores:
-        own, original = scores["this file"], scores["float"]
+        own, whole = scores["this file"], scores["float"]
         if "top1" in own:
-            found.append(("Top-1", f"{own['top1']:.2f}%", f"float {original['top1']:.2f}%"))
+            found.append(("Top-1", f"{own['top1']:.2f}%", f"float {whole['top1']:.2f}%"))
         found.append(("Agreement", f"{own['agreement']:.2f}%", "same best class as float"))
         found.append(("KL from float", divergence(own["kl"]), f"nats, {own['n']:,} samples"))
     elif document["sensitivity"]:

@@ -60,7 +60,7 @@ def check_form(network: Network, layers: Mapping[str, CodedLayer]) -> None:
     for name, coded in layers.items():
         if name not in by_name or by_name[name].shape != coded.weight.shape:
             raise OptionError(
-                "the file is no compressed form of the reference",
+                "the file is no compressed form of the float network",
                 where=network.name,
                 expected=f"a layer {name} with a weight {_size(coded)}",
                 got="none" if name not in by_name else by_name[name].shape,
@@ -69,7 +69,7 @@ def check_form(network: Network, layers: Mapping[str, CodedLayer]) -> None:
     for layer in network.layers:
         if layer.weight not in there:
             raise OptionError(
-                "the file is no compressed form of the reference",
+                "the file is no compressed form of the float network",
                 where=network.name,
                 expected="no layers but the file's own",
                 got=f"a layer {layer.name}",
@@ -152,7 +152,7 @@ def _names(network: Network, unpacked: Mapping[str, CodedWeight]) -> dict[str, s
     unknown = set(unpacked) - {entry.name for entry in network.unpacked}
     if unknown:
         raise OptionError(
-            "the file is no compressed form of the reference",
+            "the file is no compressed form of the float network",
             where=network.name,
             expected=f"a weight {min(unknown)}",
             got="none",
