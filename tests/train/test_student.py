@@ -17,7 +17,7 @@ from subbyte.compression.divergence import divergence
 from subbyte.errors import ModelFileError, OptionError, OutputError, WeightError
 from subbyte.graph.compressed.trainable import read_coded
 from subbyte.graph.load.network import load_model
-from subbyte.methods import decode_weight
+from subbyte.methods import Product, decode_weight
 from subbyte.train import Student, load
 from tests import tiny
 from tests.compression.nets import DATA, classifier, needs_data, relative, run, smooth_images
@@ -27,7 +27,7 @@ MODEL = classifier(IMAGES)
 X = torch.from_numpy(IMAGES)
 KINDS: dict[str, dict[str, Any]] = {
     "product": {"method": "product"},
-    "product without gain": {"method": "product", "gain": 0},
+    "product without gain": {"method": Product(gain=0)},
     "scalar": {"method": "scalar"},
     "ternary": {"method": "ternary"},
     "composite": {"method": "composite"},
