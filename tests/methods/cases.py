@@ -1,136 +1,107 @@
-"""One row a form: the shared tests below run over all of them.
+"""One row a form: the contract, blank, graph, layer and fuzz tests run over all of them.
 
 Adding a method: add its rows here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from subbyte.methods import CodedWeight, WeightShape
-from subbyte.methods.binary import encode as binary_encode
-from subbyte.methods.binary import form as binary_form
+from subbyte.methods import (
+    CodedWeight,
+    MethodOptions,
+    WeightShape,
+    encode_target,
+    stored_bytes,
+)
 from subbyte.methods.binary.form import BinaryOptions
-from subbyte.methods.composite import encode as composite_encode
-from subbyte.methods.composite import form as composite_form
 from subbyte.methods.composite.form import CompositeOptions
-from subbyte.methods.product import encode as product_encode
-from subbyte.methods.product import form as product_form
 from subbyte.methods.product.form import ProductOptions
-from subbyte.methods.scalar import encode as scalar_encode
-from subbyte.methods.scalar import form as scalar_form
 from subbyte.methods.scalar.form import ScalarOptions
-from subbyte.methods.ternary import encode as ternary_encode
-from subbyte.methods.ternary import form as ternary_form
-from subbyte.methods.ternary.form import TernaryOptions, rank_of
+from subbyte.methods.ternary.form import TernaryOptions
 
 
 @dataclass(frozen=True)
 class Case:
-    """A form of a method: how to encode with it and what it should take, or take at most.
+    """A form of a method, and what to expect of it.
 
+    ``exact``: the stored bytes depend on the shape alone; otherwise they are a limit.
     ``weights_only``: a paper's procedure that does not look at the moments. ``one_scale``:
     all outputs have the same, and an output of zeros is one of words that serve others too.
     """
 
     name: str
-    encode: Callable[[torch.Tensor, torch.Tensor, WeightShape, int], CodedWeight]
-    stored_bytes: Callable[[WeightShape], int]
+    options: MethodOptions
     exact: bool = True
     weights_only: bool = False
     one_scale: bool = False
 
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return self.options.method
 
-def product(options: ProductOptions) -> Case:
-    """A product case."""
-    shared = "-shared" if options.shared else ""
-    published = "" if options.procedure == "corrected" else f"{options.procedure}-"
-    return Case(
-        f"product-{published}d{options.group}-k{options.words}-g{options.gain}{shared}",
-        lambda w, h, shape, seed: product_encode.encode(w, h, shape, options, seed),
-        lambda shape: product_form.stored_bytes(shape, options),
-        weights_only=options.procedure == "paper-plain",
-        one_scale=options.procedure != "corrected",
-    )
+    def encode(
+        self, weight: torch.Tensor, moments: torch.Tensor, shape: WeightShape, seed: int
+    ) -> CodedWeight:
+        """Code a weight [O, T, I] under moments."""
+        return encode_target(weight, moments, shape, self.options, seed)
 
+    def stored_bytes(self, shape: WeightShape) -> int:
+        """The bytes that it should take, or take at most."""
+        return stored_bytes(shape, self.options)
 
-def scalar(bits: int) -> Case:
-    """A scalar case."""
-    options = ScalarOptions(bits)
-    return Case(
-        f"scalar-{bits}",
-        lambda w, h, shape, seed: scalar_encode.encode(w, h, shape, options, seed),
-        lambda shape: scalar_form.stored_bytes(shape, options),
-    )
-
-
-def ternary(ratio: float) -> Case:
-    """A ternary case: ``ratio`` * min(outputs, inputs) terms."""
-
-    def options(shape: WeightShape) -> TernaryOptions:
-        return TernaryOptions(rank_of(shape, ratio))
-
-    return Case(
-        f"ternary-{ratio:g}",
-        lambda w, h, shape, seed: ternary_encode.encode(w, h, shape, options(shape), seed),
-        lambda shape: ternary_form.stored_bytes(shape, options(shape)),
-    )
-
-
-def composite(options: CompositeOptions, name: str) -> Case:
-    """A composite case."""
-    return Case(
-        f"composite-{name}",
-        lambda w, h, shape, seed: composite_encode.encode(w, h, shape, options, seed),
-        lambda shape: composite_form.most_bytes(shape, options),
-        exact=False,
-        weights_only=options.procedure == "paper",
-    )
-
-
-def binary(options: BinaryOptions) -> Case:
-    """A binary case."""
-    return Case(
-        f"binary-{options.binarization.variant.lower()}-{options.procedure}",
-        lambda w, h, shape, seed: binary_encode.encode(w, h, shape, options, seed),
-        lambda shape: binary_form.stored_bytes(shape, options),
-        weights_only=options.procedure == "paper",
-    )
+    def code(self, shape: WeightShape, seed: int = 1) -> CodedWeight:
+        """A random weight of about one over the root of what an output reads."""
+        n = shape.taps * shape.inputs
+        rng = np.random.default_rng(seed)
+        weight = rng.standard_normal((shape.outputs, shape.taps, shape.inputs)) / np.sqrt(n)
+        moments = torch.eye(n).expand(shape.groups, n, n)
+        return self.encode(torch.from_numpy(weight).float(), moments, shape, 0)
 
 
 CASES = [
-    product(ProductOptions(2)),
-    product(ProductOptions(3, gain=1)),
-    product(ProductOptions(4)),
-    product(ProductOptions(4, gain=2)),
-    product(ProductOptions(4, gain=3, shared=True)),
-    product(ProductOptions(6, gain=4)),
-    product(ProductOptions(8, words=128)),
-    product(ProductOptions(6, words=128)),
-    product(ProductOptions(4, words=32)),
-    product(ProductOptions(8, words=256, shared=True)),
-    product(ProductOptions(1)),
-    product(ProductOptions(3, words=32, procedure="paper")),
-    product(ProductOptions(4, words=32, procedure="paper-plain")),
-    scalar(2),
-    scalar(3),
-    scalar(4),
-    scalar(8),
-    ternary(0.5),
-    ternary(1),
-    ternary(2),
-    composite(CompositeOptions(planes=1), "j1"),
-    composite(CompositeOptions(planes=3), "j3"),
-    composite(CompositeOptions(planes=6), "j6"),
-    composite(CompositeOptions(bits=6), "6-bits"),
-    composite(CompositeOptions(procedure="paper", planes=6, bottleneck=0.5), "paper"),
-    binary(BinaryOptions(1)),
-    binary(BinaryOptions(3, "image")),
-    binary(BinaryOptions(2, "pixel", "paper")),
+    Case("product-d2-k16-g0", ProductOptions(2)),
+    Case("product-d3-k16-g1", ProductOptions(3, gain=1)),
+    Case("product-d4-k16-g0", ProductOptions(4)),
+    Case("product-d4-k16-g2", ProductOptions(4, gain=2)),
+    Case("product-d4-k16-g3-shared", ProductOptions(4, gain=3, shared=True)),
+    Case("product-d6-k16-g4", ProductOptions(6, gain=4)),
+    Case("product-d8-k128-g0", ProductOptions(8, words=128)),
+    Case("product-d6-k128-g0", ProductOptions(6, words=128)),
+    Case("product-d4-k32-g0", ProductOptions(4, words=32)),
+    Case("product-d8-k256-g0-shared", ProductOptions(8, words=256, shared=True)),
+    Case("product-d1-k16-g0", ProductOptions(1)),
+    Case("product-paper-d3-k32", ProductOptions(3, words=32, procedure="paper"), one_scale=True),
+    Case(
+        "product-paper-plain-d4-k32",
+        ProductOptions(4, words=32, procedure="paper-plain"),
+        weights_only=True,
+        one_scale=True,
+    ),
+    Case("scalar-2", ScalarOptions(2)),
+    Case("scalar-3", ScalarOptions(3)),
+    Case("scalar-4", ScalarOptions(4)),
+    Case("scalar-8", ScalarOptions(8)),
+    Case("ternary-0.5", TernaryOptions(rank_ratio=0.5)),
+    Case("ternary-1", TernaryOptions(rank_ratio=1)),
+    Case("ternary-2", TernaryOptions(rank_ratio=2)),
+    Case("composite-j1", CompositeOptions(planes=1), exact=False),
+    Case("composite-j3", CompositeOptions(planes=3), exact=False),
+    Case("composite-j6", CompositeOptions(planes=6), exact=False),
+    Case("composite-6-bits", CompositeOptions(bits=6), exact=False),
+    Case(
+        "composite-paper",
+        CompositeOptions(procedure="paper", planes=6, bottleneck=0.5),
+        exact=False,
+        weights_only=True,
+    ),
+    Case("binary-column1-corrected", BinaryOptions(1)),
+    Case("binary-image3-corrected", BinaryOptions(3, "image")),
+    Case("binary-pixel2-paper", BinaryOptions(2, "pixel", "paper"), weights_only=True),
 ]
 
 SHAPES = [

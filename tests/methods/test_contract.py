@@ -7,7 +7,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from subbyte.methods import METHODS, CodedWeight, WeightShape, decode_weight
+from subbyte.methods import (
+    METHODS,
+    CodedWeight,
+    WeightShape,
+    blank_weight,
+    decode_weight,
+    trainable,
+)
 from tests.methods.cases import CASES, SHAPES, Case, random_problem, relative_error
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -177,3 +184,48 @@ def test_single_rows_are_those_of_the_whole(case: Case) -> None:
     integers, scale = run_rows(coded, rows)
     np.testing.assert_array_equal(integers, method.decode(coded)[rows, 0])
     np.testing.assert_array_equal(scale, method.scale(coded)[rows])
+
+
+@every_case
+def test_a_blank_weight_has_the_form_of_a_coded_one(case: Case) -> None:
+    """Names, types and, where the shape decides, sizes of the arrays; all can be decoded."""
+    for shape in SHAPES[:2]:
+        weight, moments = random_problem(shape)
+        coded, blank = case.encode(weight, moments, shape, 0), blank_weight(shape, case.options)
+        assert (blank.method, blank.shape) == (coded.method, coded.shape)
+        assert np.isfinite(decode_weight(blank)).all()
+        if not case.exact:
+            continue
+        assert blank.variant == coded.variant
+        assert list(blank.attributes) == list(coded.attributes)
+        for name, array in coded.inputs.items():
+            assert blank.inputs[name].shape == array.shape
+            assert blank.inputs[name].dtype == array.dtype
+
+
+@every_case
+def test_the_packed_form_shows_its_options(case: Case) -> None:
+    weight, moments = random_problem(SHAPES[0])
+    method = METHODS[case.method]
+    shown = method.options_of(case.encode(weight, moments, SHAPES[0], 0))
+    assert shown
+    assert method.checked(shown) == shown
+    for name, value in shown.items() if case.exact else ():
+        wanted = getattr(case.options, name)
+        assert value == wanted or wanted is None
+
+
+@every_case
+def test_what_is_trained_starts_as_the_coded_weight(case: Case) -> None:
+    weight, moments = random_problem(SHAPES[0])
+    coded = case.encode(weight, moments, SHAPES[0], 0)
+    module = trainable(coded, reference=weight if case.weights_only else None)
+    assert {name for name, _ in module.named_parameters()} <= set(module.rates)
+    again = module.coded()
+    assert (again.method, again.variant) == (coded.method, coded.variant)
+    largest = np.abs(decode_weight(coded)).max()
+    np.testing.assert_allclose(decode_weight(again), decode_weight(coded), atol=2e-3 * largest)
+
+
+def test_every_method_has_a_row() -> None:
+    assert {case.method for case in CASES} == set(METHODS)

@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 
 from subbyte.graph.islands.operators import elementwise, movement, pooling
-from subbyte.methods import WeightShape
+from subbyte.methods import WeightShape, method_of
 from subbyte.methods.binarization import BINARIZATIONS, Binarization
 from tests.graph.coding import code_binary
+from tests.methods.cases import CASES, Case
 from tests.native import test_streamed as streamed
 from tests.native.operators import OPSET, Node, layer, parameters, random_codes
 from tests.native.test_islands import POOLS
@@ -33,7 +34,21 @@ def families() -> dict[str, list[Node]]:
     grouped = [conv(name, groups=3) for name in ("product", "sign", "2-bit", "8-bit", "ternary")]
     grouped.append(_depthwise())
     long = [streamed.linear(name, 2) for name in ("3-bit gain", "2-bit")]
-    return {**coded, "binary": binary, "grouped": grouped, "long": long, **_islands()}
+    found = {**coded, "binary": binary, "grouped": grouped, "long": long}
+    known = {method_of(node.function.name) for nodes in found.values() for node in nodes}
+    methods = {each[0] for each in known if each}
+    others = {case.name: _of_case(case) for case in CASES if case.method not in methods}
+    return {**found, **others, **_islands()}
+
+
+def _of_case(case: Case) -> list[Node]:
+    """Layers of a method that no other family has."""
+    window = {**WINDOWS["3x3"], "group": 1}
+    image, rows = {"x": random_codes((2, 5, 4, 9), 0, 255)}, {"x": random_codes((3, 19), 0, 255)}
+    return [
+        layer(case.code(WeightShape(64, 9, 9)), "Conv", "", image, window, Q, 3),
+        layer(case.code(WeightShape(64, 1, 19)), "Linear", "Dequant", rows, {}, Q, 3),
+    ]
 
 
 @functools.cache
