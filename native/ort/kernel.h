@@ -39,6 +39,7 @@ struct Operator {
 // The operators of each file of this folder.
 void add_layers(std::vector<Operator> *operators);
 void add_pairwise(std::vector<Operator> *operators);
+void add_unary(std::vector<Operator> *operators);
 void add_pools(std::vector<Operator> *operators);
 
 }  // namespace subbyte::ort

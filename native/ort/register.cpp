@@ -95,6 +95,7 @@ const std::deque<Registered> &operators() {
     std::vector<Operator> definitions;
     add_layers(&definitions);
     add_pairwise(&definitions);
+    add_unary(&definitions);
     add_pools(&definitions);
     std::deque<Registered> made;
     for (const Operator &each : definitions) made.push_back(make_operator(each));

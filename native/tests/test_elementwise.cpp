@@ -114,6 +114,37 @@ TEST(pairs_with_every_kind_of_broadcasting) {
   }
 }
 
+TEST(maps_of_every_length) {
+  Random random(7);
+  for (int64_t length = 0; length < 200; ++length) {
+    const auto table = bytes(256, random), x = bytes(length + 3, random);
+    std::vector<uint8_t> expected(x.size() + kGuard, 99);
+    for (size_t i = 2; i < x.size() - 1; ++i) expected[i] = table[x[i]];
+    each_level([&](const elementwise::Level &level) {
+      std::vector<uint8_t> y(expected.size(), 99);
+      CHECK_EQUAL(elementwise::run_map(level, table.data(), x.data(), y.data(), 2, length + 2),
+                  SUBBYTE_OK);
+      check_bytes(level, y, expected);
+    });
+  }
+  const auto every = bytes(256, random);
+  CHECK_EQUAL(elementwise::run_map(elementwise::kReference, every.data(), every.data(), nullptr, 3,
+                                   2),
+              SUBBYTE_BAD_SHAPE);
+}
+
+TEST(maps_of_every_code) {
+  Random random(8);
+  const auto table = bytes(256, random);
+  std::vector<uint8_t> x(256);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(i);
+  each_level([&](const elementwise::Level &level) {
+    std::vector<uint8_t> y(x.size());
+    CHECK_EQUAL(elementwise::run_map(level, table.data(), x.data(), y.data(), 0, 256), SUBBYTE_OK);
+    check_bytes(level, y, table);
+  });
+}
+
 TEST(pools_of_every_shape) {
   Random random(2);
   for (int i = 0; i < 300; ++i) {

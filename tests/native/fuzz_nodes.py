@@ -15,13 +15,14 @@ from tests.graph.coding import code_binary
 from tests.methods.cases import CASES, Case
 from tests.native import test_streamed as streamed
 from tests.native.operators import OPSET, Node, layer, parameters, random_codes
-from tests.native.test_islands import POOLS
+from tests.native.test_islands import POOLS, Q_UNARY, unary
 from tests.native.test_layers import CODERS, WINDOWS, Q, code, conv
 
 # One coder of each method and variant, but for the binary ones.
 CODINGS = ("product", "sign", "4-bit", "ternary", "composite", "factored")
 SAME = {"kernel_shape": [3, 2], "strides": [2, 1], "dilations": [1, 1], "auto_pad": "SAME_LOWER"}
 MOST_JOINED = 16
+MOST_FUNCTIONS = 64
 
 
 @functools.cache
@@ -121,6 +122,10 @@ def _islands() -> dict[str, list[Node]]:
         Node([elementwise.sum_function(OPSET)], parameters(q), pair),
         Node([elementwise.product_function(OPSET)], parameters(q), pair),
     ]
+    tables = []
+    for number in range(MOST_FUNCTIONS):
+        function, table = unary(number)
+        tables.append(Node([function], {**parameters(Q_UNARY), "table": table}, {"x": x}))
     joined = []
     for count in range(2, MOST_JOINED + 1):
         feeds = {f"x{index}": x[..., : 5 + index] for index in range(count)}
@@ -137,4 +142,4 @@ def _islands() -> dict[str, list[Node]]:
         window["count_include_pad"] = 1
         function = pooling.average_pool_function(OPSET)
         pools.append(Node([function], parameters(q), {"x": x}, window))
-    return {"pairs": pairs, "joined": joined, "pools": pools}
+    return {"tables": tables, "pairs": pairs, "joined": joined, "pools": pools}

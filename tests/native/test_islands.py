@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import FunctionProto
+from onnx import FunctionProto, helper
 
+from subbyte.graph.functions.body import make_function
 from subbyte.graph.islands.operators import elementwise, movement, pooling
 from tests.native.operators import (
     OPSET,
@@ -26,6 +27,8 @@ PAIRS = {
     "rank": ((5, 1, 7), (3, 1, 6, 1)),
     "large": ((1, 64, 64, 48), (1, 64, 64, 48)),
 }
+
+Q_UNARY = {"x": (0.05, 140), "y": (0.03, 10)}
 
 
 def node(function: FunctionProto, feeds: dict[str, Any], q: dict[str, Any], **attributes: Any):  # type: ignore[no-untyped-def]
@@ -50,6 +53,48 @@ def test_shapes_that_do_not_broadcast() -> None:
     q = {"x": (0.02, 128), "r": (0.03, 7), "y": (0.05, 60)}
     made = node(elementwise.sum_function(OPSET), feeds, q)
     with pytest.raises(Exception, match=r"Add node 'layer': shapes of x and r.*\[2, 3\] and"):
+        made.run(native=True)
+
+
+def unary(seed: int = 0) -> tuple[FunctionProto, np.ndarray]:
+    """x sigmoid(x), and its table for the parameters x (0.05, 140), y (0.03, 10)."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "x_scale", "x_zero"], ["a"]),
+        helper.make_node("Sigmoid", ["a"], ["b"]),
+        helper.make_node("Mul", ["a", "b"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "y_scale", "y_zero"], ["y"]),
+    ]
+    inputs = ["x", "x_scale", "x_zero", "y_scale", "y_zero", "table"]
+    function = make_function(f"Unary{seed}", inputs, ["y"], nodes, [], OPSET)
+    x = 0.05 * (np.arange(256) - 140)
+    codes = np.rint(x / (1 + np.exp(-x)) / 0.03) + 10
+    return function, np.clip(codes, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (2, 5, 6, 70), (1, 64, 64, 48)])
+@pytest.mark.parametrize("number", [0, 63, 64])
+def test_unary(shape: tuple[int, ...], number: int) -> None:
+    """Number 64 has no operator: there, too, the file's own function serves."""
+    function, table = unary(number)
+    made = node(function, {"x": random_codes(shape, 0, 255)}, Q_UNARY)
+    made.constants["table"] = table
+    expected = made.run(native=False)
+    assert_close(made.run(native=True), expected)
+    np.testing.assert_array_equal(made.run(True, threads=2), made.run(True))
+
+
+def test_unary_of_nothing() -> None:
+    function, table = unary()
+    made = node(function, {"x": np.zeros((0, 3), np.uint8)}, Q_UNARY)
+    made.constants["table"] = table
+    assert made.run(native=True).shape == (0, 3)
+
+
+def test_table_of_another_size() -> None:
+    function, table = unary()
+    made = node(function, {"x": np.zeros((2, 3), np.uint8)}, Q_UNARY)
+    made.constants["table"] = table[:255]
+    with pytest.raises(Exception, match=r"Unary0 node 'layer': table: expected \[256\]"):
         made.run(native=True)
 
 

@@ -50,6 +50,11 @@ typedef struct subbyte_requantize {
 SUBBYTE_API int subbyte_requantize_run(const subbyte_requantize *job, const uint8_t *x,
                                        uint8_t *y);
 
+/* y[i] = table[x[i]] for begin <= i < end: a function of one value, of whose 256 codes `table`
+ * holds the results. x and y do not overlap. */
+SUBBYTE_API int subbyte_map_run(const uint8_t *table, const uint8_t *x, uint8_t *y,
+                                int64_t begin, int64_t end);
+
 enum { SUBBYTE_MAX_POOL = 0, SUBBYTE_AVERAGE_POOL = 1 };
 
 /* Pooling of x [images][height][width][channels] to y [images][out_height][out_width][channels].

@@ -38,6 +38,8 @@ struct Level {
   void (*mul)(const Row &);
   void (*max)(const Window &);
   void (*average)(const Window &);
+  // y[i] = table[x[i]], a table of 256 bytes.
+  void (*map)(const uint8_t *table, const uint8_t *x, int64_t count, uint8_t *y);
   bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 

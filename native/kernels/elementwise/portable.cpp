@@ -3,6 +3,7 @@
 
 namespace subbyte::elementwise {
 
-extern const Level kPortable = {"portable", pairwise<false>, pairwise<true>, max_window, average_window};
+extern const Level kPortable = {"portable", pairwise<false>, pairwise<true>, max_window, average_window,
+                             map_codes};
 
 }  // namespace subbyte::elementwise

@@ -249,6 +249,14 @@ int run_requantize(const subbyte_requantize &job, const uint8_t *x, uint8_t *y) 
   return SUBBYTE_OK;
 }
 
+int run_map(const Level &level, const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t begin,
+            int64_t end) {
+  const int status = check_rows(begin, end, kMostBytes);
+  if (status != SUBBYTE_OK) return status;
+  level.map(table, x + begin, end - begin, y + begin);
+  return SUBBYTE_OK;
+}
+
 int run_pool(const Level &level, const subbyte_pool &job, const uint8_t *x, uint8_t *y,
              int64_t begin, int64_t end) {
   int status = check_pool(job);

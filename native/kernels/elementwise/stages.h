@@ -79,6 +79,10 @@ void average_of(const Window &job) {
   }
 }
 
+inline void map_codes(const uint8_t *table, const uint8_t *x, int64_t count, uint8_t *y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = table[x[i]];
+}
+
 using Stage = void (*)(const Window &);
 
 // The loop for a chunk of channels: those of elementwise/run.cpp are 64, 32 or 16, and one of the rest.

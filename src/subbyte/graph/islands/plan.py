@@ -20,6 +20,7 @@ from subbyte.graph.islands.intervals import Interval
 from subbyte.graph.islands.known_ranges import forward_ranges, needed_ranges
 from subbyte.graph.islands.operators import is_arithmetic, is_candidate, is_pointwise
 from subbyte.graph.islands.shared_scales import Group, group_values
+from subbyte.graph.islands.unary import UnaryFunction, find_functions
 from subbyte.graph.nested import leads_to
 from subbyte.graph.network import Layer, Network
 
@@ -43,7 +44,9 @@ class IslandPlan:
     compute on uint8, by their first output. ``groups``: every quantized value, in groups that share
     one `QuantParams`; a group is named for one of its values. ``fused``: sums taken into the
     convolution before them, output of the sum -> layer name. ``absorbed``: clamps that the
-    quantization of their input has already done, output -> input.
+    quantization of their input has already done, output -> input. ``functions``: nodes that
+    together compute a function of one carried value, by its output; ``within``: outputs that stay
+    inside such functions.
     """
 
     layers: Mapping[str, LayerPlan]
@@ -51,6 +54,8 @@ class IslandPlan:
     groups: tuple[Group, ...] = ()
     fused: Mapping[str, str] = field(default_factory=dict)
     absorbed: Mapping[str, str] = field(default_factory=dict)
+    functions: Mapping[str, UnaryFunction] = field(default_factory=dict)
+    within: frozenset[str] = frozenset()
 
     @property
     def group_of(self) -> dict[str, str]:
@@ -122,14 +127,17 @@ class _Planner:
             name: forward.get(name, Interval()).meet(needed.get(name, Interval()))
             for name in carried
         }
-        inside = [node for node in self.nodes if self._output(node) in self.joined]
-        groups = group_values(inside, limits)
+        functions, within = self._functions()
+        others = self.joined - functions.keys() - within
+        groups = group_values([n for n in self.nodes if self._output(n) in others], limits)
         return IslandPlan(
             layers=self.plans,
             nodes=frozenset(self.joined),
             groups=groups,
             fused=self._fused(),
             absorbed=self._absorbed(groups),
+            functions=functions,
+            within=within,
         )
 
     def _layer_plan(self, layer: Layer) -> LayerPlan:
@@ -236,8 +244,13 @@ class _Planner:
             for value in node.outputs:
                 if self._produces(value):
                     names[value.name or ""] = None
-        inner = self._inner()
+        inner = self._inner() | self._functions()[1]
         return [name for name in names if name not in inner]
+
+    def _functions(self) -> tuple[dict[str, UnaryFunction], frozenset[str]]:
+        outside = self.joined - self._fused().keys()
+        inside = [node for node in self.nodes if self._output(node) in outside]
+        return find_functions(inside, self._inner())
 
     def _inner(self) -> set[str]:
         inside = [node for node in self.nodes if self._output(node) in self.joined]
@@ -284,6 +297,7 @@ class _Planner:
             value = node.inputs[0] if node.inputs else None
             if bounds is None or value is None or not self._produces(value):
                 continue
-            if limits[value.name or ""].limit.within(Interval(*bounds)):
+            group = limits.get(value.name or "")
+            if group is not None and group.limit.within(Interval(*bounds)):
                 absorbed[self._output(node)] = value.name or ""
         return absorbed

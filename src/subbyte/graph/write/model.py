@@ -25,6 +25,7 @@ from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.write.layers import LayerWriter
 from subbyte.graph.write.nodes import NodeWriter
 from subbyte.graph.write.opset import output_opset
+from subbyte.graph.write.unary import UnaryWriter
 from subbyte.graph.write.unpacked import UnpackedWriter
 from subbyte.methods import CodedWeight
 
@@ -65,7 +66,8 @@ def write_network(
     emitter = Emitter(graph, params, plan.absorbed, opset)
     layers = LayerWriter(emitter, coded, biases or {}, table_shifts or {})
     tables = UnpackedWriter(network, layers)
-    _write_nodes(network, plan, layers, tables, NodeWriter(emitter))
+    nodes, functions = NodeWriter(emitter), UnaryWriter(emitter, network.opset)
+    _write_nodes(network, plan, layers, tables, nodes, functions)
     model = _assemble(network, emitter, opset)
     _check_written(model, network.name)
     return model
@@ -131,6 +133,7 @@ def _write_nodes(
     layers: LayerWriter,
     tables: UnpackedWriter,
     nodes: NodeWriter,
+    functions: UnaryWriter,
 ) -> None:
     by_output = {layer.output: layer for layer in network.layers}
     by_name = {layer.name: layer for layer in network.layers}
@@ -138,7 +141,8 @@ def _write_nodes(
     for node in network.model.graph:
         name = node.outputs[0].name or ""
         layer = by_output.get(name)
-        if name in plan.absorbed or (layer is not None and layer.name in taken_in):
+        summed = layer is not None and layer.name in taken_in
+        if name in plan.absorbed or name in plan.within or summed:
             continue
         if name in plan.fused:
             layers.write_sum(by_name[plan.fused[name]], node)
@@ -147,6 +151,8 @@ def _write_nodes(
             layers.write(layer, chosen.form, chosen.reason)
         elif layer is not None:
             layers.write_uncoded(layer)
+        elif name in plan.functions:
+            functions.write(plan.functions[name])
         elif name in plan.nodes:
             nodes.write_uint8(node)
         elif not query.is_constant(node.outputs[0]) and not tables.write(node):

@@ -30,13 +30,31 @@ def unit(node: ir.Node, inputs: Sequence[Interval]) -> Interval:
 
 
 register(
-    *("Abs", "Ceil", "Celu", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSwish"),
+    *("Abs", "Ceil", "Celu", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu"),
     *("LeakyRelu", "Log", "Max", "Min", "Mish", "Neg", "Pow", "Reciprocal", "Round", "Selu"),
     *("Softplus", "Softsign", "Sqrt", "Sub", "Tanh", "ThresholdedRelu"),
     row=IslandOperator(elementwise=True),
 )
-register("Sigmoid", "HardSigmoid", row=IslandOperator(elementwise=True, interval=unit))
+register("Sigmoid", row=IslandOperator(elementwise=True, interval=unit))
 register("Softmax", row=IslandOperator(interval=unit))
+
+
+def _above_minus_three(node: ir.Node, outputs: Interval) -> Interval:
+    """Of HardSwish: below -3 it is 0."""
+    return Interval(-3.0, math.inf)
+
+
+register("HardSwish", row=IslandOperator(elementwise=True, needed=_above_minus_three))
+
+
+def _slope(node: ir.Node, outputs: Interval) -> Interval:
+    """Of HardSigmoid: clamp(alpha x + beta, 0, 1) changes between two values of x alone."""
+    alpha = query.attribute(node, "alpha", 0.2)
+    beta = query.attribute(node, "beta", 0.5)
+    return Interval(-beta / alpha, (1 - beta) / alpha) if alpha > 0 else EVERYTHING
+
+
+register("HardSigmoid", row=IslandOperator(elementwise=True, interval=unit, needed=_slope))
 
 
 def _prelu_last(emitter: Emitter, node: ir.Node, output: str) -> bool:
