@@ -177,3 +177,19 @@ def test_the_number_is_that_of_the_users_array() -> None:
     error = culprit(prepare(network, "net"), chosen)
     assert error is not None
     assert "sample 7" in str(error)
+
+
+@pytest.mark.parametrize("place", ["input", "inside"])
+def test_values_whose_squares_overflow_are_named(place: str, tmp_path: Path) -> None:
+    """Though the network itself is finite for them."""
+    nodes = [node("MatMul", "x w", "a"), node("Relu", "a", "r"), node("MatMul", "r v", "y")]
+    where, factor = r"sample 7, node 'MatMul of a' \(MatMul\), value 'a' \[1, 32\]", 100
+    if place == "input":
+        where, factor = "sample 7, input 'x'", 0.01
+    data = np.random.default_rng(0).normal(size=(COUNT, 32)).astype(np.float32)
+    data[BAD] *= 1e30
+    array = np.float32(factor) * numpy_helper.to_array(constant("w", 32, 32))
+    wide = numpy_helper.from_array(array, "w")
+    network = model(nodes, ["N", 32], wide, constant("v", 32, 32))
+    with pytest.raises(RunError, match=rf"too large to compute with.*\[.*{where}\].*e\+3\d"):
+        subbyte.compress(network, tmp_path / "a.onnx", data, bits=3)
