@@ -179,17 +179,22 @@ def test_the_number_is_that_of_the_users_array() -> None:
     assert "sample 7" in str(error)
 
 
-@pytest.mark.parametrize("place", ["input", "inside"])
-def test_values_whose_squares_overflow_are_named(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "factor", "where"),
+    [
+        (1e30, 0.01, "sample 7, input 'x'"),
+        (1e12, 1e18, r"sample 7, node 'MatMul of a' \(Linear\), value 'a' \[1, 32\]"),
+    ],
+)
+def test_values_whose_squares_overflow_are_named(
+    size: float, factor: float, where: str, tmp_path: Path
+) -> None:
     """Though the network itself is finite for them."""
     nodes = [node("MatMul", "x w", "a"), node("Relu", "a", "r"), node("MatMul", "r v", "y")]
-    where, factor = r"sample 7, node 'MatMul of a' \(MatMul\), value 'a' \[1, 32\]", 100
-    if place == "input":
-        where, factor = "sample 7, input 'x'", 0.01
-    data = np.random.default_rng(0).normal(size=(COUNT, 32)).astype(np.float32)
-    data[BAD] *= 1e30
+    data = np.random.default_rng(0).normal(size=(COUNT, 32)).astype(np.float32) / 1e6
+    data[BAD] *= 1e6 * size
     array = np.float32(factor) * numpy_helper.to_array(constant("w", 32, 32))
-    wide = numpy_helper.from_array(array, "w")
-    network = model(nodes, ["N", 32], wide, constant("v", 32, 32))
+    weights = [numpy_helper.from_array(array, "w"), constant("v", 32, 32)]
+    network = model(nodes, ["N", 32], *weights)
     with pytest.raises(RunError, match=rf"too large to compute with.*\[.*{where}\].*e\+3\d"):
         subbyte.compress(network, tmp_path / "a.onnx", data, bits=3)

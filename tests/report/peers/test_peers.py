@@ -110,6 +110,60 @@ def test_onnxruntime_quantizes_free_sizes(tmp_path: Path, axis: int, batch: int 
     assert result["models"][1]["cosine"] > 0.99
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_networks_of_older_operator_sets_are_lifted(tmp_path: Path) -> None:
+    """Their DequantizeLinear has no axis, which weights per channel need."""
+    model = tiny.classifier()
+    model.opset_import[0].version = 11
+    path = tiny.save(model, tmp_path / "old.onnx")
+    rng = np.random.default_rng(0)
+    samples = [{"input": rng.standard_normal((1, 3, 6, 6), np.float32)} for _ in range(4)]
+    made = onnx.load(stock.quantized(Source(path, samples, 1, tmp_path)))
+    assert made.opset_import[0].version >= stock.LEAST_OPSET
+    axes = [a for node in made.graph.node for a in node.attribute if a.name == "axis"]
+    assert axes
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_scales_that_onnxruntime_cannot_adjust_are_left(tmp_path: Path) -> None:
+    """Of one output channel with a bias that is large beside its weights."""
+    rng = np.random.default_rng(0)
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"], "conv")]
+    constants = {
+        "w": rng.standard_normal((1, 3, 3, 3)).astype(np.float32) * 1e-6,
+        "b": np.full(1, 100, np.float32),
+    }
+    model = tiny.build(nodes, constants, {"x": ("N", 3, 8, 8)}, {"y": ("N", 1, 6, 6)})
+    path = tiny.save(model, tmp_path / "net.onnx")
+    samples = [{"x": rng.standard_normal((1, 3, 8, 8), np.float32)} for _ in range(2)]
+    assert stock.quantized(Source(path, samples, 1, tmp_path)).exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_of_which_nothing_is_quantized_is_named(tmp_path: Path) -> None:
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], [name], name)],
+            name,
+            [],
+            [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 4])],
+        )
+        for name in ("then", "else")
+    }
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "zero"], ["large"]),
+        helper.make_node("If", ["large"], ["y"], "choice", **branches),
+    ]
+    weight = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    constants = {"w": weight, "zero": np.float32(0)}
+    model = tiny.build(nodes, constants, {"x": ("N", 8)}, {"y": ("N", 4)})
+    path = tiny.save(model, tmp_path / "net.onnx")
+    samples = [{"x": np.ones((1, 8), np.float32)}] * 2
+    with pytest.raises(PeerError, match="quantizes nothing of the network"):
+        stock.quantized(Source(path, samples, 1, tmp_path))
+
+
 def fake_openvino(
     monkeypatch: pytest.MonkeyPatch,
     infer: Callable[[], list[Any]],

@@ -79,7 +79,8 @@ def culprit(network: Network, samples: Samples) -> RunError | None:
 
 @dataclass(frozen=True)
 class _Largest:
-    """The largest magnitude that a layer reads or writes, and where that is."""
+    """The largest magnitude that a layer reads or writes, and where that is; of those that
+    overflow in one sample the first."""
 
     value: float
     where: str
@@ -117,7 +118,8 @@ def _first_not_finite(
 
 def _larger(most: _Largest, value: Tensor, where: str) -> _Largest:
     magnitude = float(value.abs().max()) if value.numel() else 0.0
-    return _Largest(magnitude, where, "") if magnitude > most.value else most
+    larger = magnitude > most.value and most.value < OVERFLOWS
+    return _Largest(magnitude, where, "") if larger else most
 
 
 def _said(step: Step, name: str, value: Tensor) -> str:
