@@ -32,6 +32,8 @@ _WORD = re.compile(r"[A-Za-z][\w'-]*")
 # Lines that are no running text: fences, headings, tables, HTML, TOML tables.
 _NO_PROSE = re.compile(r"^\s*(```|#|\||<|\[|:::|-{3,}|\{[%{])")
 _ITEM = re.compile(r"^\s*(?:[-*]|\d+\.)\s+")
+# A heading such as "Raises:" alone on its line; the text below it is indented.
+_SECTION = re.compile(r"^\s*[A-Z][\w ]{0,30}:\s*$")
 # "Raises:" and the names of arguments begin something new.
 _ENTRY = re.compile(
     r"^\s*(?:(?:Args|Arguments|Raises|Returns|Yields|Attributes):\s*$|[\w`*., ]{1,40}:\s)"
@@ -124,7 +126,7 @@ def _paragraphs(text: Text) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.lines, text.line):
         if line.lstrip().startswith("```"):
             fenced = not fenced
-        entries = entries or bool(re.match(r"(Args|Raises|Returns|Attributes):\s*$", line.strip()))
+        entries = entries or bool(_SECTION.match(line))
         code = line.startswith("    ") and not entries and not (held and _ITEM.match(held[0]))
         skip = fenced or code or not line.strip() or bool(_NO_PROSE.match(line))
         new = bool(_ITEM.match(line)) or (entries and bool(_ENTRY.match(line)))

@@ -60,6 +60,11 @@ def test_docstrings_alone_are_counted_in_python(tmp_path: Path) -> None:
     assert (count.words, count.sentences, count.headless) == (6, 2, 1)
 
 
+def test_text_below_a_heading_is_counted(tmp_path: Path) -> None:
+    source = '"""First.\n\nPacked form:\n    decode: what the file holds.\n"""\n'
+    assert counted(written(tmp_path, "module.py", source)).headless == 1
+
+
 def test_findings_have_the_line_of_their_sentence(tmp_path: Path) -> None:
     path = written(tmp_path, "module.py", '"""First.\n\nSecond. Third is\nwhat it is.\n"""\n')
     (text,) = texts(path)

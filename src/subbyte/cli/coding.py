@@ -44,7 +44,7 @@ def parse_names(text: str | Names) -> Names:
 
 
 def method_names() -> list[str]:
-    """The names of the methods, which are those of their folders: help texts import no method."""
+    """The names of the methods, taken from their folders: help texts import no method."""
     spec = importlib.util.find_spec("subbyte")
     places = spec.submodule_search_locations if spec else None
     folders = [f"{place}/methods" for place in places or ()]

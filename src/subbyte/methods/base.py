@@ -113,30 +113,34 @@ class Method:
 
     Packed form:
         stored_bytes: bytes of a shape with options; at most so many where they depend on the
-            weight. blank: a coded weight of the right form, its numbers of no meaning.
+            weight.
+        blank: a coded weight of the right form, its numbers of no meaning.
         decode: effective integers int8 [O, T, I]. scale: float32 [O].
-        weight_nodes: nodes that define ``weight_int8`` [O, T, I] and ``weight_scale`` [O] from
-            the packed inputs and attributes.
-        row_nodes: nodes that unpack only the rows that a table is asked for: ``row_int8``
-            [n, I] and ``row_scale`` [n] from ``rows`` int64 [n]; None: whole weights only.
+        weight_nodes: nodes that define ``weight_int8`` [O, T, I] and ``weight_scale`` [O] from the
+            packed inputs and attributes.
+        row_nodes: nodes that unpack only the rows that a table is asked for: ``row_int8`` [n, I]
+            and ``row_scale`` [n] from ``rows`` int64 [n]; None: whole weights only.
         options_of: the options that a packed form shows, by name.
     Encoder:
         encode: (target [O, T, I], moments [groups, T*I, T*I], shape, options, seed).
         encode_unpacked: the same for weights that nothing multiplies as integers; None: encode.
     Planning:
-        default: a layer's options without a budget, from what a user gave; None: the method is
-            not for this layer. search: the options for a budget to choose from.
+        default: a layer's options without a budget, from the user's options; None: the method is
+            not for this layer.
+        search: the options for a budget to choose from.
         check: raises `OptionError` where a layer cannot have the options.
-        check_given: the same for what a user gave, together with a budget of a kind or None.
-        check_network: the same for what a user gave, where no layer of the network has it.
+        check_given: the same for the user's options, together with a budget of a kind or None.
+        check_network: the same for the user's options, where no layer of the network has the
+            method.
     Optional:
-        kernel: what native kernels make of it; by default they multiply with the unpacked int8.
+        kernel: the weight as native kernels read it; by default they multiply with the unpacked
+            int8.
         tables: words that a kernel looks up; None: it multiplies.
-        trainable: what is trained of it; by default the scales.
+        trainable: the module that trains the weight; by default its scales.
         trained: the options of a layer that training binarized so; None: the method has none.
         binarization: of the layer's input, by variant; by default the input stays as it is.
-        operations: multiplications and additions a position; by default those of the layer.
-        planes: what each bit plane takes, for a report; by default no planes.
+        operations: multiplications and additions a position; by default the layer's own.
+        planes: the bits of each bit plane, for a report; by default no planes.
     """
 
     name: str

@@ -21,8 +21,9 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """A method that layers may be coded with. ``options``: those that are fixed, by name; planning
-    chooses the others.
+    """A method that layers may be coded with.
+
+    ``options``: the options that are fixed, by name; planning chooses the others.
 
     Raises:
         OptionError: an unknown method or option, or a value out of range.

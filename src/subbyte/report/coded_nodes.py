@@ -50,7 +50,7 @@ class StoredLayer:
 
 @dataclass(frozen=True)
 class Kind:
-    """What the type of a coded node says of a layer."""
+    """The facts of a layer that the type of its coded node has."""
 
     op: str
     method: str

@@ -1,4 +1,4 @@
-"""Weights that no sample tells anything of: those in the branches of an If on data."""
+"""Weights of which no sample tells anything: weights in the branches of an If on data."""
 
 from __future__ import annotations
 

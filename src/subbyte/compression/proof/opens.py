@@ -1,4 +1,4 @@
-"""Whether ONNX Runtime can open what will be written, before anything is calibrated."""
+"""Whether ONNX Runtime can open the file to be written, before anything is calibrated."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def _written_opens(network: Network) -> bool:
 
 
 def _unoptimized() -> ort.SessionOptions:
-    """What the optimizer does takes long on large networks, and is not the question."""
+    """Session options without the optimizer: it takes long on large networks, and is not the
+    question."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options
