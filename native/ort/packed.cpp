@@ -6,11 +6,11 @@
 #include "ort/error.h"
 #include "ort/parallel.h"
 #include "subbyte/conv_binary.h"
-#include "subbyte/gemv.h"
+#include "subbyte/conv_int4.h"
 #include "subbyte/conv_int8.h"
 #include "subbyte/conv_lut16.h"
-#include "subbyte/conv_int4.h"
 #include "subbyte/conv_lut256.h"
+#include "subbyte/gemv.h"
 
 namespace subbyte::ort {
 namespace {
@@ -66,12 +66,15 @@ class Packed : public Weights {
   float unit() const override { return unit_; }
 
   void out_size(const Geometry &geometry, int64_t *height, int64_t *width) const override {
+    // An x that the kernel refuses is refused before y is allocated.
+    const Layer layer = at(geometry);
+    checked(Kernel::scratch_size(&layer));
     check_kernel(subbyte_out_size(&geometry, height, width));
   }
 
   int64_t parts(const Geometry &geometry) const override {
     int64_t height = 0, width = 0;
-    out_size(geometry, &height, &width);
+    check_kernel(subbyte_out_size(&geometry, &height, &width));
     return geometry.images * height;
   }
 

@@ -12,7 +12,7 @@ struct Binarization {
 };
 
 struct Method {
-  const char *name;  // which the names of its operators begin with
+  const char *name;  // with which the names of its operators begin
   // Of the packed arrays, the node's inputs from 1 on.
   size_t count;
   Type types[10];
@@ -32,7 +32,7 @@ constexpr const Method *kMethods[] = {&kProduct,   &kProductGain,       &kScalar
 // What methods share.
 struct WeightShape {
   int64_t outputs, taps, channels;  // weight_shape; channels of one group
-  int64_t groups;  // of the convolution; a divisor of outputs
+  int64_t groups;                   // of the convolution; a divisor of outputs
 
   int64_t count() const { return outputs * taps * channels; }  // at most 2^40
 };
