@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pkgutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,12 @@ from subbyte.cli.console import ERRORS, stage_progress
 from subbyte.cli.options import BatchAxis, by_input
 from subbyte.data import Preprocessing, Samples, as_samples
 
+if TYPE_CHECKING:
+    from subbyte.methods import MethodChoice
+
 DATA = "Calibration"
 CODING = "Coding"
-BUDGET = "Budget (one of them)"
+BUDGET = "Budget (one of them; --bits 2 where neither it, nor --plan, nor one method is given)"
 RUN = "Run"
 
 
@@ -66,8 +69,6 @@ def parse_drop(text: str | Points) -> Points:
     return text if isinstance(text, Points) else Points(budgets.parse_drop(text))
 
 
-PRODUCT = Names(("product",))
-
 Calib = Annotated[
     str,
     typer.Option(
@@ -88,7 +89,7 @@ SampleCount = Annotated[
     ),
 ]
 MethodNames = Annotated[
-    Names,
+    Names | None,
     typer.Option(
         "--method",
         metavar="NAME,NAME",
@@ -96,6 +97,7 @@ MethodNames = Annotated[
         help=f"How weights are coded: {', '.join(method_names())}; `subbyte methods` explains. "
         "With a budget several, to choose from layer by layer, as in product,scalar.",
         rich_help_panel=CODING,
+        show_default="product",
     ),
 ]
 MethodSettings = Annotated[
@@ -182,6 +184,18 @@ Device = Annotated[
     str,
     typer.Option(metavar="D", help="Where to compute: cpu, cuda, cuda:1 ...", rich_help_panel=RUN),
 ]
+
+
+def read_methods(
+    names: Names | None, settings: list[str] | None
+) -> tuple[MethodChoice, ...] | None:
+    """The methods of a command with their options; None where it says nothing of either."""
+    from subbyte.compression.config import DEFAULT_METHOD
+    from subbyte.methods import read_choices
+
+    if names is None and not settings:
+        return None
+    return read_choices((DEFAULT_METHOD,) if names is None else names, settings or ())
 
 
 def read_samples(

@@ -13,6 +13,7 @@ from subbyte.data import check_seed
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS, MethodChoice, choices_of
 
+DEFAULT_METHOD, DEFAULT_BITS = "product", 2.0
 _BUDGETS: tuple[Kind, ...] = ("bits", "size", "latency", "max_drop")
 _UNITS = {"size": "bytes", "latency": "milliseconds", "max_drop": "percentage points"}
 _NEVER_NONE = ("trials", "tune", "seed")
@@ -25,15 +26,18 @@ class CompressOptions:
 
     ``method``: of every layer; or several, that a plan for a budget may choose from. A method is a
     name, or a choice that fixes some of its options: ``Product(group=8, gain=3)``, ``Scalar()``,
-    ``Ternary()``, ``Composite()``, ``Binary()`` of `subbyte.methods`.
+    ``Ternary()``, ``Composite()``, ``Binary()`` of `subbyte.methods`. None: product.
 
-    The budget is one of four, or none:
+    The budget is one of four:
 
     - ``bits``: at most so many bits per weight over all conv and linear layers;
     - ``size``: of the file, in bytes;
     - ``latency``: of a sample, in milliseconds, by the kernel timings of the file ``timings``
       (None: this machine's own);
     - ``max_drop``: percentage points of accuracy that may be lost.
+
+    Without one it is `DEFAULT_BITS`, unless a plan or one method is given: a method by itself codes
+    all layers in the way of its own.
 
     ``trials``: for ``bits``, ``size`` or ``latency``, carry out so many plans on a part of the
     samples, and keep the one that does clearly best on the rest (`trials`).
@@ -44,7 +48,7 @@ class CompressOptions:
     run is done. ``inline``: write functions expanded into standard operators.
     """
 
-    method: str | MethodChoice | Sequence[str | MethodChoice] = "product"
+    method: str | MethodChoice | Sequence[str | MethodChoice] | None = None
     bits: float | None = None
     size: int | None = None
     latency: float | None = None
@@ -65,7 +69,8 @@ class CompressOptions:
         for name in ("plan", "work", "timings"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(value))
-        object.__setattr__(self, "method", choices_of(self.method))
+        if self.method is not None:
+            object.__setattr__(self, "method", choices_of(self.method))
         self._check_numbers()
         self._check_choices()
         self._check_ranges()
@@ -113,16 +118,29 @@ class CompressOptions:
 
     @property
     def budget(self) -> Budget | None:
-        """The one limit that is given, or None; `OptionError` if there are several."""
+        """The one limit that is given, or that of `DEFAULT_BITS`; None: a plan or one method says
+        how layers are coded.
+
+        Raises:
+            OptionError: several limits.
+        """
         given = [name for name in _BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise OptionError(f"{_dashed(given[0])} and {_dashed(given[1])} exclude each other")
-        return Budget(given[0], float(getattr(self, given[0]))) if given else None
+        if given:
+            return Budget(given[0], float(getattr(self, given[0])))
+        said = self.plan is not None or (self.method is not None and len(self.choices) == 1)
+        return None if said else Budget("bits", DEFAULT_BITS)
+
+    @property
+    def by_default(self) -> bool:
+        """Whether the budget is that of `DEFAULT_BITS`, as none is given."""
+        return self.budget is not None and all(getattr(self, name) is None for name in _BUDGETS)
 
     @property
     def choices(self) -> tuple[MethodChoice, ...]:
         """The methods that layers may be coded with."""
-        return choices_of(self.method)
+        return choices_of(DEFAULT_METHOD if self.method is None else self.method)
 
     @property
     def allowed(self) -> tuple[str, ...]:

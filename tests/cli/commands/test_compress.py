@@ -18,9 +18,9 @@ from tests.compression.nets import ROUGH_PLAN, classifier, smooth_images
 STEPS = ("--input-scale", 255, "--mean", "0.5,0.5,0.5", "--std", "0.25", "--layout", "nhwc")
 
 
-def run(*arguments: object) -> Result:
+def run(*arguments: object, code: int = 0) -> Result:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == code, result.output
     return result
 
 
@@ -142,7 +142,7 @@ def test_python_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
 def test_samples_beyond_what_there_is(folder: Path, tmp_path: Path) -> None:
     calib = ("--calib", f"{folder / 'data.npz'}:x", *STEPS)
     target = tmp_path / "out.json"
-    command = ("compress", folder / "net.onnx", "-o", tmp_path / "a.onnx", *calib)
+    command = ("compress", folder / "net.onnx", "-o", tmp_path / "a.onnx", *calib, "--bits", 4)
     more = run(*command, "--samples", 100, "--json", target)
     assert "data.npz:x has 24: using all" in more.stderr
     assert read(target)["samples"] == 24
@@ -160,6 +160,16 @@ def test_inline_option(folder: Path, tmp_path: Path) -> None:
     assert target.read_bytes() == inlined.read_bytes()
 
 
+def test_the_default_budget_is_said(folder: Path, tmp_path: Path) -> None:
+    command = ("compress", folder / "net.onnx", "-o", tmp_path / "a.onnx")
+    command += ("--calib", f"{folder / 'data.npz'}:x", *STEPS)
+    said = run(*command)
+    assert "note: no budget was given: at most 2 bits per weight" in said.stderr
+    default = (tmp_path / "a.onnx").read_bytes()
+    assert "no budget" not in run(*command, "--bits", 2).stderr
+    assert (tmp_path / "a.onnx").read_bytes() == default
+
+
 def test_network_with_two_inputs(tmp_path: Path) -> None:
     helper = tiny.helper
     nodes = [
@@ -174,7 +184,10 @@ def test_network_with_two_inputs(tmp_path: Path) -> None:
     samples = {name: rng.standard_normal((40, 16)).astype(np.float32) for name in "ab"}
     np.savez(tmp_path / "data.npz", **samples)
     target = tmp_path / "small.onnx"
-    run("compress", tmp_path / "net.onnx", "-o", target, "--calib", tmp_path / "data.npz")
+    command = ("compress", tmp_path / "net.onnx", "-o", target, "--calib", tmp_path / "data.npz")
+    said = run(*command, code=2)
+    assert "expected at least 3.063 bits per weight, got 2, as no budget is given" in said.stderr
+    run(*command, "--method", "product")
     expected = samples["a"] @ weights["v"] + samples["b"] @ weights["w"]
     error = np.asarray(subbyte.load(target).run(samples)) - expected
     assert (error**2).mean() < 0.3 * (expected**2).mean()

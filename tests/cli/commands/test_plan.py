@@ -71,7 +71,6 @@ def test_a_size_in_units(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
-        ((), "no budget: expected --bits, --size, --latency or --max-drop"),
         (("--bits", 2, "--size", "2MB"), "--bits and --size exclude each other"),
         (("--size", "2 parsecs"), "cannot read --size"),
         (("--max-drop", "150"), "--max-drop out of range"),
@@ -91,13 +90,15 @@ def test_what_cannot_be_planned(
     assert not plan.exists()
 
 
-def test_methods_without_a_budget(folder: Path, tmp_path: Path) -> None:
-    target = tmp_path / "a.onnx"
-    result = invoke(
-        "compress", folder / "net.onnx", "-o", target, *calib(folder), "--method", "scalar,ternary"
-    )
-    assert result.exit_code == 2
-    assert "several methods need a budget" in result.stderr
+@pytest.mark.parametrize("options", [(), ("--method", "product"), ("--method", "scalar,ternary")])
+def test_without_a_budget_it_is_two_bits(
+    folder: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    command = ("plan", folder / "net.onnx", *calib(folder), *options)
+    run(*command, "-o", tmp_path / "a.toml")
+    run(*command, "-o", tmp_path / "b.toml", "--bits", 2)
+    assert (tmp_path / "a.toml").read_text() == (tmp_path / "b.toml").read_text()
+    assert "# budget: at most 2 bits per weight" in (tmp_path / "a.toml").read_text()
 
 
 def test_explore(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torch
 from onnx import helper
 
 import subbyte
+from subbyte.budgets import Budget
 from subbyte.compression.calibration.statistics import LayerStatistics, collect
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.planning.candidates import Candidate, keeps_eight_bits, layer_candidates
@@ -140,8 +141,18 @@ def test_gain_is_the_one_asked_for() -> None:
         assert {o.gain for o in forms} == {gain}
 
 
+def test_two_bits_where_neither_budget_nor_method_is_given() -> None:
+    assert CompressOptions().budget == CompressOptions(tune=2).budget == Budget("bits", 2.0)
+    assert CompressOptions(method=("product", "scalar")).budget == Budget("bits", 2.0)
+    assert CompressOptions().by_default
+    assert not CompressOptions(bits=2.0).by_default
+    for said in ({"method": "ternary"}, {"plan": "a.toml"}, {"method": Product(group=4)}):
+        assert CompressOptions(**said).budget is None
+    assert CompressOptions(size=1).budget == Budget("size", 1.0)
+
+
 def test_plan_without_bits() -> None:
-    assert planned() == {
+    assert planned(method="product") == {
         "conv1.weight": EIGHT_BITS,
         "conv2.weight": ProductOptions(4, 16, 3),
         "head.weight": EIGHT_BITS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,6 +185,11 @@ def test_trials_of_a_network(tmp_path: Path) -> None:
 
 
 def test_trials_are_for_what_is_predicted() -> None:
-    for wrong in ({"trials": 2}, {"trials": 2, "max_drop": 1.0}, {"trials": -1, "bits": 2.0}):
+    wrongs: tuple[dict[str, Any], ...] = (
+        {"trials": 2, "method": "product"},
+        {"trials": 2, "max_drop": 1.0},
+        {"trials": -1, "bits": 2.0},
+    )
+    for wrong in wrongs:
         with pytest.raises(OptionError, match="--trials"):
-            CompressOptions(**wrong)  # type: ignore[arg-type]
+            CompressOptions(**wrong)

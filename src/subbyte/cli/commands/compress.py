@@ -52,7 +52,7 @@ def command(
     set_input: options.SetInput = None,
     fold_inputs: options.FoldInputs = False,
     batch_axis: options.BatchAxisOption = None,
-    method: coding.MethodNames = coding.PRODUCT,
+    method: coding.MethodNames = None,
     settings: coding.MethodSettings = None,
     bits: coding.Bits = None,
     size: coding.Size = None,
@@ -138,10 +138,10 @@ def command(
     with compress_extra("subbyte compress"):
         from subbyte.cli.proofs import print_proof
         from subbyte.compression import CompressOptions, compress
-        from subbyte.methods import read_choices
+        from subbyte.compression.config import DEFAULT_BITS
 
     wishes = CompressOptions(
-        method=read_choices(method, settings or ()),
+        method=coding.read_methods(method, settings),
         bits=bits,
         size=size,
         latency=latency,
@@ -167,6 +167,8 @@ def command(
             done = compress(source, output, data, wishes, progress=progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
+    if wishes.by_default:
+        _note(f"no budget was given: {wishes.budget}, as with --bits {DEFAULT_BITS:g}")
     _report(source, output, json, len(data), time.monotonic() - started, done.proof)
     print_proof(done.proof)
     _note_untrained(done.untrained)

@@ -45,7 +45,7 @@ def command(
             show_default="12, from the least there can be to 4.5",
         ),
     ] = None,
-    method: coding.MethodNames = coding.PRODUCT,
+    method: coding.MethodNames = None,
     settings: coding.MethodSettings = None,
     activations: Annotated[
         Literal["int8", "float"],
@@ -115,13 +115,12 @@ def command(
     with compress_extra("subbyte explore"):
         from subbyte.compression import CompressOptions
         from subbyte.compression.exploration.explore import Exploration, explore
-        from subbyte.methods import read_choices
 
     data = coding.read_samples(
         *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
     )
     wishes = CompressOptions(
-        method=read_choices(method, settings or ()),
+        method=coding.read_methods(method, settings),
         tune=tune,
         seed=seed,
         device=device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,6 @@ import typer
 from subbyte.cli import coding, options
 from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
 from subbyte.cli.preprocessing import PreprocessingOptions
-from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 from subbyte.files import write_atomic
 
@@ -48,7 +47,7 @@ def command(
     max_drop: coding.MaxDrop = None,
     timings: coding.TimingsFile = None,
     trials: coding.TrialCount = 0,
-    method: coding.MethodNames = coding.PRODUCT,
+    method: coding.MethodNames = None,
     settings: coding.MethodSettings = None,
     seed: coding.Seed = 0,
     device: coding.Device = "cpu",
@@ -74,12 +73,12 @@ def command(
     )
     with compress_extra("subbyte plan"):
         from subbyte.compression import CompressOptions
+        from subbyte.compression.config import DEFAULT_BITS
         from subbyte.compression.pipeline import plan_network
         from subbyte.compression.planning.plan_text import plan_rows, plan_text, summary
-        from subbyte.methods import read_choices
 
     wishes = CompressOptions(
-        method=read_choices(method, settings or ()),
+        method=coding.read_methods(method, settings),
         bits=bits,
         size=size,
         latency=latency,
@@ -90,7 +89,8 @@ def command(
         device=device,
     )
     if wishes.budget is None:
-        raise OptionError("no budget", expected="--bits, --size, --latency or --max-drop")
+        # A plan is made for a budget, also where one method is named.
+        wishes = replace(wishes, bits=DEFAULT_BITS)
     data = coding.read_samples(
         *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
     )

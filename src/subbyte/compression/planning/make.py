@@ -14,7 +14,7 @@ from subbyte.compression.planning.plan_file import planned_layers, read_plan
 from subbyte.compression.planning.search_space import Prices, price
 from subbyte.compression.run import Run
 from subbyte.compression.validation import Judge, hold_back
-from subbyte.errors import OptionError
+from subbyte.errors import BudgetError
 from subbyte.graph.weight_layout import output_layers
 
 
@@ -35,10 +35,6 @@ def make_plan(run: Run) -> Planned:
     check_possible(run.network, layers, config)
     budget = config.budget
     if budget is None:
-        if len(config.choices) > 1:
-            raise OptionError(
-                "several methods need a budget", expected="--bits, --size, --latency or --max-drop"
-            )
         return Planned(default_plan(run.network, layers, config))
     if budget.kind == "max_drop":
         return _by_accuracy(run, budget)
@@ -46,7 +42,13 @@ def make_plan(run: Run) -> Planned:
         return _by_trial(run, budget)
     if budget.kind == "latency":
         return latency_plans(run, budget).least_harm()
-    return plan_priced(run, price(run, at_eight_bits(budget)), budget)
+    try:
+        return plan_priced(run, price(run, at_eight_bits(budget)), budget)
+    except BudgetError as error:
+        if not config.by_default:
+            raise
+        got = f"{error.got}, as no budget is given"
+        raise BudgetError(error.what, expected=error.expected, got=got) from error
 
 
 def plan_priced(run: Run, prices: Prices, budget: Budget) -> Planned:
