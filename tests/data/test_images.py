@@ -78,6 +78,15 @@ def test_imagenets_preset_crops_as_torchvision(tmp_path: Path, size: tuple[int, 
     np.testing.assert_array_equal(got, torchvision(Image.fromarray(pixels), 32, 28))
 
 
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+def test_images_of_the_models_size_are_not_cropped(tmp_path: Path, resize: Any) -> None:
+    pixels = noise(8, 12)
+    path = save(tmp_path / "a.png", pixels)
+    np.testing.assert_array_equal(read(path, NHWC, crop=0.5, resize=resize), pixels)
+    path = save(tmp_path / "a.png", noise(9, 12))
+    assert not np.array_equal(read(path, NHWC, crop=0.5, resize=resize), noise(9, 12)[:8])
+
+
 def test_stretch_and_pad(tmp_path: Path) -> None:
     pixels = noise(16, 16)
     image = Image.fromarray(pixels)

@@ -145,10 +145,16 @@ def _plain(image: Image, gray: bool) -> Image:
 
 
 def _fitted(image: Image, whole: tuple[int, int], size: tuple[int, int], resize: str) -> Image:
-    """``image`` resized to about ``whole`` and cut to ``size``; both (width, height)."""
+    """``image`` resized to about ``whole`` and cut to ``size``; both (width, height).
+
+    An image of that size stays as it is: it was cut out before (or a network for 32 x 32 pixels,
+    trained without any crop, borrows ImageNet's mean and deviation).
+    """
     from PIL import Image
 
     bilinear = Image.Resampling.BILINEAR
+    if image.size == size:
+        return image
     if resize == "pad":
         scale = min(size[0] / image.width, size[1] / image.height)
         inner = [max(1, round(side * scale)) for side in image.size]

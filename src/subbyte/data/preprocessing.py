@@ -29,7 +29,7 @@ class ImageOptions:
     """How a picture becomes pixels [height, width, channels] of the model's size.
 
     A picture is turned upright (EXIF), resized with antialiased bilinear interpolation, and its
-    middle is cut out.
+    middle is cut out. A picture that has the model's size already is neither resized nor cut.
 
     - ``size``: (height, width); None: the size that the model's input has.
     - ``resize`` "crop": the picture keeps its proportions and covers size / crop, as with
