@@ -71,7 +71,14 @@ def test_agreement_and_kl_follow_their_formulas(model: Path, other: Path) -> Non
     p, q = softmax(r), softmax(s)
     assert result["agreement"] == pytest.approx(100 * (s.argmax(1) == r.argmax(1)).mean())
     assert result["kl"] == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-6)
-    assert "top1" not in result
+    assert not {"top1", "float_top1"} & set(result)
+
+
+def test_the_float_networks_accuracy_stands_beside(model: Path, other: Path) -> None:
+    result = subbyte.evaluate(model, SAMPLES, LABELS, float_network=other, batch_size=16)
+    alone = subbyte.evaluate(other, SAMPLES, LABELS)
+    assert result["float_top1"] == alone["top1"] != result["top1"]
+    assert "float_top1" not in alone
 
 
 def test_a_model_agrees_with_itself(model: Path) -> None:

@@ -54,6 +54,7 @@ def evaluate(
     - ``top1``, ``top5``: percent of samples whose label is the highest, among the five highest
       scores;
     - ``balanced_accuracy``: mean over the classes present of their top-1 percent;
+    - ``float_top1``: ``top1`` of r, with both labels and a reference;
     - ``agreement``: percent of samples with argmax s = argmax r;
     - ``kl``: mean over samples of KL(softmax(r) || softmax(s)), in nats.
 
@@ -119,6 +120,7 @@ class _Tally:
         self.classes = 0
         self._ranks: list[NDArray[np.int64]] = []
         self._labels: list[NDArray[np.int64]] = []
+        self._float_hits = 0
         self._agree = 0
         self._kl = 0.0
         self._compared = False
@@ -138,6 +140,8 @@ class _Tally:
                     got=wanted.shape[1],
                 )
             self._compared = True
+            if labels is not None:
+                self._float_hits += int((_rank(wanted, labels) == 0).sum())
             self._agree += int((scores.argmax(1) == wanted.argmax(1)).sum())
             self._kl += float(_divergence(wanted, scores).sum())
 
@@ -150,6 +154,8 @@ class _Tally:
             result["top1"] = 100 * float(hits.mean())
             result["top5"] = 100 * float((ranks < 5).mean())
             result["balanced_accuracy"] = 100 * float(np.mean(recalls))
+            if self._compared:
+                result["float_top1"] = 100 * self._float_hits / self.n
         if self._compared:
             result["agreement"] = 100 * self._agree / self.n
             result["kl"] = self._kl / self.n

@@ -59,8 +59,9 @@ def command(
     The network must be a classifier: one output with a score per class. **top1**, **top5** and
     **balanced_accuracy** (the mean over classes) are in percent and need labels.
 
-    **agreement** and **kl** compare with `--float-network`. Agreement is the percent of samples
-    with the same best class; KL is the divergence of the class probabilities, 0 at best.
+    **float_top1**, **agreement** and **kl** compare with `--float-network`. Agreement is the
+    percent of samples with the same best class; KL is the divergence of the class probabilities,
+    0 at best.
 
     Example:
 
