@@ -95,7 +95,7 @@ def _package_rows(records: Sequence[Record]) -> Iterator[list[str]]:
             continue
         yield [
             record["network"],
-            f"{task['name']} {task['float']:.1f}" if task else _NO_TASK,
+            f"{task['name'].removesuffix(', %')} {task['float']:.1f}" if task else _NO_TASK,
             f"{task['native']:.1f}" if task else _NO_TASK,
             f"{record['bits']:.2f}",
             _sizes(record["bytes"]["float"], record["bytes"]["portable"]),
