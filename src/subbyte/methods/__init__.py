@@ -8,6 +8,7 @@ own modules; nobody imports a method's folder.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -58,6 +59,7 @@ __all__ = [
     "decode_weight",
     "encode_target",
     "method_of",
+    "plain_options",
     "read_choices",
     "stored_bytes",
     "trainable",
@@ -89,6 +91,14 @@ def encode_target(
     method = METHODS[options.method]
     encode = method.encode_unpacked if unpacked and method.encode_unpacked else method.encode
     return encode(target, moments, shape, options, seed)
+
+
+def plain_options(method: Method) -> MethodOptions:
+    """The options of a usual convolution, 64 outputs of 64 inputs and 3 x 3 taps, where neither a
+    user nor a budget says more."""
+    shape = WeightShape(64, 9, 64)
+    layer = LayerTraits(shape, lambda: torch.zeros(64, 9, 64), binarizes=True)
+    return method.default(layer, {}) or EIGHT_BITS
 
 
 def trained_options(binarization: Binarization) -> MethodOptions:
