@@ -14,7 +14,9 @@ from subbyte.graph.write.model import write_network
 from subbyte.methods import METHODS
 from tests.graph.builder import Builder
 from tests.graph.coding import code_network, coded_module, session, values_of
-from tests.graph.write.test_model import Case, built, image_net, run
+from tests.graph.unary import FUNCTIONS
+from tests.graph.write.test_model import image_net
+from tests.graph.written import Case, built, run
 
 NETS = ("resnet", "densenet", "mobilenet_v3", "bert")
 
@@ -90,6 +92,19 @@ def test_packed_weights_stay_packed_and_layers_keep_their_names() -> None:
         for node in case.model.graph.node
         if node.name and node.domain == DOMAIN
     }
+
+
+def test_tables_of_functions_are_left_out() -> None:
+    b = Builder()
+    y = FUNCTIONS["silu"](b, b.conv("a", "x", 8, 8))
+    case = built(b, **{b.head(b.conv("last", y, 8, 8), 8): 2})
+    inlined = inline(case.model)
+    read = {name for node in inlined.graph.node for name in node.input}
+    assert {tensor.name for tensor in inlined.graph.initializer} <= read
+    assert "Sigmoid" in {node.op_type for node in inlined.graph.node}
+    (expected,) = session(case.model).run(None, case.inputs)
+    (actual,) = session(inlined).run(None, case.inputs)
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_constants_are_computed_once() -> None:

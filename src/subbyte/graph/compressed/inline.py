@@ -46,6 +46,7 @@ def inline(model: onnx.ModelProto) -> onnx.ModelProto:
             result.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     kept = _merge_equal(nodes, names, {tensor.name for tensor in model.graph.initializer})
     result.graph.node.extend(kept)
+    _discard_unread(result.graph)
     check_model(result, full=True)
     return result
 
@@ -181,6 +182,15 @@ def _evaluate(
     session = open_session(part.SerializeToString(), ort.SessionOptions())
     values: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = session.run(None, {})
     return values
+
+
+def _discard_unread(graph: onnx.GraphProto) -> None:
+    """Drop constants that only kernels of our own read: tables of functions of one value."""
+    read = {name for node in graph.node for name in reads(node)}
+    read.update(value.name for value in graph.output)
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _share(
