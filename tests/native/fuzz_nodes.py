@@ -13,10 +13,10 @@ from subbyte.methods import WeightShape, method_of
 from subbyte.methods.binarization import BINARIZATIONS, Binarization
 from tests.graph.coding import code_binary
 from tests.methods.cases import CASES, Case
-from tests.native import test_streamed as streamed
+from tests.native import long_layers
+from tests.native.coded_layers import CODERS, WINDOWS, Q, code, conv
+from tests.native.island_nodes import POOLS, Q_UNARY, unary
 from tests.native.operators import OPSET, Node, layer, parameters, random_codes
-from tests.native.test_islands import POOLS, Q_UNARY, unary
-from tests.native.test_layers import CODERS, WINDOWS, Q, code, conv
 
 # One coder of each method and variant, but for the binary ones.
 CODINGS = ("product", "sign", "4-bit", "ternary", "composite", "factored")
@@ -34,7 +34,7 @@ def families() -> dict[str, list[Node]]:
     binary.append(conv("binary-pixel", groups=3))
     grouped = [conv(name, groups=3) for name in ("product", "sign", "2-bit", "8-bit", "ternary")]
     grouped.append(_depthwise())
-    long = [streamed.linear(name, 2) for name in ("3-bit gain", "2-bit")]
+    long = [long_layers.linear(name, 2) for name in ("3-bit gain", "2-bit")]
     found = {**coded, "binary": binary, "grouped": grouped, "long": long}
     known = {method_of(node.function.name) for nodes in found.values() for node in nodes}
     methods = {each[0] for each in known if each}

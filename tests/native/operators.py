@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -131,3 +132,11 @@ def assert_close(actual: NDArray[Any], expected: NDArray[Any], share: float = 0.
 def random_codes(shape: Sequence[int], low: int, high: int, seed: int = 0) -> NDArray[np.uint8]:
     """uint8 in low .. high, both ends included."""
     return np.random.default_rng(seed).integers(low, high + 1, shape).astype(np.uint8)
+
+
+def refusal(node: Node) -> str:
+    """The library's message on opening the model."""
+    with pytest.raises(Exception, match="subbyte") as caught:
+        open_model(node.model().SerializeToString(), native=True)
+    message = str(caught.value)
+    return message[message.index("subbyte ") :]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import FunctionProto, helper
+from onnx import FunctionProto
 
-from subbyte.graph.functions.body import make_function
 from subbyte.graph.islands.operators import elementwise, movement, pooling
+from tests.native.island_nodes import POOLS, Q_UNARY, unary
 from tests.native.operators import (
     OPSET,
     Node,
@@ -27,8 +27,6 @@ PAIRS = {
     "rank": ((5, 1, 7), (3, 1, 6, 1)),
     "large": ((1, 64, 64, 48), (1, 64, 64, 48)),
 }
-
-Q_UNARY = {"x": (0.05, 140), "y": (0.03, 10)}
 
 
 def node(function: FunctionProto, feeds: dict[str, Any], q: dict[str, Any], **attributes: Any):  # type: ignore[no-untyped-def]
@@ -54,21 +52,6 @@ def test_shapes_that_do_not_broadcast() -> None:
     made = node(elementwise.sum_function(OPSET), feeds, q)
     with pytest.raises(Exception, match=r"Add node 'layer': shapes of x and r.*\[2, 3\] and"):
         made.run(native=True)
-
-
-def unary(seed: int = 0) -> tuple[FunctionProto, np.ndarray]:
-    """x sigmoid(x), and its table for the parameters x (0.05, 140), y (0.03, 10)."""
-    nodes = [
-        helper.make_node("DequantizeLinear", ["x", "x_scale", "x_zero"], ["a"]),
-        helper.make_node("Sigmoid", ["a"], ["b"]),
-        helper.make_node("Mul", ["a", "b"], ["c"]),
-        helper.make_node("QuantizeLinear", ["c", "y_scale", "y_zero"], ["y"]),
-    ]
-    inputs = ["x", "x_scale", "x_zero", "y_scale", "y_zero", "table"]
-    function = make_function(f"Unary{seed}", inputs, ["y"], nodes, [], OPSET)
-    x = 0.05 * (np.arange(256) - 140)
-    codes = np.rint(x / (1 + np.exp(-x)) / 0.03) + 10
-    return function, np.clip(codes, 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (2, 5, 6, 70), (1, 64, 64, 48)])
@@ -120,13 +103,6 @@ def test_concat_of_other_shapes() -> None:
     made.attributes["axis"] = 2
     with pytest.raises(Exception, match="attribute axis: expected within the rank"):
         made.run(native=True)
-
-
-POOLS: dict[str, dict[str, Any]] = {
-    "plain": {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0], "ceil_mode": 0},
-    "padded": {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 0},
-    "ceil": {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [0, 1, 0, 0], "ceil_mode": 1},
-}
 
 
 @pytest.mark.parametrize("window", POOLS)

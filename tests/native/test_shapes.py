@@ -18,10 +18,17 @@ from onnx import helper
 import subbyte
 from subbyte.graph.functions.layer import TABLE_SHIFT
 from subbyte.graph.islands.operators import elementwise, movement, pooling
+from tests.native.coded_layers import conv, near_zero
 from tests.native.fuzz_nodes import operators
-from tests.native.operators import OPSET, Node, assert_close, open_model, parameters, random_codes
-from tests.native.test_islands import POOLS
-from tests.native.test_layers import conv, near_zero
+from tests.native.island_nodes import POOLS
+from tests.native.operators import (
+    OPSET,
+    Node,
+    assert_close,
+    open_model,
+    parameters,
+    random_codes,
+)
 
 Shape = Sequence[int | str | None] | None
 # Unknown rank, dimensions without and with names, one number among them, all but the batch.

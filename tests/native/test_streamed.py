@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 
-from subbyte.methods import CodedWeight, WeightShape
-from tests.graph.coding import code_product, code_scalar
-from tests.native.operators import Node, assert_close, layer, open_model, random_codes
-from tests.native.test_layers import Q, halved, near_zero
+from tests.native.coded_layers import near_zero
+from tests.native.long_layers import CODERS, INPUTS, linear
+from tests.native.operators import assert_close, open_model, random_codes
 
-# Above 2^20 weights; neither number is a multiple of a tile's.
-OUTPUTS, INPUTS = 1090, 1003
-CODERS = {
-    "product": lambda w, s: halved(code_product(w, s, group=8)),
-    "3-bit gain": lambda w, s: code_product(w, s, gain=3),
-    "4-bit gain": lambda w, s: code_product(w, s, gain=4),
-    "shared": lambda w, s: code_product(w, s, group=2, shared=True),
-    "2-bit": lambda w, s: code_scalar(w, s, 2),
-    "3-bit": lambda w, s: code_scalar(w, s, 3),
-    "4-bit": lambda w, s: code_scalar(w, s, 4),
-    "5-bit": lambda w, s: code_scalar(w, s, 5),
-}
 SCALAR = ("2-bit", "3-bit", "4-bit")
-
-
-@functools.cache
-def code(name: str) -> CodedWeight:
-    shape = WeightShape(OUTPUTS, 1, INPUTS)
-    weight = np.random.default_rng(1).standard_normal((OUTPUTS, 1, INPUTS))
-    return CODERS[name](weight.astype(np.float32) / np.sqrt(INPUTS), shape)
-
-
-def linear(name: str, rows: int, form: str = "") -> Node:
-    return layer(code(name), "Linear", form, {"x": near_zero((rows, INPUTS))}, {}, Q, shift=0)
 
 
 @pytest.mark.parametrize("name", CODERS)
