@@ -22,7 +22,8 @@ LONGEST_SENTENCE = 35
 
 # "What" within a sentence is the symbol W with a hat: the weight that codes stand for.
 _HEADLESS = re.compile(
-    r"\b(?:what(?:ever)?|[Tt]hat of|[Tt]hose (?:of|that|which|in|with|for))\b"
+    r"\b(?:what(?:ever)?|[Tt]hat of)\b"
+    r"|\b[Tt]hose (?:of|that|which|in|with|for|whose|who|from|it|they)\b"
     r"|^[\W_]*What(?:ever)?\b"
 )
 # A clause after a period, a question mark or an exclamation mark: a capital, a quote, a backtick.

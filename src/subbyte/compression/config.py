@@ -118,8 +118,9 @@ class CompressOptions:
 
     @property
     def budget(self) -> Budget | None:
-        """The one limit that is given, or that of `DEFAULT_BITS`; None: a plan or one method says
-        how layers are coded.
+        """The one limit that is given, or else `DEFAULT_BITS`.
+
+        None: a plan or one method says how layers are coded.
 
         Raises:
             OptionError: several limits.
@@ -134,7 +135,7 @@ class CompressOptions:
 
     @property
     def by_default(self) -> bool:
-        """Whether the budget is that of `DEFAULT_BITS`, as none is given."""
+        """Whether the budget is `DEFAULT_BITS`, as none is given."""
         return self.budget is not None and all(getattr(self, name) is None for name in _BUDGETS)
 
     @property

@@ -79,7 +79,7 @@ def hold_back(samples: Samples, share: float, seed: int) -> tuple[Samples, Sampl
 
 @dataclass(frozen=True)
 class Split:
-    """``fit``: the samples to code with. ``held``: those to prove the file with, none of them in
+    """``fit``: samples to code with. ``held``: samples to prove the file with, none of them in
     ``fit`` if ``apart``, else the same."""
 
     fit: Samples

@@ -39,7 +39,7 @@ def nested_nodes(node: ir.Node) -> Iterator[ir.Node]:
 
 
 def all_nodes(graph: ir.Graph) -> Iterator[ir.Node]:
-    """The nodes of ``graph``, each followed by those below it."""
+    """The nodes of ``graph``, each followed by the nodes below it."""
     for node in graph:
         yield node
         yield from nested_nodes(node)

@@ -92,7 +92,7 @@ def _listed(method: str) -> str:
 
 
 def choice_of(options: Callable[P, MethodOptions]) -> Callable[P, MethodChoice]:
-    """A function with the arguments of a method's options that fixes those it is given."""
+    """A function with the arguments of a method's options that fixes the given ones."""
     signature = inspect.signature(options)
     name = options.method  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""A training loop for those who have none: one device or several, stopped and resumed at will."""
+"""A training loop for users who have none: one device or several, stopped and resumed at will."""
 
 from __future__ import annotations
 

@@ -44,9 +44,11 @@ def blaming(network: Network, samples: Samples) -> Iterator[None]:
 
 @torch.no_grad()
 def culprit(network: Network, samples: Samples) -> RunError | None:
-    """The error of the first sample that fails, or is NaN or Inf where a layer reads or writes, or
-    else of the one whose largest value there overflows when squares are added; None if there is
-    none."""
+    """The error of the first sample that fails; None if there is none.
+
+    A sample fails if it cannot run, or if a layer reads or writes NaN or Inf. If none does, the
+    sample with the largest value there counts, where that value overflows when squares are added.
+    """
     module = GraphModule(network).eval()
     layers = {name for layer in network.layers for name in (layer.input, layer.output)}
     largest = _Largest(0.0, "", "")
@@ -79,8 +81,10 @@ def culprit(network: Network, samples: Samples) -> RunError | None:
 
 @dataclass(frozen=True)
 class _Largest:
-    """The largest magnitude that a layer reads or writes, and where that is; of those that
-    overflow in one sample the first."""
+    """The largest magnitude that a layer reads or writes, and where that is.
+
+    Of several magnitudes that overflow in one sample, the first counts.
+    """
 
     value: float
     where: str

@@ -86,8 +86,9 @@ class LatencyPlans:
         return None if found is None else self._planned(found)
 
     def _fitted(self, choices: Choices) -> Choice:
-        """The choice of least harm of those whose blank files are measured to keep to the budget:
-        the layers get less or more until one takes just that."""
+        """The choice of least harm whose blank file is measured to keep to the budget.
+
+        The layers get less or more until one file takes just that."""
         budget = self._seconds
         fastest = least(choices, _time)
         limit = max(fastest, _microseconds(budget - self._model.beside))

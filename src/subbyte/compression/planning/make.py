@@ -81,6 +81,6 @@ def _by_trial(run: Run, budget: Budget) -> Planned:
 
 
 def _parts(run: Run, share: float) -> tuple[Run, Judge]:
-    """``run`` without ``share`` of its samples, and who judges files on those."""
+    """``run`` without ``share`` of its samples, and the judge of files on that share."""
     fit, held = hold_back(run.samples, share, run.config.seed)
     return replace(run, samples=fit), Judge(run.network, held, run.device)

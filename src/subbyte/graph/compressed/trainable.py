@@ -86,8 +86,10 @@ def read_coded(model: onnx.ModelProto, where: str) -> CodedNetwork:
 def write_coded(
     source: CodedNetwork, weights: Sequence[CodedWeight], biases: Sequence[NDArray[np.float32]]
 ) -> onnx.ModelProto:
-    """``source.model`` with other weights and biases in the order of those it has; of the
-    same methods, variants and shapes."""
+    """``source.model`` with other weights and biases in the order of its own.
+
+    They are of the same methods, variants and shapes.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(source.model)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -45,7 +45,7 @@ def find_functions(
 def _functions(
     nodes: Sequence[ir.Node], floats: Collection[str], rounded: Collection[str]
 ) -> dict[str, UnaryFunction]:
-    """The function that gives each output; ``rounded`` values are arguments of what follows."""
+    """The function that gives each output; ``rounded`` values are arguments of later functions."""
     known: dict[str, UnaryFunction] = {}
     for node in nodes:
         if not _is_elementwise(node):

@@ -76,7 +76,7 @@ def _sort(graph: onnx.GraphProto) -> None:
 
 
 def _ordered(needs: list[set[int]]) -> list[int]:
-    """Places so that each comes after those it needs, else in their order; fewer in a cycle."""
+    """Places, each after the ones it needs, else in their order; fewer in a cycle."""
     followers: list[list[int]] = [[] for _ in needs]
     for place, before in enumerate(needs):
         for entry in before:
