@@ -6,7 +6,8 @@ outside), searched over shares of both extremes; it never clips more than 1 valu
 
 Then every layer is run on inputs rounded to their ranges. Where that alone moves its output by more
 than `HOPELESS` of the output's variance, the input is not fit for 8 bits and stays float. (The
-input's own variance would not tell: one large channel hides the errors of all the others.)
+input's own variance would not tell: one large channel hides the errors of all the others.) Last,
+`activation_harm` looks at the outputs of the network.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from subbyte.compression.calibration.activation_harm import harmful, rounded
 from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.calibration.culprit import check_finite
 from subbyte.compression.calibration.rows import output_rows
@@ -77,9 +79,18 @@ def quantize_activations(
         for name, (loss, layer) in lost.items()
         if loss > HOPELESS
     }
-    if not hopeless:
-        return plan, params
-    plan = plan_islands(run.network, keep_float=hopeless)
+    if hopeless:
+        plan, params = _without(run, module, hopeless)
+    if harm := harmful(run, module, plan, params):
+        plan, params = _without(run, module, hopeless | harm)
+    return plan, params
+
+
+def _without(
+    run: Run, module: GraphModule, kept: Mapping[str, str]
+) -> tuple[IslandPlan, dict[str, QuantParams]]:
+    """Plan and parameters where the values in ``kept`` stay float, each for its reason."""
+    plan = plan_islands(run.network, keep_float=kept)
     return plan, _params(plan, _ranges(run, module, plan))
 
 
@@ -112,8 +123,8 @@ def input_losses(
         for place, step, before, _ in module.walk(on_device(batch, run.device)):
             if step.name in layers:
                 layer = layers[step.name]
-                rounded = _rounded(before[layer.input], inputs[step.name])
-                sums[step.name] += _errors(module, place, layer, before, rounded)
+                changed = rounded(before[layer.input], inputs[step.name])
+                sums[step.name] += _errors(module, place, layer, before, changed)
     losses: dict[str, tuple[float, str]] = {}
     for name, (error, energy) in sums.items():
         found = (error / max(energy, 1e-30), name)
@@ -140,11 +151,6 @@ def _errors(
     return np.array(
         [float((changed - exact).square().sum()), float((exact - exact.mean(0)).square().sum())]
     )
-
-
-def _rounded(value: Tensor, params: QuantParams) -> Tensor:
-    codes = (value / params.scale).round() + params.zero_point
-    return (codes.clamp(0, 255) - params.zero_point) * params.scale
 
 
 @torch.no_grad()
