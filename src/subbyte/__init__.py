@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from subbyte import nn as nn
     from subbyte import train as train
     from subbyte.compression.api import compress as compress
+    from subbyte.compression.api import plan as plan
     from subbyte.compression.proof.inline import inline_file as inline
     from subbyte.data import ImageOptions as ImageOptions
     from subbyte.data import InputSpec as InputSpec
@@ -46,6 +47,7 @@ _HOMES = {
     "library_path": ("subbyte.runtime", "library_path"),
     "load": ("subbyte.runtime", "load"),
     "make_report": ("subbyte.report", "make_report"),
+    "plan": ("subbyte.compression.api", "plan"),
 }
 _MODULES = ("errors", "methods", "nn", "train")
 
@@ -67,6 +69,7 @@ __all__ = [
     "make_report",
     "methods",
     "nn",
+    "plan",
     "train",
 ]
 

@@ -272,3 +272,26 @@ def test_budget_out_of_reach_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(SubbyteError, match="at least"):
         subbyte.compress(tiny.classifier(), tmp_path / "a.onnx", smooth_images(8, size=6), bits=0.2)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_from_python_is_what_compress_does(tmp_path: Path) -> None:
+    model, images = tiny.classifier(), smooth_images(40, size=tiny.SIZE)
+    found = subbyte.plan(model, images, bits=4.0)
+    found.save(tmp_path / "plan.toml")
+    assert (tmp_path / "plan.toml").read_text() == found.text
+    subbyte.compress(model, tmp_path / "a.onnx", images, plan=tmp_path / "plan.toml")
+    subbyte.compress(model, tmp_path / "b.onnx", images, bits=4.0)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    figures = found.to_dict()
+    assert set(figures) == {"summary", "layers", "uncoded"}
+    assert figures["summary"] == found.summary
+    assert [row["name"] for row in figures["layers"]] == [layer.name for layer in found.layers]
+    assert sum(row["share"] for row in figures["layers"]) == pytest.approx(1)
+
+
+def test_a_plan_from_python_is_for_two_bits_by_default() -> None:
+    model, images = tiny.classifier(), smooth_images(40, size=tiny.SIZE)
+    assert "at most 2 bits" in subbyte.plan(model, images).summary[0]
+    assert "at most 2 bits" in subbyte.plan(model, images, method="product").summary[0]
+    with pytest.raises(OptionError, match="options and keywords exclude each other"):
+        subbyte.plan(model, images, CompressOptions(), bits=2.0)

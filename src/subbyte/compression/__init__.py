@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from subbyte.compression.api import compress
+from subbyte.compression.api import compress, plan
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.pipeline import Compressed
+from subbyte.compression.planning.plan_text import NetworkPlan
 
-__all__ = ["CompressOptions", "Compressed", "compress"]
+__all__ = ["CompressOptions", "Compressed", "NetworkPlan", "compress", "plan"]

@@ -1,17 +1,19 @@
-"""``subbyte.compress``: the Python form of ``subbyte compress``."""
+"""``subbyte.compress`` and ``subbyte.plan``: the Python form of the commands."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 from torch import nn
 
-from subbyte.compression.config import CompressOptions
-from subbyte.compression.pipeline import Compressed, compress_network
+from subbyte.compression.config import DEFAULT_BITS, CompressOptions
+from subbyte.compression.pipeline import Compressed, compress_network, plan_network
+from subbyte.compression.planning.plan_text import NetworkPlan
 from subbyte.data import (
     BatchAxes,
     Preprocessing,
@@ -27,9 +29,11 @@ from subbyte.graph.load.torch_export import export_module
 from subbyte.outputs import File, check_apart, files_of
 from subbyte.progress import Progress, silent
 
+Network = str | os.PathLike[str] | onnx.ModelProto | nn.Module
+
 
 def compress(
-    source: str | os.PathLike[str] | onnx.ModelProto | nn.Module,
+    source: Network,
     output: str | os.PathLike[str],
     calib: Source,
     options: CompressOptions | None = None,
@@ -61,41 +65,92 @@ def compress(
     Raises:
         SubbyteError: anything wrong with the input; nothing is written then.
     """
+    options = _options(options, wishes)
+    _check_output(output, source, [calib, *_texts(set_inputs)], options)
+    network = _network(source, example_inputs)
+    samples = _samples(
+        *(network, calib, options, preprocessing, set_inputs, batch_axes, fold_inputs, progress)
+    )
+    return compress_network(network, output, samples, options, progress)
+
+
+def plan(
+    source: Network,
+    calib: Source,
+    options: CompressOptions | None = None,
+    *,
+    example_inputs: Any = None,
+    preprocessing: Preprocessing | Preset | None = None,
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
+    fold_inputs: bool = False,
+    progress: Progress = silent,
+    **wishes: Any,
+) -> NetworkPlan:
+    """Choose how each layer of a network is coded, within a budget; nothing is coded yet.
+
+    The arguments are those of `compress`. `NetworkPlan.save` writes the plan to a file, which
+    ``compress(..., plan=FILE)`` obeys; `NetworkPlan.to_dict` has its figures.
+
+    Raises:
+        SubbyteError: anything wrong with the input.
+    """
+    options = _options(options, wishes)
+    if options.budget is None and options.plan is None:
+        options = replace(options, bits=DEFAULT_BITS)
+    network = _network(source, example_inputs)
+    samples = _samples(
+        *(network, calib, options, preprocessing, set_inputs, batch_axes, fold_inputs, progress)
+    )
+    return plan_network(network, samples, options, progress)
+
+
+def _options(options: CompressOptions | None, wishes: Mapping[str, Any]) -> CompressOptions:
     if options is not None and wishes:
         raise OptionError("options and keywords exclude each other", got=", ".join(wishes))
-    options = options or CompressOptions(**wishes)
-    _check_output(output, source, [calib, *_texts(set_inputs)], options)
-    network: str | os.PathLike[str] | onnx.ModelProto
+    return options or CompressOptions(**wishes)
+
+
+def _network(source: Network, example_inputs: Any) -> str | os.PathLike[str] | onnx.ModelProto:
+    """The file or model of ``source``; a module is exported."""
     if isinstance(source, nn.Module):
-        network = export_module(source, example_inputs)
-    elif example_inputs is not None:
+        return export_module(source, example_inputs)
+    if example_inputs is not None:
         raise OptionError("example_inputs belongs to a PyTorch module", got=type(source).__name__)
-    elif isinstance(source, onnx.ModelProto | str | os.PathLike):
-        network = source
-    else:
-        raise OptionError(
-            "no network to compress",
-            expected="an ONNX file, an onnx.ModelProto or a torch.nn.Module (not its class)",
-            got=type(source).__name__,
-        )
+    if isinstance(source, onnx.ModelProto | str | os.PathLike):
+        return source
+    raise OptionError(
+        "no network to compress",
+        expected="an ONNX file, an onnx.ModelProto or a torch.nn.Module (not its class)",
+        got=type(source).__name__,
+    )
+
+
+def _samples(
+    network: str | os.PathLike[str] | onnx.ModelProto,
+    calib: Source,
+    options: CompressOptions,
+    preprocessing: Preprocessing | Preset | None,
+    set_inputs: SetInputs | None,
+    batch_axes: BatchAxes | None,
+    fold_inputs: bool,
+    progress: Progress,
+) -> Samples:
     if isinstance(calib, Samples):
-        samples = calib
+        return calib
+    if isinstance(network, onnx.ModelProto):
+        specs = input_specs(network)
     else:
-        specs = (
-            input_specs(network)
-            if isinstance(network, onnx.ModelProto)
-            else read_input_specs(network)
-        )
-        samples = as_samples(
-            *(calib, specs, preprocessing),
-            set_inputs=set_inputs,
-            batch_axes=batch_axes,
-            fold_inputs=fold_inputs,
-            count=options.samples,
-            seed=options.seed,
-            progress=progress,
-        )
-    return compress_network(network, output, samples, options, progress)
+        specs = read_input_specs(network)
+    return as_samples(
+        *(calib, specs, preprocessing),
+        set_inputs=set_inputs,
+        batch_axes=batch_axes,
+        fold_inputs=fold_inputs,
+        count=options.samples,
+        seed=options.seed,
+        progress=progress,
+    )
 
 
 def _check_output(

@@ -22,10 +22,9 @@ from subbyte.compression.encoding.conv_then_linear import encode_network
 from subbyte.compression.encoding.distill import Tuner, check_tunable
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.encoding.write_file import write_coded
-from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.make import make_plan
 from subbyte.compression.planning.plan_file import Plan, parse_plan, planned_layers, read_text
-from subbyte.compression.planning.plan_text import plan_text
+from subbyte.compression.planning.plan_text import NetworkPlan, plan_text
 from subbyte.compression.proof.opens import check_opens
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
@@ -37,7 +36,7 @@ from subbyte.data.fitting import InputChoice
 from subbyte.errors import BudgetError, CalibrationError, ModelFileError, OutputError, WeightError
 from subbyte.files import check_writable, pending, write_atomic
 from subbyte.graph.load.network import prepare, read_file
-from subbyte.graph.network import Network, Weighted
+from subbyte.graph.network import Network
 from subbyte.progress import Progress, silent
 from subbyte.runtime.timings import load_timings
 
@@ -126,14 +125,14 @@ def plan_network(
     samples: Samples,
     options: CompressOptions,
     progress: Progress,
-) -> tuple[list[Weighted], Planned]:
-    """Plan ``source`` as `compress_network` would, and code nothing: its layers, the plan."""
+) -> NetworkPlan:
+    """Plan ``source`` as `compress_network` would, and code nothing."""
     open_device(options.device)
     network = read_source(source, progress, samples.choice)
     with repeatable(), blaming(network, samples):
         fit = split(samples, options.seed).fit
         planned = make_plan(Run(network, fit, options, progress))
-    return planned_layers(network), planned
+    return NetworkPlan(tuple(planned_layers(network)), planned)
 
 
 def read_source(

@@ -57,6 +57,15 @@ class Tuned:
     held_back: int
     proof: Proof
 
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as ``subbyte tune --json`` writes them."""
+        return {
+            "held_back": self.held_back,
+            "loss_before": self.before,
+            "loss_after": self.after,
+            "proof": self.proof.document(),
+        }
+
 
 class SampleBatches:
     """Batches of samples as `fit` wants them, shuffled by torch's generator every epoch.

@@ -242,6 +242,6 @@ def test_the_gap_is_not_that_to_a_smaller_budget(monkeypatch: pytest.MonkeyPatch
 def test_trials_within_a_latency() -> None:
     images = smooth_images(64, size=6)
     options = CompressOptions(latency=0.2, trials=2)
-    _, found = plan_network(MODEL, samples_for(MODEL, images), options, silent)
+    found = plan_network(MODEL, samples_for(MODEL, images), options, silent).planned
     assert "least harm 0." in found.facts[-1]
     assert "ms a sample measured" in found.facts[0]

@@ -178,7 +178,7 @@ def test_trials_of_a_network(tmp_path: Path) -> None:
     images = smooth_images(64, size=6)
     model = classifier(images)
     options = CompressOptions(bits=3.0, trials=2)
-    _, planned = plan_network(model, samples_for(model, images), options, silent)
+    planned = plan_network(model, samples_for(model, images), options, silent).planned
     assert "least harm 0." in planned.facts[-1]
     found = subbyte.compress(model, tmp_path / "a.onnx", images, options)
     assert found.plan == planned.plan

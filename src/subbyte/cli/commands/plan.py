@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from subbyte.cli import coding, options
 from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
 from subbyte.cli.preprocessing import PreprocessingOptions
 from subbyte.extras import compress_extra
-from subbyte.files import write_atomic
 
 if TYPE_CHECKING:
     from subbyte.compression.planning.plan_text import PlanRow
@@ -75,7 +74,6 @@ def command(
         from subbyte.compression import CompressOptions
         from subbyte.compression.config import DEFAULT_BITS
         from subbyte.compression.pipeline import plan_network
-        from subbyte.compression.planning.plan_text import plan_rows, plan_text, summary
 
     wishes = CompressOptions(
         method=coding.read_methods(method, settings),
@@ -96,18 +94,13 @@ def command(
     )
     started = time.monotonic()
     with stage_progress() as progress:
-        layers, planned = plan_network(source, data, wishes, progress)
+        planned = plan_network(source, data, wishes, progress)
     seconds = time.monotonic() - started
-    write_atomic(output, plan_text(planned, layers).encode())
-    rows = plan_rows(planned, layers)
-    _print(rows)
-    said = summary(planned, layers)
-    for line in said:
+    planned.save(output)
+    _print(planned.rows)
+    for line in planned.summary:
         OUT.print(line, soft_wrap=True, markup=False)
-    found = [_document(row) for row in rows]
-    document = {"input": str(source), "seconds": seconds, "summary": said, "layers": found}
-    document["uncoded"] = [asdict(constant) for constant in planned.uncoded]
-    write_json(json, document)
+    write_json(json, {"input": str(source), "seconds": seconds, **planned.to_dict()})
 
 
 def _print(rows: list[PlanRow]) -> None:
@@ -126,15 +119,3 @@ def _print(rows: list[PlanRow]) -> None:
             for row in rows
         ],
     )
-
-
-def _document(row: PlanRow) -> dict[str, Any]:
-    return {
-        "name": row.layer.name,
-        "format": row.format,
-        "bits_per_weight": row.bits,
-        "bytes": row.bytes,
-        "milliseconds": row.milliseconds,
-        "harm": row.harm,
-        "share": row.share,
-    }

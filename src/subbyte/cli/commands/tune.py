@@ -144,10 +144,7 @@ def command(
             "input": str(source),
             "output": str(output),
             "steps": steps,
-            "held_back": result.held_back,
-            "loss_before": result.before,
-            "loss_after": result.after,
-            "proof": result.proof.document(),
+            **result.to_dict(),
         },
     )
     what = "divergence from the float network" if labels is None else "cross-entropy"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.plan_file import write_plan
+from subbyte.files import write_atomic
 from subbyte.graph.network import Weighted
 
 
@@ -72,3 +76,52 @@ def _note(row: PlanRow) -> str:
         f"{row.bits:.2f} bits a weight, {row.bytes} bytes{time}, harm {row.harm:.4f} "
         f"({100 * row.share:.0f}% of all)"
     )
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """The plan of a network: its ``layers`` in the order in which they run, and ``planned``."""
+
+    layers: tuple[Weighted, ...]
+    planned: Planned
+
+    @property
+    def rows(self) -> list[PlanRow]:
+        """`plan_rows` of the plan."""
+        return plan_rows(self.planned, self.layers)
+
+    @property
+    def summary(self) -> list[str]:
+        """The results of the plan, a sentence a line."""
+        return summary(self.planned, self.layers)
+
+    @property
+    def text(self) -> str:
+        """The plan as TOML, as ``compress`` reads it."""
+        return plan_text(self.planned, self.layers)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `text` to the file ``path``, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        write_atomic(Path(path), self.text.encode())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as ``subbyte plan --json`` writes them: ``summary``, ``layers`` (name,
+        format, bits_per_weight, bytes, milliseconds, harm, share) and ``uncoded`` constants."""
+        layers = [
+            {
+                "name": row.layer.name,
+                "format": row.format,
+                "bits_per_weight": row.bits,
+                "bytes": row.bytes,
+                "milliseconds": row.milliseconds,
+                "harm": row.harm,
+                "share": row.share,
+            }
+            for row in self.rows
+        ]
+        uncoded = [asdict(constant) for constant in self.planned.uncoded]
+        return {"summary": self.summary, "layers": layers, "uncoded": uncoded}
