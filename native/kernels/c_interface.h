@@ -1,5 +1,5 @@
 // What the C functions of all kernels have in common: a plan of the layer for this process's level,
-// and checks of pointers. `Plan` is that of a kernel, whose make_plan, pack and run are found by it.
+// and checks of pointers. `Plan` is a kernel's own, whose make_plan, pack and run are found by it.
 //
 // Included by files that are compiled for every CPU alone: isa/sets.h.in says why.
 #pragma once

@@ -1,4 +1,4 @@
-// Checks of what every kernel's functions are given.
+// Checks of the arguments of every kernel's functions.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Checks and layout of codebooks, for every kernel that looks up. The checks are what keeps the
+// Checks and layout of codebooks, for every kernel that looks up. The checks keep the
 // kernels' integers from overflowing (docs/kernel-derivations.md).
 #pragma once
 

@@ -1,5 +1,5 @@
 // The walk over output rows and pixels that all convolutions share: the rows of a call image by
-// image, and the pixels of a band in tiles. `Plan` is that of a run.cpp.
+// image, and the pixels of a band in tiles. `Plan` is the one of a run.cpp.
 //
 // Included by files that are compiled for every CPU alone: isa/sets.h.in says why.
 #pragma once

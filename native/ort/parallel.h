@@ -9,13 +9,13 @@
 namespace subbyte::ort {
 
 // This thread's scratch memory, at least `bytes`, aligned; it stays for the next call, so
-// that all layers share what is in the cache. Throws std::bad_alloc.
+// that all layers share the cache. Throws std::bad_alloc.
 void *scratch(size_t bytes);
 
 class Parallel {
  public:
   // Call work(begin, end) for disjoint parts of 0 .. total, all of it. `cost` is the work of
-  // one unit in multiply-adds or the like: small work is not split. Throws what work throws.
+  // one unit in multiply-adds or the like: small work is not split. Throws the exceptions of work.
   template <typename Work>
   void run(const KernelContext &context, int64_t total, int64_t cost, const Work &work) const {
     split(context, total, cost, &work, [](const void *self, int64_t begin, int64_t end) {

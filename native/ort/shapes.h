@@ -1,4 +1,4 @@
-// Shape inference: what ONNX Runtime knows of a node's inputs and attributes.
+// Shape inference: ONNX Runtime's knowledge of a node's inputs and attributes.
 #pragma once
 
 #include "ort/kernel.h"

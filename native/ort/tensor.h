@@ -1,4 +1,4 @@
-// Reading what ONNX Runtime hands over: tensors, attributes, constant inputs.
+// Reading ONNX Runtime's data: tensors, attributes, constant inputs.
 #pragma once
 
 #include <memory>

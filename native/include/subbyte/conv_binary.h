@@ -62,7 +62,7 @@ SUBBYTE_API const char *subbyte_conv_binary_isa(void);
 SUBBYTE_API size_t subbyte_conv_binary_packed_size(const subbyte_conv_binary *layer);
 SUBBYTE_API size_t subbyte_conv_binary_scratch_size(const subbyte_conv_binary *layer);
 
-/* Pack the signs of the weights uint8 [ceil(outputs * T * C / 8)]: that of w[o][t][i] is bit
+/* Pack the signs of the weights uint8 [ceil(outputs * T * C / 8)]: the sign of w[o][t][i] is bit
  * (o * T + t) * C + i, from the lowest bit of the first byte on, 1 if w is negative. images,
  * height, width, pads, strides, dilations, order, scales and input_... may be others when the
  * weights are run. */

@@ -1,4 +1,4 @@
-/* Convolution and GEMM with int8 weights: whatever is not worth a look-up. */
+/* Convolution and GEMM with int8 weights: all layers that are not worth a look-up. */
 #ifndef SUBBYTE_CONV_INT8_H
 #define SUBBYTE_CONV_INT8_H
 

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/* Weights, entries, sums and y are those of subbyte_conv_lut16, with `words` in place
+/* Weights, entries, sums and y are as of subbyte_conv_lut16, with `words` in place
  * of 16 and one byte a code. */
 typedef struct subbyte_conv_lut256 {
   subbyte_geometry geometry;
@@ -31,7 +31,7 @@ SUBBYTE_API int subbyte_conv_lut256_run(const subbyte_conv_lut256 *layer, const 
                                         int64_t row_begin, int64_t row_end, void *scratch);
 
 /* The same for a GEMM of 1 to SUBBYTE_CONV_LUT256_ROWS rows (height; the rest is 1), whose outputs
- * threads share: prepare makes what all read, in scratch, from where run_outputs computes
+ * threads share: prepare makes the data that all read, in scratch, from where run_outputs computes
  * outputs output_begin <= o < output_end of all rows: whole blocks of SUBBYTE_CONV_LUT256_BLOCK, or
  * up to the last one. Scale, bias, y and the residual point to the whole arrays. */
 #define SUBBYTE_CONV_LUT256_ROWS 4

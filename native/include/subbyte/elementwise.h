@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/* Results differ from those of a file's own functions (docs/format.md), which divide where
+/* Results differ from the results of a file's own functions (docs/format.md), which divide where
  * these multiply, by one code at most.
  *
  * quantize(v) = clamp(round_half_even(v) + zero, 0, 255); all arithmetic is float32, each
@@ -41,7 +41,7 @@ SUBBYTE_API int subbyte_pairwise_run(const subbyte_pairwise *job, const uint8_t 
                                      int64_t row_end);
 
 /* y = quantize_y((x - x.zero) * (x.scale / y.scale)), `rows` runs of `length` bytes, from
- * `x_stride` to `y_stride` bytes: what a concatenation does to each of its inputs. */
+ * `x_stride` to `y_stride` bytes, as a concatenation does with each of its inputs. */
 typedef struct subbyte_requantize {
   int64_t rows, length, x_stride, y_stride;
   subbyte_quantized x, y;

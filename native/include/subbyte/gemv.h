@@ -51,7 +51,7 @@ SUBBYTE_API int subbyte_gemv_lut16_pack(const subbyte_gemv_lut16 *layer, const u
 SUBBYTE_API int subbyte_gemv_int4_pack(const subbyte_gemv_int4 *layer, const uint8_t *codes,
                                        const int8_t *levels, void *packed);
 
-/* Bytes of scratch one call needs, whatever its number of threads. */
+/* Bytes of scratch one call needs, for any number of threads. */
 SUBBYTE_API size_t subbyte_gemv_lut16_scratch_size(const subbyte_gemv_lut16 *layer);
 SUBBYTE_API size_t subbyte_gemv_int4_scratch_size(const subbyte_gemv_int4 *layer);
 
@@ -62,7 +62,7 @@ SUBBYTE_API int subbyte_gemv_int4_prepare(const subbyte_gemv_int4 *layer, const 
                                           const uint8_t *x, void *scratch);
 
 /* Compute outputs output_begin <= o < output_end of all rows of y. Scale, bias, y and the
- * residual point to the whole arrays; scratch is what prepare left for this layer. */
+ * residual point to the whole arrays; scratch is as prepare left it for this layer. */
 SUBBYTE_API int subbyte_gemv_lut16_run(const subbyte_gemv_lut16 *layer, const void *packed,
                                        const void *scratch, const subbyte_output *output, void *y,
                                        int64_t output_begin, int64_t output_end);

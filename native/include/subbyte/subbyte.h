@@ -1,11 +1,11 @@
-/* subbyte's native kernels: convolution and GEMM on few-bit weights. Here is what all of them
+/* subbyte's native kernels: convolution and GEMM on few-bit weights. Here is the part that they all
  * share; each kernel has a header of its own.
  *
  * Plain C, no dependency, no allocation, no threads: the caller owns every buffer and may
  * split the rows of one call over its own threads (one scratch buffer each).
  *
  * Functions that return int return SUBBYTE_OK or one of the codes below; functions that
- * return a size return 0 on error. subbyte_error() then says what, expected and got.
+ * return a size return 0 on error. subbyte_error() then gives the problem, expected and got.
  */
 #ifndef SUBBYTE_SUBBYTE_H
 #define SUBBYTE_SUBBYTE_H

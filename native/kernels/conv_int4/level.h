@@ -23,9 +23,9 @@ constexpr int kCodeValues = 16;
 struct Unpack {
   const uint8_t *codes;  // [unit][bits][kVector]
   int bits;              // 3 or 4
-  int element;           // bytes of a weight: that of the int8 level
+  int element;           // bytes of a weight, as in the int8 level
   int64_t units;
-  const int8_t *levels;  // [kCodeValues]; of 3 bits those of code i and i + 8 are the same
+  const int8_t *levels;  // [kCodeValues]; of 3 bits, code i and i + 8 have the same
   void *weights;         // [unit][kUnit], aligned to 64 bytes
 };
 

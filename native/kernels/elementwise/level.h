@@ -1,5 +1,5 @@
 // What one level (instruction set) of the weightless kernels provides. The loops are the
-// same for all but neon (stages.h): a level is what its compiler flags make of them.
+// same for all but neon (stages.h): a level is made by its compiler flags.
 #pragma once
 
 #include <cstddef>

@@ -29,7 +29,7 @@ struct Plan {
   int64_t read;                  // bytes of a row that the build stage reads
   // Offsets into the packed weights.
   size_t codebook, word_start, start, levels, weights, packed_size;
-  // Offsets into the scratch buffer, and bytes from row to row. `data` is what tiles read, of
+  // Offsets into the scratch buffer, and bytes from row to row. `data` is read by tiles, of
   // `unit_data` bytes a unit; look-ups first copy x to `staging`.
   size_t staging, staging_row, data, data_row, unit_data, scratch_size;
 
