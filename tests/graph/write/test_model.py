@@ -150,6 +150,20 @@ def test_islands_of_every_kind_of_node() -> None:
     assert_computes_the_plan(case)
 
 
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+def test_pads_of_every_mode_stay_on_the_island(mode: str, tmp_path: Path) -> None:
+    b = Builder()
+    pads = b.constant("pads", [0, 0, 1, 2, 0, 0, 3, 0], np.int64)
+    a = b.op("Relu", "r", b.conv("a", "x", 8, 8))
+    y = b.op("Pad", "p", a, pads, mode=mode)
+    case = built(b, **{b.head(b.conv("c", y, 8, 8), 8): 2})
+    assert case.plan.group_of["p"] == case.plan.group_of["a"]
+    assert_computes_the_plan(case)
+    operators = optimized(case.model, tmp_path)
+    assert (operators["Pad"], operators["Transpose"]) == (1, 1)
+    assert operators["QuantizeLinear"] == 1
+
+
 @pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
 @pytest.mark.parametrize("ceil_mode", [0, 1])
 @pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1]])

@@ -56,8 +56,12 @@ def slice_(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
     emitter.node("Slice", [x, *(emitter.ints(v) for v in (starts, ends, places, steps))], [y])
 
 
-def _constant_pad(node: ir.Node) -> bool:
-    return query.attribute(node, "mode", "constant") == "constant" and constant_parameters(node)
+def _known_pad(node: ir.Node) -> bool:
+    return _mode(node) in ("constant", "reflect", "edge") and constant_parameters(node)
+
+
+def _mode(node: ir.Node) -> str:
+    return str(query.attribute(node, "mode", "constant"))
 
 
 def _filling(node: ir.Node) -> Interval:
@@ -69,24 +73,25 @@ def _filling(node: ir.Node) -> Interval:
 
 
 def _with_filling(node: ir.Node, inputs: Sequence[Interval]) -> Interval:
-    return hull([inputs[0], _filling(node)])
+    return hull([inputs[0], _filling(node)]) if _mode(node) == "constant" else inputs[0]
 
 
 def _needed_beside_filling(node: ir.Node, outputs: Interval) -> Interval:
-    return outputs if _filling(node).within(outputs) else EVERYTHING
+    copies = _mode(node) != "constant" or _filling(node).within(outputs)
+    return outputs if copies else EVERYTHING
 
 
 @operator(
     "Pad",
     row=replace(
         _MOVES,
-        supported=_constant_pad,
+        supported=_known_pad,
         interval=_with_filling,
         needed=_needed_beside_filling,
     ),
 )
 def pad(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
-    """Pad with a constant: on uint8 with its code."""
+    """Pad with entries of x, or with a constant: on uint8 with its code."""
     (_, layout), rank, x, y = _setting(emitter, node, kind)
     given = _integers(node, 1) or []
     axes = _integers(node, 3) or list(range(rank))
@@ -94,6 +99,9 @@ def pad(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
     for index, axis in enumerate(axes):
         place = position(axis, layout, rank)
         pads[:, place] = given[index], given[index + len(axes)]
+    if _mode(node) != "constant":
+        emitter.node("Pad", [x, emitter.ints(pads.reshape(-1))], [y], mode=_mode(node))
+        return
     value = query.constant(query.optional_input(node, 2))
     fill = np.asarray(0 if value is None else value, np.float32)
     code = emitter.params_of(node.inputs[0]).quantize(fill) if kind == "uint8" else fill
