@@ -108,7 +108,7 @@ def test_every_group_is_a_form_with_the_finest_gain() -> None:
 def test_a_page_without_records_has_no_tables() -> None:
     page = latencies_page([])
     assert "No network has a record yet." in page
-    assert "|" not in page.replace("KL(float || compressed)", "")
+    assert "|" not in " ".join(page.split()).replace("KL(float || compressed)", "")
 
 
 def test_limits_are_parts_of_what_8_bits_take(

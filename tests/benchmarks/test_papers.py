@@ -144,7 +144,7 @@ def test_rates_as_the_paper_counts() -> None:
 
 
 def test_all_layers_but_the_last_are_coded(tmp_path: Path) -> None:
-    model = qcnn.network("784-24-24-10").eval()
+    model = qcnn.network("784-32-32-10").eval()
     path = tmp_path / "net.onnx"
     onnx.save(export_module(model, torch.zeros(2, 784)), path)
     layers = planned_layers(read_network(path))
