@@ -89,7 +89,7 @@ def plan(
 ) -> NetworkPlan:
     """Choose how each layer of a network is coded, within a budget; nothing is coded yet.
 
-    The arguments are those of `compress`. `NetworkPlan.save` writes the plan to a file, which
+    It takes the arguments of `compress`. `NetworkPlan.save` writes the plan to a file, which
     ``compress(..., plan=FILE)`` obeys; `NetworkPlan.to_dict` has its figures.
 
     Raises:

@@ -3,8 +3,8 @@
 A layer's own output does not tell all: what follows may divide by it or take its logarithm, and
 then small values count as much as large ones. So the network is run on a few samples with every
 carried value rounded. Where that alone moves an output by more than `HARM`, in squared error over
-variance or in KL of class scores (nats), each group of values is rounded alone, and those that move
-an output by more than `ALONE` stay float.
+variance or in KL of class scores (nats), each group of values is rounded alone. A group that moves
+an output by more than `ALONE` stays float.
 
 Ours; the papers have no activations of eight bits.
 """
