@@ -182,3 +182,28 @@ def test_what_does_not_fit_is_one_line(
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not out.exists()
+
+
+def test_explore_takes_inputs_that_are_no_samples(folder: Path, tmp_path: Path) -> None:
+    """Set for good, or given with the batch where the network has it."""
+    common = ("explore", folder / "net.onnx", "--bits", "4,8", "--no-latency")
+    run(
+        *(*common, "-o", tmp_path / "folded", "--calib", f"{folder / 'x.npz'}:x"),
+        *(*SET, "--fold-inputs"),
+    )
+    rng = np.random.default_rng(1)
+    states = rng.normal(size=(2, COUNT, 16)).astype(np.float32)
+    np.savez(tmp_path / "states.npz", x=rng.normal(size=(COUNT, 32)), state=states)
+    run(
+        *(*common, "-o", tmp_path / "states", "--calib", tmp_path / "states.npz"),
+        *("--set-input", "rate=16000", "--set-input", "gain=0.5", "--batch-axis", "state=1"),
+    )
+    names = {}
+    for where in ("folded", "states"):
+        points = [
+            json.loads(x) for x in (tmp_path / where / "points.jsonl").read_text().splitlines()
+        ]
+        assert len(points) == 2
+        files = [tmp_path / where / point["file"] for point in points]
+        names[where] = {tuple(load(file).input_names) for file in files}
+    assert names == {"folded": {("x",)}, "states": {("x", "state", "rate", "gain")}}
