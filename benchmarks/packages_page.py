@@ -30,7 +30,7 @@ _HEADER = (
 )
 
 
-def packages_page(records: Sequence[Record]) -> str:
+def packages_page(records: Sequence[Record], eight: Sequence[Record] = ()) -> str:
     """Results, speed, refusals and samples of the pretrained ones, then those of random weights."""
     real = [record for record in records if record["origin"] != ZOO]
     zoo = [record for record in records if record["origin"] == ZOO]
@@ -38,10 +38,21 @@ def packages_page(records: Sequence[Record]) -> str:
     if zoo:
         lines += ["## With random weights", "", "For coverage and speed, not for accuracy.", ""]
         lines += _section(zoo)
+    if eight:
+        lines += [*_EIGHT, *table(_COLUMNS, map(_row, eight)), ""]
     conditions = f"Options: `{' '.join(records[0]['options'])}`." if records else ""
     return "\n".join(
         [*lines, "## Where", "", conditions, _load(records), "", *machines(records), ""]
     )
+
+
+_EIGHT = (
+    "## At 8 bits",
+    "",
+    "`--bits 8` has 8-bit codes in all layers (`python -m benchmarks.packages --bits 8`): errors",
+    "beside those of ONNX Runtime's own int8.",
+    "",
+)
 
 
 def _load(records: Sequence[Record]) -> str:

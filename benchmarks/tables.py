@@ -125,7 +125,7 @@ def pages() -> dict[Path, str]:
         made / "tradeoffs.md": tradeoffs_page(tradeoffs),
         ROOT / "docs" / "assets" / "tradeoff.svg": tradeoff_picture(tradeoffs),
         made / "latencies.md": latencies_page(read_records(results / "latencies")),
-        made / "packages.md": packages_page(packages),
+        made / "packages.md": packages_page(packages, in_order(results / "packages_8_bits")),
         readme: fill_all(
             readme.read_text(),
             {

@@ -201,6 +201,14 @@ def test_the_page_has_a_row_for_networks_that_are_refused_too() -> None:
     assert page.index("## With random weights") < page.index("| zoo_net |")
 
 
+def test_the_page_has_errors_at_8_bits_apart() -> None:
+    eight = _record("net", bits=8.02, errors={"int8": [0.003], "portable": [2e-4]})
+    page = packages_page([_record("net")], [eight])
+    section = page[page.index("## At 8 bits") :]
+    assert "| net | package 1.0 | written | 8.02 | 10.0x smaller | 0.003 | 0.0002 |" in section
+    assert "8.02" not in page[: page.index("## At 8 bits")]
+
+
 def test_the_page_says_how_busy_the_machine_was() -> None:
     quiet = [_record("one", load=0.5), _record("two", load=1.25)]
     assert "Load average while timing: 0.5 to 1.2." in packages_page(quiet)
