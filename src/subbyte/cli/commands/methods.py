@@ -41,7 +41,7 @@ def command(json: options.JsonFile = None) -> None:
 
 
 def _facts(method: Method) -> dict[str, str]:
-    """What holds where nothing else is said."""
+    """The facts that hold where nothing else is said."""
     from subbyte.methods import plain_options
 
     return {

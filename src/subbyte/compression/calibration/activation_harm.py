@@ -1,6 +1,6 @@
 """Values whose rounding to eight bits the network's outputs do not bear.
 
-A layer's own output does not tell all: what follows may divide by it or take its logarithm, and
+A layer's own output does not tell all: later nodes may divide by it or take its logarithm, and
 then small values count as much as large ones. So the network is run on a few samples with every
 carried value rounded. Where that alone moves an output by more than `HARM`, in squared error over
 variance or in KL of class scores (nats), each group of values is rounded alone. A group that moves
@@ -61,8 +61,10 @@ def harmful(
 
 
 def _carried(module: GraphModule, plan: IslandPlan) -> dict[str, str]:
-    """Group of every carried value, but of those that a layer binarizes: the sign of a value near
-    zero changes where it is rounded, and means little either way."""
+    """The group of every carried value, without the values that a layer binarizes.
+
+    The sign of a value near zero changes where it is rounded, and means little either way.
+    """
     binarized = {step.inputs[0] for step in module.steps if step.plain is not None}
     return {name: group for name, group in plan.group_of.items() if name not in binarized}
 
