@@ -185,8 +185,11 @@ def test_network_with_two_inputs(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", **samples)
     target = tmp_path / "small.onnx"
     command = ("compress", tmp_path / "net.onnx", "-o", target, "--calib", tmp_path / "data.npz")
-    said = run(*command, code=2)
-    assert "expected at least 3.063 bits per weight, got 2, as no budget is given" in said.stderr
+    said = run(*command, "--bits", 2, code=2)
+    assert "expected at least 3.063 bits per weight, got 2" in said.stderr
+    said = run(*command)
+    assert "at most 2 bits per weight, or the fewest that the network allows" in said.stderr
+    assert subbyte.inspect(target)["bits_per_weight"] == pytest.approx(3.063, abs=1e-3)
     run(*command, "--method", "product")
     expected = samples["a"] @ weights["v"] + samples["b"] @ weights["w"]
     error = np.asarray(subbyte.load(target).run(samples)) - expected

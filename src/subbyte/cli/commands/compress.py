@@ -168,7 +168,8 @@ def command(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
     if wishes.by_default:
-        _note(f"no budget was given: {wishes.budget}, as with --bits {DEFAULT_BITS:g}")
+        budget = f"{wishes.budget}, or the fewest that the network allows"
+        _note(f"no budget was given: {budget} (--bits {DEFAULT_BITS:g} holds to it)")
     _report(source, output, json, len(data), time.monotonic() - started, done.proof)
     print_proof(done.proof)
     _note_untrained(done.untrained)

@@ -28,17 +28,20 @@ def plan_bits(prices: Prices, budget: Budget) -> Planned:
     if at_eight_bits(budget):
         return _eight_bits(prices, budget)
     limit = budget.value * prices.count / 8 - prices.uncoded_bytes
-    needed = least(prices.choices)
-    if needed > limit:
-        # Rounded up, so that the number it names is one that works.
-        bits = -(-8 * int(needed + prices.uncoded_bytes) * 1000 // prices.count) / 1000
+    if least(prices.choices) > limit:
         raise BudgetError(
             "--bits out of reach for this network and these options",
-            expected=f"at least {bits:.3f} bits per weight",
+            expected=f"at least {least_bits(prices):.3f} bits per weight",
             got=f"{budget.value:g}{_uncoded_part(prices)}",
         )
     choice = choose_finely(prices.within(limit), limit)
     return planned_from(budget, choice, uncoded=prices.uncoded)
+
+
+def least_bits(prices: Prices) -> float:
+    """The fewest bits per weight that a plan can have, rounded up to a number that works."""
+    needed = int(least(prices.choices) + prices.uncoded_bytes)
+    return -(-8 * needed * 1000 // prices.count) / 1000
 
 
 def at_eight_bits(budget: Budget) -> bool:

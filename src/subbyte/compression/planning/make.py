@@ -7,14 +7,13 @@ from dataclasses import replace
 from subbyte.budgets import Budget
 from subbyte.compression.planning import by_accuracy, trials
 from subbyte.compression.planning.by_latency import latency_plans
-from subbyte.compression.planning.by_size import at_eight_bits, plan_bits, plan_size
+from subbyte.compression.planning.by_size import at_eight_bits, least_bits, plan_bits, plan_size
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.defaults import check_possible, default_plan
 from subbyte.compression.planning.plan_file import planned_layers, read_plan
 from subbyte.compression.planning.search_space import Prices, price
 from subbyte.compression.run import Run
 from subbyte.compression.validation import Judge, hold_back
-from subbyte.errors import BudgetError
 from subbyte.graph.weight_layout import output_layers
 
 
@@ -42,13 +41,13 @@ def make_plan(run: Run) -> Planned:
         return _by_trial(run, budget)
     if budget.kind == "latency":
         return latency_plans(run, budget).least_harm()
-    try:
-        return plan_priced(run, price(run, at_eight_bits(budget)), budget)
-    except BudgetError as error:
-        if not config.by_default:
-            raise
-        got = f"{error.got}, as no budget is given"
-        raise BudgetError(error.what, expected=error.expected, got=got) from error
+    prices = price(run, at_eight_bits(budget))
+    if config.by_default and (bits := least_bits(prices)) > budget.value:
+        # Nobody asked for the default: what comes nearest to it is right.
+        said = f"the default of {budget.value:g} bits is out of reach"
+        planned = plan_priced(run, prices, replace(budget, value=bits))
+        return replace(planned, facts=[*planned.facts, said])
+    return plan_priced(run, prices, budget)
 
 
 def plan_priced(run: Run, prices: Prices, budget: Budget) -> Planned:
