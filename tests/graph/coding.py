@@ -13,6 +13,7 @@ from subbyte.graph.network import Layer, Network
 from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical, has_binary_form, to_onnx_layout
+from subbyte.graph.write.unary import is_gate
 from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight
 from subbyte.methods.binarization import Binarization, Scales
 from subbyte.methods.binary import form as binary
@@ -154,6 +155,8 @@ def simulate(
 ) -> dict[str, torch.Tensor]:
     """Run with every carried value rounded to its eight bits wherever uint8 is read."""
     of = {value: params[group] for value, group in plan.group_of.items()}
+    functions = plan.functions.values()
+    gates = {n.outputs[0].name for f in functions for n in f.nodes if is_gate(f, n)}
     forms = {layer.output: plan.layers[layer.name].form for layer in network.layers}
     env = {name: torch.from_numpy(array) for name, array in inputs.items()}
     for index, step in enumerate(module.steps):
@@ -167,6 +170,8 @@ def simulate(
             module.run(local, index, index + 1, {n for s in module.steps for n in s.outputs})
         for name in step.outputs:
             env[name] = local[name]
+            if name in gates:
+                env[name] = fake_quantize(env[name], QuantParams(1 / 255, 0))
             if name in of and (joined or form == "uint8"):
                 env[name] = fake_quantize(env[name], of[name])
     return env

@@ -8,6 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from subbyte.graph.functions.body import DOMAIN
+from subbyte.graph.write.unary import is_gate
 from tests.graph.builder import Builder
 from tests.graph.coding import session
 from tests.graph.unary import FUNCTIONS
@@ -34,7 +35,7 @@ def test_the_file_computes_the_plan(name: str) -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_table_holds_what_the_body_gives(name: str) -> None:
-    """All 256 codes, up to one where a result lies between two."""
+    """All 256 codes, up to one where a result lies between two; the body rounds gates too."""
     case = network(name)
     (node,) = unary_nodes(case.model)
     arrays = {t.name: numpy_helper.to_array(t) for t in case.model.graph.initializer}
@@ -55,7 +56,9 @@ def test_the_table_holds_what_the_body_gives(name: str) -> None:
     (body,) = session(model).run(None, {node.input[0]: codes})
     difference = np.abs(arrays[node.input[5]].astype(int) - body)
     assert difference.max() <= 1
-    assert (difference > 0).mean() < 0.05
+    (function,) = case.plan.functions.values()
+    gated = any(is_gate(function, inner) for inner in function.nodes)
+    assert (difference > 0).mean() < (0.15 if gated else 0.05)
     assert len(np.unique(body)) > 20
 
 

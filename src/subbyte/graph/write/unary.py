@@ -16,6 +16,9 @@ from subbyte.graph.module.kernels import unit_kernel
 from subbyte.graph.module.node_form import to_torch
 from subbyte.graph.quant_params import QuantParams
 
+_UNIT = {"Sigmoid", "HardSigmoid"}
+"""Operators whose results lie in [0, 1]."""
+
 _INPUTS = ("x", "x_scale", "x_zero", "y_scale", "y_zero", "table")
 
 
@@ -43,7 +46,12 @@ class UnaryWriter:
 
 
 def unary_body(function: UnaryFunction) -> list[onnx.NodeProto]:
-    """Dequantize, compute, quantize."""
+    """Dequantize, compute, quantize.
+
+    A gate in [0, 1] that is multiplied with the argument is rounded to 255 steps on its way: ONNX
+    Runtime then has kernels on uint8 for both nodes. The table knows no such rounding; it is within
+    half a step of the gate, times the argument.
+    """
     body = Body()
     names = {function.argument: body.op("DequantizeLinear", "x", "x_scale", "x_zero")}
     for node in function.nodes:
@@ -55,9 +63,26 @@ def unary_body(function: UnaryFunction) -> list[onnx.NodeProto]:
         names[node.outputs[0]] = body.op(node.op_type, *inputs)
         attributes = map(ir.serde.serialize_attribute, node.attributes.values())
         body.nodes[-1].attribute.extend(attributes)
+        if is_gate(function, node):
+            names[node.outputs[0]] = _rounded(body, names[node.outputs[0]])
     result = names[function.nodes[-1].outputs[0]]
     body.op("QuantizeLinear", result, "y_scale", "y_zero", output="y")
     return body.nodes
+
+
+def is_gate(function: UnaryFunction, node: ir.Node) -> bool:
+    """Whether ``node`` gives a number in [0, 1], and only a product with the argument reads it."""
+    readers = [reader for reader in function.nodes if node.outputs[0] in reader.inputs]
+    return (
+        node.op_type in _UNIT
+        and [reader.op_type for reader in readers] == ["Mul"]
+        and function.argument in readers[0].inputs
+    )
+
+
+def _rounded(body: Body, gate: str) -> str:
+    scale, zero = body.constant(1 / 255, np.float32), body.constant(0, np.uint8)
+    return body.op("DequantizeLinear", body.op("QuantizeLinear", gate, scale, zero), scale, zero)
 
 
 @torch.no_grad()
