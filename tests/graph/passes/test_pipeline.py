@@ -262,6 +262,13 @@ def test_pads_become_explicit(auto_pad: str, size: int | str, stride: int) -> No
     assert (layer.strides, layer.dilations) == ((stride, stride), (1, 1))
 
 
+def test_a_convolution_of_a_constant_is_no_layer() -> None:
+    constants = {"w": normal(4, 3, 3, 3), "still": normal(1, 3, 6, 6)}
+    nodes = [node("Conv", "still w", "a"), node("Conv", "x w", "b"), node("Add", "a b", "y")]
+    network = checked(model_of(nodes, constants, ("N", 3, 6, 6)), 2, 3, 6, 6)
+    assert [layer.output for layer in network.layers] == ["b"]
+
+
 def test_pads_that_depend_on_the_input_stay() -> None:
     conv = node("Conv", "x w", "y", auto_pad="SAME_UPPER", strides=[2, 2])
     model = model_of([conv], {"w": normal(4, 3, 3, 3)}, ("N", 3, "H", "W"))

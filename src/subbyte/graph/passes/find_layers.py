@@ -17,13 +17,17 @@ from subbyte.methods.coded import WeightShape
 
 
 def find_layers(model: ir.Model) -> tuple[Layer, ...]:
-    """The convolutions and linear nodes with constant weight and bias, in execution order."""
+    """The convolutions and linear nodes with constant weight and bias, in execution order.
+
+    A node whose input is constant too is no layer: no sample moves it.
+    """
     return tuple(
         _layer(node)
         for node in model.graph
         if (node.domain, node.op_type) in LAYERS
         and all(query.float_constant(value) is not None for value in node.inputs[1:] if value)
         and node.inputs[1] is not None
+        and not query.is_constant(node.inputs[0])
     )
 
 
