@@ -84,3 +84,23 @@ def test_files_of_references(files: Path) -> None:
         path,
         path,
     ]
+
+
+def test_a_file_of_the_folder_of_samples_is_never_replaced(tmp_path: Path) -> None:
+    photos = tmp_path / "photos" / "cats"
+    photos.mkdir(parents=True)
+    (photos / "0.jpg").write_bytes(b"picture")
+    folder = files_of([str(tmp_path / "photos")])
+    with pytest.raises(OptionError, match=r"a file of the folder of samples .*0\.jpg"):
+        check_apart([photos / "0.jpg"], folder)
+    check_apart([photos / "small.onnx", tmp_path / "small.onnx"], folder)
+
+
+@pytest.mark.parametrize("text", ["{}/made.py:batches", "x={}/made.py:batches", "made:batches"])
+def test_the_module_of_a_function_is_never_replaced(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made.py").write_text("")
+    with pytest.raises(OptionError, match=r"overwrite the input .*made\.py"):
+        check_apart([tmp_path / "made.py"], files_of([text.format(tmp_path)]))

@@ -24,7 +24,9 @@ def check_apart(outputs: Iterable[File | None], inputs: Iterable[File | None]) -
         OptionError: an output is an input or another output.
     """
     seen: dict[object, str] = {}
-    read = {_identity(path): os.fspath(path) for path in inputs if path is not None}
+    given = [os.fspath(path) for path in inputs if path is not None]
+    read = {_identity(path): path for path in given}
+    folders = {os.path.realpath(path) for path in given if os.path.isdir(path)}
     for path in outputs:
         if path is None:
             continue
@@ -37,6 +39,14 @@ def check_apart(outputs: Iterable[File | None], inputs: Iterable[File | None]) -
                 expected="another file name",
                 got=read[identity],
             )
+        inside = folders & {os.fspath(p) for p in Path(os.path.realpath(name)).parents}
+        if inside and os.path.exists(name):
+            raise OptionError(
+                "output would overwrite a file of the folder of samples",
+                where=name,
+                expected="another file name",
+                got=min(inside),
+            )
         if identity in seen:
             raise OptionError(
                 "two outputs are one file",
@@ -48,13 +58,18 @@ def check_apart(outputs: Iterable[File | None], inputs: Iterable[File | None]) -
 
 
 def files_of(references: Iterable[str | None]) -> list[Path]:
-    """The files of ``FILE.npz:array``, and of ``NAME=FILE.npz:array``, that there are."""
+    """The files and folders of ``FILE.npz:array``, ``NAME=FILE.npz:array``, ``FILE.py:function``,
+    ``module:function`` (from the current folder) and ``FOLDER`` that there are."""
     found = []
     for text in references:
         parts = (text or "").split("=")
         tails = ["=".join(parts[i:]) for i in range(len(parts))]
         paths = [split_reference(tail)[0] for tail in tails if tail]
-        found += [path for path in paths if os.path.isfile(path)]
+        paths += [Path(tail) for tail in tails if tail]
+        heads = [tail.rpartition(":")[0] for tail in tails]
+        paths += [Path(head) for head in heads if head]
+        paths += [Path(head.replace(".", "/") + ".py") for head in heads if head]
+        found += [path for path in dict.fromkeys(paths) if path.exists()]
     return found
 
 

@@ -286,6 +286,7 @@ def test_plan_files(compress_fails: Fails, tmp_path: Path) -> None:
     assert "plan.toml" in compress_fails("--plan", plan)
     assert "exclude each other" in compress_fails("--plan", plan, "--bits", 2)
     assert "exclude each other" in compress_fails("--plan", plan, "--set", "group=4")
+    assert "exclude each other" in compress_fails("--plan", plan, "--method", "scalar")
 
 
 def test_native_engine(model: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

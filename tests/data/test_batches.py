@@ -155,6 +155,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "def folder():\n    return 'none.npz'\n"
     )
     (tmp_path / "my_broken.py").write_text("import nothing_of_this_name\n")
+    (tmp_path / "my_exit.py").write_text("raise SystemExit(3)\n")
     return tmp_path
 
 
@@ -170,6 +171,7 @@ def test_functions_by_name(program: Path, name: str) -> None:
         ("my_samples:number", "not a function"),
         ("my_broken:whole", "cannot import .*nothing_of_this_name"),
         ("no_module_of_this_name:f", "cannot import .*no_module_of_this_name"),
+        ("my_exit:whole", "cannot import .*SystemExit"),
         ("none.py:whole", r"no such file \[none\.py\]"),
         ("my_samples:folder", r"no such data file \[none\.npz\]"),
         ("none.npz:whole", r"no such data file \[none\.npz\]"),

@@ -87,6 +87,15 @@ def test_images_of_the_models_size_are_not_cropped(tmp_path: Path, resize: Any) 
     assert not np.array_equal(read(path, NHWC, crop=0.5, resize=resize), noise(9, 12)[:8])
 
 
+@pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1), (40, 40)])
+def test_banners_and_tiny_crops_need_no_memory(tmp_path: Path, size: tuple[int, int]) -> None:
+    """The whole would be 200 million pixels and more."""
+    path = save(tmp_path / "a.png", np.full((*size, 3), 7, np.uint8))
+    crop = 1.0 if 1 in size else 0.0005
+    got = read_image(path, ImageOptions((8, 8), crop=crop, color="rgb"))
+    np.testing.assert_array_equal(got, np.full((8, 8, 3), 7, np.uint8))
+
+
 def test_stretch_and_pad(tmp_path: Path) -> None:
     pixels = noise(16, 16)
     image = Image.fromarray(pixels)

@@ -112,7 +112,7 @@ class CompressOptions:
             raise OptionError("--timings belongs to --latency")
         if self.plan is not None:
             given = [_dashed(name) for name in _BUDGETS if getattr(self, name) is not None]
-            given += ["options of a method" for choice in self.choices if choice.options]
+            given += ["--method"] if self.method is not None else []
             for name in given:
                 raise OptionError(f"--plan and {name} exclude each other")
 
@@ -150,8 +150,8 @@ class CompressOptions:
 
     def with_plan(self, plan: Path) -> CompressOptions:
         """The same run with the methods and bits of each layer given."""
-        left_out: dict[str, Any] = dict.fromkeys((*_BUDGETS, "timings"))
-        return replace(self, method=self.allowed, plan=plan, trials=0, **left_out)
+        left_out: dict[str, Any] = dict.fromkeys((*_BUDGETS, "timings", "method"))
+        return replace(self, plan=plan, trials=0, **left_out)
 
 
 def _dashed(name: str) -> str:

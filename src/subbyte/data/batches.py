@@ -43,7 +43,7 @@ def find_function(text: str) -> Callable[[], Any] | None:
         module = _of_file(Path(head)) if file else _of_name(head)
     except CalibrationError:
         raise
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise CalibrationError(
             "cannot import the module of a function",
             where=text,
@@ -85,7 +85,7 @@ def call(function: Callable[[], Any], where: str) -> Any:
     """The result of ``function()``; `CalibrationError` where it raises anything."""
     try:
         return function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(error, where) from error
 
 
@@ -225,7 +225,7 @@ def _joined(
     return whole if count is None else whole[(slice(None),) * axis + (slice(count),)]
 
 
-def _failed(error: Exception, where: str) -> CalibrationError:
+def _failed(error: BaseException, where: str) -> CalibrationError:
     return CalibrationError(
         "the program that makes the samples fails",
         where=where,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Pixels = NDArray[np.uint8]
+MOST_WHOLE = 16
+"""An image that would be so many times as large as the part that is kept is not resized whole."""
 _FORMATS = "an image that Pillow reads (JPEG, PNG, WebP, TIFF ...): convert it, or take it away"
 
 
@@ -165,7 +167,12 @@ def _fitted(image: Image, whole: tuple[int, int], size: tuple[int, int], resize:
     if resize == "crop":
         whole = _covering((image.width, image.height), whole)
     left, top = (round((large - small) / 2) for large, small in zip(whole, size, strict=True))
-    return image.resize(whole, bilinear).crop((left, top, left + size[0], top + size[1]))
+    if whole[0] * whole[1] <= MOST_WHOLE * size[0] * size[1]:
+        return image.resize(whole, bilinear).crop((left, top, left + size[0], top + size[1]))
+    # A banner, or a crop of a few pixels: only the part that stays is made.
+    across, down = image.width / whole[0], image.height / whole[1]
+    box = (left * across, top * down, (left + size[0]) * across, (top + size[1]) * down)
+    return image.resize(size, bilinear, box=box)
 
 
 def _covering(own: tuple[int, int], whole: tuple[int, int]) -> tuple[int, int]:
