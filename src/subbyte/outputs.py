@@ -69,7 +69,7 @@ def files_of(references: Iterable[str | None]) -> list[Path]:
         heads = [tail.rpartition(":")[0] for tail in tails]
         paths += [Path(head) for head in heads if head]
         paths += [Path(head.replace(".", "/") + ".py") for head in heads if head]
-        found += [path for path in dict.fromkeys(paths) if path.exists()]
+        found += [path for path in dict.fromkeys(paths) if os.path.exists(path)]
     return found
 
 

@@ -104,8 +104,16 @@ def test_gray_images_for_models_with_channels_last() -> None:
 def test_presets_for_bytes_refuse_values_that_are_scaled_already() -> None:
     spec = InputSpec("x", ("N", 3, 4, 5), np.dtype("float32"))
     for name in PRESETS:
-        with pytest.raises(CalibrationError, match=f"0 to 1, and preset {name} is for bytes"):
-            as_samples(BYTES / 255, [spec], PRESETS[name])
+        for scaled in (BYTES / 255, BYTES / 127.5 - 1, BYTES - 128.0):
+            with pytest.raises(CalibrationError, match=f"no bytes, and preset {name} is for bytes"):
+                as_samples(scaled, [spec], PRESETS[name])
         for values in (BYTES, BYTES.astype(np.float32), BYTES > 127, np.zeros_like(BYTES) / 2):
             assert len(as_samples(values, [spec], PRESETS[name])) == 2
     assert len(as_samples(BYTES / 255, [spec], Preprocessing(mean=(0.5,), std=(0.5,)))) == 2
+
+
+def test_integers_are_taken_as_they_are() -> None:
+    spec = InputSpec("x", ("N", 3, 4, 5), np.dtype("uint8"))
+    with pytest.raises(OptionError, match="the model takes integers as they are"):
+        as_samples(BYTES, [spec], PRESETS["imagenet"])
+    assert len(as_samples(BYTES, [spec], Preprocessing(layout="nchw"))) == 2

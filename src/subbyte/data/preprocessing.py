@@ -88,9 +88,8 @@ class Preprocessing:
         for name, values in (("scale", scale), ("mean", self.mean), ("std", self.std)):
             for value in values:
                 if not math.isfinite(value) or (value == 0 and name != "mean"):
-                    raise OptionError(
-                        f"{name} out of range", expected="finite numbers, not zero", got=value
-                    )
+                    expected = "finite numbers" + ("" if name == "mean" else ", not zero")
+                    raise OptionError(f"{name} out of range", expected=expected, got=value)
 
     @property
     def preset(self) -> str | None:

@@ -133,15 +133,25 @@ def as_samples(
 
 
 def _check_range(steps: Preprocessing, parts: Sequence[Part], where: str) -> None:
-    """Raise `CalibrationError` for values 0 to 1 that a preset for bytes would divide again."""
-    for part in parts:
+    """Raise for values that a preset for bytes would scale again, and where nothing is scaled."""
+    if steps.scales and not parts:
+        raise OptionError(
+            "preprocessing is for float inputs, and the model takes integers as they are",
+            where=where,
+            expected="no preset, scale, mean or std",
+        )
+    for part in parts if steps.preset is not None else ():
         some = part.array[:64]
-        scaled = some.dtype.kind == "f" and bool(((some >= 0) & (some <= 1)).all()) and some.any()
-        if scaled and steps.preset is not None:
+        if some.dtype.kind != "f" or not some.any():
+            continue
+        least, most = float(some.min()), float(some.max())
+        if least < 0 or most <= 1:
             raise CalibrationError(
-                f"samples are 0 to 1, and preset {steps.preset} is for bytes 0 to 255",
+                f"samples are no bytes, and preset {steps.preset} is for bytes 0 to 255",
                 where=where,
-                expected="bytes, or --mean and --std of values 0 to 1 without --input-scale",
+                expected="bytes, or --mean and --std of the values as they are, without "
+                "--input-scale",
+                got=f"values {least:.3g} to {most:.3g}",
             )
 
 
@@ -213,6 +223,13 @@ def _of_images(
             where=where,
             expected="--set-input NAME=VALUE for the other inputs, or FILE.npz",
             got=", ".join(spec.name for spec in inputs),
+        )
+    if steps.layout is not None:
+        raise OptionError(
+            "layout is for arrays: images go where the model has its channels",
+            where=where,
+            expected="no --layout",
+            got=steps.layout,
         )
     spec = inputs[0]
     if spec.dtype.kind == "f" and not steps.says_values:
