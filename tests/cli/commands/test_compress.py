@@ -170,6 +170,17 @@ def test_the_default_budget_is_said(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.onnx").read_bytes() == default
 
 
+def test_a_network_whose_scales_alone_exceed_the_default(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
+    node = tiny.helper.make_node("MatMul", ["x", "w"], ["y"], "only")
+    model = tiny.build([node], {"w": weight}, {"x": ["N", 2]}, {"y": ["N", 3]})
+    tiny.save(model, tmp_path / "net.onnx")
+    np.savez(tmp_path / "data.npz", x=np.ones((20, 2), np.float32) * np.arange(20)[:, None])
+    command = ("compress", tmp_path / "net.onnx", "-o", tmp_path / "a.onnx")
+    run(*command, "--calib", f"{tmp_path / 'data.npz'}:x")
+    assert subbyte.inspect(tmp_path / "a.onnx")["bits_per_weight"] > 8
+
+
 def test_network_with_two_inputs(tmp_path: Path) -> None:
     helper = tiny.helper
     nodes = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from subbyte.budgets import Budget
+from subbyte.budgets import MOST_BITS, Budget
 from subbyte.compression.planning import by_accuracy, trials
 from subbyte.compression.planning.by_latency import latency_plans
 from subbyte.compression.planning.by_size import at_eight_bits, least_bits, plan_bits, plan_size
@@ -45,7 +45,10 @@ def make_plan(run: Run) -> Planned:
     if config.by_default and (bits := least_bits(prices)) > budget.value:
         # Nobody asked for the default: what comes nearest to it is right.
         said = f"the default of {budget.value:g} bits is out of reach"
-        planned = plan_priced(run, prices, replace(budget, value=bits))
+        nearest = replace(budget, value=min(bits, MOST_BITS))
+        if at_eight_bits(nearest):
+            prices = price(run, True)
+        planned = plan_priced(run, prices, nearest)
         return replace(planned, facts=[*planned.facts, said])
     return plan_priced(run, prices, budget)
 
