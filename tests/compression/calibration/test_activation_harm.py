@@ -63,6 +63,16 @@ def test_a_logarithm_does_not_bear_what_its_layer_does() -> None:
     assert all("it alone moves an output" in reason for reason in harm.values())
 
 
+def test_outputs_whose_shape_hangs_on_values_are_left_out() -> None:
+    """Rounding makes zeros of small values, and there are fewer indices of others."""
+    model = network("Floor")
+    model.graph.node.append(helper.make_node("NonZero", ["b"], ["places"], "nonzero"))
+    model.graph.output.append(helper.make_tensor_value_info("places", onnx.TensorProto.INT64, None))
+    del model.graph.output[0]
+    harm, _ = found(model, loud_and_quiet(8))
+    assert harm == {}
+
+
 def test_the_same_layers_without_it_keep_eight_bits() -> None:
     harm, _ = found(network("Identity"), loud_and_quiet(8))
     assert harm == {}
