@@ -42,15 +42,19 @@ def make_plan(run: Run) -> Planned:
     if budget.kind == "latency":
         return latency_plans(run, budget).least_harm()
     prices = price(run, at_eight_bits(budget))
-    if config.by_default and (bits := least_bits(prices)) > budget.value:
-        # Nobody asked for the default: what comes nearest to it is right.
-        said = f"the default of {budget.value:g} bits is out of reach"
-        nearest = replace(budget, value=min(bits, MOST_BITS))
-        if at_eight_bits(nearest):
-            prices = price(run, True)
-        planned = plan_priced(run, prices, nearest)
-        return replace(planned, facts=[*planned.facts, said])
+    if config.by_default and least_bits(prices) > budget.value:
+        return _nearest(run, prices, budget)
     return plan_priced(run, prices, budget)
+
+
+def _nearest(run: Run, prices: Prices, default: Budget) -> Planned:
+    """The plan of the fewest bits, where nobody asked for the ``default`` that is out of reach."""
+    budget = replace(default, value=min(least_bits(prices), MOST_BITS))
+    if at_eight_bits(budget):
+        prices = price(run, True)
+    planned = plan_priced(run, prices, budget)
+    said = f"the default of {default.value:g} bits is out of reach"
+    return replace(planned, facts=[*planned.facts, said])
 
 
 def plan_priced(run: Run, prices: Prices, budget: Budget) -> Planned:
