@@ -167,7 +167,7 @@ def test_what_is_done_is_not_done_again(
 
     monkeypatch.setattr("subbyte.compression.pipeline.make_plan", again)
     monkeypatch.setattr("subbyte.compression.encoding.layerwise.encode_weight", again)
-    monkeypatch.setattr(tune_module.Tuner, "_step", again)
+    monkeypatch.setattr(tune_module.Tuner, "_losses", again)
     assert job.run() == whole
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
 import pickle
@@ -18,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from subbyte.compression.divergence import as_tuple, divergence
-from subbyte.compression.training import Descent, descend
-from subbyte.errors import CalibrationError, OptionError, WeightError
+from subbyte.compression.training import NoStore, State, Store, Training, pack, unpack
+from subbyte.errors import CalibrationError, OptionError
 from subbyte.files import check_writable, write_atomic
 from subbyte.graph.load.network import read_network
 from subbyte.graph.module.graph_module import GraphModule
@@ -27,6 +26,7 @@ from subbyte.progress import Progress, silent
 from subbyte.train.student import Student
 
 EPOCH_SEEDS = 1_000_003
+_LAYOUT = 2  # of checkpoint files; raised when their entries change
 
 # torch.load raises these for a file that is damaged, here or there.
 _UNREADABLE = (
@@ -59,7 +59,7 @@ def fit(
     """Train ``student`` for ``steps`` steps of Adam; the loss of the last one.
 
     The learning rates are ``rate`` times the rates of ``student.parameter_groups()``, with a short
-    warm-up and a cosine (`subbyte.compression.training.Descent`). Where torch.distributed is
+    warm-up and a cosine (`subbyte.compression.training.Training`). Where torch.distributed is
     initialized (torchrun), gradients are averaged over the processes; every process gives its own
     part of the batches.
 
@@ -81,21 +81,28 @@ def fit(
     """
     _check(steps, every, rate, precision, loss, float_network)
     device = next(student.parameters()).device
-    runner = _Runner(student, steps, rate, every, seed)
     judge = _judge(loss, float_network, device)
-    if checkpoint is not None:
-        runner.open(check_writable(checkpoint))
+    key = f"{student.fingerprint()} {steps} {rate} {seed}"
+    store: Store = (
+        NoStore() if checkpoint is None else CheckpointFile(check_writable(checkpoint), key)
+    )
     model = DistributedDataParallel(student, broadcast_buffers=False) if _many() else student
     context = torch.autocast(device.type, precision) if precision else nullcontext()
-    stream = runner.stream(batches)
-    value = torch.zeros(())
-    while runner.done < steps:
-        batch = _to(next(stream), device)
+
+    def losses(batch: Any) -> tuple[Tensor]:
         with context:
-            value = judge(model, batch)
-        runner.step(value)
-        progress("train", runner.done, steps, f"loss {float(value.detach()):.4f}")
-    return runner.last
+            return (judge(model, _to(batch, device)),)
+
+    return Training(
+        nn.ModuleDict({"weights": student.weights, "biases": student.biases}),
+        [group | {"lr": rate * group["lr"]} for group in student.parameter_groups()],
+        steps,
+        Epochs(batches, seed),
+        losses,
+        every,
+        lambda done, value: progress("train", done, steps, f"loss {value:.4f}"),
+        store,
+    ).run()
 
 
 @torch.no_grad()
@@ -120,34 +127,27 @@ def measure(
     return total / count
 
 
-class _Runner:
-    """Optimizer, place in the run, and checkpoint."""
+class Epochs:
+    """The batches of a loader, epoch after epoch; torch's generator is seeded anew before each."""
 
-    def __init__(self, student: Student, steps: int, rate: float, every: int, seed: int) -> None:
-        self._student, self._steps, self._every, self._seed = student, steps, every, seed
-        groups = [group | {"lr": rate * group["lr"]} for group in student.parameter_groups()]
-        self._descent = Descent(groups, steps)
-        self._path: Path | None = None
-        self._epoch, self._inside, self.last = 0, 0, math.nan
-        self._key = hashlib.sha256(
-            f"{student.fingerprint()} {steps} {rate} {seed}".encode()
-        ).hexdigest()
+    def __init__(self, batches: Iterable[Any], seed: int) -> None:
+        self._batches, self._seed = batches, seed
+        self._epoch, self._inside = 0, 0
+        self._stream = self._epochs()
 
-    @property
-    def done(self) -> int:
-        """Steps that were made."""
-        return self._descent.done
+    def __next__(self) -> Any:
+        """The next batch, as the loader gives it."""
+        return next(self._stream)
 
-    def stream(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Epoch after epoch, from the place where the checkpoint was written."""
+    def _epochs(self) -> Iterator[Any]:
         rank = dist.get_rank() if _many() else 0
         while True:
             torch.manual_seed(self._seed + EPOCH_SEEDS * self._epoch + rank)
-            set_epoch = getattr(getattr(batches, "sampler", None), "set_epoch", None)
+            set_epoch = getattr(getattr(self._batches, "sampler", None), "set_epoch", None)
             if set_epoch is not None:
                 set_epoch(self._epoch)
             count = 0
-            for count, batch in enumerate(batches, 1):
+            for count, batch in enumerate(self._batches, 1):
                 if count <= self._inside:
                     continue
                 self._inside = count
@@ -156,70 +156,59 @@ class _Runner:
                 raise CalibrationError("no batches to train on", expected="at least one an epoch")
             self._epoch, self._inside = self._epoch + 1, 0
 
-    def step(self, loss: Tensor) -> None:
-        """One step of the optimizer; the checkpoint when it is due."""
-        self._descent.step(lambda: descend(loss))
-        if self._descent.at_rest(self._every):
-            self.last = float(loss.detach())
-            if not math.isfinite(self.last):
-                raise WeightError(f"training diverged at step {self.done}", got=self.last)
-            self._save()
+    def state(self) -> State:
+        """The epoch, and the number of batches that were taken inside it."""
+        return {"epoch": self._epoch, "inside": self._inside}
 
-    def _save(self) -> None:
-        if self._path is None:
-            return
+    def restore(self, state: State) -> None:
+        """Go on inside that epoch; for a stream of which nothing was taken."""
+        self._epoch, self._inside = state["epoch"], state["inside"]
+
+
+class CheckpointFile:
+    """The state of a training in the file ``path``; ``key`` tells which training it is.
+
+    Of several processes the first one writes, and the others wait for it.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path, self._key = path, hashlib.sha256(f"{_LAYOUT} {key}".encode()).hexdigest()
+
+    def save(self, state: State) -> None:
+        """Write ``state``, whole or not at all."""
         if not _many() or dist.get_rank() == 0:
-            buffer = io.BytesIO()
-            state = {name: value.detach() for name, value in _trained(self._student)}
-            place = {"epoch": self._epoch, "inside": self._inside, "last": self.last}
-            torch.save(
-                {
-                    "key": self._key,
-                    "place": place,
-                    "student": state,
-                    "descent": self._descent.state(),
-                },
-                buffer,
-            )
-            write_atomic(self._path, buffer.getvalue())
+            write_atomic(self._path, pack({"key": self._key, **state}))
         if _many():
             dist.barrier()
 
-    def open(self, path: Path) -> None:
-        """Write checkpoints to ``path``, and go on from the one that is there."""
-        self._path = path
-        if not path.exists():
-            return
-        device = next(self._student.parameters()).device
+    def load(self) -> State | None:
+        """The state in the file; None where there is no file.
+
+        Raises:
+            OptionError: a file that cannot be read, or of another training.
+        """
+        if not self._path.exists():
+            return None
         try:
-            found = torch.load(path, map_location=device, weights_only=True)
+            found = unpack(self._path.read_bytes())
             key = _entry(found, "key")
         except _UNREADABLE as error:
             raise OptionError(
-                "checkpoint cannot be read", where=str(path), got=type(error).__name__
+                "checkpoint cannot be read", where=str(self._path), got=type(error).__name__
             ) from error
         if key != self._key:
             raise OptionError(
                 "checkpoint of another run",
-                where=str(path),
+                where=str(self._path),
                 expected="one of the same file, steps, rate and seed",
             )
-        with torch.no_grad():
-            for name, value in _trained(self._student):
-                value.copy_(found["student"][name])
-        self._descent.restore(found["descent"])
-        place = found["place"]
-        self._epoch, self._inside, self.last = place["epoch"], place["inside"], place["last"]
+        return dict(found)
 
 
 def _entry(found: object, name: str) -> Any:
     if not isinstance(found, dict):
         raise TypeError(f"expected a dictionary, got {type(found).__name__}")
     return found[name]
-
-
-def _trained(student: Student) -> list[tuple[str, nn.Parameter]]:
-    return [(name, value) for name, value in student.named_parameters() if value.requires_grad]
 
 
 def _many() -> bool:

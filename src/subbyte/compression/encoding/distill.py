@@ -8,20 +8,20 @@ with the least divergence on it is kept, the untuned one included, so tuning nev
 
 from __future__ import annotations
 
-import io
-import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from subbyte.compression.calibration.batches import chunk_size, on_device
+from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.divergence import as_tuple, divergence
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.run import Run
-from subbyte.compression.training import WARM_UP, Descent, descend
-from subbyte.errors import OptionError, RunError
+from subbyte.compression.training import WARM_UP, State, Training, pack, unpack
+from subbyte.errors import OptionError
 from subbyte.graph.module.gradient import untrained
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network, Weighted
@@ -70,12 +70,6 @@ def check_tunable(network: Network) -> dict[str, str]:
             + ", ".join(dict.fromkeys(blocked.values())),
         )
     return blocked
-
-
-@dataclass
-class _Best:
-    harm: float
-    state: dict[str, Tensor]
 
 
 class Tuner:
@@ -132,25 +126,22 @@ class Tuner:
 
     def train(self) -> None:
         """Train, and put the best into the module."""
-        descent = Descent(self._groups(), self._steps, WARM_UP)
-        best = self._resume(descent) or _Best(self._harm(), _copy(self._parts))
-        if not math.isfinite(best.harm):
-            raise RunError("NaN or Inf in the outputs, before any training", where=self._name)
-        batches = _epochs(len(self._train), self._rng, descent.done)
-        while descent.done < self._steps:
-            self._say(descent, best)
-            self._step(descent, next(batches))
-            if descent.at_rest(CHECK_EVERY):
-                harm = self._harm()
-                if harm < best.harm:
-                    best = _Best(harm, _copy(self._parts))
-                self._save(descent, best)
-        self._say(descent, best)
-        self._parts.load_state_dict(best.state)
+        Training(
+            self._parts,
+            self._groups(),
+            self._steps,
+            Shuffled(len(self._train), self._rng),
+            self._losses,
+            CHECK_EVERY,
+            self._say,
+            _TuningStore(self._checkpoints, self.checkpoint),
+            judge=self._harm,
+            warm_up=WARM_UP,
+            where=self._name,
+        ).run()
 
-    def _say(self, descent: Descent, best: _Best) -> None:
-        said = f"held-back divergence {best.harm:.4f}"
-        self._progress("tune", descent.done, self._steps, said)
+    def _say(self, done: int, harm: float) -> None:
+        self._progress("tune", done, self._steps, f"held-back divergence {harm:.4f}")
 
     def _groups(self) -> list[dict[str, object]]:
         """Parameter groups by kind, each with its own base rate."""
@@ -161,20 +152,14 @@ class Tuner:
         kinds.setdefault(BIAS_RATE, []).extend(self._biases.values())
         return [{"params": found, "lr": rate} for rate, found in kinds.items()]
 
-    def _step(self, descent: Descent, index: np.ndarray) -> None:
+    def _losses(self, index: NDArray[np.intp]) -> Iterator[Tensor]:
         batch = self._train.select(index)
-
-        def backward() -> None:
-            for part in batch.batches(self._chunk):
-                inputs = on_device(part, self._device).values()
-                with torch.no_grad():
-                    wanted = as_tuple(self._teacher(*inputs))
-                loss = divergence(wanted, as_tuple(self._module(*inputs)))
-                descend(loss * (part.count / len(batch)), self._name)
-
-        descent.step(backward)
-        for source in self._sources.values():
-            source.weight.settle()
+        for part in batch.batches(self._chunk):
+            inputs = on_device(part, self._device).values()
+            with torch.no_grad():
+                wanted = as_tuple(self._teacher(*inputs))
+            loss = divergence(wanted, as_tuple(self._module(*inputs)))
+            yield loss * (part.count / len(batch))
 
     @torch.no_grad()
     def _harm(self) -> float:
@@ -190,22 +175,50 @@ class Tuner:
         biases = {name: value.detach().cpu() for name, value in self._biases.items()}
         return Encoded(weights, biases, self._encoded.losses)
 
-    def _save(self, descent: Descent, best: _Best) -> None:
-        buffer = io.BytesIO()
-        state = {"now": self._parts.state_dict(), "best": best.state, "descent": descent.state()}
-        torch.save(state, buffer)
-        raw = np.frombuffer(buffer.getvalue(), np.uint8)
-        self._checkpoints.save(self.checkpoint, {"state": raw}, {"harm": best.harm})
 
-    def _resume(self, descent: Descent) -> _Best | None:
-        found = self._checkpoints.load(self.checkpoint)
-        if found is None:
-            return None
-        arrays, facts = found
-        state = torch.load(io.BytesIO(arrays["state"].tobytes()), weights_only=True)
-        self._parts.load_state_dict(state["now"])
-        descent.restore(state["descent"])
-        return _Best(float(facts["harm"]), state["best"])
+class Shuffled:
+    """Batches of indices below ``count``, `BATCH` at most, reshuffled by ``rng`` every epoch.
+
+    The indices that are left at the end of an epoch are not used in it.
+    """
+
+    def __init__(self, count: int, rng: np.random.Generator) -> None:
+        self._count, self._rng, self._taken = count, rng, 0
+        self._batches = self._epochs()
+
+    def __next__(self) -> NDArray[np.intp]:
+        """Indices of the next batch."""
+        self._taken += 1
+        return next(self._batches)
+
+    def _epochs(self) -> Iterator[NDArray[np.intp]]:
+        size = min(BATCH, self._count)
+        while True:
+            order = self._rng.permutation(self._count)
+            yield from (order[n : n + size] for n in range(0, self._count - size + 1, size))
+
+    def state(self) -> State:
+        """The number of batches that were taken."""
+        return {"taken": self._taken}
+
+    def restore(self, state: State) -> None:
+        """Pass over the batches that were taken; for a stream of which none was."""
+        for _ in range(state["taken"]):
+            next(self)
+
+
+class _TuningStore:
+    """The state of a training among the checkpoints of a run."""
+
+    def __init__(self, checkpoints: Checkpoints, name: str) -> None:
+        self._checkpoints, self._name = checkpoints, name
+
+    def load(self) -> State | None:
+        found = self._checkpoints.load(self._name)
+        return None if found is None else unpack(found[0]["state"].tobytes())
+
+    def save(self, state: State) -> None:
+        self._checkpoints.save(self._name, {"state": np.frombuffer(pack(state), np.uint8)})
 
 
 def _bias_parameter(module: GraphModule, node: str) -> nn.Parameter:
@@ -214,19 +227,3 @@ def _bias_parameter(module: GraphModule, node: str) -> nn.Parameter:
     value = module.constant(str(name))
     assert isinstance(value, nn.Parameter)  # noqa: S101 - what set_bias makes
     return value
-
-
-def _epochs(count: int, rng: np.random.Generator, skip: int):  # type: ignore[no-untyped-def]
-    """Batches of indices, reshuffled every epoch; ``skip`` of them passed over."""
-    size = min(BATCH, count)
-    number = 0
-    while True:
-        order = rng.permutation(count)
-        for start in range(0, count - size + 1, size):
-            if number >= skip:
-                yield order[start : start + size]
-            number += 1
-
-
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
