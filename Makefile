@@ -61,7 +61,7 @@ native-example: $(READY) ## The C++ example, and our declarations against the he
 	mv "$(ORT)/package/Plugins/iOS~/onnxruntime.xcframework/$(ORT_HEADERS)" $(ORT)/include
 	mv $(ORT)/package/Plugins/Linux/x64 $(ORT)/lib && rm -r $(ORT)/package
 	ln -s libonnxruntime.so $(ORT)/lib/libonnxruntime.so.1
-	$(CXX) -std=c++17 -fsyntax-only -Inative -isystem $(ORT)/include native/ort/api_check.cpp
+	$(CXX) -std=c++17 -fsyntax-only -Inative -isystem $(ORT)/include native/ort/interface/api_check.cpp
 	ONNXRUNTIME_DIR=$(CURDIR)/$(ORT) $(BIN)/pytest tests/examples/test_native.py
 
 fuzz: $(READY) ## 100,000 mutated models through the native operators, built with the sanitizers

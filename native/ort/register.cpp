@@ -1,9 +1,9 @@
 // RegisterCustomOps: what ONNX Runtime calls when the library is registered.
 #include <deque>
 
-#include "ort/error.h"
-#include "ort/kernel.h"
-#include "ort/shapes.h"
+#include "ort/interface/error.h"
+#include "ort/interface/kernel.h"
+#include "ort/nodes/shapes.h"
 #include "subbyte/subbyte.h"
 
 namespace subbyte::ort {

@@ -10,7 +10,7 @@
 #include <map>
 #include <string>
 
-#include "ort/api.h"
+#include "ort/interface/api.h"
 #include "subbyte/subbyte.h"
 
 namespace {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# Places in the tables of native/ort/api.h.
+# Places in the tables of native/ort/interface/api.h.
 CREATE_DOMAIN, ADD_TO_DOMAIN, ADD_DOMAIN = 26, 27, 28
 OPERATOR_NAME = 2
 TABLE_SIZE = 300

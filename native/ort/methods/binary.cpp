@@ -1,7 +1,7 @@
 // Signs, on inputs that the kernel binarizes.
-#include "ort/codes.h"
 #include "ort/methods/method.h"
-#include "ort/packed.h"
+#include "ort/weights/codes.h"
+#include "ort/weights/packed.h"
 
 namespace subbyte::ort {
 namespace {

@@ -1,10 +1,10 @@
 // sign * sum over planes b of plane_b * 2^b; a plane is gap codes, or A B over GF(2).
 #include <algorithm>
 
-#include "ort/codes.h"
-#include "ort/error.h"
+#include "ort/interface/error.h"
 #include "ort/methods/method.h"
-#include "ort/packed.h"
+#include "ort/weights/codes.h"
+#include "ort/weights/packed.h"
 
 namespace subbyte::ort {
 namespace {

@@ -1,7 +1,7 @@
 #include "ort/methods/method.h"
 
-#include "ort/codes.h"
-#include "ort/error.h"
+#include "ort/interface/error.h"
+#include "ort/weights/codes.h"
 
 namespace subbyte::ort {
 namespace {

@@ -2,7 +2,7 @@
 // row of kMethods.
 #pragma once
 
-#include "ort/weights.h"
+#include "ort/weights/weights.h"
 
 namespace subbyte::ort {
 

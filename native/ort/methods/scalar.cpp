@@ -1,11 +1,11 @@
 // Codes of single weights: step * code + offset.
 #include <algorithm>
 
-#include "ort/choice.h"
-#include "ort/codes.h"
-#include "ort/error.h"
+#include "ort/interface/error.h"
 #include "ort/methods/method.h"
-#include "ort/packed.h"
+#include "ort/weights/choice.h"
+#include "ort/weights/codes.h"
+#include "ort/weights/packed.h"
 
 namespace subbyte::ort {
 namespace {

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "ort/codes.h"
-#include "ort/error.h"
+#include "ort/interface/error.h"
 #include "ort/methods/method.h"
-#include "ort/packed.h"
+#include "ort/weights/codes.h"
+#include "ort/weights/packed.h"
 #include "subbyte/conv_int8.h"
 
 namespace subbyte::ort {

@@ -40,7 +40,7 @@ _DTYPES: Mapping[str, str] = (
     | {f"tensor({name})": name for name in ("uint8", "uint16", "uint32", "uint64")}
 )
 
-# Begins the native library's name of a dimension without a name (native/ort/shapes.cpp).
+# Begins the native library's name of a dimension without a name (native/ort/nodes/shapes.cpp).
 _NAMELESS = "subbyte_unknown_"
 
 

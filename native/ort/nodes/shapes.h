@@ -1,7 +1,7 @@
 // Shape inference: ONNX Runtime's knowledge of a node's inputs and attributes.
 #pragma once
 
-#include "ort/kernel.h"
+#include "ort/interface/kernel.h"
 
 namespace subbyte::ort {
 

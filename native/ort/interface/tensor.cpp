@@ -1,4 +1,4 @@
-#include "ort/tensor.h"
+#include "ort/interface/tensor.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <new>
 
-#include "ort/error.h"
+#include "ort/interface/error.h"
 #include "subbyte/subbyte.h"
 
 namespace subbyte::ort {

@@ -7,7 +7,7 @@
 
 // The names of both headers are the same.
 namespace declared {
-#include "ort/api.h"
+#include "ort/interface/api.h"
 }
 
 #define SUBBYTE_ORT_CHECK(slot, name, result, arguments) \

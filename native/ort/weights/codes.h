@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "ort/tensor.h"
+#include "ort/interface/tensor.h"
 
 namespace subbyte::ort {
 

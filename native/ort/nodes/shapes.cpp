@@ -1,4 +1,4 @@
-#include "ort/shapes.h"
+#include "ort/nodes/shapes.h"
 
 #include <algorithm>
 #include <atomic>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "ort/error.h"
+#include "ort/interface/error.h"
 
 namespace subbyte::ort {
 namespace {

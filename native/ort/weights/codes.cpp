@@ -1,8 +1,8 @@
-#include "ort/codes.h"
+#include "ort/weights/codes.h"
 
 #include <cmath>
 
-#include "ort/error.h"
+#include "ort/interface/error.h"
 
 namespace subbyte::ort {
 namespace {

@@ -1,10 +1,10 @@
 // Add and Mul of two quantized tensors, and ConcatN.
 #include <algorithm>
 
-#include "ort/error.h"
-#include "ort/kernel.h"
-#include "ort/parallel.h"
-#include "ort/shapes.h"
+#include "ort/interface/error.h"
+#include "ort/interface/kernel.h"
+#include "ort/interface/parallel.h"
+#include "ort/nodes/shapes.h"
 #include "subbyte/elementwise.h"
 
 namespace subbyte::ort {

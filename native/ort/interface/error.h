@@ -5,7 +5,7 @@
 #include <exception>
 #include <string>
 
-#include "ort/api.h"
+#include "ort/interface/api.h"
 
 namespace subbyte::ort {
 

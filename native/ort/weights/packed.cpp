@@ -1,10 +1,10 @@
-#include "ort/packed.h"
+#include "ort/weights/packed.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "ort/error.h"
-#include "ort/parallel.h"
+#include "ort/interface/error.h"
+#include "ort/interface/parallel.h"
 #include "subbyte/conv_binary.h"
 #include "subbyte/conv_int4.h"
 #include "subbyte/conv_int8.h"

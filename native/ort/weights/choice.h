@@ -1,7 +1,7 @@
 // Which kernel runs a layer: the rule of subbyte/choice.h.
 #pragma once
 
-#include "ort/weights.h"
+#include "ort/weights/weights.h"
 #include "subbyte/choice.h"
 
 namespace subbyte::ort {

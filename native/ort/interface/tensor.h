@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ort/api.h"
+#include "ort/interface/api.h"
 
 namespace subbyte::ort {
 

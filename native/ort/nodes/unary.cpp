@@ -1,10 +1,10 @@
 // Unary<number>: a function of one value, as a table of its 256 codes.
 #include <algorithm>
 
-#include "ort/error.h"
-#include "ort/kernel.h"
-#include "ort/parallel.h"
-#include "ort/shapes.h"
+#include "ort/interface/error.h"
+#include "ort/interface/kernel.h"
+#include "ort/interface/parallel.h"
+#include "ort/nodes/shapes.h"
 #include "subbyte/elementwise.h"
 
 namespace subbyte::ort {

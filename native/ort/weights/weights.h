@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "ort/tensor.h"
+#include "ort/interface/tensor.h"
 #include "subbyte/subbyte.h"
 
 namespace subbyte::ort {

@@ -1,8 +1,8 @@
 // Weights packed for each kernel of the library, from codes that are already read and checked.
 #pragma once
 
-#include "ort/choice.h"
 #include "ort/methods/method.h"
+#include "ort/weights/choice.h"
 
 namespace subbyte::ort {
 

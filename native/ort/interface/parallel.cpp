@@ -1,11 +1,11 @@
-#include "ort/parallel.h"
+#include "ort/interface/parallel.h"
 
 #include <algorithm>
 #include <chrono>
 #include <exception>
 #include <thread>
 
-#include "ort/error.h"
+#include "ort/interface/error.h"
 
 namespace subbyte::ort {
 namespace {

@@ -1,4 +1,4 @@
-#include "ort/choice.h"
+#include "ort/weights/choice.h"
 
 #include "checks.h"
 #include "geometry.h"

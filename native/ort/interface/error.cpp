@@ -1,4 +1,4 @@
-#include "ort/error.h"
+#include "ort/interface/error.h"
 
 #include <new>
 

@@ -2,12 +2,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ort/choice.h"
-#include "ort/error.h"
-#include "ort/kernel.h"
+#include "ort/interface/error.h"
+#include "ort/interface/kernel.h"
+#include "ort/interface/parallel.h"
 #include "ort/methods/method.h"
-#include "ort/parallel.h"
-#include "ort/shapes.h"
+#include "ort/nodes/shapes.h"
+#include "ort/weights/choice.h"
 #include "subbyte/conv_binary.h"
 
 namespace subbyte::ort {

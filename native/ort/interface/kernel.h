@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "ort/tensor.h"
+#include "ort/interface/tensor.h"
 
 namespace subbyte::ort {
 

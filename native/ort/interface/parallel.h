@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "ort/tensor.h"
+#include "ort/interface/tensor.h"
 
 namespace subbyte::ort {
 
