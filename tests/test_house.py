@@ -154,6 +154,37 @@ def test_version_is_the_packages() -> None:
     assert subbyte.__version__ == project["version"]
 
 
+# Tests: what they may import, and what they may replace
+
+IMPORTED_TEST = re.compile(
+    r"^\s*(?:from|import) tests[\w.]*(?:\.test_| import [^\n(]*\btest_| import \([^)]*\btest_)",
+    re.M,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("from tests.graph.test_one import run", True),
+        ("from tests.graph import test_one as one", True),
+        ("from tests.graph import (\n    zoo,\n    test_one,\n)", True),
+        ("import tests.graph.test_one", True),
+        ("from tests.graph.one import latest_run", False),
+        ("from tests import tiny\n\n\ndef test_one() -> None:", False),
+    ],
+)
+def test_imports_of_test_files_are_seen(line: str, found: bool) -> None:
+    assert bool(IMPORTED_TEST.search(line)) == found
+
+
+def test_no_test_file_is_imported_by_another() -> None:
+    """Code that several tests share stands in a module beside them, without tests."""
+    paths = [path for path in sources(ROOT / "tests", ".py") if path.name != "test_house.py"]
+    assert len(paths) > 200
+    found = [path.name for path in paths if IMPORTED_TEST.search(path.read_text())]
+    assert found == []
+
+
 # The map of the package: few rooms, few floors, no way round in a circle
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typer.testing import CliRunner
 
 from subbyte.cli.app import app
 from tests import tiny
+from tests.cli.invoked import fails
 
 Fails = Callable[..., str]
 
@@ -52,17 +52,6 @@ def compress_fails(model: Path, data: Path, out: Path) -> Fails:
         return message
 
     return check
-
-
-def fails(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    # A machine that is busy takes long enough for progress to be told.
-    lines = [line for line in result.stderr.splitlines() if not re.match(r"\d+ s: ", line)]
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 def save_data(folder: Path, **arrays: Any) -> Path:

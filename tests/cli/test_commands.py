@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 import subbyte
-from subbyte.cli.app import app
 from subbyte.cli.console import byte_size
 from tests import tiny
+from tests.cli.invoked import WIDE, run
 
-WIDE = {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
 OPTIONS = {
     "compress": (
         "--output --calib --samples --preset --input-scale --mean --std --layout --resize --crop "
@@ -41,10 +39,6 @@ OPTIONS = {
     ),
     "methods": "--json",
 }
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env=WIDE)
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 import subbyte
 from subbyte.graph.compressed.inline import inline
 from subbyte.report import inspect
-from tests.cli.test_commands import run
-from tests.graph.module.test_foreign import DISTANCE, between, normal, one_layer_behind
+from tests.cli.invoked import run
+from tests.graph import control_flow as control
+from tests.graph.foreign import DISTANCE, between, normal, one_layer_behind
 from tests.graph.one_node import run_ort
-from tests.graph.passes.lowering import test_control_flow as control
 
 NETS: dict[str, Callable[[], onnx.ModelProto]] = {
     "if": lambda: control.both_sides(control.ON_DATA),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import onnx
 import torch
 
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
+from subbyte.graph.load.network import read_network
 from subbyte.graph.network import Network
 from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.write.model import write_network
 from subbyte.methods import CodedWeight
+from tests.graph import zoo
 from tests.graph.builder import Builder
 from tests.graph.coding import (
     calibrate,
@@ -46,6 +52,15 @@ class Case:
     def exact(self) -> list[np.ndarray]:
         env = values_of(self.module, self.inputs)
         return [env[v.name or ""].numpy() for v in self.network.model.graph.outputs]
+
+
+@functools.cache
+def image_net(name: str, method: str = "gain") -> Case:
+    module, make_input = zoo.make(name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = zoo.export(module, make_input(2), Path(folder) / f"{name}.onnx", 17, dynamo=False)
+        network = read_network(path)
+    return Case(network, {"x": make_input(3).numpy()}, method)
 
 
 def built(b: Builder, /, method: str = "scalar", **outputs: int) -> Case:

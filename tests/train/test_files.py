@@ -13,8 +13,7 @@ import subbyte
 from subbyte.errors import CalibrationError, OptionError
 from subbyte.train import tune
 from tests import tiny
-from tests.cli.test_bad_input import fails
-from tests.cli.test_commands import run
+from tests.cli.invoked import fails, run
 from tests.compression.nets import ROUGH_PLAN, classifier, smooth_images
 
 IMAGES = smooth_images(400, size=tiny.SIZE)

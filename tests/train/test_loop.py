@@ -22,15 +22,10 @@ from subbyte.methods import Product
 from subbyte.progress import Progress, silent
 from subbyte.train import Student, fit, load
 from tests import tiny
-from tests.compression.nets import classifier, relative, run, smooth_images
+from tests.compression.nets import relative, run
+from tests.train.labelled import IMAGES, MODEL, X, Y, cross_entropy
 
-IMAGES = smooth_images(80, size=tiny.SIZE)
-MODEL = classifier(IMAGES)
-X = torch.from_numpy(IMAGES)
-Y = (X.mean((1, 2, 3)) > 0).long() + 2 * (X[:, 0].mean((1, 2)) > 0).long()
 ROOT = Path(__file__).parents[2]
-
-cross_entropy = nn.functional.cross_entropy
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +169,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from subbyte.train import fit, load
-from tests.train.test_loop import X, Y, cross_entropy
+from tests.train.labelled import X, Y, cross_entropy
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo")

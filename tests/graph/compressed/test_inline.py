@@ -15,8 +15,7 @@ from subbyte.methods import METHODS
 from tests.graph.builder import Builder
 from tests.graph.coding import code_network, coded_module, session, values_of
 from tests.graph.unary import FUNCTIONS
-from tests.graph.write.test_model import image_net
-from tests.graph.written import Case, built, run
+from tests.graph.written import Case, built, image_net, run
 
 NETS = ("resnet", "densenet", "mobilenet_v3", "bert")
 

@@ -12,7 +12,7 @@ from subbyte.graph.functions.body import Body
 from subbyte.graph.quant_params import QuantParams
 from subbyte.methods import CodedWeight, WeightShape, binarization_of, decode_weight
 from subbyte.methods.binarization import Binarization, binarize_fields, scales_of
-from tests.graph.functions.test_layer import WINDOWS, M, R, X, Y, coded, codes, nhwc, run
+from tests.graph.functions.one_call import WINDOWS, M, R, X, Y, coded, codes, nhwc, run
 
 VARIANTS = ["column1", "column2", "pixel3", "image2", "image4"]
 

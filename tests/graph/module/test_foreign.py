@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from subbyte.errors import UnsupportedOperatorError
@@ -21,39 +20,20 @@ from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
 from subbyte.graph.write.model import write_network
 from tests import tiny
+from tests.graph.foreign import (
+    DISTANCE,
+    MICROSOFT,
+    RNG,
+    Array,
+    X,
+    between,
+    node,
+    normal,
+    one_layer_behind,
+)
 from tests.graph.one_node import check, compare, run_module, run_ort
 
-Array = NDArray[Any]
-RNG = np.random.default_rng(0)
-MICROSOFT = "com.microsoft"
-
-
-def normal(*shape: int) -> Array:
-    return RNG.standard_normal(shape).astype(np.float32)
-
-
-X = normal(3, 8)
 MAP = normal(2, 3, 6, 6)
-
-
-def node(op_type: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
-    """Named after its first output; ``_`` is an input or output left out."""
-    names = [["" if name == "_" else name for name in text.split()] for text in (inputs, outputs)]
-    return helper.make_node(op_type, *names, names[1][0], **attributes)
-
-
-def between(
-    nodes: Sequence[onnx.NodeProto],
-    constants: Mapping[str, Array] | None = None,
-    batch: int | str = "N",
-    width: int = 8,
-    domain: str = MICROSOFT,
-) -> onnx.ModelProto:
-    """x [N, 8] -> linear -> a -> ``nodes`` -> b [N, width] -> linear -> y [N, 4]."""
-    everything = [node("Gemm", "x w1", "a"), *nodes, node("Gemm", "b w2", "y")]
-    weights = {"w1": normal(8, 8) / 3, "w2": normal(width, 4) / 3, **(constants or {})}
-    shapes = {"x": [batch, 8]}
-    return tiny.build(everything, weights, shapes, {"y": [batch, 4]}, extra_domain=domain)
 
 
 def assert_same(model: onnx.ModelProto, x: Array = X) -> Network:
@@ -65,7 +45,6 @@ def assert_same(model: onnx.ModelProto, x: Array = X) -> Network:
     return network
 
 
-DISTANCE = node("CDist", "a other", "b", domain=MICROSOFT, metric="sqeuclidean")
 CONTRIB: list[tuple[onnx.NodeProto, dict[str, Array]]] = [
     (DISTANCE, {"other": normal(8, 8)}),
     (
@@ -259,16 +238,6 @@ def test_what_fails_on_these_samples_is_an_error_as_of_torch() -> None:
     step = next(step for step in module.steps if step.row is None)
     with pytest.raises(RuntimeError, match=r"com.microsoft.CDist \(node b, opset 1\)"):
         step.kernel(torch.zeros(2, 8), torch.zeros(3, 7))
-
-
-def one_layer_behind() -> onnx.ModelProto:
-    """A linear layer whose only reader is an operator of ONNX Runtime's."""
-    nodes = [
-        node("Gemm", "x w1", "a"),
-        node("CDist", "a other", "y", domain=MICROSOFT, metric="euclidean"),
-    ]
-    constants = {"w1": normal(8, 8), "other": normal(4, 8)}
-    return tiny.build(nodes, constants, {"x": ["N", 8]}, {"y": ["N", 4]}, extra_domain=MICROSOFT)
 
 
 def test_layers_without_a_gradient() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from subbyte.graph.load.network import prepare, read_network
 from subbyte.graph.write import model as model_module
 from subbyte.graph.write.model import write_network
 from subbyte.report import inspect
-from tests.graph import zoo
 from tests.graph.builder import Builder
 from tests.graph.coding import (
     calibrate,
@@ -28,7 +25,7 @@ from tests.graph.coding import (
     session,
     values_of,
 )
-from tests.graph.written import Case, assert_computes_the_plan, built, run
+from tests.graph.written import Case, assert_computes_the_plan, built, image_net, run
 
 DATA = Path(os.environ.get("SUBBYTE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data folder: set SUBBYTE_DATA")
@@ -40,15 +37,6 @@ INTEGER = {
 }
 MOVES = {"Transpose", "Flatten", "Reshape", "Concat", "Slice", "Pad", "Clip"}
 BORDERS = {"QuantizeLinear", "DequantizeLinear", "Sub"}
-
-
-@functools.cache
-def image_net(name: str, method: str = "gain") -> Case:
-    module, make_input = zoo.make(name)
-    with tempfile.TemporaryDirectory() as folder:
-        path = zoo.export(module, make_input(2), Path(folder) / f"{name}.onnx", 17, dynamo=False)
-        network = read_network(path)
-    return Case(network, {"x": make_input(3).numpy()}, method)
 
 
 def optimized(model: onnx.ModelProto, folder: Path) -> Counter[str]:

@@ -16,7 +16,7 @@ from subbyte.graph.write.model import write_network
 from subbyte.runtime.ort import open_session, ort
 from tests import tiny
 from tests.graph import zoo
-from tests.graph.module.test_foreign import MICROSOFT, node
+from tests.graph.foreign import MICROSOFT, node
 from tests.graph.one_node import Array, compare, one_node, run_module, run_ort
 
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 
 from subbyte.graph.load.network import prepare
 from subbyte.graph.write.model import write_network
-from tests.graph.module.test_foreign import MICROSOFT
+from tests.graph.foreign import MICROSOFT
 from tests.graph.one_node import Array, compare, one_node, run_module, run_ort
 
 RNG = np.random.default_rng(0)
