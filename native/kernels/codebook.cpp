@@ -60,9 +60,9 @@ int check_words(const int8_t *codebook, int64_t words, int word_length) {
 }
 
 void Codebook::pack(const int8_t *codebook, int8_t *packed, int16_t *start) const {
-  const int half = (1 << shift) >> 1;
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t book = shared ? 0 : g;
+    const int half = rounding_half(shift, g);
     for (int c = 0; c < words; ++c) {
       const int64_t unit = (g * words + c) / kUnit;
       int sum = 0;

@@ -19,6 +19,12 @@ int check_codes(const char *what, const uint8_t *codes, int64_t count, int level
 int check_gains(const int8_t *gains, int levels);
 int check_words(const int8_t *codebook, int64_t words, int word_length);
 
+// What rounds the products of channel group `g` in the shift of their entries. Ties go up in even
+// groups and down in odd ones, so that the errors of the groups that are added average out.
+constexpr int rounding_half(int shift, int64_t g) {
+  return shift == 0 ? 0 : (1 << (shift - 1)) - static_cast<int>(g % 2);
+}
+
 // The codebook of `groups` groups as the build stage reads it.
 struct Codebook {
   static constexpr int kUnit = 16;  // words side by side
@@ -28,7 +34,8 @@ struct Codebook {
   bool shared;
   int input_zero, shift;
   // packed: [groups][words / kUnit][chunks][kUnit][chunk], zeros behind a word's end and behind
-  // the last channel; start: [groups][words], half - input_zero * sum(word).
+  // the last channel; start: [groups][words],
+  // rounding_half - input_zero * sum(word).
   void pack(const int8_t *codebook, int8_t *packed, int16_t *start) const;
 };
 

@@ -51,7 +51,7 @@ void build_run(const Call &call, Job job, const uint8_t *x, int64_t count, uint8
 }
 
 // What the tables of a group have in common. The entry of x = input_zero is
-// half >> shift = 0 for every word, `flip` where entries are stored unsigned.
+// rounding_half >> shift = 0 for every word, `flip` where entries are stored unsigned.
 template <typename Job, typename Call>
 Job table_job(const Call &call, int64_t group, bool flip) {
   const auto &plan = call.plan;

@@ -111,10 +111,11 @@ Layer fill(const subbyte_conv_lut16 &s, Random &random) {
 
 namespace {
 
-// entry(word, pixel) of the formula; `x` is nullptr in the padding.
-int32_t entry(const Layer &layer, const int8_t *word, const uint8_t *x, int64_t channels) {
+// entry(word, pixel) of group g by the formula; `x` is nullptr in the padding.
+int32_t entry(const Layer &layer, int64_t g, const int8_t *word, const uint8_t *x,
+              int64_t channels) {
   const subbyte_conv_lut16 &s = layer.shape;
-  int32_t sum = (1 << s.shift) / 2;
+  int32_t sum = s.shift == 0 ? 0 : (1 << s.shift) / 2 - static_cast<int32_t>(g % 2);
   for (int64_t i = 0; x != nullptr && i < std::min(s.word_length, channels); ++i) {
     sum += word[i] * (x[i] - s.input_zero);
   }
@@ -138,7 +139,7 @@ int32_t one_sum(const Layer &layer, int64_t image, int64_t row, int64_t column, 
       const int64_t pixel = (image * l.height + y) * l.width + x;
       const uint8_t *from = inside ? layer.x.data() + pixel * l.inputs + channel : nullptr;
       const int32_t gain = s.gain_levels > 0 ? layer.gains[layer.gain_codes[at]] : 1;
-      sum += gain * entry(layer, word, from, channels - g * s.word_length);
+      sum += gain * entry(layer, g, word, from, channels - g * s.word_length);
     }
   }
   return sum;

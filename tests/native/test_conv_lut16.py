@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,23 @@ def test_sums_are_within_the_bound_of_the_table_rounding(
     bound = bound + convolve(np.abs(centred), distance, groups)
     assert distance.max() <= 0.5
     assert np.all(np.abs(got - convolve(centred, decoded, groups)) <= bound)
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+def test_the_rounding_of_tables_averages_out(library: NativeLibrary, shift: int) -> None:
+    """Small products, of which none saturates: were all ties to go up, a channel group would add
+    half a unit on average."""
+    options = ProductOptions(2, shared=True)
+    weight = coded(options, 1)
+    rng = np.random.default_rng(3)
+    book = rng.integers(-40, 41, weight.inputs["codebook"].shape)
+    weight = replace(weight, inputs={**weight.inputs, "codebook": book.astype(np.int8)})
+    x = rng.integers(126, 129, (2, HEIGHT, WIDTH, INPUTS)).astype(np.uint8)
+    got = sums(pack(library, weight, layer(weight, 127, shift)), x) * float(2**shift)
+    error = got - convolve(x.astype(float) - 127, exact_weight(weight), 1)
+    entries = KERNEL[0] * KERNEL[1] * INPUTS / 2
+    assert error.std() > 0
+    assert abs(error.mean()) < 0.05 * entries
 
 
 @pytest.mark.parametrize("options", [ProductOptions(4), ProductOptions(4, gain=3)], ids=ident)

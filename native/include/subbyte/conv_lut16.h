@@ -29,7 +29,7 @@ typedef struct subbyte_conv_lut16 {
  *   sum[o] = over t, g of gain[o][t][g] * entry(t, g, codes[o][t][g])
  *   entry  = clamp((sum over i of word[i] * (x[i] - input_zero) + half) >> shift, -128, 127)
  *
- * half = 2^(shift - 1), 0 for shift 0; >> rounds down. Entries never saturate at shift 8.
+ * half = 2^(shift - 1) - g % 2, 0 for shift 0; >> rounds down. Entries never saturate at shift 8.
  * Sums are exact in int32 and the same on every level. */
 
 /* Bytes of the packed weights, in the layout of this process's level. */

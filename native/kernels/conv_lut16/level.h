@@ -22,7 +22,7 @@ struct TableJob {
   ptrdiff_t x_stride;        // bytes from pixel to pixel
   int64_t count;
   const int8_t *codebook;    // [group][chunks][kWords][Layout::chunk]
-  const int16_t *start;      // [group][kWords]: half - input_zero * sum(word)
+  const int16_t *start;      // [group][kWords]: rounding_half - input_zero * sum(word)
   int64_t vectors;           // of kVectorGroups groups
   int word_length, chunks, shift;
   uint8_t flip;              // 0x80: entries are stored as entry + 128, unsigned

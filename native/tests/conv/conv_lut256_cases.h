@@ -115,10 +115,10 @@ Case fill(const subbyte_conv_lut256 &s, Random &random) {
   return c;
 }
 
-// entry(word, pixel) of the formula; `x` is nullptr in the padding.
-int32_t entry(const subbyte_conv_lut256 &s, const int8_t *word, const uint8_t *x,
+// entry(word, pixel) of group g by the formula; `x` is nullptr in the padding.
+int32_t entry(const subbyte_conv_lut256 &s, int64_t g, const int8_t *word, const uint8_t *x,
               int64_t channels) {
-  int32_t sum = (1 << s.shift) / 2;
+  int32_t sum = s.shift == 0 ? 0 : (1 << s.shift) / 2 - static_cast<int32_t>(g % 2);
   for (int64_t i = 0; x != nullptr && i < std::min(s.word_length, channels); ++i) {
     sum += word[i] * (x[i] - s.input_zero);
   }
@@ -145,7 +145,7 @@ int32_t one_sum(const Case &c, int64_t image, int64_t row, int64_t column, int64
       const int64_t pixel = (image * s.geometry.height + y) * s.geometry.width + x;
       const uint8_t *from_x = inside ? c.x.data() + pixel * s.geometry.inputs + channel : nullptr;
       const int32_t gain = s.gain_levels > 0 ? c.gains[c.gain_codes[at]] : 1;
-      sum += gain * entry(s, word, from_x, channels - g * s.word_length);
+      sum += gain * entry(s, g, word, from_x, channels - g * s.word_length);
     }
   }
   return sum;
