@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
-from subbyte.data.preprocessing import Color, Layout, Preset, Resize
 from subbyte.data.specs import check_once
 from subbyte.errors import OptionError
 from subbyte.runtime import Engine
@@ -17,8 +17,6 @@ from subbyte.runtime import Engine
 DATA = "Data"
 INPUTS = "Inputs that are no samples"
 Said = TypeVar("Said")
-PREPROCESSING = "Preprocessing: (x / scale - mean) / std"
-IMAGES = "Folders of images"
 
 
 class Numbers(tuple[float, ...]):
@@ -33,30 +31,20 @@ class BatchAxis(tuple[str, int | None]):
     """Where an input has its batch, given as ``NAME=1``."""
 
 
-class ImageSize(tuple[int, int]):
-    """Height and width given as ``224`` or ``480x640``."""
+def numbers_of(option: str) -> Callable[[str | Numbers], Numbers]:
+    """The parser of ``option``, whose value is ``a,b,c``."""
 
+    def parse(text: str | Numbers) -> Numbers:
+        if isinstance(text, Numbers):
+            return text
+        try:
+            return Numbers(float(part) for part in text.split(",")) if text else Numbers()
+        except ValueError:
+            raise OptionError(
+                f"cannot read {option}", expected="numbers such as 0.485,0.456,0.406", got=text
+            ) from None
 
-def parse_image_size(text: str | ImageSize) -> ImageSize:
-    """Read ``224`` or ``480x640``, height first."""
-    if isinstance(text, ImageSize):
-        return text
-    if re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4})?", text) is None:
-        raise typer.BadParameter(f"expected 224 or 480x640 (height x width), got {text!r}")
-    sides = [int(side) for side in text.split("x")]
-    return ImageSize((sides[0], sides[-1]))
-
-
-def parse_numbers(text: str | Numbers) -> Numbers:
-    """Read ``a,b,c``."""
-    if isinstance(text, Numbers):
-        return text
-    try:
-        return Numbers(float(part) for part in text.split(",")) if text else Numbers()
-    except ValueError:
-        raise typer.BadParameter(
-            f"expected numbers as in 0.485,0.456,0.406, got {text!r}"
-        ) from None
+    return parse
 
 
 def parse_shape(text: str | InputShape) -> InputShape:
@@ -65,7 +53,7 @@ def parse_shape(text: str | InputShape) -> InputShape:
         return text
     name, _, sizes = text.rpartition("=")
     if not name or re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", sizes) is None:
-        raise typer.BadParameter(f"expected NAME=1x3x224x224, got {text!r}")
+        raise OptionError("cannot read --shape", expected="NAME=1x3x224x224", got=text)
     return InputShape((name, tuple(int(size) for size in sizes.split("x"))))
 
 
@@ -98,95 +86,6 @@ EngineOption = Annotated[
         show_default="native where the package has the library",
     ),
 ]
-PresetOption = Annotated[
-    Preset | None,
-    typer.Option(
-        "--preset",
-        help="Scale, mean and std by name, of bytes 0 - 255. imagenet: as torchvision, and images "
-        "are cropped as there. minus-one-to-one: x / 127.5 - 1. zero-to-one: x / 255.",
-        rich_help_panel=PREPROCESSING,
-        show_default=False,
-    ),
-]
-Scale = Annotated[
-    float | None,
-    typer.Option(
-        "--input-scale",
-        help="Divide samples by this; 255 brings image bytes to 0 - 1.",
-        rich_help_panel=PREPROCESSING,
-        show_default="1",
-    ),
-]
-Mean = Annotated[
-    Numbers | None,
-    typer.Option(
-        metavar="a,b,c",
-        parser=parse_numbers,
-        help="Subtract this: one number, or one per channel.",
-        rich_help_panel=PREPROCESSING,
-        show_default=False,
-    ),
-]
-Std = Annotated[
-    Numbers | None,
-    typer.Option(
-        metavar="a,b,c",
-        parser=parse_numbers,
-        help="Then divide by this: one number, or one per channel.",
-        rich_help_panel=PREPROCESSING,
-        show_default=False,
-    ),
-]
-LayoutOption = Annotated[
-    Layout | None,
-    typer.Option(
-        "--layout",
-        help="Where stored samples have their channels: nchw first (N, C, H, W), "
-        "nhwc last (N, H, W, C).",
-        rich_help_panel=PREPROCESSING,
-        show_default="as the network",
-    ),
-]
-ResizeOption = Annotated[
-    Resize | None,
-    typer.Option(
-        "--resize",
-        help="How images get the network's size. crop: the shorter side, then the middle. "
-        "stretch: both sides. pad: the longer side, with black around.",
-        rich_help_panel=IMAGES,
-        show_default="crop",
-    ),
-]
-Crop = Annotated[
-    float | None,
-    typer.Option(
-        metavar="F",
-        help="Keep this part of the sides of the resized image, from its middle.",
-        rich_help_panel=IMAGES,
-        show_default="1; 0.875, which is 224 of 256, with --preset imagenet",
-    ),
-]
-ColorOption = Annotated[
-    Color | None,
-    typer.Option(
-        "--color",
-        help="The order of the network's channels, or gray.",
-        rich_help_panel=IMAGES,
-        show_default="rgb; gray for one channel",
-    ),
-]
-ImageSizeOption = Annotated[
-    ImageSize | None,
-    typer.Option(
-        "--image-size",
-        metavar="HxW",
-        parser=parse_image_size,
-        help="The size of images where the network leaves it free: 224 or 480x640, height first.",
-        rich_help_panel=IMAGES,
-        show_default=False,
-    ),
-]
-
 SAMPLES = "FOLDER|FILE.npz:array"
 DataSource = Annotated[
     str,
@@ -218,8 +117,6 @@ SampleCount = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(metavar="N", help="Samples a run.")]
-
-
 SetInput = Annotated[
     list[str] | None,
     typer.Option(
@@ -231,23 +128,31 @@ SetInput = Annotated[
         show_default=False,
     ),
 ]
-FoldInputs = Annotated[
-    bool,
-    typer.Option(
-        "--fold-inputs",
-        help="Make the inputs of --set-input constants: OUT.onnx does not take them any more.",
-        rich_help_panel=INPUTS,
-    ),
-]
-BatchAxisOption = Annotated[
-    list[BatchAxis] | None,
-    typer.Option(
-        "--batch-axis",
-        metavar="NAME=K",
-        parser=parse_axis,
-        help="The axis on which an input has its batch, where its shape does not tell: 0 is the "
-        "first; none: it has no batch (repeat for several inputs).",
-        rich_help_panel=INPUTS,
-        show_default=False,
-    ),
-]
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How the inputs are fed that are no samples, and where inputs have their batch."""
+
+    set_input: SetInput = None
+    batch_axis: Annotated[
+        list[BatchAxis] | None,
+        typer.Option(
+            "--batch-axis",
+            metavar="NAME=K",
+            parser=parse_axis,
+            help="The axis on which an input has its batch, where its shape does not tell: 0 is "
+            "the first; none: it has no batch (repeat for several inputs).",
+            rich_help_panel=INPUTS,
+            show_default=False,
+        ),
+    ] = None
+
+    @property
+    def axes(self) -> dict[str, int | None]:
+        """The batch axes by input.
+
+        Raises:
+            OptionError: an input that is named twice.
+        """
+        return by_input(self.batch_axis, "--batch-axis")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from subbyte.cli.console import ERRORS
-from subbyte.cli.options import ImageSize, Numbers
+from subbyte.cli.options import Numbers, numbers_of
 from subbyte.data.preprocessing import (
     PRESETS,
     Color,
@@ -20,20 +23,119 @@ from subbyte.data.preprocessing import (
 from subbyte.errors import OptionError
 from subbyte.runtime.metadata import recorded_preprocessing
 
+PREPROCESSING = "Preprocessing: (x / scale - mean) / std"
+IMAGES = "Folders of images"
+
+
+class ImageSize(tuple[int, int]):
+    """Height and width given as ``224`` or ``480x640``."""
+
+
+def parse_image_size(text: str | ImageSize) -> ImageSize:
+    """Read ``224`` or ``480x640``, height first."""
+    if isinstance(text, ImageSize):
+        return text
+    if re.fullmatch(r"[1-9]\d{0,4}(x[1-9]\d{0,4})?", text) is None:
+        raise OptionError(
+            "cannot read --image-size", expected="224 or 480x640 (height x width)", got=text
+        )
+    sides = [int(side) for side in text.split("x")]
+    return ImageSize((sides[0], sides[-1]))
+
 
 @dataclass(frozen=True)
 class PreprocessingOptions:
     """The options of a command; None for each one that was not given."""
 
-    preset: Preset | None = None
-    scale: float | None = None
-    mean: Numbers | None = None
-    std: Numbers | None = None
-    layout: Layout | None = None
-    resize: Resize | None = None
-    crop: float | None = None
-    color: Color | None = None
-    image_size: ImageSize | None = None
+    preset: Annotated[
+        Preset | None,
+        typer.Option(
+            "--preset",
+            help="Scale, mean and std by name, of bytes 0 - 255. imagenet: as torchvision, and "
+            "images are cropped as there. minus-one-to-one: x / 127.5 - 1. zero-to-one: x / 255.",
+            rich_help_panel=PREPROCESSING,
+            show_default=False,
+        ),
+    ] = None
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            "--input-scale",
+            help="Divide samples by this; 255 brings image bytes to 0 - 1.",
+            rich_help_panel=PREPROCESSING,
+            show_default="1",
+        ),
+    ] = None
+    mean: Annotated[
+        Numbers | None,
+        typer.Option(
+            metavar="a,b,c",
+            parser=numbers_of("--mean"),
+            help="Subtract this: one number, or one per channel.",
+            rich_help_panel=PREPROCESSING,
+            show_default=False,
+        ),
+    ] = None
+    std: Annotated[
+        Numbers | None,
+        typer.Option(
+            metavar="a,b,c",
+            parser=numbers_of("--std"),
+            help="Then divide by this: one number, or one per channel.",
+            rich_help_panel=PREPROCESSING,
+            show_default=False,
+        ),
+    ] = None
+    layout: Annotated[
+        Layout | None,
+        typer.Option(
+            "--layout",
+            help="Where stored samples have their channels: nchw first (N, C, H, W), "
+            "nhwc last (N, H, W, C).",
+            rich_help_panel=PREPROCESSING,
+            show_default="as the network",
+        ),
+    ] = None
+    resize: Annotated[
+        Resize | None,
+        typer.Option(
+            "--resize",
+            help="How images get the network's size. crop: the shorter side, then the middle. "
+            "stretch: both sides. pad: the longer side, with black around.",
+            rich_help_panel=IMAGES,
+            show_default="crop",
+        ),
+    ] = None
+    crop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="F",
+            help="Keep this part of the sides of the resized image, from its middle.",
+            rich_help_panel=IMAGES,
+            show_default="1; 0.875, which is 224 of 256, with --preset imagenet",
+        ),
+    ] = None
+    color: Annotated[
+        Color | None,
+        typer.Option(
+            "--color",
+            help="The order of the network's channels, or gray.",
+            rich_help_panel=IMAGES,
+            show_default="rgb; gray for one channel",
+        ),
+    ] = None
+    image_size: Annotated[
+        ImageSize | None,
+        typer.Option(
+            "--image-size",
+            metavar="HxW",
+            parser=parse_image_size,
+            help="The size of images where the network leaves it free: 224 or 480x640, "
+            "height first.",
+            rich_help_panel=IMAGES,
+            show_default=False,
+        ),
+    ] = None
 
     @property
     def given(self) -> dict[str, Any]:

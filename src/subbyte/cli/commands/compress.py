@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ from subbyte.cli.console import (
     stage_progress,
     write_json,
 )
-from subbyte.cli.preprocessing import PreprocessingOptions
+from subbyte.cli.groups import grouped
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 _CODING, _RUN = coding.CODING, coding.RUN
 
 
+@grouped
 def command(
+    *,
     source: Annotated[
         Path, typer.Argument(metavar="IN.onnx", help="The trained network, in float.")
     ],
@@ -38,28 +40,9 @@ def command(
         Path,
         typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write the small one."),
     ],
-    calib: coding.Calib,
-    samples: coding.SampleCount = None,
-    preset: options.PresetOption = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    layout: options.LayoutOption = None,
-    resize: options.ResizeOption = None,
-    crop: options.Crop = None,
-    color: options.ColorOption = None,
-    image_size: options.ImageSizeOption = None,
-    set_input: options.SetInput = None,
-    fold_inputs: options.FoldInputs = False,
-    batch_axis: options.BatchAxisOption = None,
-    method: coding.MethodNames = None,
-    settings: coding.MethodSettings = None,
-    bits: coding.Bits = None,
-    size: coding.Size = None,
-    latency: coding.Latency = None,
-    max_drop: coding.MaxDrop = None,
-    timings: coding.TimingsFile = None,
-    trials: coding.TrialCount = 0,
+    calibration: coding.CalibrationOptions,
+    methods: coding.MethodOptions,
+    budget: coding.BudgetOptions,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -68,18 +51,8 @@ def command(
             rich_help_panel=_CODING,
         ),
     ] = None,
-    activations: Annotated[
-        Literal["int8", "float"],
-        typer.Option(help="What layers hand to each other.", rich_help_panel=_CODING),
-    ] = "int8",
-    tune: Annotated[
-        int,
-        typer.Option(
-            metavar="STEPS",
-            help="Then train codebooks, scales and biases to follow the float network.",
-            rich_help_panel=_CODING,
-        ),
-    ] = 0,
+    activations: coding.Activations = "int8",
+    tune: coding.TuneSteps = 0,
     tune_linear: Annotated[
         int | None,
         typer.Option(
@@ -99,8 +72,7 @@ def command(
             rich_help_panel=_CODING,
         ),
     ] = False,
-    seed: coding.Seed = 0,
-    device: coding.Device = "cpu",
+    run: coding.RunOptions,
     work: Annotated[
         Path | None,
         typer.Option(
@@ -126,14 +98,11 @@ def command(
       --input-scale 255 --layout nhwc --samples 1000 --bits 2
     ```
     """
-    steps = PreprocessingOptions(
-        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
-    ).over()
     check_outputs(
         *(output, json),
         networks=[source],
-        files=[plan, timings],
-        arrays=[calib, *(set_input or [])],
+        files=[plan, budget.timings],
+        arrays=calibration.arrays,
     )
     with compress_extra("subbyte compress"):
         from subbyte.cli.proofs import print_proof
@@ -141,26 +110,18 @@ def command(
         from subbyte.compression.config import DEFAULT_BITS
 
     wishes = CompressOptions(
-        method=coding.read_methods(method, settings),
-        bits=bits,
-        size=size,
-        latency=latency,
-        max_drop=max_drop,
-        timings=timings,
-        trials=trials,
+        method=methods.read(),
+        **vars(budget),
         plan=plan,
         tune=tune,
         tune_linear=tune_linear,
-        seed=seed,
-        device=device,
+        **vars(run),
         work=work,
         activations=activations,
         inline=inline,
-        samples=samples,
+        samples=calibration.samples,
     )
-    data = coding.read_samples(
-        *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
-    )
+    data = calibration.read(source, run.seed)
     started = time.monotonic()
     try:
         with stage_progress() as progress:
@@ -168,15 +129,15 @@ def command(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
     if wishes.by_default:
-        budget = f"{wishes.budget}, or the fewest that the network allows"
-        _note(f"no budget was given: {budget} (--bits {DEFAULT_BITS:g} holds to it)")
+        default = f"{wishes.budget}, or the fewest that the network allows"
+        _note(f"no budget was given: {default} (--bits {DEFAULT_BITS:g} holds to it)")
     _report(source, output, json, len(data), time.monotonic() - started, done.proof)
     print_proof(done.proof)
     _note_untrained(done.untrained)
     for branches in done.unseen:
         _note(str(branches))
     _suggest(
-        *(source, output, [*(set_input or [])], [*(batch_axis or [])]),
+        *(source, output, calibration.inputs),
         classes=_classes(done.proof),
         images=data.folder is not None,
     )
@@ -248,20 +209,14 @@ def _classes(proof: Proof) -> bool:
 
 
 def _suggest(
-    source: Path,
-    output: Path,
-    set_input: list[str],
-    batch_axis: list[options.BatchAxis],
-    *,
-    classes: bool,
-    images: bool,
+    source: Path, output: Path, inputs: options.InputOptions, *, classes: bool, images: bool
 ) -> None:
     """Say how to look at the result, with the same inputs: `subbyte eval` where there are
     ``classes``, which it needs, else `subbyte report`. The file records the preprocessing."""
-    given = [word for text in set_input for word in ("--set-input", text)]
+    given = [word for text in inputs.set_input or () for word in ("--set-input", text)]
     given += [
         word
-        for name, k in batch_axis
+        for name, k in inputs.batch_axis or ()
         for word in ("--batch-axis", f"{name}={'none' if k is None else k}")
     ]
     how = ["eval", str(output)] if classes else ["report", str(output), "-o", "report.html"]

@@ -9,10 +9,13 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import check_outputs, print_table, stage_progress, write_json
+from subbyte.cli.groups import grouped
 from subbyte.cli.preprocessing import PreprocessingOptions
 
 
+@grouped
 def command(
+    *,
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The network to measure.")],
     data: options.DataSource,
     labels: options.LabelSource = None,
@@ -35,17 +38,8 @@ def command(
             rich_help_panel=options.DATA,
         ),
     ] = 0,
-    preset: options.PresetOption = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    layout: options.LayoutOption = None,
-    resize: options.ResizeOption = None,
-    crop: options.Crop = None,
-    color: options.ColorOption = None,
-    image_size: options.ImageSizeOption = None,
-    set_input: options.SetInput = None,
-    batch_axis: options.BatchAxisOption = None,
+    preprocessing: PreprocessingOptions,
+    inputs: options.InputOptions,
     engine: options.EngineOption = None,
     batch_size: options.BatchSize = 64,
     threads: Annotated[
@@ -72,11 +66,10 @@ def command(
     """
     from subbyte.report import evaluate
 
-    check_outputs(json, networks=[model, float_network], arrays=[data, labels, *(set_input or [])])
-    said = PreprocessingOptions(
-        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
+    check_outputs(
+        json, networks=[model, float_network], arrays=[data, labels, *(inputs.set_input or [])]
     )
-    steps = said.for_file(model)
+    steps = preprocessing.for_file(model)
     with stage_progress() as progress:
         result = evaluate(
             model,
@@ -86,8 +79,8 @@ def command(
             preprocessing=steps,
             label_offset=label_offset,
             samples=samples,
-            set_inputs=set_input,
-            batch_axes=options.by_input(batch_axis, "--batch-axis"),
+            set_inputs=inputs.set_input,
+            batch_axes=inputs.axes,
             batch_size=batch_size,
             engine=engine,
             threads=threads,

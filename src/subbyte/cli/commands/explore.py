@@ -9,11 +9,13 @@ import typer
 
 from subbyte.cli import coding, options
 from subbyte.cli.console import ERRORS, OUT, Column, byte_size, print_table, stage_progress
-from subbyte.cli.preprocessing import PreprocessingOptions
+from subbyte.cli.groups import grouped
 from subbyte.extras import compress_extra
 
 
+@grouped
 def command(
+    *,
     source: Annotated[
         Path, typer.Argument(metavar="IN.onnx", help="The trained network, in float.")
     ],
@@ -21,46 +23,21 @@ def command(
         Path,
         typer.Option("--output", "-o", metavar="DIR", help="Where to keep the points."),
     ],
-    calib: coding.Calib,
-    samples: coding.SampleCount = None,
-    preset: options.PresetOption = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    layout: options.LayoutOption = None,
-    resize: options.ResizeOption = None,
-    crop: options.Crop = None,
-    color: options.ColorOption = None,
-    image_size: options.ImageSizeOption = None,
-    set_input: options.SetInput = None,
-    fold_inputs: options.FoldInputs = False,
-    batch_axis: options.BatchAxisOption = None,
+    calibration: coding.CalibrationOptions,
     budgets: Annotated[
         options.Numbers | None,
         typer.Option(
             "--bits",
             metavar="B,B,B",
-            parser=options.parse_numbers,
+            parser=options.numbers_of("--bits"),
             help="Bits per weight of the points.",
             show_default="12, from the least there can be to 4.5",
         ),
     ] = None,
-    method: coding.MethodNames = None,
-    settings: coding.MethodSettings = None,
-    activations: Annotated[
-        Literal["int8", "float"],
-        typer.Option(help="What layers hand to each other.", rich_help_panel=coding.CODING),
-    ] = "int8",
-    tune: Annotated[
-        int,
-        typer.Option(
-            metavar="STEPS",
-            help="Train codebooks, scales and biases of every point.",
-            rich_help_panel=coding.CODING,
-        ),
-    ] = 0,
-    seed: coding.Seed = 0,
-    device: coding.Device = "cpu",
+    methods: coding.MethodOptions,
+    activations: coding.Activations = "int8",
+    tune: coding.TuneSteps = 0,
+    run: coding.RunOptions,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -109,21 +86,15 @@ def command(
       --samples 1000 --jobs 2 -o trade-off
     ```
     """
-    steps = PreprocessingOptions(
-        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
-    ).over()
     with compress_extra("subbyte explore"):
         from subbyte.compression import CompressOptions
         from subbyte.compression.exploration.explore import Exploration, explore
 
-    data = coding.read_samples(
-        *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
-    )
+    data = calibration.read(source, run.seed)
     wishes = CompressOptions(
-        method=coding.read_methods(method, settings),
+        method=methods.read(),
         tune=tune,
-        seed=seed,
-        device=device,
+        **vars(run),
         activations=activations,
     )
     bits = tuple(budgets) if budgets else None

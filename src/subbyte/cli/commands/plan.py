@@ -11,14 +11,16 @@ import typer
 
 from subbyte.cli import coding, options
 from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
-from subbyte.cli.preprocessing import PreprocessingOptions
+from subbyte.cli.groups import grouped
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
     from subbyte.compression.planning.plan_text import PlanRow
 
 
+@grouped
 def command(
+    *,
     source: Annotated[
         Path, typer.Argument(metavar="IN.onnx", help="The trained network, in float.")
     ],
@@ -26,30 +28,10 @@ def command(
         Path,
         typer.Option("--output", "-o", metavar="PLAN.toml", help="Where to write the plan."),
     ],
-    calib: coding.Calib,
-    samples: coding.SampleCount = None,
-    preset: options.PresetOption = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    layout: options.LayoutOption = None,
-    resize: options.ResizeOption = None,
-    crop: options.Crop = None,
-    color: options.ColorOption = None,
-    image_size: options.ImageSizeOption = None,
-    set_input: options.SetInput = None,
-    fold_inputs: options.FoldInputs = False,
-    batch_axis: options.BatchAxisOption = None,
-    bits: coding.Bits = None,
-    size: coding.Size = None,
-    latency: coding.Latency = None,
-    max_drop: coding.MaxDrop = None,
-    timings: coding.TimingsFile = None,
-    trials: coding.TrialCount = 0,
-    method: coding.MethodNames = None,
-    settings: coding.MethodSettings = None,
-    seed: coding.Seed = 0,
-    device: coding.Device = "cpu",
+    calibration: coding.CalibrationOptions,
+    methods: coding.MethodOptions,
+    budget: coding.BudgetOptions,
+    run: coding.RunOptions,
     json: options.JsonFile = None,
 ) -> None:
     """Choose how each layer is coded, within a budget; nothing is coded yet.
@@ -64,11 +46,8 @@ def command(
       --bits 2 -o plan.toml
     ```
     """
-    steps = PreprocessingOptions(
-        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
-    ).over()
     check_outputs(
-        *(output, json), networks=[source], files=[timings], arrays=[calib, *(set_input or [])]
+        *(output, json), networks=[source], files=[budget.timings], arrays=calibration.arrays
     )
     with compress_extra("subbyte plan"):
         from subbyte.compression import CompressOptions
@@ -76,22 +55,14 @@ def command(
         from subbyte.compression.pipeline import plan_network
 
     wishes = CompressOptions(
-        method=coding.read_methods(method, settings),
-        bits=bits,
-        size=size,
-        latency=latency,
-        max_drop=max_drop,
-        timings=timings,
-        trials=trials,
-        seed=seed,
-        device=device,
+        method=methods.read(),
+        **vars(budget),
+        **vars(run),
     )
     if wishes.budget is None:
         # A plan is made for a budget, also where one method is named.
         wishes = replace(wishes, bits=DEFAULT_BITS)
-    data = coding.read_samples(
-        *(source, calib, samples, steps, seed, set_input, batch_axis, fold_inputs)
-    )
+    data = calibration.read(source, run.seed)
     started = time.monotonic()
     with stage_progress() as progress:
         planned = plan_network(source, data, wishes, progress)

@@ -10,6 +10,7 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import OUT, check_outputs, stage_progress
+from subbyte.cli.groups import grouped
 from subbyte.cli.preprocessing import PreprocessingOptions
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
@@ -18,7 +19,9 @@ from subbyte.files import write_atomic
 _TIME = "Latency"
 
 
+@grouped
 def command(
+    *,
     model: Annotated[Path, typer.Argument(metavar="SMALL.onnx", help="The compressed network.")],
     float_network: Annotated[
         Path, typer.Option(metavar="FLOAT.onnx", help="The float network that it was made from.")
@@ -65,17 +68,8 @@ def command(
             rich_help_panel=options.DATA,
         ),
     ] = 0,
-    preset: options.PresetOption = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    layout: options.LayoutOption = None,
-    resize: options.ResizeOption = None,
-    crop: options.Crop = None,
-    color: options.ColorOption = None,
-    image_size: options.ImageSizeOption = None,
-    set_input: options.SetInput = None,
-    batch_axis: options.BatchAxisOption = None,
+    preprocessing: PreprocessingOptions,
+    inputs: options.InputOptions,
     runs: Annotated[
         int,
         typer.Option(metavar="N", help="Timed runs; 0 times nothing.", rich_help_panel=_TIME),
@@ -112,17 +106,14 @@ def command(
         output,
         networks=[model, float_network],
         files=points.iterdir() if points is not None and os.path.isdir(points) else (),
-        arrays=[data, labels, *(set_input or [])],
+        arrays=[data, labels, *(inputs.set_input or [])],
     )
     if data is None and labels is not None:
         raise OptionError("--labels are those of samples", expected=f"--data {options.SAMPLES}")
     with compress_extra("subbyte report"):
         from subbyte.report.page.document import make_report
         from subbyte.report.page.rendering import render
-    said = PreprocessingOptions(
-        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
-    )
-    steps = said.for_file(model)
+    steps = preprocessing.for_file(model)
     with stage_progress() as progress:
         document = make_report(
             model,
@@ -132,8 +123,8 @@ def command(
             preprocessing=steps,
             label_offset=label_offset,
             samples=samples,
-            set_inputs=set_input,
-            batch_axes=options.by_input(batch_axis, "--batch-axis"),
+            set_inputs=inputs.set_input,
+            batch_axes=inputs.axes,
             layer_samples=layer_samples,
             points=points,
             runs=runs,

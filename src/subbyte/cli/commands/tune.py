@@ -9,6 +9,7 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import ERRORS, check_outputs, print_table, stage_progress, write_json
+from subbyte.cli.groups import grouped
 from subbyte.cli.preprocessing import PreprocessingOptions
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
@@ -16,7 +17,9 @@ from subbyte.extras import compress_extra
 _TRAINING = "Training"
 
 
+@grouped
 def command(
+    *,
     source: Annotated[Path, typer.Argument(metavar="SMALL.onnx", help="A compressed network.")],
     output: Annotated[
         Path,
@@ -33,17 +36,8 @@ def command(
         ),
     ] = None,
     labels: options.LabelSource = None,
-    preset: options.PresetOption = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    layout: options.LayoutOption = None,
-    resize: options.ResizeOption = None,
-    crop: options.Crop = None,
-    color: options.ColorOption = None,
-    image_size: options.ImageSizeOption = None,
-    set_input: options.SetInput = None,
-    batch_axis: options.BatchAxisOption = None,
+    preprocessing: PreprocessingOptions,
+    inputs: options.InputOptions,
     steps: Annotated[
         int, typer.Option(metavar="N", help="Steps of training.", rich_help_panel=_TRAINING)
     ] = 1000,
@@ -94,7 +88,7 @@ def command(
     check_outputs(
         *(output, json),
         networks=[source, float_network],
-        arrays=[data, labels, *(set_input or [])],
+        arrays=[data, labels, *(inputs.set_input or [])],
     )
     if (float_network is None) == (labels is None):
         got = "neither" if float_network is None else "both"
@@ -109,16 +103,13 @@ def command(
         from subbyte.train import tune
         from subbyte.train.files import tuning_samples
 
-    said = PreprocessingOptions(
-        *(preset, scale, mean, std, layout, resize, crop, color, image_size)
-    )
-    preprocessing = said.for_file(source)
+    recorded = preprocessing.for_file(source)
     with stage_progress() as progress:
         samples = tuning_samples(
             *(data, source, float_network),
-            preprocessing,
-            set_inputs=set_input,
-            batch_axes=options.by_input(batch_axis, "--batch-axis"),
+            recorded,
+            set_inputs=inputs.set_input,
+            batch_axes=inputs.axes,
             progress=progress,
         )
     found = None if labels is None else read_labels(labels, samples)
