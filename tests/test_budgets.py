@@ -28,9 +28,9 @@ def test_shares() -> None:
 @pytest.mark.parametrize("text", ["", "MB", "-2MB", "2 parsecs", "1e3", "nan", "2MB!"])
 def test_what_cannot_be_read(text: str) -> None:
     for parse, option in (
-        (parse_size, "--size"),
-        (parse_latency, "--latency"),
-        (parse_drop, "--max-drop"),
+        (parse_size, "`size`"),
+        (parse_latency, "`latency`"),
+        (parse_drop, "`max_drop`"),
     ):
         with pytest.raises(OptionError, match=f"cannot read {option}"):
             parse(text)
@@ -50,7 +50,7 @@ def test_what_cannot_be_read(text: str) -> None:
     ],
 )
 def test_out_of_range(kind: str, value: float) -> None:
-    with pytest.raises(OptionError, match=f"--{kind.replace('_', '-')} out of range"):
+    with pytest.raises(OptionError, match=f"`{kind}` out of range"):
         Budget(kind, value)  # type: ignore[arg-type]
 
 

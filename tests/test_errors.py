@@ -15,6 +15,13 @@ def test_message_says_what_where_expected_got() -> None:
     assert str(SubbyteError("empty")) == "empty"
 
 
+def test_all_but_a_users_data_is_spelled() -> None:
+    error = SubbyteError("what", where="at", expected="this", got="Got", hint="try")
+    assert str(error) == "what [at]: expected this, got Got (try)"
+    assert error.spelled(str.upper) == "WHAT [AT]: EXPECTED THIS, got Got (TRY)"
+    assert SubbyteError("what", got=3).spelled(str.upper) == "WHAT: got 3"
+
+
 def test_reason_is_the_whole_message_of_other_software() -> None:
     said = "[ONNXRuntimeError] : 1 : FAIL : Invalid perm {0,2}, input shape = {\n}\n\n"
     assert reason(RuntimeError(said)) == "1 : FAIL : Invalid perm {0,2}, input shape = { }"

@@ -55,6 +55,33 @@ def test_a_first_result_takes_few_lines() -> None:
     assert len(readme_commands()) < 15
 
 
+# What a file records, and words that are another program's.
+DASHES_OF_OTHERS = {"--activations float", "subbyte compress --plan", "tf2onnx", "--saved-model"}
+_GIT = "report/system.py"
+
+
+def test_only_the_command_line_gives_options_dashes() -> None:
+    found = []
+    for path in sources(PACKAGE, ".py"):
+        if path.is_relative_to(PACKAGE / "cli") or path.as_posix().endswith(_GIT):
+            continue
+        tree = ast.parse(path.read_text())
+        docs = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                continue
+            ours = not any(words in node.value for words in DASHES_OF_OTHERS)
+            if ours and id(node) not in docs and re.search(r"(?<![-\w])--[a-z]", node.value):
+                found.append((path.name, node.lineno, node.value))
+    assert found == []
+
+
 def test_make_targets_of_the_documents_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sources(ROOT / "docs", ".md")]:

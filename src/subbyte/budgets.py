@@ -32,7 +32,7 @@ class Budget:
         value = self.value
         if self.kind == "bits" and not LEAST_BITS <= value <= MOST_BITS:
             raise OptionError(
-                "--bits out of range", expected=f"{LEAST_BITS} to {MOST_BITS:g}", got=value
+                "`bits` out of range", expected=f"{LEAST_BITS} to {MOST_BITS:g}", got=value
             )
         if self.kind == "max_drop" and not 0 < value < 100:
             raise OptionError(
@@ -43,8 +43,8 @@ class Budget:
 
     @property
     def option(self) -> str:
-        """How the command line calls it."""
-        return "--" + self.kind.replace("_", "-")
+        """Its name in a message."""
+        return f"`{self.kind}`"
 
     def __str__(self) -> str:
         if self.kind == "size":
@@ -58,17 +58,17 @@ class Budget:
 
 def parse_size(text: str) -> int:
     """Bytes of ``2MB``, ``500 kB`` or ``1.5MiB``; a bare number is bytes."""
-    return int(_parse("--size", text, _SIZES, "a size such as 2MB"))
+    return int(_parse("`size`", text, _SIZES, "a size such as 2MB"))
 
 
 def parse_latency(text: str) -> float:
     """Milliseconds of ``3ms``, ``250us`` or ``0.1s``; a bare number is milliseconds."""
-    return _parse("--latency", text, _TIMES, "a time such as 3ms")
+    return _parse("`latency`", text, _TIMES, "a time such as 3ms")
 
 
 def parse_drop(text: str) -> float:
     """Percentage points of ``0.5`` or ``0.5%``."""
-    return _parse("--max-drop", text, _SHARES, "percentage points such as 0.5")
+    return _parse("`max_drop`", text, _SHARES, "percentage points such as 0.5")
 
 
 def _parse(option: str, text: str, units: dict[str, float] | dict[str, int], wanted: str) -> float:

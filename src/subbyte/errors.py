@@ -5,6 +5,8 @@ The command line prints the message and exits with code 2. Only our own bugs rai
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 _LONGEST = 4000  # characters of a message of other software; one of a broken graph can be a page
 _PREFIX = "[ONNXRuntimeError] : "
 
@@ -29,7 +31,9 @@ def reason(error: BaseException, longest: int = _LONGEST) -> str:
 class SubbyteError(Exception):
     """Base of every error that a user's input can cause.
 
-    The message is one line: ``what [where]: expected X, got Y``.
+    The message is one line: ``what [where]: expected X, got Y (hint)``. It names options
+    between backticks, as Python has them: ```max_drop```, ```tune_linear=0```. The command line
+    alone gives them dashes (`spelled`).
     """
 
     def __init__(
@@ -39,17 +43,23 @@ class SubbyteError(Exception):
         where: str | None = None,
         expected: object = None,
         got: object = None,
+        hint: str | None = None,
     ) -> None:
         self.what, self.where, self.expected, self.got = what, where, expected, got
-        message = f"{what} [{where}]" if where else what
-        details = []
-        if expected is not None:
-            details.append(f"expected {expected}")
-        if got is not None:
-            details.append(f"got {got}")
-        if details:
-            message += ": " + ", ".join(details)
-        super().__init__(" ".join(message.split()))
+        self.hint = hint
+        super().__init__(self.spelled(str))
+
+    def spelled(self, spell: Callable[[str], str]) -> str:
+        """The message, with ``spell`` applied to our own words, and not to the ``got`` of a user's
+        data."""
+        message = f"{self.what} [{self.where}]" if self.where else self.what
+        details = [] if self.expected is None else [f"expected {self.expected}"]
+        message = spell(": ".join([message, *details]))
+        if self.got is not None:
+            message += f"{', ' if details else ': '}got {self.got}"
+        if self.hint is not None:
+            message += f" ({spell(self.hint)})"
+        return " ".join(message.split())
 
 
 class ModelFileError(SubbyteError):

@@ -117,7 +117,7 @@ def test_networks_that_end_in_integers(tmp_path: Path) -> None:
     model.graph.output.append(helper.make_tensor_value_info("best", onnx.TensorProto.INT64, None))
     subbyte.compress(model, tmp_path / "a.onnx", images, bits=4.0)
     assert run(tmp_path / "a.onnx", images).shape == (20, 1)
-    with pytest.raises(OptionError, match=r"--tune and --tune-linear need an output.*best"):
+    with pytest.raises(OptionError, match=r"`tune` and `tune_linear` need an output.*best"):
         subbyte.compress(model, tmp_path / "b.onnx", images, bits=4.0, tune=2)
     number = helper.make_node("Cast", ["best"], ["number"], to=onnx.TensorProto.FLOAT)
     model.graph.node.append(number)
@@ -132,15 +132,18 @@ def test_networks_that_end_in_integers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"size": "2MB"}, r"cannot read --size: expected a number of bytes, got '2MB'"),
+        ({"size": "2MB"}, r"`size` has the wrong type: expected a number of bytes, got '2MB'"),
         ({"max_drop": "0.5%"}, "a number of percentage points"),
         ({"latency": "3ms"}, "a number of milliseconds"),
-        ({"bits": [2]}, r"cannot read --bits: expected a number, got \[2\]"),
-        ({"tune_linear": "9"}, "--tune-linear"),
-        ({"samples": "9"}, "--samples"),
-        ({"bits": 3, "trials": 1.5}, r"--trials: expected a whole number, got 1\.5"),
-        ({"seed": None}, "--seed: expected a whole number, got None"),
-        ({"size": float("nan")}, "--size out of range"),
+        ({"bits": [2]}, r"`bits` has the wrong type: expected a number, got \[2\]"),
+        ({"tune_linear": "9"}, "`tune_linear`"),
+        ({"samples": "9"}, "`samples`"),
+        (
+            {"bits": 3, "trials": 1.5},
+            r"`trials` has the wrong type: expected a whole number, got 1\.5",
+        ),
+        ({"seed": None}, "`seed` has the wrong type: expected a whole number, got None"),
+        ({"size": float("nan")}, "`size` out of range"),
     ],
 )
 def test_what_is_no_number(wish: dict[str, Any], message: str) -> None:

@@ -89,7 +89,7 @@ def test_the_axis_that_has_as_many_samples_as_the_others() -> None:
     specs = find_axes([InputSpec("x", (None, 8), FLOAT), InputSpec("h", (None, None, 4), FLOAT)])
     samples = as_samples({"x": X, "h": STATE}, specs)
     assert [spec.axis for spec in samples.inputs] == [0, 1]
-    with pytest.raises(CalibrationError, match=r"differ.*--batch-axis NAME=K.*x': 6.*h': 2"):
+    with pytest.raises(CalibrationError, match=r"differ.*`batch_axes=\{'NAME': K\}`.*x': 6.*h': 2"):
         as_samples({"x": X, "h": np.ones((2, 5, 4))}, specs)
 
 

@@ -215,7 +215,7 @@ def test_pixels_without_a_range_are_named(tmp_path: Path) -> None:
 
 def test_values_have_to_be_spoken_of(tmp_path: Path) -> None:
     save(tmp_path / "a.png", noise())
-    with pytest.raises(CalibrationError, match=r"bytes 0 to 255.*--preset imagenet.*-scale 1"):
+    with pytest.raises(CalibrationError, match=r"bytes 0 to.*`preprocessing` imagenet.*`scale=1`"):
         as_samples(tmp_path, [NCHW])
     with pytest.raises(CalibrationError, match="bytes 0 to 255"):
         as_samples(tmp_path, [NCHW], Preprocessing(images=ImageOptions(resize="pad")))
@@ -233,7 +233,7 @@ def test_presets_follow_the_channels_of_the_model(tmp_path: Path) -> None:
 
 def test_free_sizes_need_a_size(tmp_path: Path) -> None:
     save(tmp_path / "a.png", noise())
-    with pytest.raises(OptionError, match=r"does not say the size.*--image-size 224"):
+    with pytest.raises(OptionError, match=r"does not say the size.*`images.size=\(224, 224\)`"):
         as_samples(tmp_path, [FREE], "zero-to-one")
     steps = Preprocessing(255, images=ImageOptions(size=(5, 7)))
     assert next(as_samples(tmp_path, [FREE], steps).batches(1))["x"].shape == (1, 3, 5, 7)
@@ -259,7 +259,7 @@ def test_inputs_that_take_no_images(tmp_path: Path, spec: InputSpec) -> None:
 def test_models_with_two_inputs(tmp_path: Path) -> None:
     save(tmp_path / "a.png", noise())
     specs = [NCHW, InputSpec("y", ("N", 2), FLOAT)]
-    with pytest.raises(CalibrationError, match=r"images are samples of one input.*--set-input"):
+    with pytest.raises(CalibrationError, match=r"images are samples of one input.*`set_inputs="):
         as_samples(tmp_path, specs, "zero-to-one")
     samples = as_samples(tmp_path, specs, Preprocessing(1), set_inputs={"y": [1, 2]})
     assert set(next(samples.batches(1))) == {"x", "y"}
@@ -268,8 +268,8 @@ def test_models_with_two_inputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resize": "squash"}, "unknown resize"),
-        ({"color": "hsv"}, "unknown color"),
+        ({"resize": "squash"}, "unknown `resize`"),
+        ({"color": "hsv"}, "unknown `color`"),
         ({"crop": 0.0}, "crop out of range"),
         ({"crop": 1.5}, "crop out of range"),
         ({"resize": "pad", "crop": 0.5}, "crop and resize pad exclude each other"),

@@ -84,7 +84,7 @@ def test_models_with_channels_last(shape: tuple[int, ...], layout: Any, hint: st
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     steps = Preprocessing(2, (1, 2, 3), layout=layout)
     if hint is not None:
-        with pytest.raises(CalibrationError, match=f"try --layout {hint}"):
+        with pytest.raises(CalibrationError, match=f"try `layout={hint}`"):
             as_samples(pixels, [spec], steps)
         return
     last = pixels if shape[3] == 3 else pixels.transpose(0, 2, 3, 1)

@@ -61,7 +61,7 @@ def test_features_keep_their_axes_unless_asked() -> None:
     data = np.zeros((2, 9, 4), np.float16)
     assert as_samples(data, [InputSpec("x", ("N", 9, 4), FLOAT)])
     spec = InputSpec("x", ("N", 4, 9), FLOAT)
-    with pytest.raises(CalibrationError, match="try --layout nhwc"):
+    with pytest.raises(CalibrationError, match="try `layout=nhwc`"):
         as_samples(data, [spec])
     assert next(as_samples(data, [spec], Preprocessing(layout="nhwc")).batches(2))["x"].shape == (
         2,
@@ -110,10 +110,10 @@ def test_missing_input_names_what_is_there(tmp_path: Path) -> None:
 def test_wrong_shapes() -> None:
     with pytest.raises(
         CalibrationError,
-        match=r"'image'.*expected \[N, 3, 4, 5\], got \[6, 4, 5, 3\] \(try --layout nhwc\)",
+        match=r"'image'.*expected \[N, 3, 4, 5\], got \[6, 4, 5, 3\] \(try `layout=nhwc`\)",
     ):
         as_samples(pixels(), [IMAGE])
-    with pytest.raises(CalibrationError, match="try --layout nchw"):
+    with pytest.raises(CalibrationError, match="try `layout=nchw`"):
         as_samples(pixels().transpose(0, 3, 1, 2), [IMAGE], Preprocessing(layout="nhwc"))
     with pytest.raises(CalibrationError, match=r"expected \[N, 3, 4, 5\], got \[2, 7\]$"):
         as_samples(np.ones((2, 7)), [IMAGE])
@@ -188,7 +188,7 @@ def test_take_is_a_seeded_subset_in_order() -> None:
     with pytest.raises(OptionError, match="at least 1, got 0"):
         samples.take(0)
     for seed in (-1, 1 << 32):
-        with pytest.raises(OptionError, match="--seed out of range: expected 0 to 4294967295"):
+        with pytest.raises(OptionError, match="`seed` out of range: expected 0 to 4294967295"):
             samples.take(10, seed)
     assert len(samples.take(10, MOST_SEED)) == 10
 

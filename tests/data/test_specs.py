@@ -70,7 +70,7 @@ def test_the_batch_that_is_baked() -> None:
 def test_axes_that_a_user_names() -> None:
     found = set_axes(specs(("T", "N", 8), ("N", 4)), {"i0": 1, "i1": None})
     assert [spec.axis for spec in found] == [1, None]
-    with pytest.raises(OptionError, match=r"--batch-axis\]: expected i0, got x"):
+    with pytest.raises(OptionError, match=r"`batch_axes`\]: expected i0, got x"):
         set_axes(specs(("N", 8)), {"x": 1})
     with pytest.raises(OptionError, match=r"no such axis.*expected 0 to 1, or none, got 2"):
         set_axes(specs(("N", 8)), {"i0": 2})

@@ -93,13 +93,13 @@ def test_settings_go_to_every_method_that_has_them_or_to_one() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("gain", "cannot read --set: expected KEY=VALUE, got gain"),
-        ("", "cannot read --set"),
+        ("gain", "cannot read `set`: expected KEY=VALUE, got gain"),
+        ("", "cannot read `set`"),
         ("gain=three", "product: cannot read gain: expected a whole number, got three"),
         ("gain=9", "product: gain out of range: expected 0 to 4, got 9"),
         ("shared=perhaps", "product: shared has the wrong type: expected true or false"),
-        ("bits=2", "--set bits: no such option: expected product: group, words"),
-        ("scalar.bits=2", "--set scalar.bits: no such option"),
+        ("bits=2", "`set` bits: no such option: expected product: group, words"),
+        ("scalar.bits=2", "`set` scalar.bits: no such option"),
     ],
 )
 def test_settings_that_cannot_be_read(text: str, message: str) -> None:

@@ -116,6 +116,6 @@ def test_bad_labels_and_too_few_samples(folder: Path) -> None:
         tune(small, out, IMAGES[:1], steps=1, labels=LABELS[:1])
     with pytest.raises(OptionError, match="one of loss and float_network, got neither"):
         tune(small, out, IMAGES, steps=1)
-    with pytest.raises(OptionError, match="--seed out of range"):
+    with pytest.raises(OptionError, match="`seed` out of range"):
         tune(small, out, IMAGES, steps=1, labels=LABELS, seed=-1)
     assert not out.exists()

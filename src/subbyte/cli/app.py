@@ -23,6 +23,7 @@ from subbyte.cli.commands import (
     tune,
 )
 from subbyte.cli.console import ERRORS
+from subbyte.cli.spelling import as_typed
 from subbyte.errors import SubbyteError
 
 EXIT_USER_ERROR = 2
@@ -37,7 +38,8 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except SubbyteError as error:
-            ERRORS.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+            said = f"error: {error.spelled(as_typed)}"
+            ERRORS.print(said, markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(EXIT_USER_ERROR) from error
         except KeyboardInterrupt as error:
             hint = str(error) or "nothing was written"

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from subbyte._version import __version__
+from subbyte.cli.spelling import document_as_typed
 from subbyte.files import write_atomic
 from subbyte.outputs import check_apart, files_of
 from subbyte.progress import Progress
@@ -71,7 +72,7 @@ def check_outputs(
 def write_json(path: Path | None, result: Mapping[str, Any]) -> None:
     """Write a command's result, if the user asked for it."""
     if path is not None:
-        document = {"subbyte": __version__, **result}
+        document = document_as_typed({"subbyte": __version__, **result})
         write_atomic(path, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
 

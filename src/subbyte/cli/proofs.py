@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from subbyte.cli.console import ERRORS, OUT, Column, print_table
+from subbyte.cli.spelling import as_typed
 from subbyte.compression.proof.record import Proof
 
 MOST_ROWS = 20
@@ -20,7 +21,7 @@ def print_proof(proof: Proof) -> None:
 def print_warnings(proof: Proof, subject: str | None = None) -> None:
     """On stderr, a line each; ``subject``: the file they are about."""
     before = "" if subject is None else f"{subject}: "
-    lines = [f"warning: {before}{text}" for text in proof.warnings()]
+    lines = [f"warning: {before}{as_typed(text)}" for text in proof.warnings()]
     for engine, reason in proof.skipped.items():
         lines.append(f"note: {before}engine {engine} was not tried: {reason}")
     if proof.reference_reason is not None:

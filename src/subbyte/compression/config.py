@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +11,15 @@ from subbyte.budgets import Budget, Kind
 from subbyte.data import check_seed
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS, MethodChoice, choices_of
+from subbyte.option_types import EXPECTED, check_fields
+from subbyte.outputs import File
 
 DEFAULT_METHOD, DEFAULT_BITS = "product", 2.0
 _BUDGETS: tuple[Kind, ...] = ("bits", "size", "latency", "max_drop")
-_UNITS = {"size": "bytes", "latency": "milliseconds", "max_drop": "percentage points"}
-_NEVER_NONE = ("trials", "tune", "seed")
-_WHOLE = ("tune_linear", "samples", *_NEVER_NONE)
+
+
+def _number_of(unit: str) -> Any:
+    return field(default=None, metadata={EXPECTED: f"a number of {unit}"})
 
 
 @dataclass(frozen=True)
@@ -50,56 +52,39 @@ class CompressOptions:
 
     method: str | MethodChoice | Sequence[str | MethodChoice] | None = None
     bits: float | None = None
-    size: int | None = None
-    latency: float | None = None
-    max_drop: float | None = None
-    timings: Path | None = None
+    size: float | None = _number_of("bytes")
+    latency: float | None = _number_of("milliseconds")
+    max_drop: float | None = _number_of("percentage points")
+    timings: File | None = None
     trials: int = 0
-    plan: Path | None = None
+    plan: File | None = None
     tune: int = 0
     tune_linear: int | None = None
     seed: int = 0
     device: str = "cpu"
-    work: Path | None = None
+    work: File | None = None
     activations: Literal["int8", "float"] = "int8"
     inline: bool = False
     samples: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("plan", "work", "timings"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(value))
         if self.method is not None:
             object.__setattr__(self, "method", choices_of(self.method))
-        self._check_numbers()
-        self._check_choices()
         self._check_ranges()
         self._check_combinations()
-
-    def _check_numbers(self) -> None:
-        """The command line has read them; from Python ``size="2MB"`` may come."""
-        for name in (*_BUDGETS, *_WHOLE):
-            value = getattr(self, name)
-            kind, said = (Integral, "a whole number") if name in _WHOLE else (Real, "a number")
-            if not isinstance(value, kind) and (value is not None or name in _NEVER_NONE):
-                expected = f"{said} of {_UNITS[name]}" if name in _UNITS else said
-                option = name.replace("_", "-")
-                raise OptionError(f"cannot read --{option}", expected=expected, got=repr(value))
-
-    def _check_choices(self) -> None:
-        if self.activations not in ("int8", "float"):
-            raise OptionError(
-                "unknown --activations", expected="int8 or float", got=self.activations
-            )
 
     def _check_ranges(self) -> None:
         check_seed(self.seed)
         if self.trials and (self.budget is None or self.budget.kind == "max_drop"):
-            raise OptionError("--trials belongs to --bits, --size and --latency")
+            raise OptionError("`trials` belongs to `bits`, `size` and `latency`")
         for name, value in (
-            ("--tune", self.tune),
-            ("--tune-linear", self.tune_linear or 0),
-            ("--trials", self.trials),
+            ("`tune`", self.tune),
+            ("`tune_linear`", self.tune_linear or 0),
+            ("`trials`", self.trials),
         ):
             if value < 0:
                 raise OptionError(f"{name} out of range", expected="0 or more", got=value)
@@ -109,12 +94,11 @@ class CompressOptions:
             budget = self.budget.option if self.budget else None
             METHODS[choice.method].check_given(choice.options, budget)
         if self.timings is not None and self.latency is None:
-            raise OptionError("--timings belongs to --latency")
+            raise OptionError("`timings` belongs to `latency`")
         if self.plan is not None:
-            given = [_dashed(name) for name in _BUDGETS if getattr(self, name) is not None]
-            given += ["--method"] if self.method is not None else []
-            for name in given:
-                raise OptionError(f"--plan and {name} exclude each other")
+            given = [name for name in (*_BUDGETS, "method") if getattr(self, name) is not None]
+            if given:
+                raise OptionError(f"`plan` and `{given[0]}` exclude each other")
 
     @property
     def budget(self) -> Budget | None:
@@ -127,7 +111,7 @@ class CompressOptions:
         """
         given = [name for name in _BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise OptionError(f"{_dashed(given[0])} and {_dashed(given[1])} exclude each other")
+            raise OptionError(f"`{given[0]}` and `{given[1]}` exclude each other")
         if given:
             return Budget(given[0], float(getattr(self, given[0])))
         said = self.plan is not None or (self.method is not None and len(self.choices) == 1)
@@ -152,8 +136,3 @@ class CompressOptions:
         """The same run with the methods and bits of each layer given."""
         left_out: dict[str, Any] = dict.fromkeys((*_BUDGETS, "timings", "method"))
         return replace(self, plan=plan, trials=0, **left_out)
-
-
-def _dashed(name: str) -> str:
-    """How the command line calls a field."""
-    return "--" + name.replace("_", "-")

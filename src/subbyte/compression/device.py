@@ -20,7 +20,7 @@ def open_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise OptionError(
-            "--device is not available",
+            "`device` is not available",
             expected="cpu, or a device torch can use",
             got=f"{name} ({reason(error)})",
         ) from error

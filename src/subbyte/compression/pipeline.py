@@ -80,7 +80,7 @@ def compress_network(
     open_device(options.device)
     if options.tune and len(samples) < 2:
         raise CalibrationError(
-            "--tune holds some samples back", expected="at least 2 samples", got=len(samples)
+            "`tune` holds some samples back", expected="at least 2 samples", got=len(samples)
         )
     network = read_source(source, progress, samples.choice)
     untrained = check_tunable(network) if options.tune or options.tune_linear else {}
@@ -115,7 +115,7 @@ def _check_size(size: int, options: CompressOptions) -> None:
     if options.size is not None and size > options.size:
         raise BudgetError(
             "the file is larger than it was planned to be",
-            expected=f"at most {options.size} bytes: try --size {2 * options.size - size}",
+            expected=f"at most {options.size:.0f} bytes: try `size={2 * options.size - size:.0f}`",
             got=size,
         )
 
@@ -190,7 +190,7 @@ def _open_checkpoints(
     for not_part_of_the_result in ("work", "inline", "activations", "samples", "timings"):
         del wishes[not_part_of_the_result]
     if options.plan is not None:
-        wishes["plan"] = read_text(options.plan)
+        wishes["plan"] = read_text(Path(options.plan))
     if options.size is not None:
         wishes["file"] = [options.inline, options.activations]
     if options.latency is not None:
@@ -200,7 +200,7 @@ def _open_checkpoints(
     )
     digest.update(parts.fit.fingerprint().encode())
     digest.update(fingerprint(network))
-    folder = options.work or work_folder(target)
+    folder = work_folder(target) if options.work is None else Path(options.work)
     return Checkpoints(folder, digest.hexdigest(), keep=options.work is not None)
 
 

@@ -134,7 +134,7 @@ def collect(
             raise CalibrationError(
                 "more samples than memory should hold",
                 where=where,
-                expected=f"at most {most_bytes} bytes, or a number of samples (--samples N)",
+                expected=f"at most {most_bytes} bytes, or a number of samples (`samples=N`)",
                 got=f"{seen} samples and more",
             )
     if not seen:

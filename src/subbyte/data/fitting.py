@@ -106,8 +106,8 @@ def _check_counts(parts: Mapping[str, Part]) -> None:
     if len(set(counts.values())) > 1:
         raise CalibrationError(
             "inputs differ in their number of samples",
-            expected="--batch-axis NAME=K for an input with its samples on axis K, --set-input "
-            "NAME=VALUE for one that is the same for all samples",
+            expected="`batch_axes={'NAME': K}` for an input with its samples on axis K, "
+            "`set_inputs={'NAME': VALUE}` for one that is the same for all samples",
             got=counts,
         )
     if not counts:
@@ -263,7 +263,7 @@ def _channels_in_place(array: Array, spec: InputSpec, steps: Preprocessing, wher
     if not spec.accepts(result.shape[1:]):
         for layout, view in views.items():
             if spec.accepts(view.shape[1:]):
-                raise _unfit(spec, where, f"{_shown(result)} (try --layout {layout})")
+                raise _unfit(spec, where, _shown(result), f"try `layout={layout}`")
     return result
 
 
@@ -272,10 +272,9 @@ def _check_fit(array: Array, spec: InputSpec, shown: Array, where: str) -> None:
         raise _unfit(spec, where, _shown(shown))
 
 
-def _unfit(spec: InputSpec, where: str, got: str) -> CalibrationError:
-    return CalibrationError(
-        f"samples do not fit the model's input {spec.name!r}", where=where, expected=spec, got=got
-    )
+def _unfit(spec: InputSpec, where: str, got: str, hint: str | None = None) -> CalibrationError:
+    what = f"samples do not fit the model's input {spec.name!r}"
+    return CalibrationError(what, where=where, expected=spec, got=got, hint=hint)
 
 
 def _shown(array: Array) -> str:

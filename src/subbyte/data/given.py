@@ -1,4 +1,4 @@
-"""Values of inputs that are the same for all samples: ``--set-input NAME=VALUE``."""
+"""Values of inputs that are the same for all samples: ``NAME=VALUE``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from subbyte.data.fitting import Part, fit_fixed
 from subbyte.data.specs import InputSpec, check_name, check_once
 from subbyte.errors import OptionError
 
-OPTION = "--set-input"
+OPTION = "`set_inputs`"
 SetInputs = Mapping[str, ArrayLike] | Sequence[str]
 _WORDS = {"true": True, "false": False}
 

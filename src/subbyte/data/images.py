@@ -61,7 +61,8 @@ def _size(options: ImageOptions, spec: InputSpec, axis: int) -> tuple[int, int]:
         if not all(isinstance(size, int) for size in own):
             raise OptionError(
                 f"the model's input {spec.name!r} does not say the size of images",
-                expected="an image size, as in --image-size 224 or --image-size 480x640",
+                expected="an image size, as in `images.size=(224, 224)` or "
+                "`images.size=(480, 640)`",
                 got=spec,
             )
         return int(own[0] or 0), int(own[1] or 0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import CalibrationError, OptionError
+from subbyte.option_types import EXPECTED, check_fields, check_type
 
 Layout = Literal["nchw", "nhwc"]
 Preset = Literal["imagenet", "minus-one-to-one", "zero-to-one"]
@@ -44,21 +45,20 @@ class ImageOptions:
         OptionError: an unknown word, a size or a crop out of range.
     """
 
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | None = field(default=None, metadata={EXPECTED: "(height, width)"})
     resize: Resize = "crop"
     crop: float = 1.0
     color: Color | None = None
 
     def __post_init__(self) -> None:
-        if self.resize not in get_args(Resize):
-            raise OptionError("unknown resize", expected="crop, stretch or pad", got=self.resize)
-        if self.color is not None and self.color not in get_args(Color):
-            raise OptionError("unknown color", expected="rgb, bgr or gray", got=self.color)
+        check_fields(self)
+        if self.size is not None:
+            object.__setattr__(self, "size", tuple(self.size))
         if not 0 < self.crop <= 1:
             raise OptionError("crop out of range", expected="above 0, at most 1", got=self.crop)
         if self.resize == "pad" and self.crop != 1:
             raise OptionError("crop and resize pad exclude each other", got=f"crop {self.crop}")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+        if self.size is not None and min(self.size) < 1:
             raise OptionError("image size out of range", expected="height, width", got=self.size)
 
 
@@ -82,8 +82,9 @@ class Preprocessing:
     images: ImageOptions | None = None
 
     def __post_init__(self) -> None:
-        if self.layout is not None and self.layout not in get_args(Layout):
-            raise OptionError("unknown layout", expected="nchw or nhwc", got=self.layout)
+        check_fields(self)
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         scale = () if self.scale is None else (self.scale,)
         for name, values in (("scale", scale), ("mean", self.mean), ("std", self.std)):
             for value in values:
@@ -186,11 +187,12 @@ PRESETS: Mapping[str, Preprocessing] = {
 
 def as_preprocessing(given: Preprocessing | Preset | None) -> Preprocessing | None:
     """``given``, or the preset of that name; `OptionError` for an unknown name."""
-    if not isinstance(given, str):
-        return given
-    if given not in PRESETS:
-        raise OptionError("unknown preset", expected=" or ".join(PRESETS), got=given)
-    return PRESETS[given]
+    if isinstance(given, str):
+        if given not in PRESETS:
+            raise OptionError("unknown preset", expected=" or ".join(PRESETS), got=given)
+        return PRESETS[given]
+    check_type("preprocessing", given, Preprocessing | Preset | None)
+    return given
 
 
 def _pair(size: Any) -> tuple[int, int] | None:

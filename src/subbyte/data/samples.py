@@ -140,7 +140,7 @@ class Samples:
             if not part.fixed:
                 raise CalibrationError(
                     f"input {part.spec.name!r} is the float network's alone",
-                    expected=f"its value, as in --set-input {part.spec.name}=1",
+                    expected=f"its value, as in `set_inputs={{'{part.spec.name}': 1}}`",
                 )
         folded = (*self._folded, *gone)
         return Samples(kept, self.preprocessing, self._index, folded, self._folder)
@@ -206,7 +206,7 @@ class Samples:
 def check_seed(seed: int) -> None:
     """Raise `OptionError` unless ``seed`` is one that numpy and torch take."""
     if not 0 <= seed <= MOST_SEED:
-        raise OptionError("--seed out of range", expected=f"0 to {MOST_SEED}", got=seed)
+        raise OptionError("`seed` out of range", expected=f"0 to {MOST_SEED}", got=seed)
 
 
 def check_count(count: int | None) -> None:

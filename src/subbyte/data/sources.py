@@ -101,7 +101,7 @@ def as_samples(
     check_count(count)
     check_seed(seed or 0)
     if fold_inputs and not set_inputs:
-        raise OptionError("no input to fold", expected="--set-input NAME=VALUE")
+        raise OptionError("no input to fold", expected="`set_inputs={'NAME': VALUE}`")
     steps = as_preprocessing(preprocessing) or Preprocessing()
     specs = set_axes(inputs, batch_axes)
     given = given_parts(set_inputs, specs)
@@ -149,8 +149,7 @@ def _check_range(steps: Preprocessing, parts: Sequence[Part], where: str) -> Non
             raise CalibrationError(
                 f"samples are no bytes, and preset {steps.preset} is for bytes 0 to 255",
                 where=where,
-                expected="bytes, or --mean and --std of the values as they are, without "
-                "--input-scale",
+                expected="bytes, or `mean` and `std` of the values as they are, without `scale`",
                 got=f"values {least:.3g} to {most:.3g}",
             )
 
@@ -221,14 +220,14 @@ def _of_images(
         raise CalibrationError(
             "images are samples of one input",
             where=where,
-            expected="--set-input NAME=VALUE for the other inputs, or FILE.npz",
+            expected="`set_inputs={'NAME': VALUE}` for the other inputs, or FILE.npz",
             got=", ".join(spec.name for spec in inputs),
         )
     if steps.layout is not None:
         raise OptionError(
             "layout is for arrays: images go where the model has its channels",
             where=where,
-            expected="no --layout",
+            expected="no `layout`",
             got=steps.layout,
         )
     spec = inputs[0]
@@ -236,8 +235,8 @@ def _of_images(
         raise CalibrationError(
             "pixels are bytes 0 to 255, and nothing says which values the model takes",
             where=where,
-            expected="--preset imagenet, zero-to-one or minus-one-to-one; --input-scale, --mean "
-            "and --std; or --input-scale 1 if the model takes 0 to 255",
+            expected="`preprocessing` imagenet, zero-to-one or minus-one-to-one; `scale`, `mean` "
+            "and `std`; or `scale=1` if the model takes 0 to 255",
         )
     options = resolved(steps.images or ImageOptions(), spec, where)
     pixels = read_images(folder, spec, options, progress)
@@ -266,7 +265,7 @@ def _named_arrays(source: Any, inputs: Sequence[InputSpec], option: str) -> Name
             return [(option, to_array(source, option))]
         available = "one array"
     raise CalibrationError(
-        "every input of the model needs an array of the same name, or a value by --set-input",
+        "every input of the model needs an array of the same name, or a value by `set_inputs`",
         where=option,
         expected=", ".join(names),
         got=available,

@@ -112,13 +112,13 @@ def set_axes(
     """
     axes = axes or {}
     for name in axes:
-        check_name(name, specs, "--batch-axis")
+        check_name(name, specs, "`batch_axes`")
     for spec in specs:
         axis = axes.get(spec.name)
         if axis is not None and not (_whole(axis) and 0 <= axis < len(spec.shape)):
             raise OptionError(
                 f"input {spec.name!r} has no such axis",
-                where="--batch-axis",
+                where="`batch_axes`",
                 expected=f"0 to {len(spec.shape) - 1}, or none" if spec.shape else "none",
                 got=axis,
             )

@@ -15,6 +15,7 @@ from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.registry import METHODS
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
+from subbyte.option_types import check_fields
 
 P = ParamSpec("P")
 
@@ -33,6 +34,7 @@ class MethodChoice:
     options: Given = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.method not in METHODS:
             raise OptionError("unknown method", expected=", ".join(METHODS), got=self.method)
         object.__setattr__(self, "options", METHODS[self.method].checked(self.options))
@@ -72,11 +74,11 @@ def read_choices(names: Sequence[str], settings: Iterable[str] = ()) -> tuple[Me
         path, mark, value = text.partition("=")
         only, _, key = path.strip().rpartition(".")
         if not mark:
-            raise OptionError("cannot read --set", expected="KEY=VALUE", got=text)
+            raise OptionError("cannot read `set`", expected="KEY=VALUE", got=text)
         takers = [name for name in given if only in ("", name) and METHODS[name].setting(key)]
         if not takers:
             raise OptionError(
-                f"--set {path.strip()}: no such option",
+                f"`set` {path.strip()}: no such option",
                 expected="; ".join(
                     f"{n}: {', '.join(METHODS[n].options.settings())}" for n in given
                 ),

@@ -249,7 +249,7 @@ def _fixed_shape(spec: InputSpec, batch: int, given: Sequence[int] | None) -> tu
     if not all(isinstance(size, int) for size in fixed):
         raise OptionError(
             f"input {spec.name!r} has free dimensions",
-            expected=f"a shape for it, as in --shape {spec.name}=1x...",
+            expected=f"a shape for it, as in `shapes={{'{spec.name}': (1, ...)}}`",
             got=list(spec.shape),
         )
     return tuple(int(size) for size in fixed if size is not None)

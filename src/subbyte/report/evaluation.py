@@ -235,7 +235,7 @@ def _not_scores(model: Model) -> OptionError:
     return OptionError(
         "top1, top5, balanced_accuracy, agreement and kl need class scores",
         where=str(model.path),
-        expected="one output [N, classes] (subbyte report --float-network takes any outputs)",
+        expected="one output [N, classes] (a report takes any outputs)",
         got=outputs,
     )
 
@@ -246,7 +246,7 @@ def _check_folders(samples: Samples, classes: int) -> None:
         raise CalibrationError(
             "the folder has other classes than the model",
             where=os.fspath(folder.root),
-            expected=f"{classes} class folders; or --labels FILE.txt with lines of the name of a "
+            expected=f"{classes} class folders; or `labels=FILE.txt` with lines of the name of a "
             "class folder and the model's index of it",
             got=f"{len(folder.classes)}: {', '.join(folder.classes[:5])} ...",
         )

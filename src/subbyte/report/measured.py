@@ -85,7 +85,7 @@ class Subject:
             raise OptionError(
                 f"input {missing[0]!r} is the float network's alone",
                 where=str(self.path),
-                expected=f"its value, as in --set-input {missing[0]}=1",
+                expected=f"its value, as in `set_inputs={{'{missing[0]}': 1}}`",
             )
         folded = {name: given[name] for name in self.folded if name in given}
         choice = InputChoice(folded=folded) if data is None else data.choice

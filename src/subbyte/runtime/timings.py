@@ -206,13 +206,13 @@ def save(timings: Timings, path: Path) -> None:
     write_atomic(path, (json.dumps(timings.document(), indent=1) + "\n").encode())
 
 
-def load_timings(path: Path | None = None) -> Timings:
+def load_timings(path: str | os.PathLike[str] | None = None) -> Timings:
     """The table at ``path``, or this machine's own.
 
     Raises:
         TimingsError: none there, unreadable, or of another CPU, instruction set or library.
     """
-    file = path or cache_path()
+    file = cache_path() if path is None else Path(path)
     try:
         timings = _parse(json.loads(read_regular(file).decode()))
     except OSError as error:

@@ -218,7 +218,7 @@ def tuning_samples(
     steps = recorded_preprocessing(source) if preprocessing is None else preprocessing
     samples = as_samples(
         *(data, (*specs, *extra), steps),
-        option="--data",
+        option="`data`",
         set_inputs=set_inputs,
         batch_axes=batch_axes,
         progress=progress,

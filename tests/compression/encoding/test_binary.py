@@ -246,7 +246,7 @@ def test_other_methods_are_refused_by_name(tmp_path: Path) -> None:
     network, images = exported(), normal(1, 8, 3, 8, 8)
     budgets: tuple[dict[str, Any], ...] = ({}, {"bits": 4, "trials": 2}, {"max_drop": 1})
     for options in budgets:
-        with pytest.raises(OptionError, match=r"trained binary .*expected --method binary"):
+        with pytest.raises(OptionError, match=r"trained binary .*expected `method` binary"):
             subbyte.compress(network, tmp_path / "small.onnx", images, **options)
 
 

@@ -157,7 +157,7 @@ def test_interrupted_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_one_sample_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(CalibrationError, match=r"at least 2 samples, or --tune-linear 0.*got 1"):
+    with pytest.raises(CalibrationError, match=r"at least 2 samples, or `tune_linear=0`.*got 1"):
         encoded(tmp_path, None, count=1)
 
 

@@ -256,7 +256,7 @@ def test_very_few_samples(count: int, make: MakeTuner) -> None:
 
 
 def test_one_sample_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(CalibrationError, match=r"--tune.*at least 2 samples.*got 1"):
+    with pytest.raises(CalibrationError, match=r"`tune`.*at least 2 samples.*got 1"):
         subbyte.compress(MODEL, tmp_path / "a.onnx", IMAGES[:1], tune=5)
     assert not list(tmp_path.iterdir())
 

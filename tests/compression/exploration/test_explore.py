@@ -161,7 +161,7 @@ def test_points_of_a_network_with_infinite_outputs(tmp_path: Path) -> None:
 
 def test_a_wrong_device_does_not_take_the_folder(source: Path, tmp_path: Path) -> None:
     """The right one is another exploration."""
-    with pytest.raises(OptionError, match="--device"):
+    with pytest.raises(OptionError, match="`device`"):
         run(source, tmp_path / "points", device="toaster")
     assert not (tmp_path / "points").exists()
 
@@ -200,9 +200,9 @@ def test_points_that_are_none(tmp_path: Path) -> None:
 
 
 def test_options() -> None:
-    with pytest.raises(OptionError, match="--jobs"):
+    with pytest.raises(OptionError, match="`jobs`"):
         Exploration(jobs=0)
-    with pytest.raises(OptionError, match="--bits out of range"):
+    with pytest.raises(OptionError, match="`bits` out of range"):
         Exploration(bits=(2.0, 9.0))
 
 

@@ -179,7 +179,7 @@ def test_a_point_needs_no_file_of_the_driver(
 
 def test_no_ray(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingDependencyError, match=r"--executor ray.*'subbyte\[ray\]'"):
+    with pytest.raises(MissingDependencyError, match=r"`executor=ray`.*'subbyte\[ray\]'"):
         run(source, tmp_path, executor="ray")
 
 
@@ -221,7 +221,7 @@ def test_a_port_of_something_else() -> None:
 
 
 def test_options(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="--ray-address belongs to --executor ray"):
+    with pytest.raises(OptionError, match="`ray_address` belongs to `executor=ray`"):
         Exploration(ray_address="127.0.0.1:6379")
-    with pytest.raises(OptionError, match=r"unknown --executor.*processes or ray, got dask"):
+    with pytest.raises(OptionError, match=r"unknown `executor`.*processes or ray, got dask"):
         run(source, tmp_path, executor="dask")

@@ -64,7 +64,7 @@ def test_a_file_keeps_to_its_size(size: int, wishes: dict[str, object], tmp_path
 
 def test_a_size_out_of_reach_names_one_that_works(tmp_path: Path) -> None:
     path = tmp_path / "small.onnx"
-    with pytest.raises(BudgetError, match=r"--size out of reach.*got 5000") as error:
+    with pytest.raises(BudgetError, match=r"`size` out of reach.*got 5000") as error:
         subbyte.compress(MODEL, path, IMAGES, size=5000)
     named = int(str(error.value).partition("at least ")[2].partition(" bytes")[0])
     subbyte.compress(MODEL, path, IMAGES, size=named + 1)

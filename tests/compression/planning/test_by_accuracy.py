@@ -176,7 +176,7 @@ def test_uncertainty_counts() -> None:
 
 
 def test_other_networks_are_refused() -> None:
-    with pytest.raises(OptionError, match="--max-drop needs class scores"):
+    with pytest.raises(OptionError, match="`max_drop` needs class scores"):
         plan_drop(prices(), lambda planned: Score(0.1), Budget("max_drop", 0.5))
 
 

@@ -56,7 +56,7 @@ def test_layers_are_coded_only_as_far_as_time_asks() -> None:
 @pytest.mark.usefixtures("machine")
 def test_out_of_reach_names_the_least_that_works() -> None:
     with pytest.raises(
-        BudgetError, match=r"--latency out of reach.*at least ([0-9.]+) ms"
+        BudgetError, match=r"`latency` out of reach.*at least ([0-9.]+) ms"
     ) as error:
         planned(latency=0.03)
     named = float(str(error.value).partition("at least ")[2].partition(" ms")[0])
@@ -91,7 +91,7 @@ def test_a_time_that_only_a_single_form_keeps_to_is_not_refused(
     found = planned(latency=0.99 * milliseconds(3))
     assert found.plan["conv2.weight"] == ProductOptions(3, gain=4)
     assert groups == [4, 4, 8, 8, 3, 3]
-    with pytest.raises(BudgetError, match="--latency out of reach") as error:
+    with pytest.raises(BudgetError, match="`latency` out of reach") as error:
         planned(latency=0.984 * milliseconds(3))
     assert f"at least {-(-985 * milliseconds(3) // 1) / 1e3:.3f} ms" in str(error.value)
 
@@ -167,7 +167,7 @@ def test_the_time_that_is_measured_counts(apart: float, monkeypatch: pytest.Monk
     found = planned(latency=milliseconds(4, apart) + 1e-6).plan["conv2.weight"]
     assert isinstance(found, ProductOptions)
     assert (found.group, found.gain) == (4, 4)
-    with pytest.raises(BudgetError, match="--latency out of reach") as error:
+    with pytest.raises(BudgetError, match="`latency` out of reach") as error:
         planned(latency=milliseconds(8, apart) - 1e-3)
     named = float(str(error.value).partition("at least ")[2].partition(" ms")[0])
     assert named == pytest.approx(milliseconds(8, apart), abs=1e-3)
@@ -186,7 +186,7 @@ def milliseconds(group: int, apart: float = 1.0) -> float:
 def test_latency_needs_timings(tmp_path: Path) -> None:
     with pytest.raises(TimingsError, match="calibrate-cpu"):
         planned(latency=1.0, timings=tmp_path / "none.json")
-    with pytest.raises(OptionError, match="--timings belongs to --latency"):
+    with pytest.raises(OptionError, match="`timings` belongs to `latency`"):
         CompressOptions(timings=tmp_path / "none.json")
 
 

@@ -194,7 +194,7 @@ def test_which_layers_keep_eight_bits() -> None:
 
 @pytest.mark.parametrize("method", ["product", "scalar", "ternary", "composite"])
 def test_out_of_reach_names_the_least_that_works(method: str) -> None:
-    with pytest.raises(BudgetError, match=r"--bits out of reach.*got 0\.5") as error:
+    with pytest.raises(BudgetError, match=r"`bits` out of reach.*got 0\.5") as error:
         planned(method=method, bits=0.5)
     named = re.search(r"at least ([0-9.]+) bits", str(error.value))
     assert named is not None

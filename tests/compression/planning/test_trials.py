@@ -191,5 +191,5 @@ def test_trials_are_for_what_is_predicted() -> None:
         {"trials": -1, "bits": 2.0},
     )
     for wrong in wrongs:
-        with pytest.raises(OptionError, match="--trials"):
+        with pytest.raises(OptionError, match="`trials`"):
             CompressOptions(**wrong)

@@ -40,7 +40,7 @@ def test_what_is_large(found: Divergence, large: bool) -> None:
     assert len(warnings) == large
     if large:
         assert warnings[0].startswith("output y is far from the float network's (")
-        assert "more bits, more samples, --tune, --activations float" in warnings[0]
+        assert "more bits, more samples, `tune`, `activations=float`" in warnings[0]
 
 
 def test_an_output_that_is_of_no_use() -> None:

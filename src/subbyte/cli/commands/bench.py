@@ -9,6 +9,7 @@ import typer
 
 from subbyte.cli import options
 from subbyte.cli.console import OUT, Column, check_outputs, print_table, stage_progress, write_json
+from subbyte.cli.spelling import as_typed
 from subbyte.runtime import Engine
 
 _FIGURES = {"median_ms": ".3f", "min_ms": ".3f", "iqr_ms": ".3f", "ratio": ".3f"}
@@ -96,7 +97,11 @@ def command(
     columns |= dict.fromkeys((key.replace("_", " ") for key in formats), "number")
     print_table(None, columns, rows)
     for peer in result["missing"]:
-        OUT.print(f"not measured: {peer['peer']}: {peer['reason']}", markup=False, soft_wrap=True)
+        OUT.print(
+            f"not measured: {peer['peer']}: {as_typed(peer['reason'])}",
+            markup=False,
+            soft_wrap=True,
+        )
     system = result["system"]
     OUT.print(
         f"{runs} runs each, {threads} thread(s), {system['cpu']}, "

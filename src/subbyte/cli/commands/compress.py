@@ -22,6 +22,7 @@ from subbyte.cli.console import (
     write_json,
 )
 from subbyte.cli.groups import grouped
+from subbyte.cli.spelling import as_typed
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def command(
     print_proof(done.proof)
     _note_untrained(done.untrained)
     for branches in done.unseen:
-        _note(str(branches))
+        _note(as_typed(str(branches)))
     _suggest(
         *(source, output, calibration.inputs),
         classes=_classes(done.proof),

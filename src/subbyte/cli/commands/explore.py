@@ -10,6 +10,7 @@ import typer
 from subbyte.cli import coding, options
 from subbyte.cli.console import ERRORS, OUT, Column, byte_size, print_table, stage_progress
 from subbyte.cli.groups import grouped
+from subbyte.cli.spelling import as_typed
 from subbyte.extras import compress_extra
 
 
@@ -107,7 +108,7 @@ def command(
     _print(found)
     for point in found:
         for text in point.get("proof", {}).get("warnings", []):
-            said = f"warning: {point['name']}: {text}"
+            said = f"warning: {point['name']}: {as_typed(text)}"
             ERRORS.print(said, soft_wrap=True, markup=False, highlight=False)
     OUT.print(f"points, plans and networks: {output}", soft_wrap=True, markup=False)
 

@@ -12,6 +12,7 @@ from subbyte.cli import options
 from subbyte.cli.console import OUT, check_outputs, stage_progress
 from subbyte.cli.groups import grouped
 from subbyte.cli.preprocessing import PreprocessingOptions
+from subbyte.cli.spelling import document_as_typed
 from subbyte.errors import OptionError
 from subbyte.extras import compress_extra
 from subbyte.files import write_atomic
@@ -132,6 +133,7 @@ def command(
             peers=[name for name in peers.split(",") if name],
             progress=progress,
         )
+    document = document_as_typed(document)
     write_atomic(output, render(document, form).encode())
     for text in document["advice"]:
         OUT.print(f"- {text}", markup=False, soft_wrap=True)

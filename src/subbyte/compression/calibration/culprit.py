@@ -24,7 +24,9 @@ OVERFLOWS = 1e15
 """A magnitude of which squares, added up over rows and samples, may leave float32."""
 
 _WAY_OUT = "samples that the network takes: leave this one out, or mend it"
-_OTHER_AXIS = "; give --batch-axis NAME=K where all samples fail because the batch is on axis K"
+_OTHER_AXIS = (
+    "; give `batch_axes={'NAME': K}` where all samples fail because the batch is on axis K"
+)
 
 
 @contextmanager

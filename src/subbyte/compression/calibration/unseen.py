@@ -22,11 +22,11 @@ class Branches:
 
     def __str__(self) -> str:
         inputs = ", ".join(self.inputs)
-        ways = " ".join(f"--set-input {name}=VALUE" for name in self.inputs)
+        ways = " ".join(f"`set_inputs={{'{name}': VALUE}}`" for name in self.inputs)
         return (
             f"{len(self.weights)} weights in the branches of {self.node} were coded without "
             f"samples, as the branch depends on {inputs}: where that is the same for every "
-            f"sample, {ways} --fold-inputs takes one branch, and codes it better"
+            f"sample, {ways} `fold_inputs` takes one branch, and codes it better"
         )
 
 

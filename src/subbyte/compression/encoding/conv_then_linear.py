@@ -80,7 +80,7 @@ def encode_network(run: Run, plan: Mapping[str, MethodOptions]) -> tuple[Encoded
     if len(run.samples) < 2:
         raise CalibrationError(
             "training the linear layers holds some samples back",
-            expected="at least 2 samples, or --tune-linear 0",
+            expected="at least 2 samples, or `tune_linear=0`",
             got=len(run.samples),
         )
     return _encode_in_stages(run, plan, tail, steps)

@@ -57,14 +57,14 @@ def check_tunable(network: Network) -> dict[str, str]:
     outputs = network.model.graph.outputs
     if not any(x.dtype is None or x.dtype.is_floating_point() for x in outputs):
         raise OptionError(
-            "--tune and --tune-linear need an output that is no integer",
+            "`tune` and `tune_linear` need an output that is no integer",
             where=network.name,
             got=", ".join(f"{x.name} ({x.dtype})" for x in outputs),
         )
     blocked = untrained(network)
     if len(blocked) == len(network.layers):
         raise OptionError(
-            "--tune and --tune-linear need a layer that a gradient reaches",
+            "`tune` and `tune_linear` need a layer that a gradient reaches",
             where=network.name,
             got="operators without one behind every layer: "
             + ", ".join(dict.fromkeys(blocked.values())),

@@ -20,6 +20,7 @@ def write_coded(run: Run, encoded: Encoded) -> onnx.ModelProto:
     """The file of a network whose layers are coded, as the user wishes for it."""
     biases = {name: value.numpy().astype(np.float32) for name, value in encoded.biases.items()}
     if run.config.activations == "float":
+        # Recorded in the file, where `subbyte inspect` reads it.
         reason = "--activations float"
         written = write_network(run.network, encoded.weights, biases, float_reason=reason)
     else:

@@ -63,8 +63,8 @@ def _run(jobs: int, task: Task, names: Sequence[str], progress: Progress) -> Ite
                     child.join()
             if isinstance(error, BrokenProcessPool):
                 raise OutputError(
-                    "a process of --jobs was killed; the same command goes on with the rest",
-                    expected="enough memory for all of them, or fewer --jobs",
+                    "a process of `jobs` was killed; the same command goes on with the rest",
+                    expected="enough memory for all of them, or fewer `jobs`",
                 ) from error
             raise
 

@@ -25,7 +25,7 @@ from subbyte.compression.checkpoint import Checkpoints, work_folder
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import open_device, repeatable
 from subbyte.compression.exploration import points_file
-from subbyte.compression.exploration.executors import EXECUTORS, Executor, open_executor
+from subbyte.compression.exploration.executors import Executor, open_executor
 from subbyte.compression.exploration.points import Task
 from subbyte.compression.exploration.points_file import POINTS_FILE, Point
 from subbyte.compression.latency.model import measure_files, rest
@@ -43,6 +43,7 @@ from subbyte.errors import OptionError, OutputError
 from subbyte.files import write_atomic
 from subbyte.graph.load.model_file import data_files
 from subbyte.methods import METHODS
+from subbyte.option_types import check_fields
 from subbyte.progress import Progress
 from subbyte.runtime.library import find_library
 
@@ -70,13 +71,11 @@ class Exploration:
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
-        if self.executor not in EXECUTORS:
-            expected = " or ".join(EXECUTORS)
-            raise OptionError("unknown --executor", expected=expected, got=self.executor)
+        check_fields(self)
         if self.ray_address is not None and self.executor != "ray":
-            raise OptionError("--ray-address belongs to --executor ray")
+            raise OptionError("`ray_address` belongs to `executor=ray`")
         if self.jobs is not None and self.jobs < 1:
-            raise OptionError("--jobs out of range", expected="at least 1", got=self.jobs)
+            raise OptionError("`jobs` out of range", expected="at least 1", got=self.jobs)
         for value in self.bits or ():
             Budget("bits", value)
 
@@ -115,7 +114,7 @@ def explore(
     # Before the folder is taken: the same one serves when the option is right.
     open_device(options.device)
     for choice in options.choices:
-        METHODS[choice.method].check_given(choice.options, "--bits")
+        METHODS[choice.method].check_given(choice.options, "`bits`")
     check_possible(run.network, planned_layers(run.network), options)
     with _claimed(folder, run), blaming(run.network, samples):
         points = _make_points(source, folder, replace(run, samples=fit), held, wishes)

@@ -63,7 +63,7 @@ def connected(address: str | None, jobs: int | None) -> Iterator[None]:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    with ray_extra("--executor ray"):
+    with ray_extra("`executor=ray`"):
         import ray
 
     if ray.is_initialized():
@@ -210,4 +210,6 @@ def _without_folders(error: SubbyteError, *folders: Path) -> SubbyteError:
     where = error.where
     for folder in folders if where is not None else ():
         where = str(where).replace(f"{folder}{os.sep}", "")
-    return type(error)(error.what, where=where, expected=error.expected, got=error.got)
+    return type(error)(
+        error.what, where=where, expected=error.expected, got=error.got, hint=error.hint
+    )

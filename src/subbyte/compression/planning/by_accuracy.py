@@ -71,7 +71,7 @@ def _most(score: Score) -> float:
     """The largest loss, in points, at 95% confidence."""
     if score.lost is None or score.uncertainty is None:
         raise OptionError(
-            "--max-drop needs class scores",
+            "`max_drop` needs class scores",
             expected="one output [N, classes]",
             got="another output",
         )
@@ -80,7 +80,7 @@ def _most(score: Score) -> float:
 
 def _out_of_reach(score: Score, budget: Budget) -> BudgetError:
     return BudgetError(
-        "--max-drop out of reach: the loss with the most bits, as far as the held-back samples "
+        "`max_drop` out of reach: the loss with the most bits, as far as the held-back samples "
         "can tell",
         expected=f"at most {budget.value:g} points",
         got=f"{_in_words(score)}; more calibration samples tell more",

@@ -123,7 +123,7 @@ class LatencyPlans:
         if single is None:
             taken = min(statistics.median(times) for _, times in self._measured)
             raise BudgetError(
-                "--latency out of reach for this network on this machine",
+                "`latency` out of reach for this network on this machine",
                 expected=f"at least {-(-taken * 1e6 // 1) / 1e3:.3f} ms",
                 got=f"{self._budget.value:g} ms",
             )

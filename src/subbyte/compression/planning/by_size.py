@@ -30,7 +30,7 @@ def plan_bits(prices: Prices, budget: Budget) -> Planned:
     limit = budget.value * prices.count / 8 - prices.uncoded_bytes
     if least(prices.choices) > limit:
         raise BudgetError(
-            "--bits out of reach for this network and these options",
+            "`bits` out of reach for this network and these options",
             expected=f"at least {least_bits(prices):.3f} bits per weight",
             got=f"{budget.value:g}{_uncoded_part(prices)}",
         )
@@ -90,7 +90,7 @@ def plan_size(run: Run, prices: Prices, budget: Budget) -> Planned:
         limit = budget.value - beside
         if least(prices.choices) > limit:
             raise BudgetError(
-                "--size out of reach for this network and these options",
+                "`size` out of reach for this network and these options",
                 expected=f"at least {needed:.0f} bytes",
                 got=f"{budget.value:.0f}{_uncoded_part(prices)}",
             )

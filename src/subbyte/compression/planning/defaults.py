@@ -66,7 +66,7 @@ def check_possible(network: Network, layers: list[Weighted], options: CompressOp
         raise OptionError(
             "the network has layers that were trained binary",
             where=trained.name,
-            expected=f"--method {' or '.join(binary)}",
+            expected=f"`method` {' or '.join(binary)}",
             got=", ".join(options.allowed),
         )
     traits = _traits(network, layers)

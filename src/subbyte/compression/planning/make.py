@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from subbyte.budgets import MOST_BITS, Budget
 from subbyte.compression.planning import by_accuracy, trials
@@ -30,7 +31,7 @@ def make_plan(run: Run) -> Planned:
     """
     layers, config = planned_layers(run.network), run.config
     if config.plan is not None:
-        return Planned(read_plan(config.plan, layers))
+        return Planned(read_plan(Path(config.plan), layers))
     check_possible(run.network, layers, config)
     budget = config.budget
     if budget is None:

@@ -30,7 +30,7 @@ LEAST_SAMPLES = 4
 LARGE_FILE = 1 << 22
 
 BUG = "a bug of subbyte, please report it with the network or its name"
-_FAR_FROM_FLOAT = "--activations float, or more bits"
+_FAR_FROM_FLOAT = "`activations=float`, or more bits"
 
 
 def prove(

@@ -125,7 +125,7 @@ class Proof:
                 f"output {name} is far from {self.original}'s ({most}"
                 + ("" if len(far) == len(engines) else f", {engine} only")
                 + (", no better than a constant" if most.useless else "")
-                + "): try more bits, more samples, --tune, --activations float"
+                + "): try more bits, more samples, `tune`, `activations=float`"
             )
 
     def _worse(self) -> Iterator[str]:
