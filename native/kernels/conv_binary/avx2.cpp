@@ -346,8 +346,8 @@ Accumulate choose(int blocks, int rows) {
 
 }  // namespace
 
-extern const Level kAvx2 = {
-    "avx2", kNibbles, kLanes, kNibbles * kLanes, kBlocks, kRows,
+extern const Level SUBBYTE_LEVEL = {
+    SUBBYTE_LEVEL_NAME, kNibbles, kLanes, kNibbles * kLanes, kBlocks, kRows,
     nibble_bit, load, binarize, load_bytes, split_bytes, choose,
 };
 

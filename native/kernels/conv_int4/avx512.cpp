@@ -89,6 +89,16 @@ void unpack(const Unpack &job) {
   }
 }
 
+// sum + four products of an unsigned and a signed byte each; see conv_lut16/avx512.cpp.
+__m512i multiply_add(__m512i sum, __m512i x, __m512i weights) {
+#if defined(__clang__)
+  return _mm512_dpbusd_epi32(sum, x, weights);
+#else
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights));
+  return sum;
+#endif
+}
+
 // The int8 tile's loop, on weights that are still in registers.
 template <int kPixels>
 void multiply(const uint8_t *const *x, int64_t step, const __m512i *weights,
@@ -97,7 +107,7 @@ void multiply(const uint8_t *const *x, int64_t step, const __m512i *weights,
     int32_t quad;
     std::memcpy(&quad, x[p] + 4 * step, sizeof quad);
     const __m512i all = _mm512_set1_epi32(quad);
-    for (int b = 0; b < kBlocks; ++b) acc[p][b] = _mm512_dpbusd_epi32(acc[p][b], all, weights[b]);
+    for (int b = 0; b < kBlocks; ++b) acc[p][b] = multiply_add(acc[p][b], all, weights[b]);
   }
 }
 
@@ -112,10 +122,13 @@ void accumulate(const conv_int8::Tile &tile, const Unpack &job) {
   }
   const uint8_t *codes = job.codes;
   auto *to = static_cast<__m512i *>(job.weights);
-  for (int64_t tap = 0; tap < tile.taps; ++tap) {
+  // There are taps and steps, and the loops say so: the sums stay in registers.
+  int64_t tap = 0;
+  do {
     const uint8_t *x[kPixels];
     for (int p = 0; p < kPixels; ++p) x[p] = tile.pixels[p] + tile.tap_offsets[tap];
-    for (int64_t step = 0; step < tile.steps; step += 2, to += kVectors, codes += kBits * kVector) {
+    int64_t step = 0;
+    do {
       __m512i weights[kBlocks];
       first_half<kBits>(codes, tables, weights);
       store(weights, to);
@@ -123,8 +136,11 @@ void accumulate(const conv_int8::Tile &tile, const Unpack &job) {
       second_half<kBits>(codes, tables, weights);
       store(weights, to + kBlocks);
       multiply<kPixels>(x, step + 1, weights, acc);
-    }
-  }
+      to += kVectors;
+      codes += kBits * kVector;
+      step += 2;
+    } while (step < tile.steps);
+  } while (++tap < tile.taps);
   for (int p = 0; p < kPixels; ++p) {
     for (int b = 0; b < kBlocks; ++b) {
       _mm512_store_si512(tile.acc + (p * kBlocks + b) * conv_int8::kLanes, acc[p][b]);

@@ -56,8 +56,10 @@ __m256i widen(const uint8_t *x) {
   return _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(x)));
 }
 
-__m256i load(const int16_t *weights) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(weights));
+__m256i load(const Depthwise &job, int64_t tap, int c) {
+  const char *step = static_cast<const char *>(job.weights) + tap * job.weight_stride;
+  return _mm256_loadu_si256(
+      reinterpret_cast<const __m256i *>(reinterpret_cast<const int16_t *>(step) + c));
 }
 
 // Sixteen channels: products of two taps at a time. Unpacking puts channels 0-3 and 8-11
@@ -67,9 +69,8 @@ void sixteen_channels(const Depthwise &job, int pixel, int c) {
   __m256i low[kCount], high[kCount];
   for (int p = 0; p < kCount; ++p) low[p] = high[p] = _mm256_setzero_si256();
   const uint8_t *x = job.x + pixel * job.pixel_stride + c;
-  for (int64_t tap = 0; tap < job.taps; tap += 2) {
-    const int16_t *weights = job.weights + tap * job.weight_stride + c;
-    const __m256i w0 = load(weights), w1 = load(weights + job.weight_stride);
+  for (int64_t tap = 0; tap < job.steps; tap += 2) {
+    const __m256i w0 = load(job, tap, c), w1 = load(job, tap + 1, c);
     const __m256i w_low = _mm256_unpacklo_epi16(w0, w1), w_high = _mm256_unpackhi_epi16(w0, w1);
     for (int p = 0; p < kCount; ++p) {
       const uint8_t *at = x + p * job.pixel_stride;
@@ -100,6 +101,8 @@ void depthwise(const Depthwise &job) {
 
 }  // namespace
 
-extern const Level kAvx2 = {"avx2", 2, 2, 0, 1, {kPixels, 0, 0, 0}, choose, depthwise};
+extern const Level kAvx2 = {
+    "avx2", 2, 2, 0, 1, {kPixels, 0, 0, 0}, choose, depthwise, 1, nullptr,
+};
 
 }  // namespace subbyte::conv_int8

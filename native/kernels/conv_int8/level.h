@@ -13,6 +13,7 @@ constexpr int kLanes = 16;      // outputs side by side in the layout of weights
 constexpr int kMaxBlocks = 4;   // of kLanes outputs, of one tile
 constexpr int kMaxPixels = 12;  // of one tile
 constexpr int kChannels = 32;   // depthwise: channels side by side
+constexpr int kMostTaps = 4;    // depthwise: of one step
 
 // acc[pixel][block * kLanes + o] = start[...] + sum of weight * (x - Level::offset).
 struct Tile {
@@ -28,10 +29,12 @@ struct Tile {
 struct Depthwise {
   const uint8_t *x;              // uint8, of the first pixel, at tap offset 0
   ptrdiff_t pixel_stride;        // bytes from pixel to pixel
-  const ptrdiff_t *tap_offsets;  // one more than taps, to read whole pairs
-  int64_t taps;
-  const int16_t *weights;        // [taps rounded up to even][weight_stride]
-  ptrdiff_t weight_stride;
+  const ptrdiff_t *tap_offsets;  // [steps][Level::depthwise_taps]
+  int64_t steps;                 // even where a step is one tap
+  int step_taps;                 // of a step; the rest of it meets weights of zero
+  // [step] of kChannels channels each: int16 where a step is one tap, else int8 [lane][tap].
+  const void *weights;
+  ptrdiff_t weight_stride;       // bytes from step to step
   const int32_t *start;          // [kChannels]
   int count;                     // at most kMaxPixels
   int32_t *acc;                  // [pixel][kChannels], aligned to 64 bytes
@@ -48,6 +51,8 @@ struct Level {
   int pixels[kMaxBlocks];  // [blocks - 1]: the most pixels of one tile
   Accumulate (*accumulate)(int blocks, int pixels);
   void (*depthwise)(const Depthwise &);
+  int depthwise_taps;    // 1, or kMostTaps
+  int (*depthwise_lane)(int c);  // the lane of channel c in a step of kMostTaps taps
   bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 

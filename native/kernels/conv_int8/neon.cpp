@@ -83,8 +83,9 @@ void depthwise_tile(const Depthwise &job, int pixel, int c) {
     for (int i = 0; i < 4; ++i) sums[p][i] = vld1q_s32(job.start + c + 4 * i);
   }
   const uint8_t *from = job.x + pixel * job.pixel_stride + c;
-  const int16_t *weights = job.weights + c;
-  for (int64_t tap = 0; tap < job.taps; ++tap, weights += job.weight_stride) {
+  const char *at = static_cast<const char *>(job.weights);
+  for (int64_t tap = 0; tap < job.steps; ++tap, at += job.weight_stride) {
+    const int16_t *weights = reinterpret_cast<const int16_t *>(at) + c;
     const int16x8_t w_low = vld1q_s16(weights), w_high = vld1q_s16(weights + 8);
     for (int p = 0; p < kCount; ++p) {
       const uint8x16_t x = vld1q_u8(from + p * job.pixel_stride + job.tap_offsets[tap]);
@@ -113,7 +114,8 @@ void depthwise(const Depthwise &job) {
 }  // namespace
 
 extern const Level kNeon = {
-    "neon", kQuad, 1, 128, 1, {kPixels, 0, 0, 0}, choose, depthwise, isa::has_dot_products,
+    "neon", kQuad, 1, 128, 1, {kPixels, 0, 0, 0}, choose, depthwise,
+    1, nullptr, isa::has_dot_products,
 };
 
 }  // namespace subbyte::conv_int8

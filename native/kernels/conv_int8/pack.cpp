@@ -7,16 +7,26 @@
 namespace subbyte::conv_int8 {
 namespace {
 
-// int16 [taps, even][channels], and start = -input_zero * sum of the weights.
+// The weight of a channel, at a tap, in the layout of Depthwise::weights.
+void put_depthwise(const Plan &plan, int64_t channel, int64_t tap, int8_t weight, char *to) {
+  const int taps = plan.level->depthwise_taps;
+  if (taps == 1) {
+    reinterpret_cast<int16_t *>(to)[tap * plan.chunks * kChannels + channel] = weight;
+    return;
+  }
+  const int64_t chunk = tap / plan.step_taps * plan.chunks + channel / kChannels;
+  const int lane = plan.level->depthwise_lane(static_cast<int>(channel % kChannels));
+  to[(chunk * kChannels + lane) * taps + tap % plan.step_taps] = static_cast<char>(weight);
+}
+
+// The weights, and start = -input_zero * sum of the weights.
 void pack_depthwise(const subbyte_conv_int8 &layer, const Plan &plan, const int8_t *weights,
                     char *packed) {
   auto *start = reinterpret_cast<int32_t *>(packed + plan.start);
-  auto *to = reinterpret_cast<int16_t *>(packed + plan.weights);
-  const int64_t stride = plan.chunks * kChannels;
   for (int64_t channel = 0; channel < layer.geometry.inputs; ++channel) {
     for (int64_t tap = 0; tap < plan.taps; ++tap) {
       const int8_t weight = weights[channel * plan.taps + tap];
-      to[tap * stride + channel] = weight;
+      put_depthwise(plan, channel, tap, weight, packed + plan.weights);
       start[channel] -= layer.input_zero * weight;
     }
   }

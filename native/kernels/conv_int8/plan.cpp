@@ -12,6 +12,14 @@ constexpr int64_t kBandBytes = 256 << 10;
 // Products of a sum: 65536 * 255 * 128 is below 2^31.
 constexpr int64_t kMostProducts = 1 << 16;
 
+void set_depthwise(const Level &level, Plan *p) {
+  const int64_t taps = level.depthwise_taps;
+  p->step_taps = taps > 1 && p->kernel_width == 3 ? 3 : taps;
+  p->depthwise_steps = ceil_div(p->taps, p->step_taps);
+  if (taps == 1) p->depthwise_steps += p->depthwise_steps % 2;
+  p->depthwise_step = p->chunks * kChannels * (taps > 1 ? taps : int64_t{sizeof(int16_t)});
+}
+
 int set_weights(const subbyte_conv_int8 &l, Plan *p) {
   const subbyte_geometry &g = l.geometry;
   const Level &level = *p->level;
@@ -37,9 +45,9 @@ int set_weights(const subbyte_conv_int8 &l, Plan *p) {
   }
   const int64_t row = level.quad * level.element * kLanes;
   if (!fits(g.groups, p->lane_blocks, p->taps * p->steps * row)) return too_large("weights");
-  // Depthwise weights are int16, for all channels, with a tap of zeros to make the number even.
   const int64_t lanes = p->depthwise ? p->chunks * kChannels : p->lane_blocks * kLanes;
-  const int64_t weights = p->depthwise ? (p->taps + 1) / 2 * 2 * lanes * 2
+  set_depthwise(level, p);
+  const int64_t weights = p->depthwise ? p->depthwise_steps * p->depthwise_step
                                        : p->lane_blocks * p->taps * p->steps * row;
   const int64_t groups = p->depthwise ? 1 : g.groups;
   p->start = aligned(sizeof(Header));
@@ -79,7 +87,9 @@ int set_scratch(Plan *p) {
   const int64_t rows = p->direct ? 0 : (p->band - 1) * p->stride[0] + p->reach;
   if (rows > 0 && !fits(rows, p->row_bytes)) return too_large("a band of x");
   p->tap_offsets = 0;
-  p->acc = aligned((p->taps + 1) * static_cast<int64_t>(sizeof(ptrdiff_t)));
+  const int64_t offsets =
+      p->depthwise ? p->depthwise_steps * p->level->depthwise_taps : p->taps;
+  p->acc = aligned(offsets * static_cast<int64_t>(sizeof(ptrdiff_t)));
   // The last stage may read 64 sums of every pixel, whatever their distance.
   p->staging = p->acc + aligned((kMaxPixels + 1) * kMaxBlocks * kLanes * 4);
   // The last pixels of merged rows are read in whole steps.

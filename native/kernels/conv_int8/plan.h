@@ -28,6 +28,9 @@ struct Plan : Walk {
   int64_t steps;                     // ceil(channels / Level::quad)
   int64_t lane_blocks;               // ceil(outputs / kLanes)
   int64_t chunks;                    // depthwise: ceil(inputs / kChannels)
+  // Depthwise: a row of three taps is a step of its own, with a fourth of zeros.
+  int64_t step_taps, depthwise_steps;
+  int64_t depthwise_step;            // bytes of weights, of all channels
   ptrdiff_t group_bytes;             // of x as the kernels read it
   ptrdiff_t pixel_bytes, row_bytes;  // from one visited pixel (row) to the next
   int64_t band;                      // output rows whose x is held at once

@@ -34,9 +34,10 @@ void depthwise(const Depthwise &job) {
   for (int pixel = 0; pixel < job.count; ++pixel) {
     uint32_t acc[kChannels];
     for (int c = 0; c < kChannels; ++c) acc[c] = static_cast<uint32_t>(job.start[c]);
-    for (int64_t tap = 0; tap < job.taps; ++tap) {
+    for (int64_t tap = 0; tap < job.steps; ++tap) {
       const uint8_t *x = job.x + pixel * job.pixel_stride + job.tap_offsets[tap];
-      const int16_t *weights = job.weights + tap * job.weight_stride;
+      const char *step = static_cast<const char *>(job.weights) + tap * job.weight_stride;
+      const auto *weights = reinterpret_cast<const int16_t *>(step);
       for (int c = 0; c < kChannels; ++c) acc[c] += static_cast<uint32_t>(x[c] * weights[c]);
     }
     for (int c = 0; c < kChannels; ++c) {
@@ -47,6 +48,7 @@ void depthwise(const Depthwise &job) {
 
 }  // namespace
 
-extern const Level kPortable = {"portable", 1, 1, 0, 1, {4, 0, 0, 0}, choose, depthwise};
+extern const Level kPortable = {"portable", 1, 1, 0, 1, {4, 0, 0, 0}, choose, depthwise,
+                                1, nullptr};
 
 }  // namespace subbyte::conv_int8

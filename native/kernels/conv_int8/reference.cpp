@@ -22,13 +22,18 @@ void accumulate(const Tile &tile) {
 
 Accumulate choose(int, int) { return accumulate; }
 
+int weight_of(const Depthwise &job, int64_t tap, int c) {
+  const char *step = static_cast<const char *>(job.weights) + tap * job.weight_stride;
+  return reinterpret_cast<const int16_t *>(step)[c];
+}
+
 void depthwise(const Depthwise &job) {
   for (int pixel = 0; pixel < job.count; ++pixel) {
     for (int c = 0; c < kChannels; ++c) {
       auto sum = static_cast<uint32_t>(job.start[c]);
-      for (int64_t tap = 0; tap < job.taps; ++tap) {
+      for (int64_t tap = 0; tap < job.steps; ++tap) {
         const int x = job.x[pixel * job.pixel_stride + job.tap_offsets[tap] + c];
-        sum += static_cast<uint32_t>(x * job.weights[tap * job.weight_stride + c]);
+        sum += static_cast<uint32_t>(x * weight_of(job, tap, c));
       }
       job.acc[pixel * kChannels + c] = static_cast<int32_t>(sum);
     }
@@ -37,6 +42,7 @@ void depthwise(const Depthwise &job) {
 
 }  // namespace
 
-extern const Level kReference = {"reference", 1, 1, 0, 1, {1, 0, 0, 0}, choose, depthwise};
+extern const Level kReference = {"reference", 1, 1, 0, 1, {1, 0, 0, 0}, choose, depthwise,
+                                 1, nullptr};
 
 }  // namespace subbyte::conv_int8

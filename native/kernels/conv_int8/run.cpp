@@ -110,9 +110,11 @@ void run_channels(const Call &call, const Band &band, int64_t channel) {
   Depthwise job = {};
   job.pixel_stride = static_cast<ptrdiff_t>(plan.stride[1] * plan.pixel_bytes);
   job.tap_offsets = call.tap_offsets();
-  job.taps = plan.taps;
-  job.weights = reinterpret_cast<const int16_t *>(call.packed + plan.weights) + channel;
-  job.weight_stride = static_cast<ptrdiff_t>(plan.chunks * kChannels);
+  job.steps = plan.depthwise_steps;
+  job.step_taps = static_cast<int>(plan.step_taps);
+  const int64_t each = plan.depthwise_step / (plan.chunks * kChannels);
+  job.weights = call.packed + plan.weights + channel * each;
+  job.weight_stride = static_cast<ptrdiff_t>(plan.depthwise_step);
   job.start = reinterpret_cast<const int32_t *>(call.packed + plan.start) + channel;
   job.acc = call.acc();
   for (int64_t row = 0; row < band.end - band.begin; ++row) {
@@ -174,6 +176,27 @@ void run_image(const Call &call, int64_t image, int64_t row_begin, int64_t row_e
   }
 }
 
+void set_tap_offsets(const Call &call) {
+  const Plan &plan = call.plan;
+  const int64_t *dilations = call.layer.geometry.dilations;
+  const auto offset = [&](int64_t tap) {
+    return static_cast<ptrdiff_t>(tap / plan.kernel_width * dilations[0] * plan.row_bytes +
+                                  tap % plan.kernel_width * dilations[1] * plan.pixel_bytes);
+  };
+  ptrdiff_t *to = call.tap_offsets();
+  if (!plan.depthwise) {
+    for (int64_t tap = 0; tap < plan.taps; ++tap) *to++ = offset(tap);
+    return;
+  }
+  // Where a step has fewer taps, it reads its last one again.
+  for (int64_t step = 0; step < plan.depthwise_steps; ++step) {
+    for (int64_t slot = 0; slot < plan.level->depthwise_taps; ++slot) {
+      const int64_t tap = step * plan.step_taps + std::min(slot, plan.step_taps - 1);
+      *to++ = offset(std::min(tap, plan.taps - 1));
+    }
+  }
+}
+
 }  // namespace
 
 void finish_tile(const Call &call, const Band &band, const Block &block, const int32_t *sums,
@@ -192,13 +215,7 @@ int walk(const Call &call, int64_t row_begin, int64_t row_end) {
   int status = check_rows(row_begin, row_end, call.layer.geometry.images * plan.out_height);
   if (status == SUBBYTE_OK) status = check_output(call.output);
   if (status != SUBBYTE_OK) return status;
-  for (int64_t tap = 0; tap <= plan.taps; ++tap) {
-    // One more than there are: the last again, for the second of a pair of taps.
-    const int64_t at = std::min(tap, plan.taps - 1);
-    call.tap_offsets()[tap] = static_cast<ptrdiff_t>(
-        at / plan.kernel_width * call.layer.geometry.dilations[0] * plan.row_bytes +
-        at % plan.kernel_width * call.layer.geometry.dilations[1] * plan.pixel_bytes);
-  }
+  set_tap_offsets(call);
   for_images(plan.out_height, row_begin, row_end, [&](int64_t image, int64_t begin, int64_t end) {
     run_image(call, image, begin, end);
   });

@@ -1,4 +1,4 @@
-// Look-up kernels for AVX2.
+// Look-up kernels for AVX2, and its successors in 256 bits.
 //
 // One 32-byte register holds the tables of 2 groups, one per 128-bit lane (`vpshufb` looks up
 // within lanes), and one look-up serves 2 groups x 16 outputs. Entries are stored + 128,
@@ -160,6 +160,28 @@ void accumulate_plain(const Tile &tile) {
   sums.move_to(tile.acc);
 }
 
+// sums + the even or the odd ones of int16 products; vpdpwssd is both instructions at once.
+__m256i add_even(__m256i sums, __m256i products) {
+  const __m256i even = _mm256_set1_epi32(1);
+#if defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sums, products, even);
+#elif defined(__AVX512VNNI__)
+  return _mm256_dpwssd_epi32(sums, products, even);
+#else
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(products, even));
+#endif
+}
+
+__m256i add_odd(__m256i sums, __m256i products) {
+#if defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sums, products, _mm256_set1_epi32(1 << 16));
+#elif defined(__AVX512VNNI__)
+  return _mm256_dpwssd_epi32(sums, products, _mm256_set1_epi32(1 << 16));
+#else
+  return _mm256_add_epi32(sums, _mm256_srai_epi32(products, 16));
+#endif
+}
+
 // int16 sums of outputs 0-7 (8-15) of a vector, as int32: even outputs, then odd ones.
 struct Sums {
   __m256i even, odd;
@@ -167,9 +189,8 @@ struct Sums {
 
 void add_products(Sums *sums, __m256i entries, __m256i gains) {
   const __m256i products = _mm256_maddubs_epi16(entries, gains);
-  const __m256i low = _mm256_set1_epi32(1);
-  sums->even = _mm256_add_epi32(sums->even, _mm256_madd_epi16(products, low));
-  sums->odd = _mm256_add_epi32(sums->odd, _mm256_srai_epi32(products, 16));
+  sums->even = add_even(sums->even, products);
+  sums->odd = add_odd(sums->odd, products);
 }
 
 // Interleave the outputs again and add the two lanes: 8 int32 sums.
@@ -314,8 +335,8 @@ Accumulate choose(Gain gain, int blocks, int pixels) {
 
 }  // namespace
 
-extern const Level kAvx2 = {
-    "avx2",
+extern const Level SUBBYTE_LEVEL = {
+    SUBBYTE_LEVEL_NAME,
     2,
     2,
     kSmall,

@@ -1,4 +1,4 @@
-// Look-ups in 32 to 256 words for AVX2.
+// Look-ups in 32 to 256 words for AVX2, and its successors in 256 bits.
 //
 // `vpshufb` looks 32 codes up in 16 entries, and gives 0 where a code's top bit is set. Of
 // the 16 entries k .. k + 15 of a table it is given (code ^ k) + 0x70, saturated: below 0x80
@@ -169,12 +169,33 @@ void accumulate_plain(const Tile &tile) {
   sums.move_to(tile.acc);
 }
 
+// sums + the even or the odd ones of int16 products; vpdpwssd is both instructions at once.
+__m256i add_even(__m256i sums, __m256i products) {
+  const __m256i even = _mm256_set1_epi32(1);
+#if defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sums, products, even);
+#elif defined(__AVX512VNNI__)
+  return _mm256_dpwssd_epi32(sums, products, even);
+#else
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(products, even));
+#endif
+}
+
+__m256i add_odd(__m256i sums, __m256i products) {
+#if defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sums, products, _mm256_set1_epi32(1 << 16));
+#elif defined(__AVX512VNNI__)
+  return _mm256_dpwssd_epi32(sums, products, _mm256_set1_epi32(1 << 16));
+#else
+  return _mm256_add_epi32(sums, _mm256_srai_epi32(products, 16));
+#endif
+}
+
 // Products of 16 outputs, of two groups each, added to int32 sums: even outputs, odd ones.
 void add_products(__m256i sum[2], __m256i entries, const int8_t *gains) {
   const __m256i products = _mm256_maddubs_epi16(entries, load(gains));
-  const __m256i low = _mm256_set1_epi32(1);
-  sum[0] = _mm256_add_epi32(sum[0], _mm256_madd_epi16(products, low));
-  sum[1] = _mm256_add_epi32(sum[1], _mm256_srai_epi32(products, 16));
+  sum[0] = add_even(sum[0], products);
+  sum[1] = add_odd(sum[1], products);
 }
 
 template <int kCount>
@@ -218,8 +239,8 @@ Accumulate choose(int, bool gain, int, int pixels) {
 
 }  // namespace
 
-extern const Level kAvx2 = {
-    "avx2",    2,     kLanes,     true,        plain_code, code_lane,
+extern const Level SUBBYTE_LEVEL = {
+    SUBBYTE_LEVEL_NAME,    2,     kLanes,     true,        plain_code, code_lane,
     gain_lane, build, most_cells, most_pixels, choose,
 };
 

@@ -168,7 +168,9 @@ void accumulate_quads(const Tile &tile) {
   const int8_t *gains = tile.gains;
   const uint8_t *tables[kPixels];
   for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p];
-  for (int64_t step = 0; step < tile.steps; ++step, codes += kCell, gains += kCell) {
+  // There is a step, and the loop says so: the sums stay in registers.
+  int64_t step = 0;
+  do {
     const ptrdiff_t at = tile.offsets[step];
     __m512i code[4];
     for (int q = 0; q < 4; ++q) code[q] = load(codes + q * kRegister);
@@ -180,7 +182,9 @@ void accumulate_quads(const Tile &tile) {
         acc[p][q] = multiply_add(acc[p][q], entry, kGain ? load(gains + q * kRegister) : ones);
       }
     }
-  }
+    codes += kCell;
+    gains += kCell;
+  } while (++step < tile.steps);
   for (int p = 0; p < kPixels; ++p) {
     for (int q = 0; q < 4; ++q) _mm512_store_si512(tile.acc + (4 * p + q) * 16, acc[p][q]);
   }
@@ -336,7 +340,8 @@ void accumulate_gain(const Tile &tile) {
   const int8_t *gains = tile.gains;
   const uint8_t *tables[kPixels];
   for (int p = 0; p < kPixels; ++p) tables[p] = tile.tables[p];
-  for (int64_t step = 0; step < tile.steps; ++step, codes += kCell, gains += kCell) {
+  int64_t step = 0;
+  do {
     const ptrdiff_t at = tile.offsets[step];
     for (int p = 0; p < kPixels; ++p) {
       __m512i entry[4];
@@ -349,7 +354,9 @@ void accumulate_gain(const Tile &tile) {
         acc[p][q] = multiply_add(acc[p][q], entry[q], load(gains + q * kRegister));
       }
     }
-  }
+    codes += kCell;
+    gains += kCell;
+  } while (++step < tile.steps);
   for (int p = 0; p < kPixels; ++p) {
     for (int q = 0; q < 4; ++q) _mm512_store_si512(tile.acc + (4 * p + q) * 16, acc[p][q]);
   }

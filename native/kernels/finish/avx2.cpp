@@ -108,6 +108,6 @@ void run(const Job &job) {
 
 }  // namespace
 
-extern const Level kAvx2 = {"avx2", run};
+extern const Level SUBBYTE_LEVEL = {SUBBYTE_LEVEL_NAME, run};
 
 }  // namespace subbyte::finish

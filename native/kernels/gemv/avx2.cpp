@@ -1,9 +1,9 @@
-// GEMV kernels for AVX2. Look-ups and sums as in conv_lut16/avx2.cpp: two groups a register, entries
-// stored + 128.
+// GEMV kernels for AVX2, and its successors in 256 bits. Look-ups and sums as in
+// conv_lut16/avx2.cpp: two groups a register, entries stored + 128.
 //
-// Unpacked weights are multiplied by `vpmaddubsw`, whose 16-bit sums of two products may
-// saturate: x is taken apart into its even and its odd inputs, with zeros between, so that each
-// is one product, at most 255 * 128.
+// Unpacked weights are multiplied by `vpdpbusd` where the CPU has it. Else by `vpmaddubsw`, whose
+// 16-bit sums of two products may saturate: x is taken apart into its even and its odd inputs, with
+// zeros between, so that each is one product, at most 255 * 128.
 #include <immintrin.h>
 
 #include "gemv/level.h"
@@ -116,14 +116,36 @@ void lookup_plain(const Tile &tile) {
   for (int b = 0; b < kTileBlocks; ++b) sums[b].move_to(tile.acc + b * kLanes);
 }
 
+// sums + the even or the odd ones of int16 products; vpdpwssd is both instructions at once.
+__m256i add_even(__m256i sums, __m256i products) {
+  const __m256i even = _mm256_set1_epi32(1);
+#if defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sums, products, even);
+#elif defined(__AVX512VNNI__)
+  return _mm256_dpwssd_epi32(sums, products, even);
+#else
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(products, even));
+#endif
+}
+
+__m256i add_odd(__m256i sums, __m256i products) {
+#if defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sums, products, _mm256_set1_epi32(1 << 16));
+#elif defined(__AVX512VNNI__)
+  return _mm256_dpwssd_epi32(sums, products, _mm256_set1_epi32(1 << 16));
+#else
+  return _mm256_add_epi32(sums, _mm256_srai_epi32(products, 16));
+#endif
+}
+
 // int16 sums of eight outputs of a vector, as int32: even outputs, then odd ones.
 struct Products {
   __m256i even, odd;
 
   void add(__m256i entries, __m256i gains) {
     const __m256i products = _mm256_maddubs_epi16(entries, gains);
-    even = _mm256_add_epi32(even, _mm256_madd_epi16(products, _mm256_set1_epi32(1)));
-    odd = _mm256_add_epi32(odd, _mm256_srai_epi32(products, 16));
+    even = add_even(even, products);
+    odd = add_odd(odd, products);
   }
 
   // Interleave the outputs again and add the two lanes.
@@ -169,34 +191,50 @@ void lookup_gain(const Tile &tile) {
   }
 }
 
-// Four inputs, the even or the odd ones of them.
-__m256i broadcast4(const uint8_t *x, int mask) {
-  int32_t value;
-  __builtin_memcpy(&value, x, sizeof value);
-  return _mm256_set1_epi32(value & mask);
-}
+// Four inputs, for every output.
+struct Quad {
+#if defined(__AVXVNNI__) || defined(__AVX512VNNI__)
+  __m256i all;
+
+  explicit Quad(int32_t x) : all(_mm256_set1_epi32(x)) {}
+
+  __m256i add_products(__m256i sum, __m256i weights) const {
+#if defined(__AVXVNNI__)
+    return _mm256_dpbusd_avx_epi32(sum, all, weights);
+#else
+    return _mm256_dpbusd_epi32(sum, all, weights);
+#endif
+  }
+#else
+  __m256i even, odd;
+
+  explicit Quad(int32_t x)
+      : even(_mm256_set1_epi32(x & 0x00ff00ff)),
+        odd(_mm256_set1_epi32(x & static_cast<int32_t>(0xff00ff00U))) {}
+
+  __m256i add_products(__m256i sum, __m256i weights) const {
+    const __m256i ones = _mm256_set1_epi16(1);
+    const __m256i first = _mm256_maddubs_epi16(even, weights);
+    const __m256i second = _mm256_maddubs_epi16(odd, weights);
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(first, ones));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(second, ones));
+  }
+#endif
+};
 
 template <int kBits>
 void unpack(const Tile &tile) {
   const Levels<kBits> levels(tile.levels);
-  const __m256i ones = _mm256_set1_epi16(1);
   const uint8_t *from = tile.weights, *x = tile.data;
-  for (int64_t unit = tile.units; unit > 0; --unit, x += kUnit) {
-    __m256i even[kVectors], odd[kVectors];
-    for (int k = 0; k < kVectors; ++k) {
-      even[k] = broadcast4(x + k * kQuad, 0x00ff00ff);
-      odd[k] = broadcast4(x + k * kQuad, static_cast<int>(0xff00ff00U));
-    }
+  for (int64_t unit = tile.units; unit > 0; --unit) {
+    int32_t inputs[kVectors];
+    __builtin_memcpy(inputs, x, sizeof inputs);
+    x += kUnit;
     for (int b = 0; b < kTileBlocks; ++b, from += kBits * kVectorBytes) {
       for (int half = 0; half < 2; ++half) {
         __m256i weight[kVectors], sum = _mm256_setzero_si256();
         levels.expand(from + half * kHalf, weight);
-        for (int k = 0; k < kVectors; ++k) {
-          const __m256i first = _mm256_maddubs_epi16(even[k], weight[k]);
-          const __m256i second = _mm256_maddubs_epi16(odd[k], weight[k]);
-          sum = _mm256_add_epi32(sum, _mm256_madd_epi16(first, ones));
-          sum = _mm256_add_epi32(sum, _mm256_madd_epi16(second, ones));
-        }
+        for (int k = 0; k < kVectors; ++k) sum = Quad(inputs[k]).add_products(sum, weight[k]);
         add_to(tile.acc + b * kLanes + half * 8, sum);
       }
     }
@@ -216,8 +254,8 @@ Accumulate choose_unpack(int bits, int) {
 
 }  // namespace
 
-extern const Level kAvx2 = {
-    "avx2",       1, false, group_major, gain_lane, output_major, choose_lookup,
+extern const Level SUBBYTE_LEVEL = {
+    SUBBYTE_LEVEL_NAME,       1, false, group_major, gain_lane, output_major, choose_lookup,
     choose_unpack,
 };
 
