@@ -262,6 +262,61 @@ def test_pads_become_explicit(auto_pad: str, size: int | str, stride: int) -> No
     assert (layer.strides, layer.dilations) == ((stride, stride), (1, 1))
 
 
+PADS = {
+    "whole": ("p", {"p": [0, 0, 1, 2, 0, 0, 0, 3]}),
+    "zero given": ("p fill", {"p": [0, 0, 0, 0, 0, 0, 1, 1], "fill": 0.0}),
+    "some axes": ("p fill axes", {"p": [1, 2, 3, 0], "fill": 0.0, "axes": [-1, 2]}),
+}
+
+
+@pytest.mark.parametrize("name", list(PADS))
+def test_pads_of_zeros_go_into_the_convolutions_behind_them(name: str) -> None:
+    inputs, given = PADS[name]
+    constants = {
+        key: np.array(value, np.float32 if key == "fill" else np.int64)
+        for key, value in given.items()
+    }
+    nodes = [
+        node("Pad", f"x {inputs}", "a"),
+        node("Conv", "a w", "b", pads=[1, 0, 0, 1]),
+        node("Conv", "a w", "c", strides=[2, 2], dilations=[1, 1]),
+        node("Flatten", "b", "d"),
+        node("Flatten", "c", "e"),
+        node("Concat", "d e", "y", axis=1),
+    ]
+    model = model_of(nodes, constants | {"w": normal(4, 3, 2, 2)}, ("N", 3, 6, 5))
+    network = checked(model, 2, 3, 6, 5)
+    assert "Pad" not in types(network)
+    first, second = network.layers
+    assert [a - b for a, b in zip(first.pads, second.pads, strict=True)] == [1, 0, 0, 1]
+
+
+KEPT_PADS = {
+    "other values": ({"fill": np.array(1, np.float32)}, "x p fill", {}),
+    "cropping": ({"p": np.array([0, 0, -1, 0, 0, 0, 1, 0], np.int64)}, "x p", {}),
+    "channels": ({"p": np.array([0, 1, 0, 0, 0, 0, 0, 0], np.int64)}, "x p", {}),
+    "reflection": ({}, "x p", {"mode": "reflect"}),
+}
+
+
+@pytest.mark.parametrize("name", list(KEPT_PADS))
+def test_other_pads_stay(name: str) -> None:
+    given, inputs, attributes = KEPT_PADS[name]
+    constants = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)} | given
+    channels = 4 if name == "channels" else 3
+    nodes = [node("Pad", inputs, "a", **attributes), node("Conv", "a w", "y")]
+    model = model_of(nodes, constants | {"w": normal(4, channels, 2, 2)}, ("N", 3, 6, 5))
+    assert types(checked(model, 2, 3, 6, 5)) == ["Pad", "Conv"]
+
+
+def test_a_pad_that_others_read_stays_for_them() -> None:
+    constants = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), "w": normal(3, 3, 1, 1)}
+    nodes = [node("Pad", "x p", "a"), node("Conv", "a w", "b"), node("Add", "a b", "y")]
+    network = checked(model_of(nodes, constants, ("N", 3, 6, 5)), 2, 3, 6, 5)
+    assert types(network) == ["Pad", "Conv", "Add"]
+    assert network.layers[0].pads == (1, 1, 1, 1)
+
+
 def test_a_convolution_of_a_constant_is_no_layer() -> None:
     constants = {"w": normal(4, 3, 3, 3), "still": normal(1, 3, 6, 6)}
     nodes = [node("Conv", "still w", "a"), node("Conv", "x w", "b"), node("Add", "a b", "y")]

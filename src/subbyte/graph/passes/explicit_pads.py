@@ -1,4 +1,7 @@
-"""Attributes of convolutions and pools made explicit: pads, kernel shape, strides, dilations."""
+"""Attributes of convolutions and pools made explicit: pads, kernel shape, strides, dilations.
+
+A Pad of zeros before a convolution becomes part of the convolution's own pads.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import onnx_ir as ir
 
 from subbyte.graph import query
 from subbyte.graph.ops.conv import transposed_pads
+from subbyte.graph.ops.shape import spread_pads
 from subbyte.graph.ops.windows import same_pads
+from subbyte.graph.passes.lowering.binary import binarization_of_node
 
 POOLS = ("AveragePool", "LpPool", "MaxPool")
 
@@ -25,6 +30,43 @@ def resolve_pads(model: ir.Model) -> None:
             _resolve_transposed(node, kernel)
         else:
             _resolve(node, kernel)
+        if node.op_type == "Conv":
+            _merge_pads(node)
+
+
+def _merge_pads(conv: ir.Node) -> None:
+    """Take the pads of the Pad nodes before ``conv`` into its own.
+
+    A convolution that binarizes its input keeps them: the sign of a padded zero counts there, and
+    its own padding does not.
+    """
+    if binarization_of_node(conv) is not None:
+        return
+    while True:
+        own = conv.attributes.get_ints("pads", None)
+        before = conv.inputs[0].producer() if conv.inputs[0] is not None else None
+        more = None if own is None or before is None else _zero_pads(before, len(own) // 2)
+        if own is None or before is None or more is None:
+            return
+        conv.replace_input_with(0, before.inputs[0])
+        _set(conv, "pads", [a + b for a, b in zip(own, more, strict=True)])
+
+
+def _zero_pads(node: ir.Node, spatial: int) -> list[int] | None:
+    """The pads (begins, ends) of a Pad of zeros on the ``spatial`` last axes alone, else None."""
+    if not query.is_standard(node, "Pad"):
+        return None
+    pads, axes = query.constant(node.inputs[1]), query.optional_input(node, 3)
+    fill, every = query.optional_input(node, 2), range(spatial + 2)
+    chosen = every if axes is None else query.constant(axes)
+    zero = fill is None or (query.is_constant(fill) and not query.known(fill).any())
+    constant = node.attributes.get_string("mode", "constant") == "constant"
+    if pads is None or chosen is None or not (zero and constant):
+        return None
+    begins, ends = spread_pads(pads.tolist(), [int(axis) for axis in chosen], len(every))
+    if any(begins[:2] + ends[:2]) or min(begins + ends) < 0:
+        return None
+    return begins[2:] + ends[2:]
 
 
 def _set(node: ir.Node, name: str, values: Sequence[int]) -> None:
