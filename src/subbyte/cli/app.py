@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -24,27 +26,54 @@ from subbyte.cli.commands import (
 )
 from subbyte.cli.console import ERRORS
 from subbyte.cli.spelling import as_typed
+from subbyte.cli.usage import USAGE_ERROR, usage_error
 from subbyte.errors import SubbyteError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
+_WORDS = "subbyte.words"
+
+
 class Commands(TyperGroup):
     """Commands whose user errors end in one line on stderr and exit code 2."""
 
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **more: Any) -> Any:
+        """The context of the program; it keeps the words of the command line for errors."""
+        words = [*args]
+        with _user_errors(self, words):
+            context = super().make_context(info_name, args, *rest, **more)
+        context.meta[_WORDS] = words
+        return context
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; our own bugs keep their traceback."""
-        try:
+        with _user_errors(self, ctx.meta[_WORDS]):
             return super().invoke(ctx)
-        except SubbyteError as error:
-            said = f"error: {error.spelled(as_typed)}"
-            ERRORS.print(said, markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(EXIT_USER_ERROR) from error
-        except KeyboardInterrupt as error:
-            hint = str(error) or "nothing was written"
-            ERRORS.print(f"interrupted: {hint}", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+@contextmanager
+def _user_errors(program: Any, words: Sequence[str]) -> Iterator[None]:
+    """End the program with a line and its exit code where the user has caused the error."""
+    try:
+        yield
+    except USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        _fail(usage_error(error, program, words), error)
+    except SubbyteError as error:
+        _fail(error, error)
+    except KeyboardInterrupt as error:
+        hint = str(error) or "nothing was written"
+        ERRORS.print(f"interrupted: {hint}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def _fail(error: SubbyteError, cause: Exception) -> NoReturn:
+    said = f"error: {error.spelled(as_typed)}"
+    ERRORS.print(said, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(EXIT_USER_ERROR) from cause
 
 
 app = typer.Typer(

@@ -31,7 +31,9 @@ class BatchAxis(tuple[str, int | None]):
     """Where an input has its batch, given as ``NAME=1``."""
 
 
-def numbers_of(option: str) -> Callable[[str | Numbers], Numbers]:
+def numbers_of(
+    option: str, example: str = "0.485,0.456,0.406"
+) -> Callable[[str | Numbers], Numbers]:
     """The parser of ``option``, whose value is ``a,b,c``."""
 
     def parse(text: str | Numbers) -> Numbers:
@@ -41,7 +43,7 @@ def numbers_of(option: str) -> Callable[[str | Numbers], Numbers]:
             return Numbers(float(part) for part in text.split(",")) if text else Numbers()
         except ValueError:
             raise OptionError(
-                f"cannot read {option}", expected="numbers such as 0.485,0.456,0.406", got=text
+                f"cannot read {option}", expected=f"numbers such as {example}", got=text
             ) from None
 
     return parse

@@ -17,6 +17,9 @@ def open_device(name: str) -> torch.device:
     """The torch device ``name``, or `OptionError` if there is none such here."""
     try:
         device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError("no such `device`", expected="cpu, cuda, cuda:1 ...", got=name) from error
+    try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise OptionError(

@@ -30,7 +30,7 @@ def command(
         typer.Option(
             "--bits",
             metavar="B,B,B",
-            parser=options.numbers_of("--bits"),
+            parser=options.numbers_of("--bits", "2,2.5,3"),
             help="Bits per weight of the points.",
             show_default="12, from the least there can be to 4.5",
         ),
