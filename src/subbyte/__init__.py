@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from subbyte import nn as nn
     from subbyte import train as train
     from subbyte.compression.api import compress as compress
+    from subbyte.compression.api import explore as explore
     from subbyte.compression.api import plan as plan
     from subbyte.compression.proof.inline import inline_file as inline
     from subbyte.data import ImageOptions as ImageOptions
@@ -42,6 +43,7 @@ _HOMES = {
     "bench": ("subbyte.report", "bench"),
     "compress": ("subbyte.compression", "compress"),
     "evaluate": ("subbyte.report", "evaluate"),
+    "explore": ("subbyte.compression.api", "explore"),
     "inline": ("subbyte.compression.proof.inline", "inline_file"),
     "inspect": ("subbyte.report", "inspect"),
     "library_path": ("subbyte.runtime", "library_path"),
@@ -62,6 +64,7 @@ __all__ = [
     "compress",
     "errors",
     "evaluate",
+    "explore",
     "inline",
     "inspect",
     "library_path",

@@ -2,7 +2,8 @@
 
 The annotations are the only list of types. A dataclass calls `check_fields`; a function of the
 interface has the decorator `checked`. Numbers are never bool, and numpy's scalars are numbers.
-Annotations that say no more than "any object" are not checked.
+Annotations that say no more than "any object" are not checked. ``Annotated[hint, "words"]`` has the
+words for messages, where the hint does not tell enough.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import (
+    Annotated,
     Any,
     Literal,
     ParamSpec,
@@ -33,10 +35,6 @@ from subbyte.errors import OptionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-EXPECTED = "expected"
-"""Key of a dataclass field's metadata: what the field holds, in words, where its annotation does
-not tell enough."""
 
 _LONGEST = 80  # characters of a wrong value in a message
 _WORDS: Mapping[Any, str] = {
@@ -57,8 +55,7 @@ def check_fields(options: Any) -> None:
     """
     hints = _hints(type(options))  # type: ignore[arg-type]  # a class has a hash
     for field in fields(options):
-        value = getattr(options, field.name)
-        check_type(field.name, value, hints[field.name], field.metadata.get(EXPECTED))
+        check_type(field.name, getattr(options, field.name), hints[field.name])
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -86,11 +83,11 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def check_type(name: str, value: object, hint: Any, expected: str | None = None) -> None:
+def check_type(name: str, value: object, hint: Any) -> None:
     """Raise `OptionError` unless ``value`` is of the type ``hint``."""
     if fits(value, hint):
         return
-    said = expected or in_words(hint)
+    said = in_words(hint)
     if isinstance(value, str) and any(get_origin(each) is Literal for each in _members(hint)):
         raise OptionError(f"unknown `{name}`", expected=said, got=value)
     raise OptionError(f"`{name}` has the wrong type", expected=said, got=_shown(value))
@@ -103,6 +100,8 @@ def fits(value: object, hint: Any) -> bool:
     if hint is None or hint is type(None):
         return value is None
     origin = get_origin(hint)
+    if origin is Annotated:
+        return fits(value, get_args(hint)[0])
     if origin in (Union, types.UnionType):
         return any(fits(value, each) for each in get_args(hint))
     if origin is Literal:
@@ -147,6 +146,8 @@ def _is_row(value: object) -> TypeGuard[Sequence[Any]]:
 
 def in_words(hint: Any) -> str:
     """The type ``hint`` in a few words, without its None."""
+    if get_origin(hint) is Annotated:
+        return str(get_args(hint)[1])
     found = [_one_in_words(each) for each in _members(hint) if each is not type(None)]
     *first, last = dict.fromkeys(found)
     return f"{', '.join(first)} or {last}" if first else last
@@ -175,7 +176,7 @@ def _members(hint: Any) -> tuple[Any, ...]:
 
 @functools.cache
 def _hints(owner: Any) -> dict[str, Any]:
-    return get_type_hints(owner)
+    return get_type_hints(owner, include_extras=True)
 
 
 def _shown(value: object) -> str:

@@ -169,6 +169,13 @@ def test_array_names(compress_fails: Fails, data: Path) -> None:
     assert "got z" in compress_fails(calib=f"{data}:z")
 
 
+def test_arrays_are_not_resized(compress_fails: Fails) -> None:
+    for given in (("--resize", "pad"), ("--crop", "0.5"), ("--image-size", "6")):
+        message = compress_fails(*given)
+        assert "arrays are neither resized nor cropped" in message
+        assert "neither --resize, --crop, --color nor --image-size" in message
+
+
 def test_shapes(compress_fails: Fails, data: Path, tmp_path: Path) -> None:
     message = compress_fails(calib=f"{data}:y")
     assert "expected [N, 3, 6, 6], got [24]" in message

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import onnx
@@ -15,6 +17,8 @@ from torch import Tensor, nn
 
 import subbyte
 from subbyte.compression import CompressOptions
+from subbyte.compression.config import CompressKeywords
+from subbyte.data import as_samples
 from subbyte.errors import (
     CalibrationError,
     OptionError,
@@ -22,6 +26,7 @@ from subbyte.errors import (
     UnsupportedOperatorError,
     WeightError,
 )
+from subbyte.graph.load.model_file import input_specs
 from subbyte.report import inspect
 from tests import tiny
 from tests.compression.nets import normal, relative, run, smooth_images
@@ -182,7 +187,10 @@ def test_mapping_for_several_inputs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", [None, b"net", nn.Module, 3])
 def test_what_is_no_network(source: Any, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="no network to compress: expected an ONNX file"):
+    with pytest.raises(
+        OptionError,
+        match=r"`source` has the wrong type: expected an ONNX file, .*\(not its class\), got",
+    ):
         subbyte.compress(source, tmp_path / "a.onnx", smooth_images(8))
 
 
@@ -298,3 +306,115 @@ def test_a_plan_from_python_is_for_two_bits_by_default() -> None:
     assert "at most 2 bits" in subbyte.plan(model, images, method="product").summary[0]
     with pytest.raises(OptionError, match="options and keywords exclude each other"):
         subbyte.plan(model, images, CompressOptions(), bits=2.0)
+
+
+def test_keywords_are_the_fields_of_the_options() -> None:
+    assert get_type_hints(CompressKeywords) == get_type_hints(CompressOptions)
+    assert CompressKeywords.__required_keys__ == frozenset()
+
+
+def test_explore_from_python(tmp_path: Path) -> None:
+    path, images = (
+        tiny.save(tiny.classifier(), tmp_path / "net.onnx"),
+        smooth_images(40, size=tiny.SIZE),
+    )
+    folder = tmp_path / "points"
+    points = subbyte.explore(path, folder, images, bits=[4.0, 2.5], samples=30, latency=False)
+    assert [point["name"] for point in points] == ["bits-2.500", "bits-4.000"]
+    assert points[0]["bits"] < points[1]["bits"] <= 4.0
+    lines = (folder / "points.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == points
+    assert points[0]["options"]["samples"] + points[0]["options"]["held_back"] == 30
+
+
+def test_samples_have_their_options_already(tmp_path: Path) -> None:
+    model, images = tiny.classifier(), smooth_images(40, size=tiny.SIZE)
+    data = as_samples(images, input_specs(model))
+    for given in (
+        {"preprocessing": "zero-to-one"},
+        {"set_inputs": {"x": 1}},
+        {"batch_axes": {"x": 1}},
+        {"fold_inputs": True},
+    ):
+        (name,) = given
+        with pytest.raises(OptionError, match=f"Samples have their {name} already"):
+            subbyte.compress(model, tmp_path / "a.onnx", data, **given)  # type: ignore[arg-type]
+    subbyte.compress(model, tmp_path / "a.onnx", data, samples=20)
+    subbyte.compress(model, tmp_path / "b.onnx", images, samples=20)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+IMAGES = smooth_images(24, size=tiny.SIZE)
+NEWCOMERS: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown": ({"bitz": 2}, "no such option: expected method, bits, .*, got bitz"),
+    "text": ({"bits": "3"}, "`bits` has the wrong type: expected a number, got '3'"),
+    "bool": ({"bits": True}, "`bits` has the wrong type: expected a number, got True"),
+    "size": ({"size": "2MB"}, "`size` has the wrong type: expected a number of bytes, got '2MB'"),
+    "method": ({"method": 5}, "`method` has the wrong type: expected a text, .*, got 5"),
+    "no method": ({"method": "products"}, "unknown method: expected product, .*, got products"),
+    "not called": ({"method": subbyte.methods.Product}, "`method` has the wrong type"),
+    "dict": ({"options": {}}, "`options` has the wrong type: expected CompressOptions, got {}"),
+    "samples": ({"samples": 2.5}, "`samples` has the wrong type: expected a whole number, got 2.5"),
+    "none": ({"samples": 0}, "number of samples out of range: expected at least 1, got 0"),
+    "calib": ({"calib": None}, "no samples .*: expected an array, .*, got None"),
+    "seed": ({"seed": "x"}, "`seed` has the wrong type: expected a whole number, got 'x'"),
+    "negative": ({"seed": -1}, "`seed` out of range: expected 0 to 4294967295, got -1"),
+    "progress": ({"progress": 5}, "`progress` has the wrong type: expected a function, got 5"),
+    "preset": ({"preprocessing": "imagnet"}, "unknown `preprocessing`: .*imagenet.*, got imagnet"),
+    "steps": ({"preprocessing": {"scale": 255}}, "`preprocessing` has the wrong type"),
+    "set": ({"set_inputs": 5}, "`set_inputs` has the wrong type"),
+    "axes": ({"batch_axes": {"x": "0"}}, "`batch_axes` has the wrong type: expected a dict from"),
+    "activations": ({"activations": "int4"}, "unknown `activations`: expected int8 or float"),
+    "device": ({"device": "gpu"}, "`device` is not available: expected cpu"),
+    "output": ({"output": None}, "`output` has the wrong type: expected a text or a path"),
+    "source": ({"source": "no.onnx"}, "cannot read the model .*: got No such file"),
+    "budgets": ({"bits": 2, "size": 9}, "`bits` and `size` exclude each other"),
+    "trials": (
+        {"trials": 2, "method": "scalar"},
+        "`trials` belongs to `bits`, `size` and `latency`",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NEWCOMERS)
+def test_a_newcomers_mistake_is_one_line_with_a_name(name: str, tmp_path: Path) -> None:
+    wrong, message = NEWCOMERS[name]
+    right = {"source": tiny.classifier(), "output": tmp_path / "a.onnx", "calib": IMAGES}
+    with pytest.raises(SubbyteError, match=message) as error:
+        subbyte.compress(**{**right, **wrong})
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: subbyte.evaluate(p, IMAGES, batch_size="64"), "`batch_size` has the wrong type"),
+        (lambda p: subbyte.evaluate(p, IMAGES, label=[0]), "unexpected keyword argument 'label'"),
+        (lambda p: subbyte.evaluate(p, IMAGES), "nothing to measure against"),
+        (lambda p: subbyte.bench(str(p)), "`paths` has the wrong type"),
+        (lambda p: subbyte.bench([p], runs=2.5), "`runs` has the wrong type"),
+        (lambda p: subbyte.load(p, engine="gpu"), "unknown `engine`: expected portable or native"),
+        (lambda p: subbyte.load(5), "`path` has the wrong type: expected a text or a path, got 5"),
+        (lambda p: subbyte.inspect(None), "`path` has the wrong type"),
+        (lambda p: subbyte.inspect(), "inspect: missing a required argument: 'path'"),
+        (lambda p: subbyte.plan(p, IMAGES, bits=[2]), "`bits` has the wrong type"),
+        (lambda p: subbyte.explore(p, p.parent / "f", IMAGES, bits=2), "`bits` has the wrong type"),
+        (lambda p: subbyte.make_report(p, p, runs="1"), "`runs` has the wrong type"),
+        (
+            lambda p: subbyte.ImageOptions(size=224),
+            r"`size` .* expected \(height, width\), got 224",
+        ),
+        (lambda p: subbyte.Preprocessing(scale="255"), "`scale` .* expected a number, got '255'"),
+        (lambda p: subbyte.methods.Product(gruop=8), "product: no such option"),
+        (lambda p: subbyte.methods.Product(group="8"), "product: group has the wrong type"),
+    ],
+)
+def test_mistakes_in_the_other_functions(
+    call: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    path = tiny.save(tiny.classifier(), tmp_path / "net.onnx")
+    with pytest.raises(SubbyteError, match=message) as error:
+        call(path)
+    assert "\n" not in str(error.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["net.onnx"]

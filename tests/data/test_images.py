@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -332,3 +333,17 @@ def test_samples_go_to_other_processes(tmp_path: Path) -> None:
     copied = pickle.loads(pickle.dumps(samples))
     assert copied.fingerprint() == samples.fingerprint()
     assert copied.title(1) == samples.title(1)
+
+
+@pytest.mark.parametrize("images", [ImageOptions(resize="pad"), ImageOptions(size=(8, 8))])
+def test_arrays_are_not_resized(images: ImageOptions) -> None:
+    arrays, steps = np.zeros((4, 3, 8, 12), np.float32), Preprocessing(images=images)
+    message = (
+        r"arrays are neither resized.*a folder of images; or arrays of .*`resize`.*images.size"
+    )
+    with pytest.raises(OptionError, match=message):
+        as_samples(arrays, [NCHW], steps)
+    # The options of a preset or of a file say how images were read, if there are any.
+    assert len(as_samples(arrays, [NCHW], recorded=steps)) == 4
+    assert len(as_samples(arrays, [NCHW], replace(steps, scale=2.0), recorded=steps)) == 4
+    assert len(as_samples(arrays + 9, [NCHW], "imagenet")) == 4

@@ -117,7 +117,7 @@ def test_long_messages_are_shown_whole(tmp_path: Path) -> None:
 def test_engines_and_threads(path: Path) -> None:
     assert subbyte.load(path).engine == "native"
     assert subbyte.load(path, engine="portable").engine == "portable"
-    with pytest.raises(OptionError, match="unknown engine"):
+    with pytest.raises(OptionError, match="unknown `engine`"):
         subbyte.load(path, engine="quick")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="threads"):
         subbyte.load(path, threads=0)

@@ -1,21 +1,31 @@
-"""``subbyte.compress`` and ``subbyte.plan``: the Python form of the commands."""
+"""``subbyte.compress``, ``plan`` and ``explore``: the Python form of the commands."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Unpack
 
 import onnx
 from torch import nn
 
-from subbyte.compression.config import DEFAULT_BITS, CompressOptions
+from subbyte.compression.config import (
+    DEFAULT_BITS,
+    Activations,
+    CompressKeywords,
+    CompressOptions,
+    Methods,
+)
+from subbyte.compression.exploration.executors import Executor
+from subbyte.compression.exploration.explore import Exploration, explore_network
+from subbyte.compression.exploration.points_file import Point
 from subbyte.compression.pipeline import Compressed, compress_network, plan_network
 from subbyte.compression.planning.plan_text import NetworkPlan
 from subbyte.data import (
     BatchAxes,
+    InputSpec,
     Preprocessing,
     Preset,
     Samples,
@@ -26,15 +36,18 @@ from subbyte.data import (
 from subbyte.errors import OptionError
 from subbyte.graph.load.model_file import data_files, input_specs, read_input_specs
 from subbyte.graph.load.torch_export import export_module
+from subbyte.option_types import checked
 from subbyte.outputs import File, check_apart, files_of
 from subbyte.progress import Progress, silent
 
-Network = str | os.PathLike[str] | onnx.ModelProto | nn.Module
+_NETWORK = "an ONNX file, an onnx.ModelProto or a torch.nn.Module (not its class)"
+Network = Annotated[str | os.PathLike[str] | onnx.ModelProto | nn.Module, _NETWORK]
 
 
+@checked
 def compress(
     source: Network,
-    output: str | os.PathLike[str],
+    output: File,
     calib: Source,
     options: CompressOptions | None = None,
     *,
@@ -44,7 +57,7 @@ def compress(
     batch_axes: BatchAxes | None = None,
     fold_inputs: bool = False,
     progress: Progress = silent,
-    **wishes: Any,
+    **options_by_name: Unpack[CompressKeywords],
 ) -> Compressed:
     """Compress a network and write it to ``output``.
 
@@ -55,17 +68,18 @@ def compress(
         calib: a few hundred unlabelled samples: an array [N, ...], a mapping from input names to
             arrays, ``FILE.npz[:array]``, a folder of images, a DataLoader, or any other source of
             `subbyte.data.as_samples`.
-        options: `CompressOptions`; or give its fields as keywords (``bits=2.0``).
-        preprocessing: applied to ``calib`` unless it is `Samples`; or the name of a preset. The
-            file records it (`Model.preprocessing`).
+        options: `CompressOptions`.
+        options_by_name: its fields as keywords (``bits=2.0``), in place of ``options``.
+        preprocessing: applied to ``calib``; or the name of a preset. The file records it
+            (`Model.preprocessing`).
         set_inputs, batch_axes, fold_inputs: inputs that are no samples, and where the batch of the
-            others is, as `subbyte.data.as_samples`.
+            others is, as `subbyte.data.as_samples`. `Samples` have all these already.
         progress: called as progress(stage, done, total, detail).
 
     Raises:
         SubbyteError: anything wrong with the input; nothing is written then.
     """
-    options = _options(options, wishes)
+    options = _options(options, options_by_name)
     _check_output(output, source, [calib, *_texts(set_inputs)], options)
     network = _network(source, example_inputs)
     samples = _samples(
@@ -74,6 +88,7 @@ def compress(
     return compress_network(network, output, samples, options, progress)
 
 
+@checked
 def plan(
     source: Network,
     calib: Source,
@@ -85,7 +100,7 @@ def plan(
     batch_axes: BatchAxes | None = None,
     fold_inputs: bool = False,
     progress: Progress = silent,
-    **wishes: Any,
+    **options_by_name: Unpack[CompressKeywords],
 ) -> NetworkPlan:
     """Choose how each layer of a network is coded, within a budget; nothing is coded yet.
 
@@ -95,7 +110,7 @@ def plan(
     Raises:
         SubbyteError: anything wrong with the input.
     """
-    options = _options(options, wishes)
+    options = _options(options, options_by_name)
     if options.budget is None and options.plan is None:
         options = replace(options, bits=DEFAULT_BITS)
     network = _network(source, example_inputs)
@@ -105,10 +120,75 @@ def plan(
     return plan_network(network, samples, options, progress)
 
 
-def _options(options: CompressOptions | None, wishes: Mapping[str, Any]) -> CompressOptions:
-    if options is not None and wishes:
-        raise OptionError("options and keywords exclude each other", got=", ".join(wishes))
-    return options or CompressOptions(**wishes)
+@checked
+def explore(
+    source: File,
+    folder: File,
+    calib: Source,
+    *,
+    bits: Sequence[float] | None = None,
+    jobs: int | None = None,
+    latency: bool = True,
+    executor: Executor = "processes",
+    ray_address: str | None = None,
+    method: Methods | None = None,
+    activations: Activations = "int8",
+    tune: int = 0,
+    seed: int = 0,
+    device: str = "cpu",
+    samples: int | None = None,
+    preprocessing: Preprocessing | Preset | None = None,
+    set_inputs: SetInputs | None = None,
+    batch_axes: BatchAxes | None = None,
+    fold_inputs: bool = False,
+    progress: Progress = silent,
+) -> list[Point]:
+    """Compress a network at many budgets of bits: the whole trade-off, every point kept as a file.
+
+    A quarter of the samples (512 at most) is held back, and every file is judged on it. The same
+    call goes on where a stopped one has ended.
+
+    Args:
+        source: an ONNX file.
+        folder: where plans and files go, and ``points.jsonl``, a line for each point.
+        calib, preprocessing, set_inputs, batch_axes, fold_inputs, progress: as `compress`.
+        bits: bits per weight of the points; None: 12 budgets, from the least there can be to 4.5.
+        jobs: points at a time; None: one, or as many as a Ray cluster takes.
+        latency: measure every file on the native kernels, one thread.
+        executor: "processes" of this machine, or "ray": a Ray cluster.
+        ray_address: of the cluster's head; None: RAY_ADDRESS, else a cluster of this machine.
+        method, activations, tune, seed, device, samples: as the fields of `CompressOptions`, for
+            all points.
+
+    Returns:
+        The points, the one with the fewest bits first.
+
+    Raises:
+        SubbyteError: anything wrong with the input; a folder that belongs to another exploration.
+    """
+    options = CompressOptions(
+        method=method,
+        activations=activations,
+        tune=tune,
+        seed=seed,
+        device=device,
+        samples=samples,
+    )
+    wishes = Exploration(bits, jobs, latency, executor, ray_address)
+    data = _samples(
+        *(source, calib, options, preprocessing, set_inputs, batch_axes, fold_inputs, progress)
+    )
+    return explore_network(source, Path(folder), data, options, wishes, progress)
+
+
+def _options(options: CompressOptions | None, by_name: CompressKeywords) -> CompressOptions:
+    if options is not None and by_name:
+        raise OptionError("options and keywords exclude each other", got=", ".join(by_name))
+    known = [field.name for field in fields(CompressOptions)]
+    unknown = [name for name in by_name if name not in known]
+    if unknown:
+        raise OptionError("no such option", expected=", ".join(known), got=", ".join(unknown))
+    return options or CompressOptions(**by_name)
 
 
 def _network(source: Network, example_inputs: Any) -> str | os.PathLike[str] | onnx.ModelProto:
@@ -117,13 +197,7 @@ def _network(source: Network, example_inputs: Any) -> str | os.PathLike[str] | o
         return export_module(source, example_inputs)
     if example_inputs is not None:
         raise OptionError("example_inputs belongs to a PyTorch module", got=type(source).__name__)
-    if isinstance(source, onnx.ModelProto | str | os.PathLike):
-        return source
-    raise OptionError(
-        "no network to compress",
-        expected="an ONNX file, an onnx.ModelProto or a torch.nn.Module (not its class)",
-        got=type(source).__name__,
-    )
+    return source
 
 
 def _samples(
@@ -137,8 +211,8 @@ def _samples(
     progress: Progress,
 ) -> Samples:
     if isinstance(calib, Samples):
-        return calib
-    if isinstance(network, onnx.ModelProto):
+        specs: Sequence[InputSpec] = calib.inputs
+    elif isinstance(network, onnx.ModelProto):
         specs = input_specs(network)
     else:
         specs = read_input_specs(network)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 from subbyte.budgets import Budget, Kind
 from subbyte.data import check_seed
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS, MethodChoice, choices_of
-from subbyte.option_types import EXPECTED, check_fields
+from subbyte.option_types import check_fields
 from subbyte.outputs import File
 
 DEFAULT_METHOD, DEFAULT_BITS = "product", 2.0
 _BUDGETS: tuple[Kind, ...] = ("bits", "size", "latency", "max_drop")
 
-
-def _number_of(unit: str) -> Any:
-    return field(default=None, metadata={EXPECTED: f"a number of {unit}"})
+Methods = str | MethodChoice | Sequence[str | MethodChoice]
+Activations = Literal["int8", "float"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,11 @@ class CompressOptions:
     run is done. ``inline``: write functions expanded into standard operators.
     """
 
-    method: str | MethodChoice | Sequence[str | MethodChoice] | None = None
+    method: Methods | None = None
     bits: float | None = None
-    size: float | None = _number_of("bytes")
-    latency: float | None = _number_of("milliseconds")
-    max_drop: float | None = _number_of("percentage points")
+    size: Annotated[float | None, "a number of bytes"] = None
+    latency: Annotated[float | None, "a number of milliseconds"] = None
+    max_drop: Annotated[float | None, "a number of percentage points"] = None
     timings: File | None = None
     trials: int = 0
     plan: File | None = None
@@ -63,7 +62,7 @@ class CompressOptions:
     seed: int = 0
     device: str = "cpu"
     work: File | None = None
-    activations: Literal["int8", "float"] = "int8"
+    activations: Activations = "int8"
     inline: bool = False
     samples: int | None = None
 
@@ -136,3 +135,24 @@ class CompressOptions:
         """The same run with the methods and bits of each layer given."""
         left_out: dict[str, Any] = dict.fromkeys((*_BUDGETS, "timings", "method"))
         return replace(self, plan=plan, trials=0, **left_out)
+
+
+class CompressKeywords(TypedDict, total=False):
+    """The fields of `CompressOptions` as the keywords of `subbyte.compress` and `subbyte.plan`."""
+
+    method: Methods | None
+    bits: float | None
+    size: float | None
+    latency: float | None
+    max_drop: float | None
+    timings: File | None
+    trials: int
+    plan: File | None
+    tune: int
+    tune_linear: int | None
+    seed: int
+    device: str
+    work: File | None
+    activations: Activations
+    inline: bool
+    samples: int | None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.errors import CalibrationError, OptionError
-from subbyte.option_types import EXPECTED, check_fields, check_type
+from subbyte.option_types import check_fields, check_type
 
 Layout = Literal["nchw", "nhwc"]
 Preset = Literal["imagenet", "minus-one-to-one", "zero-to-one"]
@@ -45,7 +45,7 @@ class ImageOptions:
         OptionError: an unknown word, a size or a crop out of range.
     """
 
-    size: tuple[int, int] | None = field(default=None, metadata={EXPECTED: "(height, width)"})
+    size: Annotated[tuple[int, int] | None, "(height, width)"] = None
     resize: Resize = "crop"
     crop: float = 1.0
     color: Color | None = None

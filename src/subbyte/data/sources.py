@@ -15,7 +15,13 @@ from subbyte.data.fitting import Part, fit_arrays
 from subbyte.data.given import SetInputs, given_parts
 from subbyte.data.image_folder import ImageFolder, open_folder
 from subbyte.data.images import read_images, resolved
-from subbyte.data.preprocessing import ImageOptions, Preprocessing, Preset, as_preprocessing
+from subbyte.data.preprocessing import (
+    PRESETS,
+    ImageOptions,
+    Preprocessing,
+    Preset,
+    as_preprocessing,
+)
 from subbyte.data.samples import Samples, check_count, check_seed
 from subbyte.data.specs import InputSpec, set_axes
 from subbyte.errors import CalibrationError, OptionError
@@ -32,6 +38,7 @@ Data = (
 )
 BatchAxes = Mapping[str, int | None]
 Source = Data | Samples
+_SOURCES = "an array, FILE.npz:array, FILE.npy, a folder of images, an iterable or a function"
 
 
 def as_samples(
@@ -45,6 +52,7 @@ def as_samples(
     fold_inputs: bool = False,
     count: int | None = None,
     seed: int | None = None,
+    recorded: Preprocessing | None = None,
     progress: Progress = silent,
 ) -> Samples:
     """Turn a user's data into `Samples` that fit the model's ``inputs``.
@@ -68,7 +76,7 @@ def as_samples(
     sample, is the same for all samples.
 
     Args:
-        preprocessing: `Preprocessing`, or the name of a preset.
+        preprocessing: `Preprocessing`, or the name of a preset; None: ``recorded``.
         set_inputs: values of inputs that are the same for all samples, by name, or texts
             ``NAME=16000``, ``NAME=1,2,3``, ``NAME=FILE.npy``, ``NAME=FILE.npz:array``.
             They are not preprocessed.
@@ -80,6 +88,7 @@ def as_samples(
             a folder no more are decoded.
         seed: draws the ``count`` samples, and gives images their order. None: the first samples
             of arrays; images as of seed 0.
+        recorded: the preprocessing that the model's file records.
         progress: called while images are read.
 
     Raises:
@@ -89,20 +98,24 @@ def as_samples(
             Also an image that cannot be read, images for a float input without a word on its
             values, a function that fails.
         OptionError: scaling asked for a model with several float inputs; an input, an axis
-            or a value that there is not.
+            or a value that there is not; options of images for arrays; `Samples` with options
+            that they have already.
     """
     if isinstance(source, Samples):
-        if set_inputs or batch_axes or fold_inputs:
-            raise OptionError(
-                "Samples have their inputs already",
-                expected="set_inputs, batch_axes and fold_inputs where they were made",
-            )
+        _check_alone(
+            preprocessing=preprocessing,
+            set_inputs=set_inputs,
+            batch_axes=batch_axes,
+            fold_inputs=fold_inputs,
+        )
         return _some(source, Wanted(count, seed))
+    if source is None:
+        raise CalibrationError("no samples", where=option, expected=_SOURCES, got="None")
     check_count(count)
     check_seed(seed or 0)
     if fold_inputs and not set_inputs:
         raise OptionError("no input to fold", expected="`set_inputs={'NAME': VALUE}`")
-    steps = as_preprocessing(preprocessing) or Preprocessing()
+    steps = as_preprocessing(preprocessing) or recorded or Preprocessing()
     specs = set_axes(inputs, batch_axes)
     given = given_parts(set_inputs, specs)
     free = [spec for spec in specs if spec.name not in given]
@@ -110,6 +123,8 @@ def as_samples(
         raise CalibrationError("no samples", where=option, expected="an input that is not set")
     wanted = Wanted(count, seed)
     found = find_arrays(source, free, steps, option, wanted, progress)
+    if found.folder is None:
+        _check_no_images(steps, recorded, option)
     fitting = found.steps if found.folder is None else replace(found.steps, layout=None)
     fit = fit_arrays(found.named, free, fitting, tuple(batch_axes or ()))
     parts = {part.spec.name: part for part in fit}
@@ -130,6 +145,28 @@ def as_samples(
         folder=found.folder,
     )
     return samples.first(count) if found.drawn else _some(samples, wanted)
+
+
+def _check_alone(**given: object) -> None:
+    """Raise `OptionError` for options beside `Samples`, which were made with their own."""
+    for name, value in given.items():
+        if value:
+            raise OptionError(
+                f"Samples have their {name} already", expected=f"`{name}` where they are made"
+            )
+
+
+def _check_no_images(steps: Preprocessing, recorded: Preprocessing | None, where: str) -> None:
+    """Raise `OptionError` for options of images that are to hold for arrays; the options of a
+    preset, or of a file, say nothing of arrays."""
+    known = [None, ImageOptions(), *(preset.images for preset in PRESETS.values())]
+    if steps.images not in (*known, recorded and recorded.images):
+        raise OptionError(
+            "arrays are neither resized nor cropped",
+            where=where,
+            expected="a folder of images; or arrays of the model's size, and neither `resize`, "
+            "`crop`, `color` nor `images.size`",
+        )
 
 
 def _check_range(steps: Preprocessing, parts: Sequence[Part], where: str) -> None:

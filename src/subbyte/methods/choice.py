@@ -99,7 +99,12 @@ def choice_of(options: Callable[P, MethodOptions]) -> Callable[P, MethodChoice]:
     name = options.method  # type: ignore[attr-defined]
 
     def choose(*args: P.args, **kwargs: P.kwargs) -> MethodChoice:
-        return MethodChoice(name, signature.bind(*args, **kwargs).arguments)
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            known = ", ".join(signature.parameters)
+            raise OptionError(f"{name}: no such option", expected=known, got=error) from None
+        return MethodChoice(name, given)
 
     choose.__name__ = choose.__qualname__ = name.title()
     choose.__doc__ = f"The method {name}, with options that are fixed; planning chooses the others."

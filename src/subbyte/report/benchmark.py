@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from subbyte.data import InputSpec, SetInputs, check_seed
 from subbyte.data.given import given_parts
 from subbyte.errors import ModelFileError, OptionError, SubbyteError
+from subbyte.option_types import checked
 from subbyte.progress import Progress, silent
 from subbyte.report.peers import Bind, Feeds, Source, check_names, make_peer
 from subbyte.report.system import system
@@ -28,6 +29,7 @@ _SAMPLES = 8
 _FORMAT_KEY = "subbyte.format"
 
 
+@checked
 def bench(
     paths: Sequence[str | os.PathLike[str]],
     *,

@@ -23,12 +23,14 @@ from subbyte.data import (
 from subbyte.data.labels import FOLDERS
 from subbyte.data.specs import InputSpec
 from subbyte.errors import CalibrationError, ModelFileError, OptionError, RunError
+from subbyte.option_types import checked
 from subbyte.progress import Progress, silent
 from subbyte.runtime import Engine, Model, load, native_isa
 
 Scores = NDArray[np.float64]
 
 
+@checked
 def evaluate(
     model: str | os.PathLike[str],
     inputs: Source,
@@ -88,7 +90,8 @@ def evaluate(
     data = as_samples(
         inputs,
         specs,
-        network.preprocessing if preprocessing is None else preprocessing,
+        preprocessing,
+        recorded=network.preprocessing,
         option="evaluation data",
         set_inputs=set_inputs,
         batch_axes=batch_axes,
@@ -235,7 +238,7 @@ def _not_scores(model: Model) -> OptionError:
     return OptionError(
         "top1, top5, balanced_accuracy, agreement and kl need class scores",
         where=str(model.path),
-        expected="one output [N, classes] (a report takes any outputs)",
+        expected="one output [N, classes] (subbyte report takes any outputs)",
         got=outputs,
     )
 

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from subbyte.graph.passes.find_unpacked import is_weight_type, read_by
 from subbyte.graph.passes.share_weights import LEAST_COUNT
+from subbyte.option_types import checked
 from subbyte.report.coded_nodes import StoredLayer
 from subbyte.report.layers import find_layers
 from subbyte.report.operations import count_operations
@@ -19,6 +20,7 @@ from subbyte.report.planes import count_planes
 from subbyte.report.stored import StoredModel, read_stored, reading_operators
 
 
+@checked
 def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Account for every byte of an ONNX file, compressed or not.
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,7 @@ from subbyte.errors import (
     reason,
 )
 from subbyte.file_kinds import ORT, check_network_file
+from subbyte.option_types import checked
 from subbyte.runtime.library import find_library, library_path
 from subbyte.runtime.metadata import preprocessing_in
 from subbyte.runtime.ort import ERRORS, open_session, ort
@@ -85,8 +86,7 @@ class Model:
         Each batch is a mapping that `run` takes. ``preprocessing``: None is the recorded one.
         ``source`` and ``others`` are as of `subbyte.data.as_samples`, as are the errors.
         """
-        steps = self.preprocessing if preprocessing is None else preprocessing
-        return as_samples(source, self.inputs, steps, **others)
+        return as_samples(source, self.inputs, preprocessing, recorded=self.preprocessing, **others)
 
     @property
     def input_names(self) -> list[str]:
@@ -169,6 +169,7 @@ class Model:
         return np.ascontiguousarray(array, dtype=spec.dtype)
 
 
+@checked
 def load(
     path: str | os.PathLike[str],
     *,
@@ -196,7 +197,7 @@ def load(
         OptionError: an unknown engine, or threads below 1.
     """
     file = Path(path)
-    _check_options(engine, threads)
+    _check_threads(threads)
     _check_file(file)
     chosen = engine or ("portable" if find_library() is None else "native")
     options = session_options(chosen, threads)
@@ -236,9 +237,7 @@ def _register(options: ort.SessionOptions) -> None:
         ) from error
 
 
-def _check_options(engine: str | None, threads: int | None) -> None:
-    if engine is not None and engine not in get_args(Engine):
-        raise OptionError("unknown engine", expected="portable or native", got=engine)
+def _check_threads(threads: int | None) -> None:
     if threads is not None and threads < 1:
         raise OptionError("threads out of range", expected="at least 1", got=threads)
 

@@ -36,6 +36,7 @@ from subbyte.graph.load.model_file import read_input_specs
 from subbyte.graph.load.network import read_network
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
+from subbyte.option_types import checked
 from subbyte.outputs import check_apart
 from subbyte.progress import Progress, silent
 from subbyte.runtime.metadata import recorded_preprocessing
@@ -91,6 +92,7 @@ class SampleBatches:
                 yield inputs, torch.from_numpy(self._labels[index.numpy()])
 
 
+@checked
 def tune(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -215,9 +217,9 @@ def tuning_samples(
     names = [spec.name for spec in specs]
     theirs = () if float_network is None else read_input_specs(float_network)
     extra = [spec for spec in theirs if spec.name not in names]
-    steps = recorded_preprocessing(source) if preprocessing is None else preprocessing
     samples = as_samples(
-        *(data, (*specs, *extra), steps),
+        *(data, (*specs, *extra), preprocessing),
+        recorded=recorded_preprocessing(source),
         option="`data`",
         set_inputs=set_inputs,
         batch_axes=batch_axes,

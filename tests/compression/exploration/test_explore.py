@@ -13,7 +13,7 @@ import pytest
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.exploration import explore as module
 from subbyte.compression.exploration import points as points_module
-from subbyte.compression.exploration.explore import Exploration, Point, explore, read_points
+from subbyte.compression.exploration.explore import Exploration, Point, explore_network, read_points
 from subbyte.compression.pipeline import compress_network
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, OutputError
@@ -36,7 +36,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(source: Path, folder: Path, jobs: int = 1, **options: object) -> list[Point]:
     wishes = CompressOptions(**options)  # type: ignore[arg-type]
     samples = samples_for(MODEL, IMAGES)
-    return explore(source, folder, samples, wishes, Exploration(BITS, jobs, latency=False), silent)
+    return explore_network(
+        source, folder, samples, wishes, Exploration(BITS, jobs, latency=False), silent
+    )
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,7 @@ def test_damaged_facts(source: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("{")
     samples, wishes = samples_for(MODEL, IMAGES), Exploration(latency=False)
     with pytest.raises(OptionError, match=rf"cannot be read.*{name}"):
-        explore(source, tmp_path, samples, CompressOptions(), wishes, silent)
+        explore_network(source, tmp_path, samples, CompressOptions(), wishes, silent)
 
 
 def test_processes_give_the_same_files(source: Path, folder: Path, tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_a_point_out_of_reach(source: Path, tmp_path: Path, there: bool) -> None
     if there:
         folder.mkdir()
     with pytest.raises(BudgetError, match="out of reach"):
-        explore(
+        explore_network(
             source,
             folder,
             samples_for(MODEL, IMAGES),
@@ -252,7 +254,9 @@ def plans_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("plans_only")
 def test_budgets_reach_from_the_least_to_the_finest(source: Path, tmp_path: Path) -> None:
     samples = samples_for(MODEL, IMAGES)
-    assert explore(source, tmp_path, samples, CompressOptions(), Exploration(), silent) == []
+    assert (
+        explore_network(source, tmp_path, samples, CompressOptions(), Exploration(), silent) == []
+    )
     names = json.loads((tmp_path / "plans.json").read_text())
     assert len(names) == module.POINTS
     assert names == sorted(names)
@@ -263,16 +267,16 @@ def test_budgets_reach_from_the_least_to_the_finest(source: Path, tmp_path: Path
 def test_what_others_did_to_the_plans(source: Path, tmp_path: Path) -> None:
     """A plan that is gone is made again; names that are none are refused."""
     given = (source, tmp_path, samples_for(MODEL, IMAGES), CompressOptions(), Exploration(), silent)
-    explore(*given)
+    explore_network(*given)
     before = content(tmp_path)
     names = json.loads(before["plans.json"])
     (tmp_path / f"{names[3]}.toml").unlink()
-    explore(*given)
+    explore_network(*given)
     assert content(tmp_path) == before
     for damage in ("5", "{}", "null", "[2.0]", '["../net"]', f'["{names[0]}", "bits-x"]'):
         (tmp_path / "plans.json").write_text(damage)
         with pytest.raises(OptionError, match=r"not the names of points.*plans.json.*bits-2\.000"):
-            explore(*given)
+            explore_network(*given)
 
 
 def test_points_are_timed_beside_the_first_after_a_rest(
@@ -294,7 +298,9 @@ def test_points_are_timed_beside_the_first_after_a_rest(
     shutil.copytree(folder, tmp_path / "points")
     samples, timed = samples_for(MODEL, IMAGES), Exploration(BITS, 1, latency=True)
     for _ in range(2):
-        points = explore(source, tmp_path / "points", samples, CompressOptions(), timed, silent)
+        points = explore_network(
+            source, tmp_path / "points", samples, CompressOptions(), timed, silent
+        )
         assert [point["latency_ms"] for point in points] == [2.0, 3.0]
     # Nothing is left to be timed in the second run.
     assert events == ["rest", "bits-2.500.onnx", "bits-2.500.onnx bits-4.000.onnx"]
@@ -318,5 +324,5 @@ def test_a_point_is_timed_beside_one_of_an_earlier_run(
         module, "measure_files", lambda paths, _: [times[path.name] for path in paths]
     )
     samples, timed = samples_for(MODEL, IMAGES), Exploration(BITS, 1, latency=True)
-    found = explore(source, points, samples, CompressOptions(), timed, silent)
+    found = explore_network(source, points, samples, CompressOptions(), timed, silent)
     assert [point["latency_ms"] for point in found] == [9.0 if gone else 3.0, 4.0]

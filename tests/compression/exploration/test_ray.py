@@ -21,7 +21,7 @@ import pytest
 
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.exploration import ray_cluster
-from subbyte.compression.exploration.explore import Exploration, explore
+from subbyte.compression.exploration.explore import Exploration, explore_network
 from subbyte.compression.exploration.points import Point, Task
 from subbyte.compression.validation import hold_back
 from subbyte.errors import MissingDependencyError, OptionError
@@ -38,7 +38,7 @@ SOON = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
 
 def run(source: Path, folder: Path, **wishes: Any) -> list[Point]:
     samples, points = samples_for(MODEL, IMAGES), Exploration(BITS, latency=False, **wishes)
-    return explore(source, folder, samples, CompressOptions(), points, silent)
+    return explore_network(source, folder, samples, CompressOptions(), points, silent)
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def command(
     """
     with compress_extra("subbyte explore"):
         from subbyte.compression import CompressOptions
-        from subbyte.compression.exploration.explore import Exploration, explore
+        from subbyte.compression.exploration.explore import Exploration, explore_network
 
     data = calibration.read(source, run.seed)
     wishes = CompressOptions(
@@ -102,7 +102,7 @@ def command(
     points = Exploration(bits, jobs, latency, executor, ray_address)
     try:
         with stage_progress() as progress:
-            found = explore(source, output, data, wishes, points, progress)
+            found = explore_network(source, output, data, wishes, points, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
     _print(found)

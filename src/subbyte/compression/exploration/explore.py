@@ -80,7 +80,7 @@ class Exploration:
             Budget("bits", value)
 
 
-def explore(
+def explore_network(
     source: str | os.PathLike[str],
     folder: Path,
     samples: Samples,

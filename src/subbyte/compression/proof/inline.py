@@ -20,6 +20,7 @@ from subbyte.files import pending
 from subbyte.graph.compressed.inline import inline
 from subbyte.graph.functions.body import DOMAIN
 from subbyte.graph.load.model_file import parse_model
+from subbyte.option_types import checked
 from subbyte.outputs import check_apart
 from subbyte.runtime import Model, load
 
@@ -41,6 +42,7 @@ class Inlined:
     shapes: dict[str, list[int]] | None
 
 
+@checked
 def inline_file(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],

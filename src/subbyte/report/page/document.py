@@ -15,6 +15,7 @@ from subbyte.data import BatchAxes, Labels, Preprocessing, Preset, SetInputs, So
 from subbyte.data.given import given_parts
 from subbyte.errors import OptionError
 from subbyte.methods import METHODS
+from subbyte.option_types import checked
 from subbyte.progress import Progress, silent
 from subbyte.report.coded import CodedLayer, settings
 from subbyte.report.inspection import inspect
@@ -40,6 +41,7 @@ _OF_SAMPLES = ("scores", "sensitivity", "activations", "nodes", "proof")
 """Codebooks of a layer that a report shows."""
 
 
+@checked
 def make_report(
     model: str | os.PathLike[str],
     float_network: str | os.PathLike[str],
@@ -101,10 +103,10 @@ def make_report(
     found = read_points(points) if points is not None else []
     subject = Subject(path, float_path, threads, progress)
     whole, data = None, None
-    steps = subject.model.preprocessing if preprocessing is None else preprocessing
     if inputs is not None:
         whole = as_samples(
-            *(inputs, subject.inputs, steps),
+            *(inputs, subject.inputs, preprocessing),
+            recorded=subject.model.preprocessing,
             option="data",
             set_inputs=set_inputs,
             batch_axes=batch_axes,
