@@ -175,6 +175,29 @@ def test_uncertainty_counts() -> None:
         plan_drop(prices(), trial, Budget("max_drop", 0.5))
 
 
+@pytest.mark.parametrize(
+    ("lost", "error", "got", "hint"),
+    [
+        (0.0, 0.6, "up to 0.99 points on 4 held-back", r"\(`max_drop=0.99` .* more calibration"),
+        (2.0, 0.1, "up to 2.17 points on 4 held-back", r"\(`max_drop=2.17` is within reach\)$"),
+        (99.0, 1.0, "up to 100.65 points", r"standard error 1.00\)$"),
+    ],
+)
+def test_out_of_reach_says_how_far_it_got(lost: float, error: float, got: str, hint: str) -> None:
+    def trial(planned: Planned) -> Score:
+        return Score(0.0, 100.0, lost, error, each=(0.0,) * 4)
+
+    with pytest.raises(BudgetError, match=f"even with 8 bits per weight.*{got}.*{hint}"):
+        plan_drop(prices(), trial, Budget("max_drop", 0.5))
+
+
+def test_the_drop_that_is_said_to_be_within_reach_is() -> None:
+    def trial(planned: Planned) -> Score:
+        return Score(0.0, 100.0, 2.0, 0.1)
+
+    assert plan_drop(prices(), trial, Budget("max_drop", 2.17)).facts
+
+
 def test_other_networks_are_refused() -> None:
     with pytest.raises(OptionError, match="`max_drop` needs class scores"):
         plan_drop(prices(), lambda planned: Score(0.1), Budget("max_drop", 0.5))

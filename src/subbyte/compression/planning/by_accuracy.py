@@ -9,6 +9,7 @@ within the allowed loss. (Ours.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -48,7 +49,7 @@ def plan_drop(prices: Prices, trial: Trial, budget: Budget) -> Planned:
         if _most(score) <= budget.value:
             found, high = (planned, score), bits
         elif found is None and bits == high:
-            raise _out_of_reach(score, budget)
+            raise _out_of_reach(score, bits, budget)
         else:
             low = bits
         if found is not None and high - low < _STEP:
@@ -78,12 +79,16 @@ def _most(score: Score) -> float:
     return score.lost + SURE * score.uncertainty
 
 
-def _out_of_reach(score: Score, budget: Budget) -> BudgetError:
+def _out_of_reach(score: Score, bits: float, budget: Budget) -> BudgetError:
+    most = math.ceil(100 * _most(score)) / 100
+    hints = [f"`max_drop={most:.2f}` is within reach"] if most < 100 else []
+    if score.lost is not None and score.lost <= budget.value:
+        hints.append("more calibration samples make the estimate surer")
     return BudgetError(
-        "`max_drop` out of reach: the loss with the most bits, as far as the held-back samples "
-        "can tell",
-        expected=f"at most {budget.value:g} points",
-        got=f"{_in_words(score)}; more calibration samples tell more",
+        f"`max_drop` out of reach, even with {bits:.3g} bits per weight, the most that there are",
+        expected=f"at most {budget.value:g} points lost, at 95% confidence",
+        got=f"up to {most:.2f} points on {len(score.each)} held-back samples ({_in_words(score)})",
+        hint="; ".join(hints) or None,
     )
 
 
