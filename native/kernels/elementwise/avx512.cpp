@@ -1,4 +1,4 @@
-// For AVX-512. A table of 256 codes is two look-ups in 128 (VBMI).
+// For AVX-512. Pairs of values are combined 64 at a time. A table of 256 codes is two look-ups in 128 (VBMI).
 #include <immintrin.h>
 
 #include "elementwise/stages.h"
@@ -18,6 +18,90 @@ inline __m512i look_up(const Table &table, __m512i x) {
   return _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high);
 }
 
+constexpr int kParts = 4;
+
+// What does not change within a call. y may alias anything: these are in registers.
+struct Constants {
+  __m512i x_zero, r_zero, y_zero;
+  __m512 x_factor, r_factor, high;
+};
+
+Constants constants(const Rows &job) {
+  return {_mm512_set1_epi32(job.x_zero),
+          _mm512_set1_epi32(job.r_zero),
+          _mm512_set1_epi16(static_cast<int16_t>(job.y_zero)),
+          _mm512_set1_ps(job.x_factor),
+          _mm512_set1_ps(job.r_factor),
+          _mm512_set1_ps(static_cast<float>(255 - job.y_zero))};
+}
+
+template <int kPart>
+__m512 centre(__m512i bytes, __m512i zero) {
+  const __m512i wide = _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, kPart));
+  return _mm512_cvtepi32_ps(_mm512_sub_epi32(wide, zero));
+}
+
+// Sixty-four values of r, each less its zero.
+struct Floats {
+  __m512 part[kParts];
+};
+
+Floats centre_all(__m512i bytes, __m512i zero) {
+  return {{centre<0>(bytes, zero), centre<1>(bytes, zero), centre<2>(bytes, zero),
+           centre<3>(bytes, zero)}};
+}
+
+// As finish/avx512.cpp does: what is too small, and NaN, becomes the least integer, and the packs
+// of such integers saturate.
+template <bool kMul, int kPart>
+__m512i combine(const Constants &c, __m512i x, const Floats &r) {
+  const __m512 a = centre<kPart>(x, c.x_zero), b = r.part[kPart];
+  const __m512 v = kMul ? _mm512_mul_ps(_mm512_mul_ps(a, b), c.x_factor)
+                        : _mm512_add_ps(_mm512_mul_ps(a, c.x_factor), _mm512_mul_ps(b, c.r_factor));
+  return _mm512_cvtps_epi32(_mm512_min_ps(c.high, v));
+}
+
+template <bool kMul>
+__m512i sixty_four(const Constants &c, __m512i x, const Floats &r) {
+  const __m512i low = _mm512_packs_epi32(combine<kMul, 0>(c, x, r), combine<kMul, 1>(c, x, r));
+  const __m512i high = _mm512_packs_epi32(combine<kMul, 2>(c, x, r), combine<kMul, 3>(c, x, r));
+  const __m512i bytes = _mm512_packus_epi16(_mm512_adds_epi16(low, c.y_zero),
+                                            _mm512_adds_epi16(high, c.y_zero));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, bytes);
+}
+
+// Up to sixty-four columns of all rows: where r repeats, it is read once.
+template <bool kMul>
+void columns(const Rows &job, const Constants &c, int64_t first) {
+  const int64_t count = job.count - first < kLanes ? job.count - first : kLanes;
+  const __mmask64 mask = ~__mmask64{0} >> (kLanes - count);
+  const bool one = job.r_step == 0, again = job.r_row != 0;
+  const uint8_t *x = job.x + first, *r = job.r + (one ? 0 : first);
+  uint8_t *y = job.y + first;
+  const int64_t rows = job.rows, x_row = job.x_row, r_row = job.r_row, y_row = job.count;
+  Floats b = {};
+  for (int64_t row = 0; row < rows; ++row, x += x_row, r += r_row, y += y_row) {
+    if (row == 0 || again) {
+      const __m512i bytes =
+          one ? _mm512_set1_epi8(static_cast<char>(*r)) : _mm512_maskz_loadu_epi8(mask, r);
+      b = centre_all(bytes, c.r_zero);
+    }
+    if (count == kLanes) {
+      _mm512_storeu_si512(y, sixty_four<kMul>(c, _mm512_loadu_si512(x), b));
+    } else {
+      _mm512_mask_storeu_epi8(y, mask, sixty_four<kMul>(c, _mm512_maskz_loadu_epi8(mask, x), b));
+    }
+  }
+}
+
+template <bool kMul>
+void pairs(const Rows &job) {
+  if (job.x_step != 1 || job.r_step > 1) return pairwise<kMul>(job);
+  const Constants c = constants(job);
+  for (int64_t first = 0; first < job.count; first += kLanes) columns<kMul>(job, c, first);
+}
+
 void map(const uint8_t *codes, const uint8_t *x, int64_t count, uint8_t *y) {
   Table table;
   for (int k = 0; k < 4; ++k) table.part[k] = _mm512_loadu_si512(codes + k * kLanes);
@@ -33,7 +117,6 @@ void map(const uint8_t *codes, const uint8_t *x, int64_t count, uint8_t *y) {
 
 }  // namespace
 
-extern const Level kAvx512 = {"avx512", pairwise<false>, pairwise<true>, max_window,
-                              average_window, map};
+extern const Level kAvx512 = {"avx512", pairs<false>, pairs<true>, max_window, average_window, map};
 
 }  // namespace subbyte::elementwise

@@ -11,9 +11,11 @@ namespace subbyte::elementwise {
 
 constexpr int kChunk = 64;  // channels at a time
 
-// y[i] = quantize(...) of subbyte_pairwise; a step of 0 repeats one value.
-struct Row {
+// y[i] = quantize(...) of subbyte_pairwise, in rows of `count` values that lie side by side in y.
+// A step of 0 repeats one value, a distance of 0 from row to row repeats a row.
+struct Rows {
   const uint8_t *x, *r;
+  int64_t rows, x_row, r_row;
   int64_t x_step, r_step, count;
   int32_t x_zero, r_zero, y_zero;
   float x_factor, r_factor;  // add; mul: x_factor of the product
@@ -34,8 +36,8 @@ struct Window {
 
 struct Level {
   const char *name;
-  void (*add)(const Row &);
-  void (*mul)(const Row &);
+  void (*add)(const Rows &);
+  void (*mul)(const Rows &);
   void (*max)(const Window &);
   void (*average)(const Window &);
   // y[i] = table[x[i]], a table of 256 bytes.

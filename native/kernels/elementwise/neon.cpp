@@ -39,7 +39,7 @@ uint8x16_t quantize(const Floats &values, int32_t zero) {
 }
 
 template <bool kMul>
-uint8x16_t combine(const Row &row, uint8x16_t x, const Floats &b) {
+uint8x16_t combine(const Rows &row, uint8x16_t x, const Floats &b) {
   Floats values = centre(x, row.x_zero);
   for (int i = 0; i < 4; ++i) {
     float32x4_t &value = values.part[i];
@@ -51,9 +51,9 @@ uint8x16_t combine(const Row &row, uint8x16_t x, const Floats &b) {
 }
 
 template <bool kMul>
-void pairs(const Row &job) {
-  const Row row = job;  // y may be any bytes, but not these
-  if (row.x_step != 1 || row.r_step > 1) return pairwise<kMul>(row);
+void pairs(const Rows &job) {
+  const Rows row = job;  // y may be any bytes, but not these
+  if (row.x_step != 1 || row.r_step > 1) return pairwise_row<kMul>(row);
   Floats b = centre(vdupq_n_u8(row.r[0]), row.r_zero);
   int64_t i = 0;
   for (; i + kLanes <= row.count; i += kLanes) {
@@ -169,6 +169,8 @@ void map(const uint8_t *table, const uint8_t *x, int64_t count, uint8_t *y) {
 
 }  // namespace
 
-extern const Level kNeon = {"neon", pairs<false>, pairs<true>, max, average, map};
+extern const Level kNeon = {
+    "neon", by_rows<pairs<false>>, by_rows<pairs<true>>, max, average, map,
+};
 
 }  // namespace subbyte::elementwise

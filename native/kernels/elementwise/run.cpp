@@ -185,7 +185,7 @@ int run_pairwise(const Level &level, const subbyte_pairwise &asked, const uint8_
   }
   const int last = job.rank - 1;
   const bool mul = job.operation == SUBBYTE_MUL;
-  Row row = {};
+  Rows row = {};
   row.x_step = job.x_strides[last];
   row.r_step = job.r_strides[last];
   row.count = job.shape[last];
@@ -194,7 +194,12 @@ int run_pairwise(const Level &level, const subbyte_pairwise &asked, const uint8_
   row.y_zero = job.y.zero;
   row.x_factor = mul ? job.x.scale * job.r.scale / job.y.scale : job.x.scale / job.y.scale;
   row.r_factor = job.r.scale / job.y.scale;
-  for (int64_t index = begin; index < end; ++index) {
+  row.x_row = last > 0 ? job.x_strides[last - 1] : 0;
+  row.r_row = last > 0 ? job.r_strides[last - 1] : 0;
+  for (int64_t index = begin; index < end; index += row.rows) {
+    // All rows up to the end of the last axis but one lie at the same distances.
+    const int64_t more = last > 0 ? job.shape[last - 1] : 1;
+    row.rows = std::min(more - index % more, end - index);
     int64_t rest = index, x_at = 0, r_at = 0;
     for (int axis = last; axis-- > 0;) {
       const int64_t at = rest % job.shape[axis];

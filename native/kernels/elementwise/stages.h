@@ -19,16 +19,17 @@ inline uint8_t quantize(float value, int32_t zero) {
 }
 
 template <bool kMul>
-inline uint8_t combine(const Row &row, uint8_t x, uint8_t r) {
+inline uint8_t combine(const Rows &row, uint8_t x, uint8_t r) {
   const auto a = static_cast<float>(x - row.x_zero), b = static_cast<float>(r - row.r_zero);
   if (kMul) return quantize(a * b * row.x_factor, row.y_zero);
   const float first = a * row.x_factor, second = b * row.r_factor;
   return quantize(first + second, row.y_zero);
 }
 
+// One row, the first.
 template <bool kMul>
-void pairwise(const Row &job) {
-  const Row row = job;  // y may be any bytes, but not these
+void pairwise_row(const Rows &job) {
+  const Rows row = job;  // y may be any bytes, but not these
   const int64_t count = row.count;
   if (row.x_step == 1 && row.r_step == 1) {
     for (int64_t i = 0; i < count; ++i) row.y[i] = combine<kMul>(row, row.x[i], row.r[i]);
@@ -40,6 +41,22 @@ void pairwise(const Row &job) {
       row.y[i] = combine<kMul>(row, row.x[i * row.x_step], row.r[i * row.r_step]);
     }
   }
+}
+
+template <void (*kRow)(const Rows &)>
+void by_rows(const Rows &job) {
+  Rows row = job;
+  for (int64_t left = job.rows; left > 0; --left) {
+    kRow(row);
+    row.x += row.x_row;
+    row.r += row.r_row;
+    row.y += row.count;
+  }
+}
+
+template <bool kMul>
+void pairwise(const Rows &job) {
+  by_rows<pairwise_row<kMul>>(job);
 }
 
 // kChannels: a number of channels that the compiler knows, or 0 for any.

@@ -90,10 +90,9 @@ __m512i quantize(const Constants &c, const __m512 v[kMaxBlocks]) {
   return _mm512_permutexvar_epi32(order, bytes);
 }
 
-// kWhole: blocks of which all channels exist, 4 or 2, for masked stores of bytes are slow; or 0.
-template <Summand kSummand, int kWhole>
+// kBlocks: of channels. kWhole: all channels of them exist, for masked stores of bytes are slow.
+template <Summand kSummand, int kBlocks, bool kWhole>
 void finish_uint8(const Job &job) {
-  constexpr int kBlocks = kWhole == 0 ? kMaxBlocks : kWhole;
   const Constants c = constants(job);
   Channels channels[kBlocks];
   for (int b = 0; b < kBlocks; ++b) channels[b] = load_channels(job, b * kLanes);
@@ -111,12 +110,19 @@ void finish_uint8(const Job &job) {
       v[b] = dequantize<kSummand>(c, channels[b], acc + b * kLanes, at + b * kLanes);
     }
     const __m512i bytes = quantize(c, v);
-    if (kWhole == 4) {
-      _mm512_storeu_si512(y + at, bytes);
-    } else if (kWhole == 2) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i *>(y + at), _mm512_castsi512_si256(bytes));
-    } else {
+    if (!kWhole) {
       _mm512_mask_storeu_epi8(y + at, mask, bytes);
+      continue;
+    }
+    if (kBlocks == 4) _mm512_storeu_si512(y + at, bytes);
+    const __m256i low = _mm512_castsi512_si256(bytes);
+    if (kBlocks == 2 || kBlocks == 3) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(y + at), low);
+    }
+    const __m128i last =
+        kBlocks == 1 ? _mm256_castsi256_si128(low) : _mm512_extracti32x4_epi32(bytes, 2);
+    if (kBlocks == 1 || kBlocks == 3) {
+      _mm_storeu_si128(reinterpret_cast<__m128i *>(y + at + (kBlocks - 1) * kLanes), last);
     }
   }
 }
@@ -144,9 +150,13 @@ void finish_words(const Job &job) {
 template <Summand kSummand>
 void finish_with(const Job &job) {
   if (job.output->type != SUBBYTE_UINT8) return finish_words<kSummand>(job);
-  if (job.channels == kMaxChannels) return finish_uint8<kSummand, 4>(job);
-  if (job.channels == 2 * kLanes) return finish_uint8<kSummand, 2>(job);
-  finish_uint8<kSummand, 0>(job);
+  using Finish = void (*)(const Job &);
+  static constexpr Finish kFinish[kMaxBlocks][2] = {
+      {finish_uint8<kSummand, 1, false>, finish_uint8<kSummand, 1, true>},
+      {finish_uint8<kSummand, 2, false>, finish_uint8<kSummand, 2, true>},
+      {finish_uint8<kSummand, 3, false>, finish_uint8<kSummand, 3, true>},
+      {finish_uint8<kSummand, 4, false>, finish_uint8<kSummand, 4, true>}};
+  kFinish[(job.channels - 1) / kLanes][job.channels % kLanes == 0](job);
 }
 
 void run(const Job &job) {
