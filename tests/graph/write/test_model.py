@@ -51,7 +51,7 @@ def test_image_networks_compute_the_plan(name: str) -> None:
     assert_computes_the_plan(image_net(name))
 
 
-@pytest.mark.parametrize("name", ["bert", "vit", "decoder"])
+@pytest.mark.parametrize("name", ["bert", "vit", "decoder", "speech"])
 def test_other_networks_compute_the_plan(name: str) -> None:
     assert_computes_the_plan(image_net(name))
 
@@ -231,6 +231,27 @@ def test_map_read_in_both_layouts_and_given_out() -> None:
     b.conv("b", a, 8, 8)
     case = built(b, r=4, out=2, b=4)
     assert [value.name for value in case.model.graph.output] == ["r", "out", "b"]
+    assert_computes_the_plan(case)
+
+
+def test_branches_read_no_dequantized_value_that_is_only_moved() -> None:
+    # onnxruntime ends the process when it moves the DequantizeLinear behind the node that moves.
+    b = Builder()
+    flat = b.constant("flat", [0, -1], np.int64)
+    rows = b.op("Reshape", "rows", b.conv("b", b.conv("a", "x", 8, 8), 8, 8), flat)
+    axes = b.constant("axes", [0, 1], np.int64)
+    mean = b.op("ReduceMean", "mean", rows, axes, keepdims=0)
+    branches = {}
+    for name, kind in (("then_branch", "Tanh"), ("else_branch", "Neg")):
+        result = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        node = onnx.helper.make_node(kind, [rows], [name])
+        branches[name] = onnx.helper.make_graph([node], name, [], [result])
+    b.op("If", "y", b.op("Greater", "large", mean, b.constant("zero", 0.0)), **branches)
+    case = built(b, y=2)
+    (choice,) = (node for node in case.model.graph.node if node.op_type == "If")
+    made_by = {name: node for node in case.model.graph.node for name in node.output}
+    for attribute in choice.attribute:
+        assert made_by[attribute.g.node[0].input[0]].op_type == "Clip"
     assert_computes_the_plan(case)
 
 

@@ -12,12 +12,15 @@ from subbyte.graph.islands.operators.pooling import counts_beyond_padding
 from subbyte.graph.nested import captured
 from subbyte.graph.write.nested import nested_attributes
 
+_MOVED_OVER = ("Flatten", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+
 
 class NodeWriter:
     """Writes one node at a time."""
 
     def __init__(self, emitter: Emitter) -> None:
         self.emitter = emitter
+        self._barriers: dict[str, str] = {}
 
     def write_uint8(self, node: ir.Node) -> None:
         """A node of an island: as its row says, or in float between two quantizations."""
@@ -53,15 +56,35 @@ class NodeWriter:
         ]
         if counts_beyond_padding(node):
             # Keeps the operator from being fused to the integer one.
-            barrier = self.emitter.fresh()
-            lowest = self.emitter.array(np.asarray(np.finfo(np.float32).min))
-            self.emitter.node("Clip", [inputs[0], lowest], [barrier])
-            inputs = [barrier]
+            inputs = [self._barrier(inputs[0])]
         self._copy(node, inputs, outputs)
+
+    def _barrier(self, name: str) -> str:
+        """The same floats, behind a node over which onnxruntime moves no DequantizeLinear."""
+        if name not in self._barriers:
+            self._barriers[name] = self.emitter.fresh()
+            lowest = self.emitter.array(np.asarray(np.finfo(np.float32).min))
+            self.emitter.node("Clip", [name, lowest], [self._barriers[name]])
+        return self._barriers[name]
+
+    def _outer(self, value: ir.Value) -> str:
+        """A value as a subgraph reads it.
+
+        onnxruntime 1.32 moves a DequantizeLinear down over nodes that move entries, and ends
+        the process where a subgraph reads the last of these.
+        """
+        name = self.emitter.get(value)
+        made_by = {output: node for node in self.emitter.nodes for output in node.output}
+        node = made_by.get(name)
+        while node is not None and node.op_type in _MOVED_OVER:
+            node = made_by.get(node.input[0])
+            if node is not None and node.op_type == "DequantizeLinear":
+                return self._barrier(name)
+        return name
 
     def _copy(self, node: ir.Node, inputs: list[str], outputs: list[str]) -> None:
         domain = "" if query.is_standard(node) else node.domain
-        outer = {str(value.name): self.emitter.get(value) for value in captured(node)}
+        outer = {str(value.name): self._outer(value) for value in captured(node)}
         made = self.emitter.node(node.op_type, inputs, outputs, domain)
         made.attribute.extend(map(ir.serde.serialize_attribute, _attributes(node)))
         made.attribute.extend(nested_attributes(node, outer, self.emitter.fresh))
