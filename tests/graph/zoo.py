@@ -211,6 +211,28 @@ class Decoder(nn.Module):
         return self.head(F.interpolate(y, scale_factor=0.5, mode="nearest"))
 
 
+class Speech(nn.Module):
+    """1-D convolutions: strided, depthwise in a residual block with gates, transposed."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.first = nn.Sequential(
+            nn.Conv1d(8, width, 5, 2, 2, bias=False), nn.BatchNorm1d(width), nn.ReLU()
+        )
+        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.norm, self.gates = nn.BatchNorm1d(width), nn.Conv1d(width, 2 * width, 1)
+        self.squeeze = nn.Linear(width, width)
+        self.up = nn.ConvTranspose1d(width, width, 4, 2, 1)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        y = F.glu(self.gates(F.silu(self.norm(self.depthwise(x)))), 1)
+        x = x + y * torch.sigmoid(self.squeeze(y.mean(-1))).unsqueeze(-1)
+        x = F.max_pool1d(F.pad(self.up(x), (2, 0)), 2)
+        return self.head(x.transpose(1, 2))
+
+
 class CausalLm(nn.Module):
     """A causal attention decoder with RMS normalisation, rotary angles and a gated MLP."""
 
@@ -244,6 +266,10 @@ def image(batch: int) -> Tensor:
     return torch.randn(batch, 3, 32, 32)
 
 
+def sound(batch: int) -> Tensor:
+    return torch.randn(batch, 8, 40)
+
+
 def ids(batch: int) -> Tensor:
     return torch.randint(0, 50, (batch, 12))
 
@@ -258,6 +284,7 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Tensor]]] = {
     "vit": (Vit, image),
     "decoder": (Decoder, image),
     "causal_lm": (CausalLm, ids),
+    "speech": (Speech, sound),
     "reader": (Reader, image),
 }
 """name -> (make the module, make an input for a batch size)."""
@@ -269,7 +296,7 @@ def make(name: str) -> tuple[nn.Module, Callable[[int], Tensor]]:
     build, make_input = ZOO[name]
     module = build()
     for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.uniform_(part.running_mean, -1, 1)
             nn.init.uniform_(part.running_var, 0.5, 2)
             nn.init.uniform_(part.weight, 0.5, 1.5)

@@ -126,11 +126,11 @@ def test_candidates_are_priced_by_what_they_lose() -> None:
 @pytest.mark.parametrize(
     "network",
     [
-        one_layer("Conv", normal(1, 64, 32, 3), 1, 32, pads=[1, 1]),
+        one_layer("Conv", normal(1, 64, 32, 3, 3, 3), 3, 32, pads=[1] * 6),
         one_layer("ConvTranspose", normal(1, 32, 64, 3, 3), 2, 32, pads=[1] * 4),
         one_layer("Conv", normal(1, 64, 32, 3, 3), 2, 32, auto_pad="SAME_UPPER", strides=[2, 2]),
     ],
-    ids=["1-D", "transposed", "same"],
+    ids=["3-D", "transposed", "same"],
 )
 def test_layers_without_a_binary_form(network: Any) -> None:
     (layer,) = network.layers

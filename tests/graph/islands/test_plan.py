@@ -195,13 +195,14 @@ def test_layers_that_cannot_compute_on_codes_say_why() -> None:
     b = Builder()
     weight = b.weight("up.weight", 8, 8, 2, 2)
     up = b.op("ConvTranspose", "up", b.conv("a", "x", 8, 8), weight, strides=[2, 2])
-    flat = b.op("Reshape", "flat", up, b.constant("shape", [0, 8, -1], "int64"))
-    line = b.op("Conv", "line", flat, b.weight("line.weight", 8, 8, 3))
-    left = b.op("MatMul", "left", b.weight("left.weight", 4, 8), line)
+    deep = b.op("Reshape", "deep", up, b.constant("deep shape", [0, 8, 2, -1, 2], "int64"))
+    block = b.op("Conv", "block", deep, b.weight("block.weight", 8, 8, 1, 3, 1))
+    flat = b.op("Reshape", "flat", block, b.constant("shape", [0, 8, -1], "int64"))
+    left = b.op("MatMul", "left", b.weight("left.weight", 4, 8), flat)
     plan = plan_islands(b.network(**{left: 3}))
-    assert {name: plan.layers[name].reason for name in ("up", "line", "left")} == {
+    assert {name: plan.layers[name].reason for name in ("up", "block", "left")} == {
         "up": "transposed convolution",
-        "line": "1-D convolution",
+        "block": "3-D convolution",
         "left": "weight on the left of the product",
     }
 

@@ -92,7 +92,9 @@ def assert_runs_on_another_device(network: Network, x: torch.Tensor) -> None:
 
 
 def count_layers(module: torch.nn.Module) -> int:
-    kinds = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)
+    convs = (torch.nn.Conv1d, torch.nn.Conv2d)
+    transposed = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d)
+    kinds = (*convs, *transposed, torch.nn.Linear)
     return sum(isinstance(part, kinds) for part in module.modules())
 
 

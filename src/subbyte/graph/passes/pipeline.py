@@ -7,7 +7,7 @@ In this order:
 3. shapes inferred, halves and doubles made float32;
 4. operators of ONNX Runtime's optimizer and of quantizers replaced by standard nodes;
 5. constants and decided Ifs folded, a baked batch freed, known sizes folded;
-6. Gemm, MatMul and Einsum normalised to Linear;
+6. Gemm, MatMul and Einsum normalised to Linear, 1-D networks made 2-D of height one;
 7. BatchNorm and per-channel arithmetic folded into layers, pads made explicit;
 8. one initializer for every form of a weight.
 """
@@ -38,6 +38,7 @@ from subbyte.graph.passes.lowering.control_flow import (
 )
 from subbyte.graph.passes.lowering.float32 import casts_to_identities, compute_in_float32
 from subbyte.graph.passes.lowering.linear import normalize_linear
+from subbyte.graph.passes.lowering.sequences import lift_sequences
 from subbyte.graph.passes.lowering.tables import lower_tables
 from subbyte.graph.passes.share_weights import share_weights
 from subbyte.progress import Progress, silent
@@ -88,6 +89,7 @@ def prepare_graph(
         infer_shapes(model)
     lower_tables(model)
     normalize_linear(model)
+    lift_sequences(model)
     fold_affine(model)
     resolve_pads(model)
     remove_unused_control(model)
