@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_CPUINFO = Path("/proc/cpuinfo")
+CPUINFO = Path("/proc/cpuinfo")
 # The instruction sets that int8 and look-up kernels care about, as Linux spells them.
 _ISA_FLAGS = (
     *("ssse3", "avx", "fma", "avx2", "f16c", "avx_vnni"),
@@ -17,9 +17,9 @@ _ISA_FLAGS = (
 )
 
 
-def cpu_name() -> str:
-    """Model name as the operating system gives it."""
-    fields = _cpuinfo()
+def cpu_name(cpuinfo: Path = CPUINFO) -> str:
+    """Model name as the operating system gives it, on Linux in the file ``cpuinfo``."""
+    fields = _cpuinfo(cpuinfo)
     for key in ("model name", "Model", "Hardware"):
         if key in fields:
             return fields[key]
@@ -30,9 +30,9 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def isa_flags() -> list[str]:
+def isa_flags(cpuinfo: Path = CPUINFO) -> list[str]:
     """The instruction sets present, out of the ones that matter here; empty where unknown."""
-    fields = _cpuinfo()
+    fields = _cpuinfo(cpuinfo)
     present = set(fields.get("flags", fields.get("Features", "")).split())
     return [flag for flag in _ISA_FLAGS if flag in present]
 
@@ -46,11 +46,11 @@ def program_output(*command: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def _cpuinfo() -> dict[str, str]:
-    if not _CPUINFO.exists():
+def _cpuinfo(path: Path) -> dict[str, str]:
+    if not path.exists():
         return {}
     fields: dict[str, str] = {}
-    for line in _CPUINFO.read_text(errors="replace").splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
     return fields

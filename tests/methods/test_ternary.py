@@ -1,6 +1,8 @@
 """Ternary factors: the decomposition against the known figures, descent, packing, recovery."""
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -96,18 +98,21 @@ def problem(rank: int) -> descent.TernaryState:
     return descent.TernaryState(target, moments[0], found.left, found.d, found.right, scale)
 
 
-@pytest.mark.parametrize("step", [descent.sweep_left, descent.sweep_right, descent.fit_scale])
-@pytest.mark.parametrize("classes", [1, 3, 64])
-def test_no_step_raises_the_error(
-    step: object, classes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descent, "MOST_CLASSES", classes)
-    monkeypatch.setattr(descent, "PANEL", 7)
+@pytest.mark.parametrize(
+    "step",
+    [
+        descent.sweep_left,
+        *(partial(descent.sweep_right, most_classes=count, panel=7) for count in (1, 3, 64)),
+        descent.fit_scale,
+    ],
+    ids=["left", "right in 1 class", "right in 3 classes", "right in 64 classes", "scale"],
+)
+def test_no_step_raises_the_error(step: Callable[[descent.TernaryState], None]) -> None:
     state = problem(16)
     descent.fit_d(state)
     before = state.loss()
     for _ in range(3):
-        step(state)  # type: ignore[operator]
+        step(state)
         assert state.loss() <= before * (1 + 1e-5)
         before = state.loss()
     assert set(state.left.unique().tolist()) <= {-1, 0, 1}

@@ -83,17 +83,13 @@ def test_outputs_are_checked_before_timing(tmp_path: Path, model: Path) -> None:
         subbyte.bench([tiny.save(log, tmp_path / "log.onnx")], runs=1)
 
 
-def test_cpu_name_and_flags_come_from_cpuinfo(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cpu_name_and_flags_come_from_cpuinfo(tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text("model name\t: Some CPU\nflags\t\t: fpu avx2 avx512_vnni\nmodel name\t: x\n")
-    monkeypatch.setattr(cpu, "_CPUINFO", info)
-    assert cpu.cpu_name() == "Some CPU"
-    assert cpu.isa_flags() == ["avx2", "avx512_vnni"]
-    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "none")
-    assert cpu.cpu_name()
-    assert cpu.isa_flags() == []
+    assert cpu.cpu_name(info) == "Some CPU"
+    assert cpu.isa_flags(info) == ["avx2", "avx512_vnni"]
+    assert cpu.cpu_name(tmp_path / "none")
+    assert cpu.isa_flags(tmp_path / "none") == []
 
 
 def test_closeness_follows_its_formulas() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from subbyte.errors import ModelFileError
-from subbyte.graph.load import large_constants
 from subbyte.graph.load.external_data import DataFolder, locations
 from subbyte.graph.load.model_file import model_files
 from subbyte.graph.load.network import load_model, prepare, read_network
@@ -29,10 +29,10 @@ def saved(folder: Path, location: str = "net.data") -> Path:
     return path
 
 
-def assert_readable(path: Path) -> None:
+def assert_readable(path: Path, large_bytes: int) -> None:
     """By every way in which a model file is read."""
     expected = prepare(tiny.classifier(), "net").model.graph.initializers
-    found = read_network(path).model.graph.initializers
+    found = read_network(path, large_bytes=large_bytes).model.graph.initializers
     for name, value in expected.items():
         one, other = value.const_value, found[name].const_value
         assert one is not None
@@ -46,32 +46,36 @@ def assert_readable(path: Path) -> None:
     assert read_stored(path).file_bytes > 0
 
 
-@pytest.fixture(params=[16, 1 << 30], ids=["mapped", "read"])
-def _large(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_constants, "LARGE", request.param)
+class MappedAndRead:
+    """Tests of files whose data are mapped, and are read at once."""
+
+    large_bytes: int
+
+    @pytest.fixture(autouse=True, params=[16, 1 << 30], ids=["mapped", "read"])
+    def _take_large_bytes(self, request: pytest.FixtureRequest) -> None:
+        self.large_bytes = request.param
 
 
-@pytest.mark.usefixtures("_large")
-class TestAccepted:
+class TestAccepted(MappedAndRead):
     def test_a_folder_below(self, tmp_path: Path) -> None:
-        assert_readable(saved(tmp_path, "weights/net.data"))
+        assert_readable(saved(tmp_path, "weights/net.data"), self.large_bytes)
 
     def test_a_hard_link(self, tmp_path: Path) -> None:
         path = saved(tmp_path)
         os.link(tmp_path / "net.data", tmp_path / "other.data")
-        assert_readable(path)
+        assert_readable(path, self.large_bytes)
 
     def test_a_link_below_the_folder(self, tmp_path: Path) -> None:
         path = saved(tmp_path)
         (tmp_path / "real").mkdir()
         (tmp_path / "net.data").rename(tmp_path / "real" / "data")
         (tmp_path / "net.data").symlink_to("real/data")
-        assert_readable(path)
+        assert_readable(path, self.large_bytes)
 
     def test_a_folder_that_is_a_link(self, tmp_path: Path) -> None:
         saved(tmp_path / "real")
         (tmp_path / "link").symlink_to("real")
-        assert_readable(tmp_path / "link" / "net.onnx")
+        assert_readable(tmp_path / "link" / "net.onnx", self.large_bytes)
 
     @pytest.mark.parametrize("inner", [".", "onnx"])
     def test_a_download_cache(self, inner: str, tmp_path: Path) -> None:
@@ -85,20 +89,20 @@ class TestAccepted:
         blobs = os.path.relpath(cache / "blobs", folder)
         (folder / "net.onnx").symlink_to(f"{blobs}/0a1b")
         (folder / "net.data").symlink_to(f"{blobs}/2c3d")
-        assert_readable(folder / "net.onnx")
+        assert_readable(folder / "net.onnx", self.large_bytes)
 
     def test_blobs_beside_another_layout(self, tmp_path: Path) -> None:
         saved(tmp_path / "blobs")
         (tmp_path / "files").mkdir()
         for name in ("net.onnx", "net.data"):
             (tmp_path / "files" / name).symlink_to(f"../blobs/{name}")
-        assert_readable(tmp_path / "files" / "net.onnx")
+        assert_readable(tmp_path / "files" / "net.onnx", self.large_bytes)
 
 
-@pytest.mark.usefixtures("_large")
-class TestRefused:
+class TestRefused(MappedAndRead):
     def refused(self, path: Path, *parts: str) -> None:
-        for read in (read_network, load_model, model_files, read_stored):
+        mapped = partial(read_network, large_bytes=self.large_bytes)
+        for read in (mapped, load_model, model_files, read_stored):
             with pytest.raises(ModelFileError) as caught:
                 read(path)
             assert all(part in str(caught.value) for part in ("net.onnx", *parts)), caught.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,16 @@ import pytest
 from onnx import TensorProto, helper
 
 from subbyte.errors import ModelFileError
-from subbyte.graph.load import large_constants
 from subbyte.graph.load.external_data import DataFolder
 from subbyte.graph.load.large_constants import attach, detach
 from subbyte.graph.load.network import prepare, read_network
 from subbyte.graph.network import Network
 from tests import tiny
 
-
-@pytest.fixture(autouse=True)
-def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_constants, "LARGE", 16)
+# Small constants are large in these tests.
+detached = partial(detach, large_bytes=16)
+prepared = partial(prepare, large_bytes=16)
+read = partial(read_network, large_bytes=16)
 
 
 def saved(folder: Path, model: onnx.ModelProto) -> Path:
@@ -45,23 +45,19 @@ def assert_same(found: Network, expected: Network) -> None:
 
 
 @pytest.mark.parametrize("opset", [13, 18])
-def test_the_network_is_the_same(
-    opset: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_network_is_the_same(opset: int, tmp_path: Path) -> None:
     """In the model or in a file, converted to a newer operator set or not."""
     model = tiny.classifier()
     model.opset_import[0].version = opset
     path = saved(tmp_path, onnx.ModelProto.FromString(model.SerializeToString()))
-    found = [prepare(model, "net"), read_network(path)]
-    monkeypatch.setattr(large_constants, "LARGE", 1 << 30)
-    for network in found:
-        assert_same(network, prepare(model, "net"))
+    for network in (prepared(model, "net"), read(path)):
+        assert_same(network, prepare(model, "net", large_bytes=1 << 30))
 
 
 def test_detached_model_has_no_large_data() -> None:
     model = tiny.classifier()
     before = model.SerializeToString(deterministic=True)
-    light, constants = detach(model)
+    light, constants = detached(model)
     assert light.ByteSize() < 600 < sum(value.nbytes for value in constants.values())
     assert set(constants) <= {value.name for value in light.graph.input}
     assert model.SerializeToString(deterministic=True) == before
@@ -73,7 +69,7 @@ def test_detached_model_has_no_large_data() -> None:
 def test_what_is_mapped_is_let_go(tmp_path: Path) -> None:
     """Each use maps the file anew: nothing is kept, and what is there now is seen."""
     path = saved(tmp_path, tiny.classifier())
-    _, constants = detach(onnx.load(path, load_external_data=False), DataFolder.of(path))
+    _, constants = detached(onnx.load(path, load_external_data=False), DataFolder.of(path))
     name, tensor = next(iter(constants.items()))
     assert isinstance(tensor, ir.LazyTensor), name
     first, second = tensor.numpy(), tensor.numpy()
@@ -94,7 +90,7 @@ def test_data_may_begin_anywhere(tmp_path: Path) -> None:
     onnx.save_model(model, path)
     data = tmp_path / "net.data"
     data.write_bytes(b"odd" + data.read_bytes())
-    assert_same(read_network(path), prepare(tiny.classifier(), "net"))
+    assert_same(read(path), prepared(tiny.classifier(), "net"))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +111,7 @@ def test_data_that_do_not_fit_are_refused(key: str, value: str, tmp_path: Path) 
     entries[key].value = value
     onnx.save_model(model, path)
     with pytest.raises(ModelFileError, match=r"external data of the model cannot be read.*net\."):
-        read_network(path)
+        read(path)
 
 
 def test_a_file_that_is_too_short_says_what_does_not_fit(tmp_path: Path) -> None:
@@ -125,7 +121,7 @@ def test_a_file_that_is_too_short_says_what_does_not_fit(tmp_path: Path) -> None
     data.write_bytes(data.read_bytes()[:-1])
     last = rf"head.bias needs 16 bytes, not 16 from byte {size - 16} of net.data, which has"
     with pytest.raises(ModelFileError, match=f"{last} {size - 1}$"):
-        read_network(path)
+        read(path)
 
 
 def test_constants_that_may_be_overridden_stay() -> None:
@@ -133,4 +129,4 @@ def test_constants_that_may_be_overridden_stay() -> None:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], "product")]
     model = tiny.build(nodes, {"w": weight}, {"x": ["N", 4]}, {"y": ["N", 4]})
     model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [4, 4]))
-    assert detach(model) == (model, {})
+    assert detached(model) == (model, {})

@@ -14,7 +14,6 @@ from subbyte.errors import OutputError, ProofError
 from subbyte.graph.functions.body import DOMAIN
 from subbyte.graph.islands.plan import plan_islands
 from subbyte.graph.load.network import prepare, read_network
-from subbyte.graph.write import model as model_module
 from subbyte.graph.write.model import write_network
 from subbyte.report import inspect
 from tests.graph.builder import Builder
@@ -382,13 +381,12 @@ def test_operator_set_with_a_newer_operator_is_kept() -> None:
     assert write_network(network, code_network(network)).opset_import[0].version == 23
 
 
-def test_too_large_for_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_for_one_file() -> None:
     b = Builder()
     network = b.network(**{b.head(b.conv("a", "x", 8, 8), 8): 2})
     coded = code_network(network)
-    monkeypatch.setattr(model_module, "MAX_BYTES", 500)
     with pytest.raises(OutputError, match="too large for one ONNX file"):
-        write_network(network, coded)
+        write_network(network, coded, max_bytes=500)
 
 
 def test_missing_parameters_are_our_own_mistake() -> None:

@@ -132,13 +132,15 @@ def lookup_gains(shape: WeightShape, words: int, length: int, gain: bool, work: 
     return uses * outputs * length * product >= LEAST_GAIN * (uses * lanes * lookup + entries)
 
 
-def shift_errors(pixels: Tensor, words: Tensor, counts: Tensor) -> Tensor:
+def shift_errors(
+    pixels: Tensor, words: Tensor, counts: Tensor, at_a_time: int = PRODUCTS
+) -> Tensor:
     """Weighed squared error float64 [9] of the entries at each shift.
 
     ``pixels`` [N, channel groups, d]: input codes less their zero point, ``words``
-    [books, K, d], ``counts`` [channel groups, K].
+    [books, K, d], ``counts`` [channel groups, K]; ``at_a_time``: inner products that are held.
     """
-    parts = pixels.split(max(1, PRODUCTS // counts.numel()))
+    parts = pixels.split(max(1, at_a_time // counts.numel()))
     return torch.stack([_shift_errors(part, words, counts) for part in parts]).sum(0)
 
 

@@ -23,8 +23,8 @@ from onnx import external_data_helper, helper
 from subbyte.errors import ModelFileError
 from subbyte.graph.load.external_data import DataFolder, load
 
-LARGE = 1 << 20
-"""Bytes from which on a constant is kept beside the model."""
+LARGE_BYTES = 1 << 20
+"""Bytes from which on a constant is kept beside the model, where nobody says otherwise."""
 
 LargeConstants = Mapping[str, ir.TensorProtocol]
 
@@ -32,13 +32,14 @@ _MAPPED_KINDS = "iuf"
 
 
 def detach(
-    model: onnx.ModelProto, folder: DataFolder | None = None
+    model: onnx.ModelProto, folder: DataFolder | None = None, large_bytes: int = LARGE_BYTES
 ) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
     """A copy of ``model`` with its large initializers as graph inputs; these, by name.
 
     Initializers that are graph inputs in ``model`` may be overridden: they stay as they are.
     ``folder``: where external data files are; all data that are not mapped are read. Without it the
-    model holds all its data, and one without large ones is returned as is.
+    model holds all its data, and one without large ones is returned as is. ``large_bytes``: from
+    which on an initializer is large.
 
     Raises:
         OSError, ValueError: external data that are missing, too short for the tensor's shape, or
@@ -48,7 +49,7 @@ def detach(
     large = [
         tensor
         for tensor in model.graph.initializer
-        if tensor.name not in given and _bytes(tensor) >= LARGE and _may_stay(tensor, folder)
+        if tensor.name not in given and _bytes(tensor) >= large_bytes and _may_stay(tensor, folder)
     ]
     if not large and folder is None:
         return model, {}

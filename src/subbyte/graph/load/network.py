@@ -26,7 +26,7 @@ from subbyte.graph.load.convert import lift
 from subbyte.graph.load.early import modernize, put_back, set_aside
 from subbyte.graph.load.external_data import DataFolder, load
 from subbyte.graph.load.fold_inputs import fold_inputs
-from subbyte.graph.load.large_constants import LargeConstants, attach, detach
+from subbyte.graph.load.large_constants import LARGE_BYTES, LargeConstants, attach, detach
 from subbyte.graph.load.model_file import parse_model
 from subbyte.graph.module.foreign import WAY_OUT
 from subbyte.graph.module.node_form import node_form
@@ -44,28 +44,38 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 _BROKEN_DATA = (OSError, ValueError)
 
 
-def read_network(path: str | os.PathLike[str], choice: InputChoice | None = None) -> Network:
+def read_network(
+    path: str | os.PathLike[str],
+    choice: InputChoice | None = None,
+    *,
+    large_bytes: int = LARGE_BYTES,
+) -> Network:
     """The network in an ONNX file (operator sets 7 to the newest that onnx knows).
 
     Raises `ModelFileError` (no such file, truncated, not ONNX, broken external data),
     `AlreadyCompressedError`, `UnsupportedOperatorError` or `WeightError` (NaN, Inf).
-    ``choice``: of its inputs.
+    ``choice``: of its inputs. ``large_bytes``: as of `detach`.
     """
     source = Path(path)
-    return read_file(source, source.stem, choice=choice)
+    return read_file(source, source.stem, choice=choice, large_bytes=large_bytes)
 
 
 def read_file(
-    path: Path, name: str, *, choice: InputChoice | None = None, progress: Progress = silent
+    path: Path,
+    name: str,
+    *,
+    choice: InputChoice | None = None,
+    progress: Progress = silent,
+    large_bytes: int = LARGE_BYTES,
 ) -> Network:
     """`read_network` with another name; large external data are mapped, not loaded.
 
-    ``progress``: as of `prepare_graph`.
+    ``progress``: as of `prepare_graph`. ``large_bytes``: as of `detach`.
     """
     where = str(path)
     model = parse_model(path)
     try:
-        light, large = detach(model, DataFolder.of(path))
+        light, large = detach(model, DataFolder.of(path), large_bytes)
     except _BROKEN_DATA as error:
         raise _unreadable_data(where, error) from error
     return _prepare(light, large, name, where, choice, progress)
@@ -94,13 +104,14 @@ def prepare(
     *,
     choice: InputChoice | None = None,
     progress: Progress = silent,
+    large_bytes: int = LARGE_BYTES,
 ) -> Network:
     """The network of a parsed model: checked, converted to operator set 18 or later, prepared.
 
     ``where`` (by default ``name``) is the model's name in errors; ``model`` is not changed.
-    ``progress``: as of `prepare_graph`.
+    ``progress``: as of `prepare_graph`. ``large_bytes``: as of `detach`.
     """
-    return _prepare(*detach(model), name, where or name, choice, progress)
+    return _prepare(*detach(model, large_bytes=large_bytes), name, where or name, choice, progress)
 
 
 def _prepare(

@@ -43,6 +43,7 @@ def write_network(
     activations: Mapping[str, QuantParams] | None = None,
     float_reason: str = "activations kept float",
     table_shifts: Mapping[str, int] | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> onnx.ModelProto:
     """Write ``network`` with its coded weights as one ONNX model.
 
@@ -51,6 +52,7 @@ def write_network(
     `QuantParams` by the name of a group of ``plan``, or of any value of that group; ``plan``
     defaults to `plan_islands`. Without ``activations`` every layer keeps floats, for
     ``float_reason``. ``table_shifts``: by layer name, a hint for kernels (docs/format.md).
+    ``max_bytes``: of all weights together.
 
     Raises:
         OutputError: the weights exceed the limit of one file.
@@ -60,7 +62,7 @@ def write_network(
     else:
         plan = plan or plan_islands(network, coded)
         params = _params_by_value(plan, activations)
-    _check_size(network, coded)
+    _check_size(network, coded, max_bytes)
     graph = network.model.graph
     opset = output_opset(_other_nodes(network, coded), network.opset)
     emitter = Emitter(graph, params, plan.absorbed, opset)
@@ -107,16 +109,16 @@ def _params_by_value(
     return params
 
 
-def _check_size(network: Network, coded: Mapping[str, CodedWeight]) -> None:
+def _check_size(network: Network, coded: Mapping[str, CodedWeight], max_bytes: int) -> None:
     stored = sum(weight.nbytes for weight in coded.values())
     for name, value in network.model.graph.initializers.items():
         if name not in coded and value.const_value is not None:
             stored += value.const_value.nbytes
-    if stored > MAX_BYTES:
+    if stored > max_bytes:
         raise OutputError(
             "compressed network too large for one ONNX file",
             where=network.name,
-            expected=f"at most {MAX_BYTES} bytes of weights",
+            expected=f"at most {max_bytes} bytes of weights",
             got=stored,
         )
 

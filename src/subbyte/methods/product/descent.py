@@ -29,9 +29,9 @@ def assign_nearest(state: ProductState) -> None:
     state.entry = index.reshape(count, outputs, taps).permute(1, 2, 0).contiguous()
 
 
-def panels(state: ProductState) -> Iterator[tuple[int, int]]:
-    """Column ranges of about `PANEL` columns, whole blocks each."""
-    width = max(1, PANEL // state.group) * state.group
+def panels(state: ProductState, width: int = PANEL) -> Iterator[tuple[int, int]]:
+    """Column ranges of about ``width`` columns, whole blocks each."""
+    width = max(1, width // state.group) * state.group
     total = state.target.shape[1]
     for first in range(0, total, width):
         yield first, min(first + width, total)
@@ -42,13 +42,13 @@ def _block(state: ProductState, column: int) -> tuple[int, int]:
     return divmod(column // state.group, state.entry.shape[2])
 
 
-def sequential_pass(state: ProductState) -> None:
+def sequential_pass(state: ProductState, panel: int = PANEL) -> None:
     """Code the blocks once, in order, each in the metric that remains after the columns
     still to come have been re-fitted (GPTQ's update, on blocks of d columns)."""
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(state.moments))
     upper = torch.linalg.cholesky(inverse, upper=True)
     work, entries, d = state.target.clone(), state.entries(), state.group
-    for first, last in panels(state):
+    for first, last in panels(state, panel):
         errors = torch.zeros_like(work[:, first:last])
         for column in range(first, last, d):
             tap, count = _block(state, column)
@@ -71,13 +71,13 @@ def _choose(linear: Tensor, entries: Tensor, metric: Tensor, scale: Tensor) -> T
     return cost.argmin(1)
 
 
-def sweep_codes(state: ProductState, sweeps: int) -> None:
+def sweep_codes(state: ProductState, sweeps: int, panel: int = PANEL) -> None:
     """Coordinate descent: every block in turn takes its best entry, the others held."""
     entries, d = state.entries(), state.group
     scale = state.scale[:, None]
     residual = (state.target - state.weight()) @ state.moments
     for _ in range(sweeps):
-        for first, last in panels(state):
+        for first, last in panels(state, panel):
             local = residual[:, first:last].clone()
             change = torch.zeros_like(local)
             moments = state.moments[first:last]

@@ -86,29 +86,30 @@ def sweep_left(state: TernaryState) -> None:
         state.left[:, j] = new
 
 
-def sweep_right(state: TernaryState) -> None:
+def sweep_right(state: TernaryState, most_classes: int = MOST_CLASSES, panel: int = PANEL) -> None:
     """Coordinate descent over Y, input by input, for classes of terms at once.
 
     Terms whose columns of X share no output do not touch each other. Where there are more
-    than `MOST_CLASSES` of such classes, some hold terms that do; then each takes the sum
+    than ``most_classes`` of such classes, some hold terms that do; then each takes the sum
     of its overlaps for its curvature, which still lowers the error (a diagonal bound).
     """
     rows = state.rows()
     gram = rows.T @ rows
     residual = rows.T @ ((state.target - rows @ state.right) @ state.moments)
-    for members in term_classes(gram):
-        change = _sweep_class(state, members, gram[members][:, members], residual[members])
+    for members in term_classes(gram, most_classes):
+        overlaps = gram[members][:, members]
+        change = _sweep_class(state, members, overlaps, residual[members], panel)
         residual -= gram[:, members] @ (change @ state.moments)
 
 
-def term_classes(gram: Tensor) -> list[Tensor]:
-    """Terms with energy, in classes of small mutual overlap |gram|, at most `MOST_CLASSES`."""
+def term_classes(gram: Tensor, most: int = MOST_CLASSES) -> list[Tensor]:
+    """Terms with energy, in at most ``most`` classes of small mutual overlap |gram|."""
     overlap = gram.abs()
     found: list[list[int]] = []
     sums = gram.new_zeros(0, len(gram))
     for term in torch.nonzero(gram.diagonal() > 0).flatten().tolist():
         best = int(sums[:, term].argmin()) if len(sums) else 0
-        if len(sums) < MOST_CLASSES and (not len(sums) or sums[best, term] > 0):
+        if len(sums) < most and (not len(sums) or sums[best, term] > 0):
             found.append([term])
             sums = torch.cat([sums, overlap[term][None]])
         else:
@@ -117,13 +118,15 @@ def term_classes(gram: Tensor) -> list[Tensor]:
     return [torch.tensor(members, device=gram.device) for members in found]
 
 
-def _sweep_class(state: TernaryState, members: Tensor, gram: Tensor, residual: Tensor) -> Tensor:
+def _sweep_class(
+    state: TernaryState, members: Tensor, gram: Tensor, residual: Tensor, panel: int
+) -> Tensor:
     """One class: residual [c, n] and gram [c, c] -> the change of Y [c, n], made in place."""
     right, total = state.right[members], state.target.shape[1]
     curvature, change = gram.abs().sum(1), torch.zeros_like(right)
     diagonal = state.moments.diagonal()
-    for first in range(0, total, PANEL):
-        last = min(first + PANEL, total)
+    for first in range(0, total, panel):
+        last = min(first + panel, total)
         local = residual[:, first:last].clone()
         for column in range(first, last):
             old = right[:, column]

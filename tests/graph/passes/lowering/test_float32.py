@@ -13,7 +13,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from subbyte.errors import WeightError
-from subbyte.graph.load import large_constants
 from subbyte.graph.load.network import prepare, read_network
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.passes.lowering.float32 import OTHER_FLOATS
@@ -266,14 +265,11 @@ def test_graphs_within_nodes(kind: int) -> None:
         compare(run_module(model, [x]), run_ort(model, [x]), 4e-3)
 
 
-def test_data_that_are_mapped_are_converted_at_each_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(large_constants, "LARGE", 16)
+def test_data_that_are_mapped_are_converted_at_each_use(tmp_path: Path) -> None:
     model, path = conv_net(TensorProto.FLOAT16), tmp_path / "net.onnx"
-    expected = prepare(model, "net").model.graph.initializers
+    expected = prepare(model, "net", large_bytes=16).model.graph.initializers
     onnx.save_model(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
-    found = read_network(path).model.graph.initializers["w1"].const_value
+    found = read_network(path, large_bytes=16).model.graph.initializers["w1"].const_value
     assert isinstance(found, ir.LazyTensor)
     assert found.dtype == ir.DataType.FLOAT
     first = expected["w1"].const_value
