@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +32,8 @@ from benchmarks.records import Record
 from subbyte.budgets import Budget
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import repeatable
-from subbyte.compression.latency.model import LatencyModel, latency_model, measure_files, rest
+from subbyte.compression.latency.machine import THIS_MACHINE
+from subbyte.compression.latency.model import LatencyModel, latency_model
 from subbyte.compression.pipeline import compress_network
 from subbyte.compression.planning.by_latency import LatencyPlans
 from subbyte.compression.planning.coding_plan import Planned
@@ -143,20 +144,8 @@ class Latencies(NetworkFolder):
         }
 
     def _limits(self) -> dict[str, float]:
-        """What to plan for, by the name of the form: the times of the forms to that of 8 bits, of
-        equal ones the first. Kept, so that a run that goes on has the same."""
-        path = self.folder / "limits.json"
-        if not path.exists():
-            limits: dict[str, float] = {}
-            times = self._latencies(FORMS)
-            for name, latency in times.items():
-                part = latency["latency_ms"] / times[EIGHT]["latency_ms"]
-                limit = round((1 + SPREAD / 2) * part, 4)
-                if all(abs(limit / other - 1) > SPREAD / 2 for other in limits.values()):
-                    limits[name] = limit
-            path.write_text(json.dumps(limits, indent=1) + "\n")
-        found: dict[str, float] = json.loads(path.read_text())
-        return found
+        """What to plan for, by the name of the form."""
+        return kept_limits(self.folder / "limits.json", lambda: self._latencies(FORMS))
 
     def _plans(self, kind: str, make: Callable[[float], Planned]) -> dict[str, Record]:
         """Code the network by a plan that ``make`` gives for each limit: what is known of it, by
@@ -195,7 +184,7 @@ class Latencies(NetworkFolder):
     ) -> LatencyPlans:
         prices, model = priced
         budget = Budget("latency", limit * 1e3 * seconds_of_eight(model, prices.precise()))
-        rest()
+        THIS_MACHINE.rest()
         return LatencyPlans(Run(self.network, samples, _ALLOWED), prices, model, budget)
 
     @cached_property
@@ -227,20 +216,46 @@ class Latencies(NetworkFolder):
         return record | {"to_eight": True}
 
     def _latencies(self, names: Collection[str]) -> dict[str, Record]:
-        """Median and quartiles of each file over `TURNS` turns of all, milliseconds: of what it
-        takes to what 8 bits take in the same turn, times the median of those."""
+        """`latencies_to_eight` of the files, over `TURNS` turns of all."""
         samples = self.samples(self.split.calibration)
-        rest()
         paths = [self._file(name) for name in names]
-        turns = [dict(zip(names, measure_files(paths, samples), strict=True)) for _ in range(TURNS)]
-        eight = 1e3 * statistics.median(turn[EIGHT] for turn in turns)
-        found = {}
-        for name in names:
-            parts = [turn[name] / turn[EIGHT] for turn in turns]
-            quartiles = statistics.quantiles(parts, n=4)
-            low, middle, high = (round(eight * part, 4) for part in quartiles)
-            found[name] = {"latency_ms": middle, "quartiles_ms": [low, high]}
-        return found
+        THIS_MACHINE.rest()
+        turns = [THIS_MACHINE.measure_files(paths, samples) for _ in range(TURNS)]
+        return latencies_to_eight([dict(zip(names, turn, strict=True)) for turn in turns])
+
+
+def kept_limits(path: Path, measure: Callable[[], dict[str, Record]]) -> dict[str, float]:
+    """The times of the forms to that of 8 bits, of equal ones the first.
+
+    Kept at ``path``, so that a run that goes on has the same.
+    """
+    if not path.exists():
+        limits: dict[str, float] = {}
+        times = measure()
+        for name, latency in times.items():
+            part = latency["latency_ms"] / times[EIGHT]["latency_ms"]
+            limit = round((1 + SPREAD / 2) * part, 4)
+            if all(abs(limit / other - 1) > SPREAD / 2 for other in limits.values()):
+                limits[name] = limit
+        path.write_text(json.dumps(limits, indent=1) + "\n")
+    found: dict[str, float] = json.loads(path.read_text())
+    return found
+
+
+def latencies_to_eight(turns: Sequence[Mapping[str, float]]) -> dict[str, Record]:
+    """Median and quartiles of each file, milliseconds, from the seconds of all files in each turn.
+
+    The ratio of a file's time to the time of 8 bits in the same turn, times the median of the
+    times of 8 bits.
+    """
+    eight = 1e3 * statistics.median(turn[EIGHT] for turn in turns)
+    found = {}
+    for name in turns[0]:
+        parts = [turn[name] / turn[EIGHT] for turn in turns]
+        quartiles = statistics.quantiles(parts, n=4)
+        low, middle, high = (round(eight * part, 4) for part in quartiles)
+        found[name] = {"latency_ms": middle, "quartiles_ms": [low, high]}
+    return found
 
 
 def best_forms(record: Record) -> list[tuple[Record, Record | None, Record | None]]:

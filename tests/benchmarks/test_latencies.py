@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from benchmarks import latencies as module
-from benchmarks.latencies import FORMS, SPREAD, Latencies, best_forms
+from benchmarks.latencies import FORMS, SPREAD, best_forms, kept_limits, latencies_to_eight
 from benchmarks.latencies_page import latencies_page
-from benchmarks.networks.catalog import NETWORKS
 from subbyte.methods.product.form import GROUPS, ProductOptions
 
 
@@ -111,40 +108,22 @@ def test_a_page_without_records_has_no_tables() -> None:
     assert "|" not in " ".join(page.split()).replace("KL(float || compressed)", "")
 
 
-def test_limits_are_parts_of_what_8_bits_take(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_limits_are_parts_of_what_8_bits_take(tmp_path: Path) -> None:
     """Of forms that are equally fast, one; and a run that goes on has those of the first."""
-    measured = object.__new__(Latencies)
-    measured.folder = tmp_path
     times = {"d8-g4": 0.2, "d4-g4": 0.3, "d4-g0": 0.301, "8-bit": 0.5}
     for slower in (1.0, 1.3):
         found = {name: {"latency_ms": slower * time} for name, time in times.items()}
-        monkeypatch.setattr(measured, "_latencies", lambda names, found=found: found)
-        limits = measured._limits()
+        limits = kept_limits(tmp_path / "limits.json", lambda found=found: found)  # type: ignore[misc]
         assert limits == {"d8-g4": 0.404, "d4-g4": 0.606, "8-bit": 1.01}
         times["d8-g4"] = 0.1
 
 
-def test_files_are_timed_to_8_bits_in_the_same_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_timed_to_8_bits_in_the_same_turn() -> None:
     """A machine that gets slower changes no median but that of 8 bits."""
-    measured = object.__new__(Latencies)
-    measured.folder = tmp_path
-    measured.row = NETWORKS["resnet_mid"]
-    monkeypatch.setattr(measured, "split", SimpleNamespace(calibration=None), raising=False)
-    speeds = iter((1.0, 1.5, 2.0, 1.25, 1.75, 1.1, 1.2))
-    parts = {"8-bit.onnx": 1e-3, "d4-g4.onnx": 6e-4}
-
-    def measure_files(paths: list[Path], samples: object) -> list[float]:
-        slower = next(speeds)
-        return [slower * parts[path.name] for path in paths]
-
-    monkeypatch.setattr(module, "measure_files", measure_files)
-    monkeypatch.setattr(module, "rest", lambda: None)
-    monkeypatch.setattr(measured, "samples", lambda arrays: None)
-    assert measured._latencies(["8-bit", "d4-g4"]) == {
+    speeds = (1.0, 1.5, 2.0, 1.25, 1.75, 1.1, 1.2)
+    parts = {"8-bit": 1e-3, "d4-g4": 6e-4}
+    turns = [{name: slower * part for name, part in parts.items()} for slower in speeds]
+    assert latencies_to_eight(turns) == {
         "8-bit": {"latency_ms": 1.25, "quartiles_ms": [1.25, 1.25]},
         "d4-g4": {"latency_ms": 0.75, "quartiles_ms": [0.75, 0.75]},
     }

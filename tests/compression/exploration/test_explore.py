@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +17,7 @@ from subbyte.compression.config import CompressOptions
 from subbyte.compression.exploration import explore as module
 from subbyte.compression.exploration import points as points_module
 from subbyte.compression.exploration.explore import Exploration, Point, explore_network, read_points
+from subbyte.compression.latency.machine import Machine
 from subbyte.compression.pipeline import compress_network
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, OutputError
@@ -279,36 +283,42 @@ def test_what_others_did_to_the_plans(source: Path, tmp_path: Path) -> None:
             explore_network(*given)
 
 
+@dataclass(frozen=True)
+class Pretended(Machine):
+    """Files take ``parts``, by name, and so many times longer each time that they are measured."""
+
+    parts: Mapping[str, float] = field(default_factory=dict)
+    speeds: Iterator[float] = field(default_factory=lambda: itertools.repeat(1.0))
+    events: list[str] = field(default_factory=list)
+
+    def rest(self) -> None:
+        self.events.append("rest")
+
+    def measure_files(self, paths: Sequence[Path], samples: Samples) -> list[float]:
+        names = [path.name for path in paths]
+        self.events.append(" ".join(names))
+        speed = next(self.speeds)
+        return [self.parts[name] * speed for name in names]
+
+
 def test_points_are_timed_beside_the_first_after_a_rest(
-    source: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, folder: Path
 ) -> None:
     """However much slower the machine has become by then."""
-    events: list[str] = []
     parts = {"bits-2.500.onnx": 0.001, "bits-4.000.onnx": 0.0015}
-    speeds = iter((2.0, 7.0))
-
-    def measured(paths: list[Path], samples: Samples) -> list[float]:
-        names = [path.name for path in paths]
-        events.append(" ".join(names))
-        speed = next(speeds)
-        return [parts[name] * speed for name in names]
-
-    monkeypatch.setattr(module, "rest", lambda: events.append("rest"))
-    monkeypatch.setattr(module, "measure_files", measured)
+    machine = Pretended(parts=parts, speeds=iter((2.0, 7.0)))
     shutil.copytree(folder, tmp_path / "points")
-    samples, timed = samples_for(MODEL, IMAGES), Exploration(BITS, 1, latency=True)
+    given = (samples_for(MODEL, IMAGES), CompressOptions(), Exploration(BITS, 1, latency=True))
     for _ in range(2):
-        points = explore_network(
-            source, tmp_path / "points", samples, CompressOptions(), timed, silent
-        )
+        points = explore_network(source, tmp_path / "points", *given, silent, machine)
         assert [point["latency_ms"] for point in points] == [2.0, 3.0]
     # Nothing is left to be timed in the second run.
-    assert events == ["rest", "bits-2.500.onnx", "bits-2.500.onnx bits-4.000.onnx"]
+    assert machine.events == ["rest", "bits-2.500.onnx", "bits-2.500.onnx bits-4.000.onnx"]
 
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_point_is_timed_beside_one_of_an_earlier_run(
-    gone: bool, source: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    gone: bool, source: Path, tmp_path: Path, folder: Path
 ) -> None:
     """Alone where the file of that is gone."""
     points = tmp_path / "points"
@@ -318,11 +328,7 @@ def test_a_point_is_timed_beside_one_of_an_earlier_run(
     (points / "points.jsonl").write_text("".join(json.dumps(point) + "\n" for point in lines))
     if gone:
         (points / last["file"]).unlink()
-    times = {first["file"]: 0.009, last["file"]: 0.012}
-    monkeypatch.setattr(module, "rest", lambda: None)
-    monkeypatch.setattr(
-        module, "measure_files", lambda paths, _: [times[path.name] for path in paths]
-    )
+    machine = Pretended(parts={first["file"]: 0.009, last["file"]: 0.012})
     samples, timed = samples_for(MODEL, IMAGES), Exploration(BITS, 1, latency=True)
-    found = explore_network(source, points, samples, CompressOptions(), timed, silent)
+    found = explore_network(source, points, samples, CompressOptions(), timed, silent, machine)
     assert [point["latency_ms"] for point in found] == [9.0 if gone else 3.0, 4.0]

@@ -1,16 +1,12 @@
-"""Predicted times of layers, and how files are measured."""
+"""Predicted times of layers."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.latency import model as latency
 from subbyte.compression.latency.blank import blank_model
-from subbyte.compression.latency.model import kernel_form, latency_model, measure_models
+from subbyte.compression.latency.model import kernel_form, latency_model
 from subbyte.compression.run import Run
 from subbyte.errors import TimingsError
 from subbyte.graph.load.network import prepare
@@ -20,7 +16,6 @@ from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
-from subbyte.runtime.library import find_library
 from subbyte.runtime.native.layers import Form, LayerSize
 from tests import tiny
 from tests.compression.pretended import MODEL, SAMPLES, timings
@@ -74,14 +69,14 @@ def test_sizes_of_the_layers() -> None:
         model.seconds("conv2.weight", BinaryOptions(5))
 
 
-def test_a_blank_file_is_looked_up_where_the_file_will_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blank_file_is_looked_up_where_the_file_will_be() -> None:
     network = prepare(MODEL, "net")
     model = latency_model(Run(network, SAMPLES), timings())
     form = {layer.weight: ProductOptions(4) for layer in model.layers}
     form["head.weight"] = EIGHT_BITS
     # All its layers are too small to be looked up.
     assert model.looked_up(form) == set()
-    monkeypatch.setattr(latency, "LEAST_WORK", 1)
+    model = latency_model(Run(network, SAMPLES), timings(), least_work=1)
     assert model.looked_up(form) == {"conv1", "conv2"}
     for names in (set(), {"conv2"}):
         written = blank_model(network, form, CompressOptions(), names)
@@ -89,41 +84,3 @@ def test_a_blank_file_is_looked_up_where_the_file_will_be(monkeypatch: pytest.Mo
             n.name for n in written.graph.node for a in n.attribute if a.name == "table_shift"
         }
         assert marked == names
-
-
-@pytest.fixture
-def blocks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What blocks of runs take, in seconds; those that are measured are taken out of it."""
-    taken: list[float] = []
-    network = SimpleNamespace(session=SimpleNamespace(run=lambda *_: None))
-    monkeypatch.setattr(latency, "load", lambda *_, **__: network)
-    monkeypatch.setattr(latency, "_block", lambda *_: taken.pop(0))
-    return taken
-
-
-def test_a_measurement_ends_when_it_gets_no_faster(blocks: list[float]) -> None:
-    blocks += [3.0, 3.0, 3.0, 3.0, 2.0, 2.5, 2.0, 1.99, 2.5, 2.5, 1.0]
-    assert latency.measure_files([Path("net.onnx")], SAMPLES) == [1.99]
-    assert blocks == [1.0]
-
-
-def test_a_measurement_ends_though_it_gets_faster_and_faster(blocks: list[float]) -> None:
-    blocks += [0.9**turn for turn in range(60)]
-    assert latency.measure_files([Path("net.onnx")], SAMPLES) == [0.9**49]
-
-
-def test_blocks_of_files_are_measured_in_turn(blocks: list[float]) -> None:
-    """Until none gets faster."""
-    blocks += [3.0, 5.0, 2.0, 4.0, 2.0, 4.0, 2.0, 4.0, 2.0, 3.0, *([2.5, 3.5] * 5), 1.0]
-    assert latency.measure_files([Path("a.onnx"), Path("b.onnx")], SAMPLES) == [2.0, 3.0]
-    assert blocks == [1.0]
-
-
-@pytest.mark.skipif(find_library() is None, reason="no native library")
-def test_a_file_is_measured() -> None:
-    network = prepare(MODEL, "net")
-    eight = {layer.weight: EIGHT_BITS for layer in network.layers}
-    written = blank_model(network, eight, CompressOptions())
-    found = measure_models([written, written], SAMPLES)
-    assert len(found) == 2
-    assert all(0 < seconds < 1 for seconds in found)

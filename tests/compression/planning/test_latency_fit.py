@@ -12,15 +12,15 @@ from subbyte.compression.run import Run
 from subbyte.graph.load.network import prepare
 from subbyte.methods import EIGHT_BITS
 from subbyte.methods.product.form import ProductOptions
-from tests.compression.pretended import BESIDE, MODEL, SAMPLES, pretend, timings
+from tests.compression.pretended import BESIDE, MODEL, SAMPLES, Pretended, timings
 
 
-def test_every_form_is_measured_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, 1.1, {4: 1.2, 8: 0.8})
+def test_every_form_is_measured_in_the_network() -> None:
+    machine = Pretended(apart=1.1, groups={4: 1.2, 8: 0.8})
     network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
     prices = price(Run(network, SAMPLES, options))
-    model = latency_model(Run(network, SAMPLES), timings())
-    found = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices)
+    model = latency_model(Run(network, SAMPLES), timings(), machine.least_work)
+    found = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices, machine)
     assert found.ratios["look-up 4 gain"] == pytest.approx(1.1 * 1.2)
     assert found.ratios["look-up 6 gain"] == pytest.approx(1.1)
     assert found.ratios["look-up 8 gain"] == pytest.approx(1.1 * 0.8)
@@ -33,23 +33,19 @@ def test_every_form_is_measured_in_the_network(monkeypatch: pytest.MonkeyPatch) 
     assert found.seconds("conv2.weight", EIGHT_BITS) == model.seconds("conv2.weight", EIGHT_BITS)
 
 
-def test_a_form_that_is_measured_beyond_belief_is_not_believed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pretend(monkeypatch, 1.0, {4: 90.0, 8: 0.01})
+def test_a_form_that_is_measured_beyond_belief_is_not_believed() -> None:
+    machine = Pretended(groups={4: 90.0, 8: 0.01})
     network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
     prices = price(Run(network, SAMPLES, options))
-    model = latency_model(Run(network, SAMPLES), timings())
-    ratios = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices).ratios
+    model = latency_model(Run(network, SAMPLES), timings(), machine.least_work)
+    ratios = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices, machine).ratios
     assert (ratios["look-up 4 gain"], ratios["look-up 8 gain"]) == (2.0, 0.5)
 
 
-def test_a_form_that_is_predicted_to_take_no_time_has_no_ratio(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pretend(monkeypatch)
+def test_a_form_that_is_predicted_to_take_no_time_has_no_ratio() -> None:
+    machine = Pretended()
     network, options = prepare(MODEL, "net"), CompressOptions(latency=1.0)
     prices = price(Run(network, SAMPLES, options))
-    model = latency_model(Run(network, SAMPLES), timings(lookups=0.0))
-    found = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices)
+    model = latency_model(Run(network, SAMPLES), timings(lookups=0.0), machine.least_work)
+    found = latency_fit.fitted_model(Run(network, SAMPLES, options), model, prices, machine)
     assert found.ratios == {}

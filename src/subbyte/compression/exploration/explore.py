@@ -28,7 +28,7 @@ from subbyte.compression.exploration import points_file
 from subbyte.compression.exploration.executors import Executor, open_executor
 from subbyte.compression.exploration.points import Task
 from subbyte.compression.exploration.points_file import POINTS_FILE, Point
-from subbyte.compression.latency.model import measure_files, rest
+from subbyte.compression.latency.machine import THIS_MACHINE, Machine
 from subbyte.compression.pipeline import fingerprint, read_source
 from subbyte.compression.planning.defaults import check_possible
 from subbyte.compression.planning.knapsack import least
@@ -87,11 +87,12 @@ def explore_network(
     options: CompressOptions,
     wishes: Exploration,
     progress: Progress,
+    machine: Machine = THIS_MACHINE,
 ) -> list[Point]:
     """Compress ``source`` at many budgets of bits, and judge each file on held-back samples.
 
     ``options`` hold for all points; their budget has to be empty. A quarter of the samples (`HELD`)
-    is held back.
+    is held back. ``machine``: to measure the files on.
 
     Returns:
         For each point an object:
@@ -119,7 +120,7 @@ def explore_network(
     with _claimed(folder, run), blaming(run.network, samples):
         points = _make_points(source, folder, replace(run, samples=fit), held, wishes)
     if wishes.latency and find_library() is not None:
-        _measure(folder, points, held, progress)
+        _measure(folder, points, held, progress, machine)
     return sorted(points.values(), key=_order)
 
 
@@ -275,19 +276,25 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"bits-\d+\.\d{3}", value) is not None
 
 
-def _measure(folder: Path, points: dict[str, Point], samples: Samples, progress: Progress) -> None:
+def _measure(
+    folder: Path,
+    points: dict[str, Point],
+    samples: Samples,
+    progress: Progress,
+    machine: Machine,
+) -> None:
     """Time the files that have not been, when nothing else runs: all but the first beside one
     that has been, of which only the part they take counts (docs/decisions/0022)."""
     missing = [name for name, point in points.items() if not point.get("latency_ms")]
     if missing:
-        rest()
+        machine.rest()
     files = {name: folder / point["file"] for name, point in points.items()}
     timed = (name for name in points if name not in missing and files[name].is_file())
     first = next(timed, None)
     for number, name in enumerate(missing):
         progress("latency", number, len(missing), name)
         names = [name] if first is None else [first, name]
-        taken = measure_files([files[n] for n in names], samples)
+        taken = machine.measure_files([files[n] for n in names], samples)
         whole = 1e3 * taken[0] if first is None else points[first]["latency_ms"]
         points[name]["latency_ms"] = round(whole * taken[-1] / taken[0], 4)
         first = first or name

@@ -1,41 +1,28 @@
 """How long a compressed network takes on the native kernels of this machine.
 
 The time of a layer comes from measured kernel timings (`subbyte.runtime.timings`); the time between
-the layers is measured on a blank file of the whole network. One sample, one thread.
+the layers is measured on a blank file of the whole network (`Machine`). One sample, one thread.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-import tempfile
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import onnx
-import onnxruntime
 import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.batches import on_device
 from subbyte.compression.calibration.table_shifts import LEAST_WORK, Work, lookup_gains
 from subbyte.compression.run import Run
-from subbyte.data import Batch, Samples
+from subbyte.data import Samples
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods import METHODS, MethodOptions
-from subbyte.runtime import load
 from subbyte.runtime.native.layers import Form, LayerSize, kernel_of
 from subbyte.runtime.timings import Timings
-
-_WARM_UP, _LEAST_RUNS, _BLOCK_SECONDS = 3, 3, 0.1
-# Measured until so many blocks in a row have not been faster by so much.
-_SETTLED_BLOCKS, _FASTER, _MOST_BLOCKS = 5, 0.01, 50
-# After heavy work all runs take up to a third longer for a second or two.
-_REST_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +33,7 @@ class LatencyModel:
     Runtime cost the same however they are coded, and count as the network's own. ``ratios``: a
     layer's time in the network over its time alone, by the name of its format; 1 where missing.
     ``beside``: seconds of everything but layers. Both are of `latency_fit.fitted_model`.
+    ``least_work``: as of `Machine`.
     """
 
     layers: tuple[Layer, ...]
@@ -53,6 +41,7 @@ class LatencyModel:
     timings: Timings
     ratios: Mapping[str, float] = field(default_factory=dict)
     beside: float = 0.0
+    least_work: int = LEAST_WORK
 
     def seconds(self, weight: str, options: MethodOptions) -> float:
         """Predicted time of all layers that read ``weight``.
@@ -69,7 +58,7 @@ class LatencyModel:
         """Size and format of all layers that read ``weight``."""
         layers = [layer for layer in self.layers if layer.weight == weight]
         found = [(layer, self.sizes[layer.name]) for layer in layers if layer.name in self.sizes]
-        return [(size, kernel_form(layer, size, options)) for layer, size in found]
+        return [(size, kernel_form(layer, size, options, self.least_work)) for layer, size in found]
 
     def looked_up(self, plan: Mapping[str, MethodOptions]) -> set[str]:
         """The names of the layers that the kernels look up when coded so."""
@@ -78,18 +67,23 @@ class LatencyModel:
             for layer in self.layers
             if layer.weight in plan
             and layer.name in self.sizes
-            and kernel_form(layer, self.sizes[layer.name], plan[layer.weight]).group > 0
+            and self._is_looked_up(layer, plan[layer.weight])
         }
 
+    def _is_looked_up(self, layer: Layer, options: MethodOptions) -> bool:
+        return kernel_form(layer, self.sizes[layer.name], options, self.least_work).group > 0
 
-def latency_model(run: Run, timings: Timings) -> LatencyModel:
+
+def latency_model(run: Run, timings: Timings, least_work: int = LEAST_WORK) -> LatencyModel:
     """Sizes of all layers from one sample, and the timings of their kernels."""
     islands = plan_islands(run.network)
     sizes = layer_sizes(run.network, islands, run.samples.first(1), run.device)
-    return LatencyModel(run.network.layers, sizes, timings)
+    return LatencyModel(run.network.layers, sizes, timings, least_work=least_work)
 
 
-def kernel_form(layer: Layer, size: LayerSize, options: MethodOptions) -> Form:
+def kernel_form(
+    layer: Layer, size: LayerSize, options: MethodOptions, least_work: int = LEAST_WORK
+) -> Form:
     """The format in which a kernel computes a layer.
 
     `table_shifts` decides which layers are looked up, and `kernel_of` which kernel runs. Codes of 3
@@ -104,14 +98,12 @@ def kernel_form(layer: Layer, size: LayerSize, options: MethodOptions) -> Form:
         return streamed
     if kernel.lookup:
         form = Form(kernel.lookup, kernel.gain, words=kernel.words)
-        if _looked_up(layer, size, form):
+        if size.work >= least_work and _lookup_gains(layer, size, form):
             return form
     return Form()
 
 
-def _looked_up(layer: Layer, size: LayerSize, form: Form) -> bool:
-    if size.work < LEAST_WORK:
-        return False
+def _lookup_gains(layer: Layer, size: LayerSize, form: Form) -> bool:
     pixels = math.prod(size.out)
     read = pixels if size.taps == 1 else size.height * size.width
     work = Work(size.work, read, pixels, size.linear)
@@ -146,54 +138,3 @@ def _size(layer: Layer, x: Tensor) -> LayerSize:
         dilations=(layer.dilations[0], layer.dilations[1]),
         pads=(layer.pads[0], layer.pads[1], layer.pads[2], layer.pads[3]),
     )
-
-
-def rest() -> None:
-    """Wait between heavy work, as coding and pricing are, and the first measurement."""
-    time.sleep(_REST_SECONDS)
-
-
-def measure_models(models: Iterable[onnx.ModelProto], samples: Samples) -> list[float]:
-    """`measure_files` of ``models``, which are taken one at a time, as they may be large."""
-    paths: list[Path] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for model in models:
-            paths.append(Path(folder) / f"blank-{len(paths)}.onnx")
-            paths[-1].write_bytes(model.SerializeToString())
-        return measure_files(paths, samples)
-
-
-def measure_files(paths: Sequence[Path], samples: Samples) -> list[float]:
-    """Seconds of one sample through each file on the native kernels, one thread.
-
-    The median of the runs of a block, the least of blocks until none gets faster. Blocks of all
-    files take turns, so that anything that slows the machine for a while slows all of them.
-
-    The time is CPU time. On a machine that does nothing else it equals the clock's. Other work does
-    not count, but for its effect on caches and clock rates.
-    """
-    batch: Batch = next(iter(samples.first(1).batches(1)))
-    sessions = [load(path, engine="native", threads=1).session for path in paths]
-    for session in sessions:
-        for _ in range(_WARM_UP):
-            session.run(None, batch)
-    least, settled = [math.inf] * len(sessions), 0
-    for _ in range(_MOST_BLOCKS):
-        taken = [_block(session, batch) for session in sessions]
-        faster = any(now < (1 - _FASTER) * old for now, old in zip(taken, least, strict=True))
-        settled = 0 if faster else settled + 1
-        least = [min(now, old) for now, old in zip(taken, least, strict=True)]
-        if settled == _SETTLED_BLOCKS:
-            break
-    return least
-
-
-def _block(session: onnxruntime.InferenceSession, batch: Batch) -> float:
-    """The median seconds of `_BLOCK_SECONDS` of runs, but at least of `_LEAST_RUNS`."""
-    times: list[float] = []
-    started = time.perf_counter()
-    while len(times) < _LEAST_RUNS or time.perf_counter() - started < _BLOCK_SECONDS:
-        before = time.process_time()
-        session.run(None, batch)
-        times.append(time.process_time() - before)
-    return statistics.median(times)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from subbyte.budgets import Budget
+from subbyte.compression.latency.machine import THIS_MACHINE, Machine
 from subbyte.compression.latency.model import LatencyModel, latency_model
 from subbyte.compression.planning.candidates import Candidate
 from subbyte.compression.planning.coding_plan import Planned, options_of, planned_from
@@ -18,10 +19,9 @@ from subbyte.compression.planning.search_space import Prices, price
 from subbyte.compression.run import Run
 from subbyte.errors import BudgetError
 from subbyte.methods import EIGHT_BITS
-from subbyte.runtime.timings import load_timings
 
 # Plans tried for a latency, and how much of it may be left.
-_ROUNDS = 10
+ROUNDS = 10
 _SLACK = 0.005
 # A plan keeps to the budget if so many of three measurements do: times differ by a few percent each
 # time a file is opened, and of many plans some seem to be fast enough by chance.
@@ -30,17 +30,19 @@ _MAJORITY = 2
 _MARGIN = 0.02
 
 
-def latency_plans(run: Run, budget: Budget) -> LatencyPlans:
+def latency_plans(
+    run: Run, budget: Budget, machine: Machine = THIS_MACHINE, rounds: int = ROUNDS
+) -> LatencyPlans:
     """The material of plans for a latency: prices, with times that are fitted.
 
     Raises:
         TimingsError: no kernel timings of this machine.
     """
-    timings = load_timings(run.config.timings)
-    model = latency_model(run, timings)
+    timings = machine.timings(run.config.timings)
+    model = latency_model(run, timings, machine.least_work)
     prices = price(run)
-    model = fitted_model(run, model, prices)
-    return LatencyPlans(run, prices.timed(model), model, budget)
+    model = fitted_model(run, model, prices, machine)
+    return LatencyPlans(run, prices.timed(model), model, budget, machine, rounds)
 
 
 class LatencyPlans:
@@ -48,14 +50,23 @@ class LatencyPlans:
 
     The times of the layers, and of the rest of the network, come from ``model``, which is fitted.
     Blank files of plans are measured, beside one of 8 bits. Only the ratio of the two times counts:
-    it gives the time on a machine as fast as when ``model`` was fitted.
+    it gives the time on a machine as fast as when ``model`` was fitted. ``rounds``: the plans that
+    are tried at most on the way to the budget.
     """
 
-    def __init__(self, run: Run, prices: Prices, model: LatencyModel, budget: Budget) -> None:
+    def __init__(
+        self,
+        run: Run,
+        prices: Prices,
+        model: LatencyModel,
+        budget: Budget,
+        machine: Machine = THIS_MACHINE,
+        rounds: int = ROUNDS,
+    ) -> None:
         self.prices, self._model, self._budget = prices, model, budget
-        self._progress = run.progress
+        self._progress, self._rounds = run.progress, rounds
         self._choices = {weight: _faster(found) for weight, found in prices.precise().items()}
-        self._files = BlankFiles(run, self._choices, model)
+        self._files = BlankFiles(run, self._choices, model, machine)
         self._eight = seconds_of_eight(model, self._choices)
         self._seconds = budget.value / 1e3
         self._measured: list[tuple[Plan, list[float]]] = []
@@ -93,15 +104,15 @@ class LatencyPlans:
         fastest = least(choices, _time)
         limit = max(fastest, _microseconds(budget - self._model.beside))
         bounds = []
-        for number in range(_ROUNDS):
-            self._progress("try", number, _ROUNDS, "")
+        for number in range(self._rounds):
+            self._progress("try", number, self._rounds, "")
             choice = choose_finely(choices, limit, _time)
             bounds.append(choice.bound)
             taken = self._taken(options_of(choice))
             if (1 - _SLACK) * budget < taken <= budget:
                 break
             limit = max(fastest, limit + _microseconds(budget - taken))
-        self._progress("try", _ROUNDS, _ROUNDS, "")
+        self._progress("try", self._rounds, self._rounds, "")
         plans = [plan for plan, _ in self._measured if self._taken(plan) <= budget]
         kept = [_chosen(choices, plan) for plan in plans]
         best = min(kept, key=lambda choice: choice.harm, default=None) or self._last_resort(choices)

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from subbyte.compression.latency.blank import blank_model
-from subbyte.compression.latency.model import LatencyModel, measure_models, rest
+from subbyte.compression.latency.machine import THIS_MACHINE, Machine
+from subbyte.compression.latency.model import LatencyModel
 from subbyte.compression.planning.knapsack import Choices
 from subbyte.compression.planning.plan_file import Plan
 from subbyte.compression.planning.search_space import Prices
@@ -27,16 +28,18 @@ from subbyte.methods import EIGHT_BITS
 LEAST_RATIO, MOST_RATIO = 0.5, 2.0
 
 
-def fitted_model(run: Run, model: LatencyModel, prices: Prices) -> LatencyModel:
+def fitted_model(
+    run: Run, model: LatencyModel, prices: Prices, machine: Machine = THIS_MACHINE
+) -> LatencyModel:
     """``model`` with a ratio for every format in ``prices``, and the time beside the layers.
 
     The ratio is the format's time in the network over the predicted time. Int8 layers are taken to
     be predicted well: their difference counts as the network's own time.
     """
     choices = prices.precise()
-    files = BlankFiles(run, choices, model)
+    files = BlankFiles(run, choices, model, machine)
     plans = _by_form(choices, model)
-    rest()
+    machine.rest()
     relative = {}
     for number, (name, coded) in enumerate(plans.items()):
         run.progress("time", number, len(plans), name)
@@ -56,9 +59,11 @@ def fitted_model(run: Run, model: LatencyModel, prices: Prices) -> LatencyModel:
 class BlankFiles:
     """Measures blank files of plans for ``weights``, beside ``eight``: 8 bits for all."""
 
-    def __init__(self, run: Run, weights: Iterable[str], model: LatencyModel) -> None:
+    def __init__(
+        self, run: Run, weights: Iterable[str], model: LatencyModel, machine: Machine
+    ) -> None:
         self.eight: Plan = dict.fromkeys(weights, EIGHT_BITS)
-        self._run, self._model = run, model
+        self._run, self._model, self._machine = run, model, machine
         self._least = math.inf
 
     def relative(self, plan: Plan) -> float:
@@ -79,7 +84,7 @@ class BlankFiles:
             blank_model(self._run.network, plan, self._run.config, self._model.looked_up(plan))
             for plan in plans
         )
-        return measure_models(models, self._run.samples)
+        return self._machine.measure_models(models, self._run.samples)
 
 
 def seconds_of_eight(model: LatencyModel, weights: Iterable[str]) -> float:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from subbyte.budgets import MOST_BITS, Budget
+from subbyte.compression.latency.machine import THIS_MACHINE, Machine
 from subbyte.compression.planning import by_accuracy, trials
 from subbyte.compression.planning.by_latency import latency_plans
 from subbyte.compression.planning.by_size import at_eight_bits, least_bits, plan_bits, plan_size
@@ -18,12 +19,12 @@ from subbyte.compression.validation import Judge, hold_back
 from subbyte.graph.weight_layout import output_layers
 
 
-def make_plan(run: Run) -> Planned:
+def make_plan(run: Run, machine: Machine = THIS_MACHINE) -> Planned:
     """The options of every layer: from the plan file, the budget, or the defaults.
 
     Every layer's error counts relative to its output and by the share of it that the next layers
     see, as the layers after it make a part of it good. Weighting layers by their lone effect on the
-    network's output did worse (docs/decisions).
+    network's output did worse (docs/decisions). ``machine``: to keep to a latency on.
 
     Raises:
         BudgetError: a budget out of reach; it names the least that works.
@@ -39,9 +40,9 @@ def make_plan(run: Run) -> Planned:
     if budget.kind == "max_drop":
         return _by_accuracy(run, budget)
     if config.trials and not at_eight_bits(budget):
-        return _by_trial(run, budget)
+        return _by_trial(run, budget, machine)
     if budget.kind == "latency":
-        return latency_plans(run, budget).least_harm()
+        return latency_plans(run, budget, machine).least_harm()
     prices = price(run, at_eight_bits(budget))
     if config.by_default and least_bits(prices) > budget.value:
         return _nearest(run, prices, budget)
@@ -71,12 +72,12 @@ def _by_accuracy(run: Run, budget: Budget) -> Planned:
     return by_accuracy.plan_drop(price(part), trials.Trials(part, judge).run, budget)
 
 
-def _by_trial(run: Run, budget: Budget) -> Planned:
+def _by_trial(run: Run, budget: Budget, machine: Machine) -> Planned:
     """The best by trial of several plans for ``budget``."""
     part, judge = _parts(run, trials.HELD)
     others: trials.Others
     if budget.kind == "latency":
-        others = latency_plans(part, budget)
+        others = latency_plans(part, budget, machine)
         prices, planned = others.prices, others.least_harm()
     else:
         prices = price(part)
