@@ -30,6 +30,7 @@ from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
 from subbyte.compression.proof.reference import Reference
 from subbyte.compression.run import Run
+from subbyte.compression.training import Schedule
 from subbyte.compression.validation import Split, split
 from subbyte.data import Samples
 from subbyte.data.fitting import InputChoice
@@ -66,11 +67,13 @@ def compress_network(
     options: CompressOptions,
     progress: Progress,
     held: Samples | None = None,
+    schedule: Schedule | None = None,
 ) -> Compressed:
     """Compress ``source`` with ``samples`` and write ``output`` (whole, or not at all).
 
     The file takes its name when both engines have run it (`prove`), on ``held``: samples that are
     none of ``samples``. None: some of ``samples`` are held back (`validation.split`).
+    ``schedule``: of the trainings, None: the usual one.
 
     Raises:
         SubbyteError: anything wrong with the network, the samples, the options or the output,
@@ -88,7 +91,7 @@ def compress_network(
     checkpoints = _open_checkpoints(target, network, parts, options)
     try:
         with repeatable(), blaming(network, samples):
-            run = Run(network, parts.fit, options, progress, checkpoints)
+            run = Run(*(network, parts.fit, options, progress, checkpoints, schedule or Schedule()))
             written, plan, encoded = _carry_out(run)
         data = written.SerializeToString(deterministic=True)
         _check_size(len(data), options)

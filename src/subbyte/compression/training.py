@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -22,6 +22,24 @@ BETAS = (0.9, 0.99)
 Batch = TypeVar("Batch")
 BatchOut = TypeVar("BatchOut", covariant=True)
 State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the trainings within a compression go.
+
+    ``check_every``: steps between two looks at the samples that are held back. ``warm_up``: steps
+    until the rates are whole. ``move_above``: the relative error of a layer above which its codes
+    are moved. ``rates``: Adam's rates in place of a part's own, by the name of the parameter;
+    ``bias`` is the name of all biases. ``linear_steps``: of the linear layers of Q-CNN's procedure,
+    where the user names none.
+    """
+
+    check_every: int = 50
+    warm_up: int = WARM_UP
+    move_above: float = 0.25
+    rates: Mapping[str, float] = field(default_factory=dict)
+    linear_steps: int = 200
 
 
 class Stream(Protocol[BatchOut]):

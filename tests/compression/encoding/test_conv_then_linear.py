@@ -15,12 +15,11 @@ import subbyte
 from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.divergence import divergence
-from subbyte.compression.encoding import conv_then_linear as stages
-from subbyte.compression.encoding import distill as tune_module
 from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.conv_then_linear import encode_network, linear_tail
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.run import Run
+from subbyte.compression.training import Schedule
 from subbyte.errors import CalibrationError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
@@ -28,6 +27,7 @@ from subbyte.methods import MethodChoice, MethodOptions, Product
 from subbyte.methods.binary.form import BinaryOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
+from subbyte.progress import Progress, silent
 from tests import tiny
 from tests.compression.nets import CPU, normal, relative, samples_for, smooth_images
 
@@ -64,21 +64,21 @@ PLAN: dict[str, MethodOptions] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune_module, "CHECK_EVERY", 10)
-    monkeypatch.setattr(tune_module, "WARM_UP", 1)
-    monkeypatch.setattr(stages._FloatWeight, "rates", {"weight": 1e-3})
+SCHEDULE = Schedule(check_every=10, warm_up=1, rates={"weight": 1e-3}, linear_steps=7)
 
 
 def encoded(
-    folder: Path, steps: int | None, plan: dict[str, MethodOptions] = PLAN, count: int = 120
+    folder: Path,
+    steps: int | None,
+    plan: dict[str, MethodOptions] = PLAN,
+    count: int = 120,
+    progress: Progress = silent,
 ) -> tuple[Encoded, GraphModule]:
     checkpoints = Checkpoints(folder, "key", keep=True)
     samples = samples_for(MODEL, IMAGES[:count])
     config = CompressOptions(tune_linear=steps)
-    run = Run(prepare(MODEL, "net"), samples, config, checkpoints=checkpoints)
-    return encode_network(run, plan)
+    network = prepare(MODEL, "net")
+    return encode_network(Run(network, samples, config, progress, checkpoints, SCHEDULE), plan)
 
 
 def lost(module: GraphModule) -> float:
@@ -131,8 +131,8 @@ def test_the_paper_keeps_biases_without_training(tmp_path: Path) -> None:
     assert not alone.biases["hidden"].any()
 
 
-def test_steps_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "TUNE_STEPS", 7)
+def test_steps_by_default(tmp_path: Path) -> None:
+    assert Schedule().linear_steps == 200
     by_default, _ = encoded(tmp_path / "a", None)
     assert same(by_default, encoded(tmp_path / "b", 7)[0])
     ours: dict[str, MethodOptions] = PLAN | {
@@ -143,16 +143,17 @@ def test_steps_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not list((tmp_path / "d").glob("tune*"))
 
 
-def test_interrupted_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_after_training(tmp_path: Path) -> None:
     whole, _ = encoded(tmp_path / "whole", 20)
+    stages: list[str] = []
 
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
+    def stop(stage: str, *_: object) -> None:
+        if stage == "encode" and "tune" in stages:
+            raise KeyboardInterrupt
+        stages.append(stage)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(stages, "_copy", stop)
-        with pytest.raises(KeyboardInterrupt):
-            encoded(tmp_path / "broken", 20)
+    with pytest.raises(KeyboardInterrupt):
+        encoded(tmp_path / "broken", 20, progress=stop)
     assert same(encoded(tmp_path / "broken", 20)[0], whole)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,12 @@ import subbyte
 from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.divergence import divergence
-from subbyte.compression.encoding import distill as tune_module
 from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.distill import Tuner
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.planning.plan_file import parse_plan
 from subbyte.compression.run import Run
+from subbyte.compression.training import Schedule
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
 from subbyte.graph.load.network import prepare
@@ -45,15 +47,13 @@ MODEL = classifier(IMAGES)
 NETWORK = prepare(MODEL, "net")
 PLAN = parse_plan(ROUGH_PLAN, list(NETWORK.layers), "plan")
 
+SCHEDULE = Schedule(check_every=5, warm_up=1, move_above=0.2)
 MakeTuner = Callable[..., Tuner]
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTuner:
+def make(tmp_path: Path) -> MakeTuner:
     """Encode `MODEL` roughly and make a tuner for it; ``spoil``: how far biases are off."""
-    monkeypatch.setattr(tune_module, "MOVE_ABOVE", 0.2)
-    monkeypatch.setattr(tune_module, "CHECK_EVERY", 5)
-    monkeypatch.setattr(tune_module, "WARM_UP", 1)
     made = 0
 
     def make(
@@ -63,6 +63,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTuner:
         seed: int = 0,
         count: int = len(IMAGES),
         plan: dict[str, Any] | None = None,
+        schedule: Schedule = SCHEDULE,
+        kind: type[Tuner] = Tuner,
     ) -> Tuner:
         nonlocal made
         made += 1
@@ -71,8 +73,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTuner:
         shift_biases(encoded, spoil)
         checkpoints = Checkpoints(tmp_path / (folder or f"t{made}"), "key", keep=True)
         samples = samples_for(MODEL, images)
-        run = Run(network, samples, CompressOptions(seed=seed), checkpoints=checkpoints)
-        return Tuner(run, sequence.compressed, encoded, steps)
+        options = CompressOptions(seed=seed)
+        run = Run(network, samples, options, checkpoints=checkpoints, schedule=schedule)
+        return kind(run, sequence.compressed, encoded, steps)
 
     return make
 
@@ -151,12 +154,11 @@ def test_divergence_falls_on_all_samples(make: MakeTuner) -> None:
     assert harm_of(tuner.run(), samples) < 0.97 * before
 
 
-def test_nothing_gained_keeps_the_untuned(make: MakeTuner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_gained_keeps_the_untuned(make: MakeTuner) -> None:
     """With rates that ruin the network, what was there before is kept."""
-    monkeypatch.setattr(tune_module, "BIAS_RATE", 5.0)
-    for part in (ProductWeight, ScaledWeight):
-        monkeypatch.setattr(part, "rates", dict.fromkeys(part.rates, 5.0))
-    tuner = make(10, spoil=0.0)
+    names = {"bias", *ProductWeight.rates, *ScaledWeight.rates}
+    ruinous = replace(SCHEDULE, rates=dict.fromkeys(names, 5.0))
+    tuner = make(10, spoil=0.0, schedule=ruinous)
     untuned = tuner._encoded
     tuned = tuner.run()
     assert harm_of(tuned, tuner._held) == pytest.approx(harm_of(untuned, tuner._held), rel=1e-3)
@@ -195,24 +197,30 @@ def test_scales_and_codebooks_are_trained(part: str, make: MakeTuner) -> None:
     assert all(not torch.equal(value, before[name]) for name, value in found.items())
 
 
-@pytest.fixture
-def _codes_move(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codes move soon; the last state is said to be the best, so that it is returned."""
-    monkeypatch.setattr(ProductWeight, "rates", {**ProductWeight.rates, "latent": 0.3})
+class LastIsBest(Tuner):
+    """The last state is said to be the best, so that it is returned."""
+
     falling = itertools.count(0, -1)
-    monkeypatch.setattr(Tuner, "_harm", lambda _: float(next(falling)))
+
+    def _harm(self) -> float:
+        return float(next(self.falling))
 
 
-@pytest.mark.usefixtures("_codes_move")
-def test_codes_move_only_where_the_error_is_large(make: MakeTuner) -> None:
+@pytest.fixture
+def make_moving(make: MakeTuner) -> MakeTuner:
+    """Codes move soon, and the last state is returned."""
+    return partial(make, schedule=replace(SCHEDULE, rates={"latent": 0.3}), kind=LastIsBest)
+
+
+def test_codes_move_only_where_the_error_is_large(make_moving: MakeTuner) -> None:
     def codes(encoded: Encoded) -> np.ndarray:
         return np.array(encoded.weights["conv2.weight"].inputs["codes"])
 
-    rough = make(20)
-    assert rough._encoded.losses["conv2.weight"] > tune_module.MOVE_ABOVE
+    rough = make_moving(20)
+    assert rough._encoded.losses["conv2.weight"] > SCHEDULE.move_above
     assert not np.array_equal(codes(rough._encoded), codes(rough.run()))
-    fine = make(20, plan=PLAN | {"conv2.weight": ProductOptions(4, 16, 3)})
-    assert fine._encoded.losses["conv2.weight"] < tune_module.MOVE_ABOVE
+    fine = make_moving(20, plan=PLAN | {"conv2.weight": ProductOptions(4, 16, 3)})
+    assert fine._encoded.losses["conv2.weight"] < SCHEDULE.move_above
     assert np.array_equal(codes(fine._encoded), codes(fine.run()))
 
 
@@ -231,12 +239,11 @@ def test_same_twice(make: MakeTuner) -> None:
     assert not same(make(12).run(), make(12, seed=1).run())
 
 
-@pytest.mark.usefixtures("_codes_move")
 @pytest.mark.parametrize("at", [3, 5, 8, 11])
-def test_interrupted_in_the_middle(at: int, make: MakeTuner) -> None:
+def test_interrupted_in_the_middle(at: int, make_moving: MakeTuner) -> None:
     """At a checkpoint, and between two."""
-    whole = make(12).run()
-    broken = make(12, folder="shared")
+    whole = make_moving(12).run()
+    broken = make_moving(12, folder="shared")
 
     def stop(stage: str, done: int, total: int, detail: str) -> None:
         if done == at:
@@ -245,7 +252,7 @@ def test_interrupted_in_the_middle(at: int, make: MakeTuner) -> None:
     broken._progress = stop
     with pytest.raises(KeyboardInterrupt):
         broken.run()
-    assert same(make(12, folder="shared").run(), whole)
+    assert same(make_moving(12, folder="shared").run(), whole)
 
 
 @pytest.mark.parametrize("count", [2, 3])

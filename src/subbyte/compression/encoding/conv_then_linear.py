@@ -24,8 +24,6 @@ from subbyte.graph.network import Layer, Network
 from subbyte.graph.weight_layout import canonical
 from subbyte.methods import MethodOptions, TrainableWeight
 
-TUNE_STEPS = 200
-
 
 class _FloatWeight(TrainableWeight):
     """A weight [O, T, I] as it is, trained."""
@@ -68,11 +66,12 @@ def encode_network(run: Run, plan: Mapping[str, MethodOptions]) -> tuple[Encoded
     """Code all layers of ``plan``; the results, and the network that holds them.
 
     Convolutions and linear layers have steps of training between them: as many as the user wishes
-    for, else `TUNE_STEPS` where the plan names Q-CNN's procedure, otherwise none.
+    for, else ``run.schedule.linear_steps`` where the plan names Q-CNN's procedure, otherwise none.
     """
     steps = run.config.tune_linear
     if steps is None:
-        steps = TUNE_STEPS if any(each.trains_linear for each in plan.values()) else 0
+        trained = any(each.trains_linear for each in plan.values())
+        steps = run.schedule.linear_steps if trained else 0
     tail = linear_tail(run.network)
     if not steps or not tail or len(tail) == len(run.network.layers):
         whole = LayerwiseEncoder(run, plan)

@@ -20,7 +20,7 @@ from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.divergence import as_tuple, divergence
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.run import Run
-from subbyte.compression.training import WARM_UP, State, Training, pack, unpack
+from subbyte.compression.training import State, Training, pack, unpack
 from subbyte.errors import OptionError
 from subbyte.graph.module.gradient import untrained
 from subbyte.graph.module.graph_module import GraphModule
@@ -31,8 +31,6 @@ from subbyte.methods import TrainableWeight, trainable
 BATCH = 64
 HELD_BACK = 0.15
 MOST_HELD_BACK = 512
-MOVE_ABOVE = 0.25
-CHECK_EVERY = 50
 BIAS_RATE = 3e-4
 
 
@@ -81,6 +79,7 @@ class Tuner:
         network, samples = run.network, run.samples
         self._name, self._steps = network.name, steps
         self._module, self._encoded = compressed, encoded
+        self._schedule = run.schedule
         self._device, self._checkpoints, self._progress = run.device, run.checkpoints, run.progress
         self._teacher = GraphModule(network).to(run.device).eval()
         self._rng = np.random.default_rng(run.config.seed)
@@ -104,7 +103,7 @@ class Tuner:
         for weight, coded in self._encoded.weights.items():
             part = trainable(
                 coded,
-                move=self._encoded.losses[weight] > MOVE_ABOVE,
+                move=self._encoded.losses[weight] > self._schedule.move_above,
                 reference=canonical(self._layers[weight], self._teacher.constant(weight).detach()),
             )
             sources[weight] = Source(self._layers[weight], part.to(self._device))
@@ -132,11 +131,11 @@ class Tuner:
             self._steps,
             Shuffled(len(self._train), self._rng),
             self._losses,
-            CHECK_EVERY,
+            self._schedule.check_every,
             self._say,
             _TuningStore(self._checkpoints, self.checkpoint),
             judge=self._harm,
-            warm_up=WARM_UP,
+            warm_up=self._schedule.warm_up,
             where=self._name,
         ).run()
 
@@ -146,10 +145,12 @@ class Tuner:
     def _groups(self) -> list[dict[str, object]]:
         """Parameter groups by kind, each with its own base rate."""
         kinds: dict[float, list[nn.Parameter]] = {}
+        given = self._schedule.rates
         for source in self._sources.values():
             for name, parameter in source.weight.named_parameters():
-                kinds.setdefault(source.weight.rates[name], []).append(parameter)
-        kinds.setdefault(BIAS_RATE, []).extend(self._biases.values())
+                rate = given.get(name, source.weight.rates[name])
+                kinds.setdefault(rate, []).append(parameter)
+        kinds.setdefault(given.get("bias", BIAS_RATE), []).extend(self._biases.values())
         return [{"params": found, "lr": rate} for rate, found in kinds.items()]
 
     def _losses(self, index: NDArray[np.intp]) -> Iterator[Tensor]:
