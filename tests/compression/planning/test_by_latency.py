@@ -146,7 +146,7 @@ def milliseconds(group: int, apart: float = 1.0) -> float:
 def test_latency_needs_timings(tmp_path: Path) -> None:
     with pytest.raises(TimingsError, match="calibrate-cpu"):
         planned(THIS_MACHINE, latency=1.0, timings=tmp_path / "none.json")
-    with pytest.raises(OptionError, match="--timings belongs to --latency"):
+    with pytest.raises(OptionError, match="`timings` belongs to `latency`"):
         CompressOptions(timings=tmp_path / "none.json")
 
 
