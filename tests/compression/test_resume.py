@@ -17,7 +17,7 @@ import subbyte
 from subbyte.cli.app import app
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.pipeline import compress_network
-from subbyte.compression.training import Schedule
+from subbyte.compression.run import Schedule
 from subbyte.progress import Progress
 from tests import tiny
 from tests.compression.nets import ROUGH_PLAN, Array, classifier, samples_for, smooth_images

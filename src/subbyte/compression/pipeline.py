@@ -29,8 +29,7 @@ from subbyte.compression.proof.opens import check_opens
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
 from subbyte.compression.proof.reference import Reference
-from subbyte.compression.run import Run
-from subbyte.compression.training import Schedule
+from subbyte.compression.run import Run, Schedule
 from subbyte.compression.validation import Split, split
 from subbyte.data import Samples
 from subbyte.data.fitting import InputChoice

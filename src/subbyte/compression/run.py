@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,10 +11,27 @@ import torch
 from subbyte.compression.checkpoint import Checkpoints, NoCheckpoints
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.device import open_device
-from subbyte.compression.training import Schedule
 from subbyte.data import Samples
 from subbyte.graph.network import Network
 from subbyte.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the trainings within a compression go.
+
+    ``check_every``: steps between two looks at the samples that are held back. ``warm_up``: steps
+    until the rates are whole. ``move_above``: the relative error of a layer above which its codes
+    are moved. ``rates``: Adam's rates in place of a part's own, by the name of the parameter;
+    ``bias`` is the name of all biases. ``linear_steps``: of the linear layers of Q-CNN's procedure,
+    where the user names none.
+    """
+
+    check_every: int = 50
+    warm_up: int = 20
+    move_above: float = 0.25
+    rates: Mapping[str, float] = field(default_factory=dict)
+    linear_steps: int = 200
 
 
 @dataclass(frozen=True)

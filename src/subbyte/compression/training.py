@@ -5,41 +5,23 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from subbyte.compression.divergence import check_gradient
+from subbyte.compression.run import Schedule
 from subbyte.errors import RunError, WeightError
 from subbyte.methods import TrainableWeight
 
-WARM_UP = 20
 LAST_RATE = 0.02
 BETAS = (0.9, 0.99)
 
 Batch = TypeVar("Batch")
 BatchOut = TypeVar("BatchOut", covariant=True)
 State = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the trainings within a compression go.
-
-    ``check_every``: steps between two looks at the samples that are held back. ``warm_up``: steps
-    until the rates are whole. ``move_above``: the relative error of a layer above which its codes
-    are moved. ``rates``: Adam's rates in place of a part's own, by the name of the parameter;
-    ``bias`` is the name of all biases. ``linear_steps``: of the linear layers of Q-CNN's procedure,
-    where the user names none.
-    """
-
-    check_every: int = 50
-    warm_up: int = WARM_UP
-    move_above: float = 0.25
-    rates: Mapping[str, float] = field(default_factory=dict)
-    linear_steps: int = 200
 
 
 class Stream(Protocol[BatchOut]):
@@ -100,7 +82,7 @@ class Training(Generic[Batch]):
     report: Callable[[int, float], None]
     store: Store
     judge: Callable[[], float] | None = None
-    warm_up: int = WARM_UP
+    warm_up: int = Schedule.warm_up
     where: str | None = None
 
     def __post_init__(self) -> None:
@@ -191,7 +173,7 @@ class Descent:
     """
 
     def __init__(
-        self, groups: Iterable[Mapping[str, Any]], steps: int, warm_up: int = WARM_UP
+        self, groups: Iterable[Mapping[str, Any]], steps: int, warm_up: int = Schedule.warm_up
     ) -> None:
         own = [dict(group) | {"base": group["lr"]} for group in groups]
         self._optimizer = torch.optim.Adam(own, betas=BETAS)

@@ -18,8 +18,7 @@ from subbyte.compression.divergence import divergence
 from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.conv_then_linear import encode_network, linear_tail
 from subbyte.compression.encoding.encoded import Encoded
-from subbyte.compression.run import Run
-from subbyte.compression.training import Schedule
+from subbyte.compression.run import Run, Schedule
 from subbyte.errors import CalibrationError
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule

@@ -21,8 +21,7 @@ from subbyte.compression.encoding.apply import coded_module
 from subbyte.compression.encoding.distill import Tuner
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.planning.plan_file import parse_plan
-from subbyte.compression.run import Run
-from subbyte.compression.training import Schedule
+from subbyte.compression.run import Run, Schedule
 from subbyte.data import Samples
 from subbyte.errors import CalibrationError
 from subbyte.graph.load.network import prepare
