@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import onnx
 
@@ -55,7 +55,7 @@ class Pretended(Machine):
     fitted: list[bool] = field(default_factory=list)
     speeds: Iterator[float] = field(default_factory=lambda: itertools.cycle([1.0, 1.3, 2.0]))
 
-    def timings(self, path: Path | None) -> Timings:
+    def timings(self, path: str | os.PathLike[str] | None) -> Timings:
         return timings()
 
     def measure_models(self, models: Iterable[onnx.ModelProto], samples: Samples) -> list[float]:

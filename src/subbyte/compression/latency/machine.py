@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -35,7 +36,7 @@ class Machine:
     rest_seconds: float = 3.0
     block_seconds: float = 0.1
 
-    def timings(self, path: Path | None) -> Timings:
+    def timings(self, path: str | os.PathLike[str] | None) -> Timings:
         """The timings of the kernels, as `load_timings` reads them."""
         return load_timings(path)
 
