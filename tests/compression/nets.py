@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from numpy.typing import NDArray
 from onnx import helper
 
 import subbyte
+from subbyte.compression.calibration.value_ranges import Measured
 from subbyte.compression.checkpoint import Checkpoints
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.encoding.layerwise import LayerwiseEncoder
 from subbyte.compression.run import Run
 from subbyte.data import Samples, as_samples
+from subbyte.graph.islands.shared_scales import Group
 from subbyte.graph.load.model_file import input_specs
 from subbyte.graph.load.network import prepare
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
+from subbyte.graph.quant_params import QuantParams
 from subbyte.graph.query import known
 from subbyte.graph.weight_layout import canonical
 from tests import tiny
@@ -48,6 +52,32 @@ def smooth_images(count: int, channels: int = 3, size: int = 8, seed: int = 1) -
     )
     mix = np.random.default_rng(0).standard_normal((channels, channels))
     return np.einsum("nchw,dc->ndhw", image, mix).astype(np.float32)
+
+
+def two_convolutions(
+    activation: str = "Relu", gain: float = 1.0, width: int = 16
+) -> onnx.ModelProto:
+    """Two convolutions with ``activation`` between them, and a sum over the map after."""
+    weights = {
+        "conv1.weight": normal(1, width, 16, 3, 3) / 12,
+        "conv1.bias": np.zeros(width, np.float32),
+        "conv2.weight": normal(2, width, width, 3, 3) / 12 * gain,
+        "conv2.bias": np.zeros(width, np.float32),
+    }
+    nodes = [
+        tiny.conv("conv1", "x", "c1"),
+        helper.make_node(activation, ["c1"], ["r1"], "act1"),
+        tiny.conv("conv2", "r1", "c2"),
+        helper.make_node("GlobalAveragePool", ["c2"], ["y"], "pool"),
+    ]
+    shape: list[int | str] = ["N", 16, 8, 8]
+    return tiny.build(nodes, weights, {"x": shape}, {"y": ["N", width, 1, 1]})
+
+
+def params_of(groups: Sequence[Group], ranges: Mapping[str, Measured]) -> dict[str, QuantParams]:
+    """The parameters of every group, by name, over the ranges from all samples."""
+    found = {group.name: ranges[group.name].all for group in groups}
+    return {g.name: g.params(found[g.name].low, found[g.name].high) for g in groups}
 
 
 def one_layer(
