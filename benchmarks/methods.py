@@ -115,11 +115,11 @@ def measure(row: NetworkRow, method: str, folder: Path) -> dict[str, Any]:
 def _latency(source: Path, target: Path) -> dict[str, Any]:
     """Milliseconds at batch 1 on one thread: the float network, and the file in both engines."""
     timed = subbyte.bench([source, target], runs=RUNS)
-    kinds = ("float", *(row["engine"] for row in timed["models"][1:]))
+    kinds = ("float", *(row.engine for row in timed.models[1:]))
     return {
-        kind: {key: row[key] for key in ("median_ms", "iqr_ms")}
-        for kind, row in zip(kinds, timed["models"], strict=True)
-    } | {"native_isa": timed["native_isa"]}
+        kind: {"median_ms": row.median_ms, "iqr_ms": row.iqr_ms}
+        for kind, row in zip(kinds, timed.models, strict=True)
+    } | {"native_isa": timed.native_isa}
 
 
 def _short(record: dict[str, Any]) -> str:

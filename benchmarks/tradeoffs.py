@@ -83,7 +83,7 @@ class Tradeoff(NetworkFolder):
                 "metric": metric(self.row, self.source, self.split),
             },
             "points": [
-                self._judged(judge, self.folder / "points" / point["file"], point["name"])
+                self._judged(judge, self.folder / "points" / point.file, point.name)
                 for point in points
             ],
             "forms": [self._judged(judge, path, name) for name, path in forms.items()],
@@ -94,7 +94,7 @@ class Tradeoff(NetworkFolder):
     def timed(self, record: Record) -> Record:
         """``record`` with latencies of all points."""
         self._explore()
-        times = {p["name"]: p.get("latency_ms") for p in read_points(self.folder / "points")}
+        times = {p.name: p.latency_ms for p in read_points(self.folder / "points")}
         for point in record["points"]:
             point["latency_ms"] = times[point["name"]]
         return record

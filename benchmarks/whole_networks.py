@@ -126,7 +126,7 @@ def measure(name: str, settings: Settings, folder: Path) -> dict[str, Any]:
     for threads in THREADS:
         result = subbyte.bench(
             list(paths.values()), threads=threads, runs=settings.runs, peers=PEERS
-        )
+        ).to_dict()
         for side in result["models"]:
             side["file"] = labels[side.pop("model")]
             if name != REAL and side["file"] != "float":

@@ -249,7 +249,7 @@ def as_file(network: nn.Module, data: Images) -> dict[str, Any]:
         scores = subbyte.evaluate(path, data.test_x.numpy(), data.test_y.numpy())
         found = subbyte.inspect(path)
     return {
-        "accuracy": scores["top1"],
+        "accuracy": scores.top1,
         "bits_per_weight": found["bits_per_weight"],
         "file_bytes": found["file_bytes"],
     }

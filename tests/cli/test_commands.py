@@ -94,7 +94,7 @@ def test_eval(model: Path, data: Path, tmp_path: Path) -> None:
         float_network=model,
         engine="portable",
     )
-    assert expected.items() <= found.items()
+    assert expected.to_dict().items() <= found.items()
     assert "balanced_accuracy" in result.stdout
 
 

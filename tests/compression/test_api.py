@@ -320,11 +320,11 @@ def test_explore_from_python(tmp_path: Path) -> None:
     )
     folder = tmp_path / "points"
     points = subbyte.explore(path, folder, images, bits=[4.0, 2.5], samples=30, latency=False)
-    assert [point["name"] for point in points] == ["bits-2.500", "bits-4.000"]
-    assert points[0]["bits"] < points[1]["bits"] <= 4.0
+    assert [point.name for point in points] == ["bits-2.500", "bits-4.000"]
+    assert points[0].bits < points[1].bits <= 4.0
     lines = (folder / "points.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == points
-    assert points[0]["options"]["samples"] + points[0]["options"]["held_back"] == 30
+    assert [json.loads(line) for line in lines] == [point.to_dict() for point in points]
+    assert points[0].options["samples"] + points[0].options["held_back"] == 30
 
 
 def test_samples_have_their_options_already(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,19 @@ def test_reports_every_model_and_the_machine(tmp_path: Path, model: Path) -> Non
     result = subbyte.bench(
         [model, other], runs=3, batch_size=2, progress=lambda stage, *state: seen.append(state[:2])
     )
-    assert [row["model"] for row in result["models"]] == [str(model), str(other)]
-    assert result["models"][0]["ratio"] == 1
-    assert all(0 < row["min_ms"] <= row["median_ms"] for row in result["models"])
-    assert result["shapes"] == {"input": [2, 3, 6, 6]}
-    assert (result["runs"], result["threads"]) == (3, 1)
-    assert result["system"]["cpu"]
-    assert result["system"]["versions"]["numpy"] == np.__version__
+    assert [row.model for row in result.models] == [str(model), str(other)]
+    assert result.models[0].ratio == 1
+    assert all(0 < row.min_ms <= row.median_ms for row in result.models)
+    assert result.shapes == {"input": [2, 3, 6, 6]}
+    assert (result.runs, result.threads) == (3, 1)
+    assert result.system["cpu"]
+    assert result.system["versions"]["numpy"] == np.__version__
     assert seen == [(1, 3), (2, 3), (3, 3)]
+    figures = result.to_dict()
+    document = "models missing runs threads shapes native_isa system"
+    assert [*figures] == document.split()
+    assert [*figures["models"][1]] == [*vars(result.models[1])]
+    assert json.loads(json.dumps(figures)) == figures
 
 
 def test_statistics_follow_their_formulas() -> None:
@@ -56,7 +62,7 @@ def test_free_dimensions_need_a_shape(tmp_path: Path) -> None:
     path = tiny.save(model, tmp_path / "free.onnx")
     with pytest.raises(OptionError, match=r"free dimensions.*`shapes=\{'ids': \(1, \.\.\.\)\}`"):
         subbyte.bench([path], runs=1)
-    assert subbyte.bench([path], runs=1, shapes={"ids": (2, 9)})["shapes"] == {"ids": [2, 9]}
+    assert subbyte.bench([path], runs=1, shapes={"ids": (2, 9)}).shapes == {"ids": [2, 9]}
     with pytest.raises(OptionError, match="expected ids, got tokens"):
         subbyte.bench([path], runs=1, shapes={"tokens": (2, 9)})
 

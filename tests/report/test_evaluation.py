@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -55,36 +56,36 @@ def test_accuracies_agree_with_scikit_learn(model: Path) -> None:
     result = subbyte.evaluate(model, SAMPLES, LABELS, batch_size=7)
     found = scores(model)
     classes = np.arange(CLASSES)
-    assert result["n"] == 50
-    assert result["classes"] == CLASSES
+    assert result.n == 50
+    assert result.classes == CLASSES
     for k, name in ((1, "top1"), (5, "top5")):
         expected = top_k_accuracy_score(LABELS, found, k=k, labels=classes)
-        assert result[name] == pytest.approx(100 * expected)
+        assert getattr(result, name) == pytest.approx(100 * expected)
     expected = balanced_accuracy_score(LABELS, found.argmax(1))
-    assert result["balanced_accuracy"] == pytest.approx(100 * expected)
-    assert "kl" not in result
+    assert result.balanced_accuracy == pytest.approx(100 * expected)
+    assert result.kl is None
 
 
 def test_agreement_and_kl_follow_their_formulas(model: Path, other: Path) -> None:
     result = subbyte.evaluate(model, SAMPLES, float_network=other, batch_size=16)
     s, r = scores(model), scores(other)
     p, q = softmax(r), softmax(s)
-    assert result["agreement"] == pytest.approx(100 * (s.argmax(1) == r.argmax(1)).mean())
-    assert result["kl"] == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-6)
-    assert not {"top1", "float_top1"} & set(result)
+    assert result.agreement == pytest.approx(100 * (s.argmax(1) == r.argmax(1)).mean())
+    assert result.kl == pytest.approx((p * np.log(p / q)).sum(axis=1).mean(), rel=1e-6)
+    assert (result.top1, result.float_top1) == (None, None)
 
 
 def test_the_float_networks_accuracy_stands_beside(model: Path, other: Path) -> None:
     result = subbyte.evaluate(model, SAMPLES, LABELS, float_network=other, batch_size=16)
     alone = subbyte.evaluate(other, SAMPLES, LABELS)
-    assert result["float_top1"] == alone["top1"] != result["top1"]
-    assert "float_top1" not in alone
+    assert result.float_top1 == alone.top1 != result.top1
+    assert alone.float_top1 is None
 
 
 def test_a_model_agrees_with_itself(model: Path) -> None:
     result = subbyte.evaluate(model, SAMPLES, LABELS, float_network=model)
-    assert result["agreement"] == 100
-    assert result["kl"] == 0
+    assert result.agreement == 100
+    assert result.kl == 0
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -92,10 +93,8 @@ def test_fixed_batch_gives_the_same_numbers(tmp_path: Path, model: Path, batch: 
     fixed = tiny.save(linear(0, batch), tmp_path / "fixed.onnx")
     result = subbyte.evaluate(fixed, SAMPLES, LABELS, float_network=model, batch_size=6)
     free = subbyte.evaluate(model, SAMPLES, LABELS)
-    assert result["agreement"] == 100
-    assert {k: result[k] for k in ("n", "top1", "top5")} == {
-        k: free[k] for k in ("n", "top1", "top5")
-    }
+    assert result.agreement == 100
+    assert (result.n, result.top1, result.top5) == (free.n, free.top1, free.top5)
 
 
 def test_samples_are_drawn_and_an_offset_shifts(model: Path) -> None:
@@ -103,9 +102,9 @@ def test_samples_are_drawn_and_an_offset_shifts(model: Path) -> None:
     mixed = np.concatenate([best[:20], (best[20:] + 1) % CLASSES])
     drawn = np.random.default_rng(0).choice(len(SAMPLES), 20, replace=False)
     expected = 100 * np.mean(mixed[drawn] == best[drawn])
-    assert subbyte.evaluate(model, SAMPLES, mixed, samples=20)["top1"] == pytest.approx(expected)
-    assert subbyte.evaluate(model, SAMPLES, mixed)["top1"] == 40
-    assert subbyte.evaluate(model, SAMPLES, best - 1, label_offset=1)["top1"] == 100
+    assert subbyte.evaluate(model, SAMPLES, mixed, samples=20).top1 == pytest.approx(expected)
+    assert subbyte.evaluate(model, SAMPLES, mixed).top1 == 40
+    assert subbyte.evaluate(model, SAMPLES, best - 1, label_offset=1).top1 == 100
 
 
 def test_equal_scores_count_the_first_as_best(tmp_path: Path) -> None:
@@ -117,8 +116,8 @@ def test_equal_scores_count_the_first_as_best(tmp_path: Path) -> None:
     )
     path = tiny.save(flat, tmp_path / "flat.onnx")
     result = subbyte.evaluate(path, SAMPLES[:8], np.arange(8))
-    assert result["top1"] == 12.5
-    assert result["top5"] == 62.5
+    assert result.top1 == 12.5
+    assert result.top5 == 62.5
 
 
 def test_reads_files_and_reports_progress(tmp_path: Path, model: Path) -> None:
@@ -134,7 +133,7 @@ def test_reads_files_and_reports_progress(tmp_path: Path, model: Path) -> None:
         progress=lambda stage, done, total, detail: seen.append((done, total)),
     )
     assert seen == [(20, 50), (40, 50), (50, 50)]
-    assert result["top1"] == subbyte.evaluate(model, SAMPLES, LABELS)["top1"]
+    assert result.top1 == subbyte.evaluate(model, SAMPLES, LABELS).top1
 
 
 @pytest.mark.parametrize(
@@ -199,11 +198,21 @@ def test_outputs_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_says_which_engine_ran(model: Path) -> None:
     portable = subbyte.evaluate(model, SAMPLES, LABELS, engine="portable")
-    assert portable["engine"] == "portable"
-    assert "native_isa" not in portable
+    assert portable.engine == "portable"
+    assert portable.native_isa is None
     try:
         level = native_isa()
     except MissingDependencyError as error:
         pytest.skip(str(error))
     native = subbyte.evaluate(model, SAMPLES, LABELS, engine="native")
-    assert (native["engine"], native["native_isa"]) == ("native", level)
+    assert (native.engine, native.native_isa) == ("native", level)
+
+
+def test_the_result_has_the_figures_that_were_measured(model: Path) -> None:
+    result = subbyte.evaluate(model, SAMPLES, LABELS)
+    assert (result.float_top1, result.agreement, result.kl) == (None, None, None)
+    isa = ["native_isa"] if result.engine == "native" else []
+    accuracy = ["top1", "top5", "balanced_accuracy"]
+    assert [*result.to_dict()] == ["model", "engine", *isa, "n", "classes", *accuracy]
+    with pytest.raises(FrozenInstanceError):
+        result.n = 3  # type: ignore[misc]

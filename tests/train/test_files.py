@@ -42,7 +42,7 @@ def test_by_a_teacher(folder: Path) -> None:
     assert result["loss_after"] < 0.9 * result["loss_before"]
     assert "before" in found.output
     kl = [
-        subbyte.evaluate(folder / name, IMAGES, float_network=folder / "float.onnx")["kl"]
+        subbyte.evaluate(folder / name, IMAGES, float_network=folder / "float.onnx").kl
         for name in ("small.onnx", "tuned.onnx")
     ]
     assert kl[1] < 0.95 * kl[0]
@@ -64,7 +64,7 @@ def test_by_labels(folder: Path) -> None:
     )
     assert found.exit_code == 0, found.output
     scores = [
-        subbyte.evaluate(folder / name, IMAGES, LABELS)["top1"]
+        subbyte.evaluate(folder / name, IMAGES, LABELS).top1
         for name in ("small.onnx", "tuned.onnx")
     ]
     assert scores[1] > scores[0] + 10

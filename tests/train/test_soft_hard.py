@@ -359,7 +359,7 @@ def test_a_plan_says_exact() -> None:
     [
         ({"method": "product"}, "product: unknown option exact"),
         ({"method": "ternary"}, "ternary: unknown option exact: expected rank, rank_ratio"),
-        ({"method": "scalar", "bits": 2.0}, "--bits and exact exclude each other"),
+        ({"method": "scalar", "bits": 2.0}, "`bits` and exact exclude each other"),
     ],
 )
 def test_exact_is_of_scalar_and_without_a_budget(options: dict[str, Any], message: str) -> None:

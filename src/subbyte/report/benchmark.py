@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,64 @@ _SAMPLES = 8
 _FORMAT_KEY = "subbyte.format"
 
 
+@dataclass(frozen=True)
+class Timed:
+    """The time of a run of one ``model`` in one ``engine`` or peer, in milliseconds.
+
+    - ``iqr_ms``: upper minus lower quartile;
+    - ``ratio``: its time divided by the first model's time in the same round, as the median over
+      the rounds;
+    - ``cosine``: between its first output and the first model's, on 8 random inputs;
+    - ``top1``: percent of rows whose largest entry along the last axis is the same in both.
+    """
+
+    model: str
+    engine: str
+    median_ms: float
+    min_ms: float
+    iqr_ms: float
+    ratio: float
+    cosine: float
+    top1: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures, by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A ``peer`` that could not be measured, and the ``reason``."""
+
+    peer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Times of ``models`` and peers, in rounds; ``missing``: the peers that cannot be had.
+
+    ``shapes``: of the inputs. ``native_isa``: the native kernels' instruction set, None where no
+    model ran on them. ``system``: CPU and versions.
+    """
+
+    models: tuple[Timed, ...]
+    missing: tuple[Missing, ...]
+    runs: int
+    threads: int
+    shapes: Mapping[str, Sequence[int]]
+    native_isa: str | None
+    system: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as ``subbyte bench --json`` writes them."""
+        rows = {
+            "models": [model.to_dict() for model in self.models],
+            "missing": [asdict(peer) for peer in self.missing],
+        }
+        return vars(self) | rows
+
+
 @checked
 def bench(
     paths: Sequence[str | os.PathLike[str]],
@@ -42,20 +100,10 @@ def bench(
     set_inputs: SetInputs | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> Benchmark:
     """Time models on the same random inputs, one run of each in turn.
 
     Outputs are checked before anything is timed: finite, and of equal shapes for all.
-
-    Returns:
-        For each model and peer an object:
-        ``engine``;
-        ``median_ms``, ``min_ms``;
-        ``iqr_ms``: upper minus lower quartile;
-        ``ratio``: its time divided by the first model's time in the same round, as the median over
-            the rounds;
-        ``cosine``: between its first output and the first model's, on 8 random inputs;
-        ``top1``: percent of rows whose largest entry along the last axis is the same in both.
 
     Args:
         paths: ONNX files; all take the inputs of the first.
@@ -66,7 +114,7 @@ def bench(
         engine: as `subbyte.load`; None times float files in ONNX Runtime alone, and compressed
             files with both where the package has the native library.
         peers: names of `subbyte.report.peers.PEERS`, made from the first path, which has to be a
-            float network then. One that cannot be had is in ``missing``, with the reason.
+            float network then. One that cannot be had is in `Benchmark.missing`, with the reason.
         set_inputs: values of inputs, as `subbyte.data.as_samples`; the others are random.
         seed: of the random inputs.
         progress: called with ("Rounds", rounds done, rounds in all, "").
@@ -98,19 +146,18 @@ def bench(
     sides += [side for side, _ in others]
     closeness += [close for _, close in others]
     times = _times(sides, samples[0], runs, progress)
-    rows = [
-        _row(side, times[:, i], times[:, 0]) | close
-        for i, (side, close) in enumerate(zip(sides, closeness, strict=True))
-    ]
-    return {
-        "models": rows,
-        "missing": missing,
-        "runs": runs,
-        "threads": threads,
-        "shapes": {name: list(array.shape) for name, array in samples[0].items()},
-        "native_isa": native_isa() if any(m.engine == "native" for m in models) else None,
-        "system": system(),
-    }
+    return Benchmark(
+        models=tuple(
+            Timed(**(_row(side, times[:, i], times[:, 0]) | close))
+            for i, (side, close) in enumerate(zip(sides, closeness, strict=True))
+        ),
+        missing=tuple(missing),
+        runs=runs,
+        threads=threads,
+        shapes={name: list(array.shape) for name, array in samples[0].items()},
+        native_isa=native_isa() if any(m.engine == "native" for m in models) else None,
+        system=system(),
+    )
 
 
 # Of each sample, the arrays.
@@ -154,7 +201,7 @@ def _peers(
     samples: Sequence[Feeds],
     threads: int,
     references: Outputs,
-) -> tuple[list[tuple[Side, dict[str, float]]], list[dict[str, str]]]:
+) -> tuple[list[tuple[Side, dict[str, float]]], list[Missing]]:
     """The peers that give the outputs that ``references`` are, and why the others do not."""
     if names and _compressed(model):
         raise OptionError(
@@ -173,7 +220,7 @@ def _peers(
                 _check_shapes(side, outputs, references)
                 sides.append((side, _closeness_of(outputs, references)))
             except SubbyteError as error:
-                missing.append({"peer": name, "reason": str(error)})
+                missing.append(Missing(name, str(error)))
     return sides, missing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,38 @@ from subbyte.runtime import Engine, Model, load, native_isa
 Scores = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a classifier with the scores s; r: the scores of the float network.
+
+    - ``model``: the file; ``engine``, ``native_isa``: the engine that ran it, and the native
+      kernels' instruction set (None: portable);
+    - ``n``, ``classes``: how many samples, and classes;
+    - ``top1``, ``top5``: percent of samples whose label is the highest, among the five highest
+      scores; None without labels, as ``balanced_accuracy``: mean over the classes present of their
+      top-1 percent;
+    - ``float_top1``: ``top1`` of r; None without labels or float network;
+    - ``agreement``: percent of samples with argmax s = argmax r; None without float network, as
+      ``kl``: mean over samples of KL(softmax(r) || softmax(s)), in nats.
+    """
+
+    model: str
+    engine: Engine
+    native_isa: str | None
+    n: int
+    classes: int
+    top1: float | None = None
+    top5: float | None = None
+    balanced_accuracy: float | None = None
+    float_top1: float | None = None
+    agreement: float | None = None
+    kl: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures there are, as ``subbyte eval --json`` writes them."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
 @checked
 def evaluate(
     model: str | os.PathLike[str],
@@ -46,19 +79,8 @@ def evaluate(
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Measure a model whose one output is class scores [N, classes].
-
-    With s the scores of the model, r the scores of the float network, y the labels:
-
-    - ``engine``, ``native_isa``: the engine that ran the model, and the native kernels' instruction
-      set;
-    - ``top1``, ``top5``: percent of samples whose label is the highest, among the five highest
-      scores;
-    - ``balanced_accuracy``: mean over the classes present of their top-1 percent;
-    - ``float_top1``: ``top1`` of r, with both labels and a reference;
-    - ``agreement``: percent of samples with argmax s = argmax r;
-    - ``kl``: mean over samples of KL(softmax(r) || softmax(s)), in nats.
 
     Args:
         model: ONNX file, compressed or not.
@@ -109,10 +131,8 @@ def evaluate(
             _check_folders(data, scores.shape[1] - label_offset)
         tally.add(scores, part, None if whole is None else _scores(whole, some))
         progress("Samples", tally.n, len(data), "")
-    engines: dict[str, str] = {"engine": network.engine}
-    if network.engine == "native":
-        engines["native_isa"] = native_isa()
-    return {"model": os.fspath(model), **engines, **tally.result()}
+    isa = native_isa() if network.engine == "native" else None
+    return Evaluation(os.fspath(model), network.engine, isa, **tally.result())
 
 
 class _Tally:

@@ -19,7 +19,7 @@ from subbyte.graph.load.network import read_network
 from subbyte.graph.network import Network
 from subbyte.methods.coded import CodedWeight
 from subbyte.progress import Progress, renamed
-from subbyte.report.benchmark import bench
+from subbyte.report.benchmark import Timed, bench
 from subbyte.report.coded import CodedLayer, coded_layers, unpacked_weights
 from subbyte.report.evaluation import evaluate
 from subbyte.report.page.saturation import carried_tensors, clipped
@@ -182,8 +182,9 @@ def scores(
             threads=subject.threads,
             progress=renamed(subject.progress, f"Scores, {label}"),
         )
-        del result["model"]
-        rows.append(result | {"label": label, "bytes": size})
+        figures = result.to_dict()
+        del figures["model"]
+        rows.append(figures | {"label": label, "bytes": size})
     return rows
 
 
@@ -211,8 +212,7 @@ def score_points(
             label_offset=label_offset,
             threads=subject.threads,
         )
-        point |= {key: result[key] for key in ("kl", "agreement")}
-        point["metric"] = result.get("top1")
+        point |= {"kl": result.kl, "agreement": result.agreement, "metric": result.top1}
         subject.progress("Points", number + 1, len(points), "")
 
 
@@ -235,17 +235,17 @@ def latency(
     except OptionError as error:
         subject.left_out.append(f"Latency: {error}")
         return None
-    for peer in result["missing"]:
-        subject.left_out.append(f"Latency of {peer['peer']}: {peer['reason']}")
-    return [row | _label(row, subject) for row in result["models"]]
+    for missing in result.missing:
+        subject.left_out.append(f"Latency of {missing.peer}: {missing.reason}")
+    return [row.to_dict() | _label(row, subject) for row in result.models]
 
 
-def _label(row: Document, subject: Subject) -> Document:
-    compressed = row["model"] == str(subject.path)
+def _label(row: Timed, subject: Subject) -> Document:
+    compressed = row.model == str(subject.path)
     if compressed:
-        label = "this file, " + ("native kernels" if row["engine"] == "native" else "portable")
+        label = "this file, " + ("native kernels" if row.engine == "native" else "portable")
     else:
-        label = "float" if row["engine"] == "portable" else row["engine"]
+        label = "float" if row.engine == "portable" else row.engine
     return {"label": label, "compressed": compressed}
 
 

@@ -54,9 +54,9 @@ def test_missing_package_names_the_extra(source: Source, monkeypatch: pytest.Mon
 
 def test_bench_names_what_it_leaves_out(source: Source) -> None:
     result = subbyte.bench([source.path], runs=1, peers=["ncnn-int8", "litert-int8"])
-    assert [row["engine"] for row in result["models"]] == ["portable"]
-    assert [row["peer"] for row in result["missing"]] == ["ncnn-int8", "litert-int8"]
-    assert all(len(row["reason"]) > 20 for row in result["missing"])
+    assert [row.engine for row in result.models] == ["portable"]
+    assert [row.peer for row in result.missing] == ["ncnn-int8", "litert-int8"]
+    assert all(len(row.reason) > 20 for row in result.missing)
     with pytest.raises(PeerError, match="ncnn2int8"):
         make_peer("ncnn-int8", source)
 
@@ -64,10 +64,10 @@ def test_bench_names_what_it_leaves_out(source: Source) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_bench_times_a_peer_and_says_how_close_it_is(source: Source) -> None:
     result = subbyte.bench([source.path], runs=2, peers=["onnxruntime-int8"])
-    row = result["models"][1]
-    assert row["engine"] == "onnxruntime-int8"
-    assert 0.98 < row["cosine"] < 1
-    assert row["median_ms"] > 0
+    row = result.models[1]
+    assert row.engine == "onnxruntime-int8"
+    assert 0.98 < row.cosine < 1
+    assert row.median_ms > 0
 
 
 def test_unknown_peer(source: Source) -> None:
@@ -106,8 +106,8 @@ def test_onnxruntime_quantizes_free_sizes(tmp_path: Path, axis: int, batch: int 
     assert [dim.dim_param or dim.dim_value for dim in dims] == [batch, 3, 8, 6]
     assert "QuantizeLinear" in {node.op_type for node in made.graph.node}
     result = subbyte.bench([path], runs=1, shapes={"x": (1, 3, 8, 6)}, peers=["onnxruntime-int8"])
-    assert result["missing"] == []
-    assert result["models"][1]["cosine"] > 0.99
+    assert result.missing == ()
+    assert result.models[1].cosine > 0.99
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -223,10 +223,10 @@ def test_a_peer_that_fails_is_named_and_the_others_are_timed(
     fake_openvino(monkeypatch, infer)
     peers = ["openvino-fp32", "onnxruntime-int8"]
     result = subbyte.bench([source.path], runs=1, peers=peers)
-    assert [row["engine"] for row in result["models"]] == ["portable", "onnxruntime-int8"]
-    (missing,) = result["missing"]
-    assert missing["peer"] == "openvino-fp32"
-    assert re.search(said, missing["reason"])
+    assert [row.engine for row in result.models] == ["portable", "onnxruntime-int8"]
+    (missing,) = result.missing
+    assert missing.peer == "openvino-fp32"
+    assert re.search(said, missing.reason)
 
 
 def test_a_peer_that_cannot_be_made_is_named(

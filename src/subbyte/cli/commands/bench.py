@@ -87,24 +87,24 @@ def command(
             peers=PEERS if peers == "all" else [name for name in peers.split(",") if name],
             progress=progress,
         )
-    write_json(json, result)
+    write_json(json, result.to_dict())
     formats = _FIGURES | (_CLOSENESS if peers else {})
     rows = [
-        [row["model"], row["engine"], *(format(row[key], form) for key, form in formats.items())]
-        for row in result["models"]
+        [row.model, row.engine, *(format(getattr(row, key), form) for key, form in formats.items())]
+        for row in result.models
     ]
     columns: dict[str, Column] = {"network": "text", "engine": "word"}
     columns |= dict.fromkeys((key.replace("_", " ") for key in formats), "number")
     print_table(None, columns, rows)
-    for peer in result["missing"]:
+    for peer in result.missing:
         OUT.print(
-            f"not measured: {peer['peer']}: {as_typed(peer['reason'])}",
+            f"not measured: {peer.peer}: {as_typed(peer.reason)}",
             markup=False,
             soft_wrap=True,
         )
-    system = result["system"]
+    system = result.system
     OUT.print(
         f"{runs} runs each, {threads} thread(s), {system['cpu']}, "
         f"onnxruntime {system['versions'].get('onnxruntime', '?')}, "
-        f"native kernels: {result['native_isa'] or 'none'}"
+        f"native kernels: {result.native_isa or 'none'}"
     )

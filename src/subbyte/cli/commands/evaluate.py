@@ -86,8 +86,9 @@ def command(
             threads=threads,
             progress=progress,
         )
-    write_json(json, result)
-    rows = [[name, _shown(name, value)] for name, value in result.items() if name != "model"]
+    figures = result.to_dict()
+    write_json(json, figures)
+    rows = [[name, _shown(name, value)] for name, value in figures.items() if name != "model"]
     print_table(str(model), {"": "word", "value": "number"}, rows)
 
 

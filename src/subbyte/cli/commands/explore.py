@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from subbyte.cli.console import ERRORS, OUT, Column, byte_size, print_table, sta
 from subbyte.cli.groups import grouped
 from subbyte.cli.spelling import as_typed
 from subbyte.extras import compress_extra
+
+if TYPE_CHECKING:
+    from subbyte.compression.exploration.points_file import Point
 
 
 @grouped
@@ -107,22 +110,26 @@ def command(
         raise KeyboardInterrupt("the same command continues where this one stopped") from None
     _print(found)
     for point in found:
-        for text in point.get("proof", {}).get("warnings", []):
-            said = f"warning: {point['name']}: {as_typed(text)}"
+        for text in point.proof.get("warnings", []):
+            said = f"warning: {point.name}: {as_typed(text)}"
             ERRORS.print(said, soft_wrap=True, markup=False, highlight=False)
     OUT.print(f"points, plans and networks: {output}", soft_wrap=True, markup=False)
 
 
-def _print(points: list[dict[str, Any]]) -> None:
+def _print(points: list[Point]) -> None:
     figures = {"kl": ".4f", "agreement": ".1f", "lost": ".2f", "latency_ms": ".3f"}
-    shown = [name for name in figures if any(p.get(name) is not None for p in points)]
+    shown = [name for name in figures if any(getattr(p, name) is not None for p in points)]
     columns: dict[str, Column] = {"point": "word", "bits": "number", "file": "number"}
     columns |= dict.fromkeys((name.replace("_", " ") for name in shown), "number")
     rows = [
         [
-            *(point["name"], f"{point['bits']:.3f}", byte_size(point["bytes"])),
-            *("-" if point.get(n) is None else format(point[n], figures[n]) for n in shown),
+            *(point.name, f"{point.bits:.3f}", byte_size(point.bytes)),
+            *(_figure(getattr(point, n), figures[n]) for n in shown),
         ]
         for point in points
     ]
     print_table(None, columns, rows)
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

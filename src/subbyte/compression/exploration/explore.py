@@ -95,15 +95,7 @@ def explore_network(
     is held back. ``machine``: to measure the files on.
 
     Returns:
-        For each point an object:
-        ``name``, ``file``, ``plan``;
-        ``bits`` (per weight), ``bytes`` (of the file);
-        ``kl``: `Score.divergence`;
-        ``agreement``: percent, None where there are no class scores;
-        ``lost``: `Score.lost`;
-        ``proof``: `Proof.document`;
-        ``latency_ms``: one sample, one thread, native kernels; left out where not measured;
-        ``options``.
+        The points, the one with the fewest bits first.
 
     Raises:
         OptionError: a folder that belongs to another exploration.
@@ -148,16 +140,16 @@ def _make_points(
     # Opened first: what is wrong with it costs seconds then.
     with open_executor(wishes.executor, wishes.jobs, wishes.ray_address) as make:
         plans = _plans(folder, run, wishes)
-        points = {point["name"]: point for point in read_points(folder)}
+        points = {point.name: point for point in read_points(folder)}
         waiting = [name for name in plans if name not in points]
         total = len(points) + len(waiting)
         progress("points", len(points), total, "")
         for point in make(task, waiting, progress):
-            points[point["name"]] = point
+            points[point.name] = point
             # Of a run that was killed when the file was written, and its work not yet removed.
-            Checkpoints(work_folder(folder / point["file"]), "", keep=False).done()
+            Checkpoints(work_folder(folder / point.file), "", keep=False).done()
             _write_points(folder, points.values())
-            progress("points", len(points), total, point["name"])
+            progress("points", len(points), total, point.name)
     return points
 
 
@@ -172,11 +164,11 @@ def read_points(folder: Path) -> list[Point]:
 
 
 def _order(point: Point) -> tuple[float, str]:
-    return point["bits"], point["name"]
+    return point.bits, point.name
 
 
 def _write_points(folder: Path, points: Iterable[Point]) -> None:
-    lines = [json.dumps(point) + "\n" for point in sorted(points, key=_order)]
+    lines = [json.dumps(point.to_dict()) + "\n" for point in sorted(points, key=_order)]
     write_atomic(folder / POINTS_FILE, "".join(lines).encode())
 
 
@@ -285,18 +277,19 @@ def _measure(
 ) -> None:
     """Time the files that have not been, when nothing else runs: all but the first beside one
     that has been, of which only the part they take counts (docs/decisions/0022)."""
-    missing = [name for name, point in points.items() if not point.get("latency_ms")]
+    missing = [name for name, point in points.items() if not point.latency_ms]
     if missing:
         machine.rest()
-    files = {name: folder / point["file"] for name, point in points.items()}
+    files = {name: folder / point.file for name, point in points.items()}
     timed = (name for name in points if name not in missing and files[name].is_file())
     first = next(timed, None)
     for number, name in enumerate(missing):
         progress("latency", number, len(missing), name)
         names = [name] if first is None else [first, name]
         taken = machine.measure_files([files[n] for n in names], samples)
-        whole = 1e3 * taken[0] if first is None else points[first]["latency_ms"]
-        points[name]["latency_ms"] = round(whole * taken[-1] / taken[0], 4)
+        known = None if first is None else points[first].latency_ms
+        whole = 1e3 * taken[0] if known is None else known
+        points[name] = replace(points[name], latency_ms=round(whole * taken[-1] / taken[0], 4))
         first = first or name
         _write_points(folder, points.values())
     progress("latency", len(missing), len(missing), "")

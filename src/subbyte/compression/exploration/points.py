@@ -54,17 +54,17 @@ def make_point(task: Task, name: str, progress: Progress) -> Point:
         ).proof
     with blaming(network, task.held):
         score = Judge(network, task.held, open_device(options.device)).score(path)
-    return {
-        "name": name,
-        "file": path.name,
-        "plan": f"{name}.toml",
-        "bits": _bits(task.folder / f"{name}.toml", network),
-        "bytes": path.stat().st_size,
-        "kl": score.divergence,
-        "agreement": score.agreement,
-        "lost": score.lost,
-        "proof": proof.document(),
-        "options": {
+    return Point(
+        name=name,
+        file=path.name,
+        plan=f"{name}.toml",
+        bits=_bits(task.folder / f"{name}.toml", network),
+        bytes=path.stat().st_size,
+        kl=score.divergence,
+        agreement=score.agreement,
+        lost=score.lost,
+        proof=proof.document(),
+        options={
             "budget": float(name.removeprefix("bits-")),
             "methods": list(task.options.allowed),
             "tune": options.tune,
@@ -73,7 +73,7 @@ def make_point(task: Task, name: str, progress: Progress) -> Point:
             "held_back": len(task.held),
             "seed": options.seed,
         },
-    }
+    )
 
 
 def _bits(plan: Path, network: Network) -> float:

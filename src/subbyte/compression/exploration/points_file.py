@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,41 @@ POINTS_FILE = "points.jsonl"
 _NUMBERS = ("bits", "bytes", "kl")
 _MAY_BE_THERE = ("agreement", "lost", "metric", "latency_ms")
 
-Point = dict[str, Any]
+
+@dataclass(frozen=True)
+class Point:
+    """One file of an exploration, and how it compares with the float network.
+
+    - ``name``; ``file``, ``plan``: names of files in the exploration's folder;
+    - ``bits``: per weight; ``bytes``: of the file;
+    - ``kl``: divergence from the float network on the samples held back, in nats; for other outputs
+      than class scores the relative squared error;
+    - ``agreement``: percent of samples with the same best class; ``lost``: percentage points of
+      accuracy, as the float network's own probabilities expect; None where there are no class
+      scores;
+    - ``proof``: `Proof.document`;
+    - ``options``: the options that the point was made with;
+    - ``latency_ms``: one sample, one thread, native kernels; None where not measured;
+    - ``metric``: a figure on other samples, percent; None where not measured.
+    """
+
+    name: str
+    file: str
+    plan: str | None
+    bits: float
+    bytes: int
+    kl: float
+    agreement: float | None = None
+    lost: float | None = None
+    proof: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    latency_ms: float | None = None
+    metric: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The point as its line in ``points.jsonl``."""
+        optional = ("latency_ms", "metric")
+        return {k: v for k, v in vars(self).items() if k not in optional or v is not None}
 
 
 def read_points(folder: Path, finite: bool = True) -> list[Point]:
@@ -46,7 +82,7 @@ def read_points(folder: Path, finite: bool = True) -> list[Point]:
 
 def _point(line: str, where: str, finite: bool) -> Point:
     try:
-        point = json.loads(line)
+        point: Any = json.loads(line)
     except json.JSONDecodeError as error:
         raise OptionError(
             "not a list of points: a line is not JSON", where=where, got=error
@@ -69,4 +105,5 @@ def _point(line: str, where: str, finite: bool) -> Point:
     said = point.get("proof", {}).get("warnings", [])
     if not isinstance(said, list) or not all(isinstance(text, str) for text in said):
         raise OptionError("point's warnings", where=where, expected="a list of texts", got=said)
-    return point
+    known = (each.name for each in fields(Point))
+    return Point(plan=point.pop("plan", None), **{k: point[k] for k in known if k in point})

@@ -133,7 +133,7 @@ def run(jobs: int | None, task: Task, names: Sequence[str], progress: Progress) 
             running.append(remote.remote(parcel, name, _files_of(task, name)))
         done, running = ray.wait(running)
         point, data = _result(done[0])
-        write_atomic(task.folder / point["file"], data)
+        write_atomic(task.folder / point.file, data)
         yield point
 
 
@@ -194,7 +194,7 @@ def _make(parcel: _Parcel, name: str, files: dict[str, bytes]) -> tuple[Point, b
             point = make_point(task, name, silent)
         except SubbyteError as error:
             raise _without_folders(error, folder, model) from error
-        return point, (folder / point["file"]).read_bytes()
+        return point, (folder / point.file).read_bytes()
 
 
 def _unpack(folder: Path, files: dict[str, bytes]) -> None:

@@ -22,7 +22,7 @@ def read_points(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
         OptionError: as `points_file.read_points`.
     """
     points = [
-        {key: point.get(key) for key in _KEYS} | {"options": point.get("options", {})}
+        {key: getattr(point, key) for key in _KEYS} | {"options": dict(point.options)}
         for point in points_file.read_points(Path(folder))
     ]
     return sorted(points, key=lambda point: float(point["bytes"]))
