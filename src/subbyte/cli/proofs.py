@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from subbyte.cli.console import ERRORS, OUT, Column, print_table
 from subbyte.cli.spelling import as_typed
+from subbyte.compression.proof.generalization import Generalization
 from subbyte.compression.proof.record import Proof
 
 MOST_ROWS = 20
+MOST_LAYERS = 5
 
 
 def print_proof(proof: Proof) -> None:
@@ -16,6 +18,20 @@ def print_proof(proof: Proof) -> None:
     if more > 0:
         OUT.print(f"and {more} outputs more: --json has them all", soft_wrap=True)
     print_warnings(proof)
+
+
+def print_generalization(found: Generalization) -> None:
+    """The divergence on calibration and on held-back samples: of the network, and of the layers in
+    which it grows most."""
+    layers = sorted(found.layers.items(), key=lambda item: item[1].calibration - item[1].held)
+    gaps = {"whole network": found.network, **dict(layers[:MOST_LAYERS])}
+    print_table(
+        "divergence from the float network, float activations: are more samples needed?",
+        {"": "text", "calibration samples": "number", "held-back samples": "number"},
+        [[name, f"{gap.calibration:.2g}", f"{gap.held:.2g}"] for name, gap in gaps.items()],
+    )
+    more = found.network.with_twice_the_samples
+    OUT.print(f"with twice the samples about {more:.2g} on held-back ones", soft_wrap=True)
 
 
 def print_warnings(proof: Proof, subject: str | None = None) -> None:

@@ -25,6 +25,7 @@ from subbyte.compression.encoding.write_file import write_coded
 from subbyte.compression.planning.make import make_plan
 from subbyte.compression.planning.plan_file import Plan, parse_plan, planned_layers, read_text
 from subbyte.compression.planning.plan_text import NetworkPlan, plan_text
+from subbyte.compression.proof.generalization import Generalization, generalization
 from subbyte.compression.proof.opens import check_opens
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
@@ -48,7 +49,8 @@ class Compressed:
     """The file that was written, and its figures.
 
     ``untrained``: layers that tuning could not reach, and the operator in the way of each.
-    ``unseen``: branches whose weights no sample tells anything of.
+    ``unseen``: branches whose weights no sample tells anything of. ``generalization``: how much
+    closer it is to float on the calibration samples than on others; None where none were held back.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class Compressed:
     proof: Proof
     untrained: Mapping[str, str] = field(default_factory=dict)
     unseen: tuple[Branches, ...] = ()
+    generalization: Generalization | None = None
 
 
 def compress_network(
@@ -92,6 +95,7 @@ def compress_network(
         with repeatable(), blaming(network, samples):
             run = Run(*(network, parts.fit, options, progress, checkpoints, schedule or Schedule()))
             written, plan, encoded = _carry_out(run)
+            gaps = generalization(run, encoded, parts.held) if parts.apart else None
         data = written.SerializeToString(deterministic=True)
         _check_size(len(data), options)
         with pending(target, data) as path:
@@ -110,7 +114,7 @@ def compress_network(
         raise
     finally:
         checkpoints.drop_if_empty()
-    return Compressed(target, plan, encoded.losses, proof, untrained, unseen(network))
+    return Compressed(target, plan, encoded.losses, proof, untrained, unseen(network), gaps)
 
 
 def _check_size(size: int, options: CompressOptions) -> None:

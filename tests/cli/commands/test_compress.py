@@ -70,6 +70,15 @@ def test_proof(folder: Path) -> None:
     assert {"portable", "native"} <= set(proof["outputs"][0])
 
 
+def test_calibration_samples_beside_others(folder: Path) -> None:
+    found = read(folder / "compress.json")["generalization"]
+    assert found["samples"] == {"calibration": 22, "held_back": 2}
+    assert [row["name"] for row in found["layers"]] == ["conv1", "conv2", "head"]
+    assert found["with_twice_the_samples"] <= found["network"]["held_back"]
+    text = (folder / "stdout.txt").read_text()
+    assert f"with twice the samples about {found['with_twice_the_samples']:.2g}" in text
+
+
 def test_a_network_that_is_far_from_float_is_warned_of(tmp_path: Path) -> None:
     images = smooth_images(40, size=tiny.SIZE)
     tiny.save(classifier(images), tmp_path / "net.onnx")

@@ -26,6 +26,7 @@ from subbyte.cli.spelling import as_typed
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
+    from subbyte.compression.pipeline import Compressed
     from subbyte.compression.proof.record import Proof
 
 _CODING, _RUN = coding.CODING, coding.RUN
@@ -106,7 +107,7 @@ def command(
         arrays=calibration.arrays,
     )
     with compress_extra("subbyte compress"):
-        from subbyte.cli.proofs import print_proof
+        from subbyte.cli.proofs import print_generalization, print_proof
         from subbyte.compression import CompressOptions, compress
         from subbyte.compression.config import DEFAULT_BITS
 
@@ -132,8 +133,10 @@ def command(
     if wishes.by_default:
         default = f"{wishes.budget}, or the fewest that the network allows"
         _note(f"no budget was given: {default} (--bits {DEFAULT_BITS:g} holds to it)")
-    _report(source, output, json, len(data), time.monotonic() - started, done.proof)
+    _report(source, output, json, len(data), time.monotonic() - started, done)
     print_proof(done.proof)
+    if done.generalization is not None:
+        print_generalization(done.generalization)
     _note_untrained(done.untrained)
     for branches in done.unseen:
         _note(as_typed(str(branches)))
@@ -145,7 +148,7 @@ def command(
 
 
 def _report(
-    source: Path, output: Path, json: Path | None, samples: int, seconds: float, proof: Proof
+    source: Path, output: Path, json: Path | None, samples: int, seconds: float, done: Compressed
 ) -> None:
     from subbyte.report import inspect
     from subbyte.report.stored import read_stored
@@ -160,7 +163,8 @@ def _report(
         "samples": samples,
         "seconds": seconds,
         **{key: value for key, value in found.items() if key != "model"},
-        "proof": proof.document(),
+        "proof": done.proof.document(),
+        "generalization": done.generalization and done.generalization.document(),
     }
     write_json(json, result)
     counts = Counter(layer["method"] for layer in found["layers"])
