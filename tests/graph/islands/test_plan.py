@@ -169,16 +169,40 @@ def test_scores_stay_float() -> None:
     assert "scores" not in plan.group_of
 
 
-def test_linear_chain_is_an_island_but_arithmetic_on_it_is_not() -> None:
+def test_linear_chain_is_an_island_and_so_are_functions_of_one_value_in_it() -> None:
     b = Builder()
     rows = b.op("Flatten", "rows", b.conv("a", "x", 8, 8))
     y = b.op("Relu", "r", b.linear("one", rows, 8 * 64, 32))
     y = b.op("Relu", "q", b.linear("two", y, 32, 32))
     y = b.linear("three", b.op("Sigmoid", "g", b.linear("four", y, 32, 32)), 32, 32)
+    b.op("Sigmoid", "out", y)
+    plan = plan_islands(b.network(out=2))
+    assert form(plan, "one") == form(plan, "two") == form(plan, "four") == "uint8"
+    assert list(plan.functions) == ["g"]
+    assert form(plan, "three") == "dequant"
+    assert "out" not in plan.nodes
+
+
+def test_a_gelu_of_many_nodes_between_linear_layers_is_one_function() -> None:
+    b = Builder()
+    rows = b.op("Flatten", "rows", b.conv("a", "x", 8, 8))
+    x = b.linear("one", rows, 8 * 64, 32)
+    inner = b.op("Erf", "e", b.op("Div", "d", x, b.constant("root", 2**0.5)))
+    half = b.op("Mul", "m", x, b.op("Add", "p", inner, b.constant("unit", 1.0)))
+    y = b.linear("two", b.op("Mul", "g", half, b.constant("half", 0.5)), 32, 32)
     plan = plan_islands(b.network(**{y: 2}))
-    assert form(plan, "one") == form(plan, "two") == "uint8"
-    assert form(plan, "four") == "dequant"
-    assert "g" not in plan.nodes
+    assert form(plan, "one") == "uint8"
+    assert {name: f.argument.name for name, f in plan.functions.items()} == {"g": x}
+
+
+def test_arithmetic_on_scores_with_other_values_stays_float() -> None:
+    b = Builder()
+    rows = b.op("Flatten", "rows", b.conv("a", "x", 8, 8))
+    gate = b.op("Sigmoid", "gate", b.linear("one", rows, 8 * 64, 32))
+    both = b.op("Mul", "both", gate, b.linear("two", rows, 8 * 64, 32))
+    y = b.linear("three", both, 32, 32)
+    plan = plan_islands(b.network(**{y: 2}))
+    assert form(plan, "two") == "dequant"
 
 
 def test_pixelwise_head_gives_floats_and_any_other_last_convolution_codes() -> None:

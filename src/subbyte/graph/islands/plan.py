@@ -185,7 +185,9 @@ class _Planner:
         """Take nodes that no longer belong to an island out of it; whether there were any."""
         out = {self._output(node) for node in self.nodes if self._is_stray(node)}
         self.joined -= out
-        floats = [layer for layer in self.layers.values() if self._ends(layer)]
+        functions, within = self._functions()
+        tables = functions.keys() | within
+        floats = [layer for layer in self.layers.values() if self._ends(layer, tables)]
         for layer in floats:
             self.plans[layer.name] = LayerPlan("dequant")
         return bool(out or floats)
@@ -207,11 +209,12 @@ class _Planner:
             for use, index in value.uses()
         )
 
-    def _ends(self, layer: Layer) -> bool:
+    def _ends(self, layer: Layer, tables: Collection[str]) -> bool:
         """Whether a uint8 layer should rather give floats: scores are not requantized.
 
-        True of a linear layer that anything computes with as floats, and of a 1x1
-        convolution after which nothing is quantized any more.
+        True of a linear layer that anything computes with as floats, and of a 1x1 convolution after
+        which nothing is quantized any more. ``tables``: outputs of nodes of functions of one value,
+        which compute with codes.
         """
         output = layer.node.outputs[0]
         if self.plans[layer.name].form != "uint8":
@@ -223,7 +226,8 @@ class _Planner:
         if output.is_graph_output():
             return True
         return not all(
-            self._reads(node, output) and not is_arithmetic(node) for node in output.consumers()
+            self._reads(node, output) and (not is_arithmetic(node) or self._output(node) in tables)
+            for node in output.consumers()
         )
 
     def _leads_to_island(self, value: ir.Value) -> bool:
