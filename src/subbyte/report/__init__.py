@@ -9,17 +9,32 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from subbyte.report.benchmark import bench
-from subbyte.report.evaluation import evaluate
+from subbyte.report.benchmark import Benchmark, bench
+from subbyte.report.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
     from subbyte.report.inspection import inspect as inspect
+    from subbyte.report.page.document import Report as Report
     from subbyte.report.page.document import make_report as make_report
     from subbyte.report.page.rendering import render as render
 
-__all__ = ["bench", "evaluate", "inspect", "make_report", "render"]
+__all__ = [
+    "Benchmark",
+    "Evaluation",
+    "Report",
+    "bench",
+    "evaluate",
+    "inspect",
+    "make_report",
+    "render",
+]
 
-_HOMES = {"inspect": "inspection", "make_report": "page.document", "render": "page.rendering"}
+_HOMES = {
+    "Report": "page.document",
+    "inspect": "inspection",
+    "make_report": "page.document",
+    "render": "page.rendering",
+}
 
 
 def __getattr__(name: str) -> Any:

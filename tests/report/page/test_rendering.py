@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import subbyte
+from subbyte.report.page.document import Report
 from subbyte.report.page.rendering import render
 from tests.report.reported import make_pair
 
@@ -47,14 +49,14 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def page(document: dict[str, Any]) -> Outline:
+def page(document: Report) -> Outline:
     outline = Outline()
     outline.feed(render(document, "html"))
     assert outline.open == []
     return outline
 
 
-def test_page_needs_no_other_file(document: dict[str, Any], page: Outline) -> None:
+def test_page_needs_no_other_file(document: Report, page: Outline) -> None:
     for tag, attributes in page.attributes:
         for key in ("src", "href", "data", "action", "srcset", "poster"):
             value = attributes.get(key, "")
@@ -94,21 +96,21 @@ def test_links_and_labels_lead_somewhere(page: Outline) -> None:
     assert {"advice", "trade-off", "layers", "weights", "activations", "about"} <= wanted
 
 
-def test_page_says_what_the_document_does(document: dict[str, Any], page: Outline) -> None:
+def test_page_says_what_the_document_does(document: Report, page: Outline) -> None:
     said = " ".join(" ".join(parts) for parts in page.text.values())
-    for text in document["advice"]:
+    for text in document.advice:
         assert text in said
-    assert any("saturates" in text for text in document["advice"])
-    for row in document["layers"]:
+    assert any("saturates" in text for text in document.advice)
+    for row in document.layers:
         assert f"{row['bits_per_weight']:.2f}" in page.text["td"]
         assert row["name"] in page.text["th"]
-    assert f"{document['scores'][0]['kl']:.4f}" in page.text["dd"]
+    assert f"{document.scores[0]['kl']:.4f}" in page.text["dd"]
 
 
-def test_names_cannot_break_the_page(document: dict[str, Any]) -> None:
+def test_names_cannot_break_the_page(document: Report) -> None:
     hostile = '<script>alert("x")</script>|&\'"'
-    layers = [row | {"name": hostile, "reason": hostile} for row in document["layers"]]
-    changed = document | {"layers": layers, "model": hostile, "left_out": [hostile]}
+    layers = [{**row, "name": hostile, "reason": hostile} for row in document.layers]
+    changed = replace(document, layers=layers, model=hostile, left_out=[hostile])
     text = render(changed, "html")
     assert text.count("<script>") == 1
     outline = Outline()
@@ -119,7 +121,7 @@ def test_names_cannot_break_the_page(document: dict[str, Any]) -> None:
     assert row.count(" | ") == 9
 
 
-def test_markdown_tables_are_whole(document: dict[str, Any], tmp_path: Path) -> None:
+def test_markdown_tables_are_whole(document: Report, tmp_path: Path) -> None:
     text = render(document, "md")
     widths: list[int] = []
     for line in text.splitlines():
@@ -135,12 +137,12 @@ def test_markdown_tables_are_whole(document: dict[str, Any], tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("agreement", "said"), [(97.0, "KL, nats"), (None, "error")])
 def test_only_classifiers_have_a_divergence_in_nats(
-    document: dict[str, Any], agreement: float | None, said: str
+    document: Report, agreement: float | None, said: str
 ) -> None:
     point = {"file": "a.onnx", "bits": 2.0, "bytes": 1000, "kl": 0.1, "agreement": agreement}
     point |= {"metric": None, "latency_ms": 1.0}
     points = [point | {"name": "a"}, point | {"name": "b", "kl": 0.2}]
-    changed = document | {"points": points, "scores": None}
+    changed = replace(document, points=points, scores=None)
     assert f"| size | {said} | agreement |" in render(changed, "md")
     page = render(changed, "html")
     assert f'class="n">{said}</th>' in page

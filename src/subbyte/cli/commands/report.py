@@ -112,11 +112,11 @@ def command(
     if data is None and labels is not None:
         raise OptionError("--labels are those of samples", expected=f"--data {options.SAMPLES}")
     with compress_extra("subbyte report"):
-        from subbyte.report.page.document import make_report
+        from subbyte.report.page.document import Report, make_report
         from subbyte.report.page.rendering import render
     steps = preprocessing.for_file(model)
     with stage_progress() as progress:
-        document = make_report(
+        report = make_report(
             model,
             float_network,
             data,
@@ -133,8 +133,8 @@ def command(
             peers=[name for name in peers.split(",") if name],
             progress=progress,
         )
-    document = document_as_typed(document)
-    write_atomic(output, render(document, form).encode())
-    for text in document["advice"]:
+    report = Report(**document_as_typed(report.to_dict()))
+    write_atomic(output, render(report, form).encode())
+    for text in report.advice:
         OUT.print(f"- {text}", markup=False, soft_wrap=True)
     OUT.print(f"wrote {output}", markup=False, soft_wrap=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,49 @@ from subbyte.report.peers import check_names
 from subbyte.report.system import system
 
 MOST_BOOKS = 16
+Rows = Sequence[Mapping[str, Any]]
 _OF_SAMPLES = ("scores", "sensitivity", "activations", "nodes", "proof")
 """Codebooks of a layer that a report shows."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything there is to say about one compressed file. Rows are JSON objects.
+
+    - ``model``, ``float_network``: the files;
+    - ``summary``: sizes, as `inspect` has them, with ``float_bytes`` and ``compression``;
+    - ``layers``: rows of `inspect` with options, shares, error, harm and ms;
+    - ``scores``: `Evaluation` of the file, the float network and stock int8;
+    - ``sensitivity``: D of the weights and of the file (`subbyte.report.page.sensitivity`);
+    - ``activations``: `subbyte.report.page.saturation.clipped`;
+    - ``nodes``: `node_times`;
+    - ``proof``: how far each output is from float on each engine (`Proof.document`);
+    - ``points``: `read_points`, measured on the samples;
+    - ``latency``: rows of `bench`;
+    - ``left_out``: each figure that could not be measured, and why;
+    - ``advice``: sentences; ``system``: CPU and versions.
+
+    Without samples every figure that needs them is None.
+    """
+
+    model: str
+    float_network: str
+    summary: Mapping[str, Any]
+    layers: Rows
+    scores: Rows | None
+    sensitivity: Mapping[str, Any] | None
+    activations: Rows | None
+    nodes: Rows | None
+    proof: Mapping[str, Any] | None
+    points: Rows
+    latency: Rows | None
+    left_out: Sequence[str]
+    advice: Sequence[str]
+    system: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON (`render`)."""
+        return dict(vars(self))
 
 
 @checked
@@ -59,23 +101,8 @@ def make_report(
     set_inputs: SetInputs | None = None,
     batch_axes: BatchAxes | None = None,
     progress: Progress = silent,
-) -> Document:
+) -> Report:
     """Measure a compressed file against its float network.
-
-    Returns:
-        ``summary``: sizes, as `inspect` has them, with ``float_bytes`` and ``compression``.
-        ``scores``: `evaluate` of the file, the float network and stock int8.
-        ``latency``: rows of `bench`.
-        ``points``: `read_points`, measured on ``inputs``.
-        ``layers``: rows of `inspect` with options, shares, error, harm and ms.
-        ``sensitivity``: D of the weights and of the file (`subbyte.report.page.sensitivity`).
-        ``activations``: `subbyte.report.page.saturation.clipped`.
-        ``nodes``: `node_times`.
-        ``proof``: how far each output is from float on each engine
-            (`subbyte.compression.proof.record.Proof.document`).
-        ``advice``: sentences.
-        ``left_out``: each figure that could not be measured, and why.
-        Without ``inputs`` every figure that needs samples is None.
 
     Args:
         model, float_network: ONNX files, compressed and float.
@@ -138,7 +165,7 @@ def make_report(
         document["nodes"] = times(subject, data, runs, document["layers"])
     document["advice"] = advice(document)
     document["system"] = system()
-    return document
+    return Report(**document)
 
 
 def _account(subject: Subject) -> Document:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 
@@ -16,6 +16,9 @@ from subbyte.report.page.charts import Axis, Mark, scatter
 from subbyte.report.page.pictures import weight_pictures
 from subbyte.report.page.text import byte_size, divergence, milliseconds
 
+if TYPE_CHECKING:
+    from subbyte.report.page.document import Report
+
 Format = Literal["html", "md", "json"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -24,8 +27,9 @@ _KINDS = {"this file": "this", "float": "float", "int8": "int8"}
 Row = Mapping[str, Any]
 
 
-def render(document: Mapping[str, Any], form: Format) -> str:
-    """``document`` of `make_report` as one text; the page holds all that it needs."""
+def render(report: Report, form: Format) -> str:
+    """``report`` of `make_report` as one text; the page holds all that it needs."""
+    document = report.to_dict()
     if form == "json":
         complete = {"subbyte": __version__, **document}
         return json.dumps(complete, indent=2, allow_nan=False) + "\n"
