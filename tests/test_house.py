@@ -212,6 +212,61 @@ def test_no_test_file_is_imported_by_another() -> None:
     assert found == []
 
 
+# Modules of the outside world, whose failures tests may pretend.
+OUTSIDE = {"fcntl", "futures", "os", "sys", "tempfile", "time", "torch"}
+# Still to be mended: tests that replace something of ours. Nothing is to be added here.
+REPLACED = {
+    "tests/benchmarks/test_horq.py": {"horq.DATA", "horq.TASKS", "horq.measure"},
+    "tests/benchmarks/test_whole_networks.py": {"whole_networks.measure"},
+    "tests/cli/commands/test_plan.py": {"timings.calibrate"},
+    "tests/cli/test_bad_input.py": {"subbyte.compression.compress"},
+    "tests/compression/planning/test_search_space.py": {"prices.sensitivities_of"},
+    "tests/compression/proof/test_inline.py": {"inlined.inline"},
+    "tests/compression/proof/test_prove.py": {"pipeline.prove", "pipeline.write_coded"},
+}
+
+
+QUOTES = "'\""
+
+
+def replaced(source: str) -> set[str]:
+    """The names that the tests of a file replace, but for those of the outside world."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        called = node.func if isinstance(node, ast.Call) else None
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(called, ast.Attribute)
+            and called.attr in ("setattr", "delattr")
+            and node.args
+        ):
+            target = node.args[0]
+            if isinstance(target, ast.Constant):
+                name = str(target.value)
+            else:
+                name = f"{ast.unparse(target)}.{ast.unparse(node.args[1]).strip(QUOTES)}"
+            if name.partition(".")[0] not in OUTSIDE:
+                found.add(name)
+    return found
+
+
+def test_what_is_replaced_is_seen() -> None:
+    ours = 'monkeypatch.setattr(grid, "MOST", 3)\npatch.delattr("subbyte.grid.MOST")'
+    assert replaced(ours) == {"grid.MOST", "subbyte.grid.MOST"}
+    assert replaced('monkeypatch.setattr(os, "replace", full)\nsetattr(a, "b", 1)') == set()
+    assert replaced('monkeypatch.setattr("tempfile.mkstemp", full)') == set()
+
+
+def test_tests_replace_nothing_of_ours() -> None:
+    """A constant or a helper that a test wants otherwise is a parameter (CONTRIBUTING.md)."""
+    found = {
+        path.relative_to(ROOT).as_posix(): names
+        for path in sources(ROOT / "tests", ".py")
+        if (names := replaced(path.read_text()))
+    }
+    assert found == REPLACED
+
+
 # The map of the package: few rooms, few floors, no way round in a circle
 
 

@@ -15,7 +15,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmarks.networks.catalog import METRICS, NETWORKS, NetworkRow
@@ -58,15 +58,21 @@ def network_parser(
 
 
 def parse(
-    parser: argparse.ArgumentParser, names: Collection[str] = tuple(NETWORKS)
+    parser: argparse.ArgumentParser,
+    names: Collection[str] = tuple(NETWORKS),
+    data: Path = DATA,
+    given: Sequence[str] | None = None,
 ) -> argparse.Namespace:
-    """The arguments; networks that are none of ``names``, or no data, end the program."""
-    arguments = parser.parse_args()
+    """The arguments; networks that are none of ``names``, or no ``data``, end the program.
+
+    ``given``: the words of the command line, None: the program's own.
+    """
+    arguments = parser.parse_args(given)
     unknown = [name for name in arguments.networks if name not in names]
     if unknown:
         parser.error(f"no such network: {', '.join(unknown)}; there are {', '.join(names)}")
-    if not DATA.is_dir():
-        parser.error(f"no data folder at {DATA}: set SUBBYTE_DATA")
+    if not data.is_dir():
+        parser.error(f"no data folder at {data}: set SUBBYTE_DATA")
     return arguments
 
 

@@ -57,14 +57,14 @@ def row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write(found: list[dict[str, Any]]) -> None:
-    """Put the runs in their places in the result."""
-    held = json.loads(RESULT.read_text())["runs"] if RESULT.exists() else []
+def write(found: list[dict[str, Any]], path: Path = RESULT) -> None:
+    """Put the runs in their places in the result at ``path``."""
+    held = json.loads(path.read_text())["runs"] if path.exists() else []
     rows = {each["id"]: each for each in held} | {each["id"]: each for each in found}
     order = [f"{name}-{setting.label()}" for name in CHOICES for setting in SETTINGS]
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     runs = [rows[name] for name in order if name in rows]
-    RESULT.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
+    path.write_text(json.dumps({"runs": runs}, indent=2) + "\n")
 
 
 def main() -> int:

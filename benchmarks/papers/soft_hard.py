@@ -197,10 +197,12 @@ def iterations(row: Row, data: Images) -> int:
     return row.epochs * (len(data.x) // BATCH)
 
 
-def quantize(row: Row, data: Images, network: nn.Module, levels: LevelName) -> dict[str, Any]:
+def quantize(
+    row: Row, data: Images, network: nn.Module, levels: LevelName, soft_share: float = SOFT_SHARE
+) -> dict[str, Any]:
     """The three stages from a copy of the float network, and the file."""
     network = copy.deepcopy(network)
-    soft, tune = (round(share * iterations(row, data)) for share in (SOFT_SHARE, TUNE_SHARE))
+    soft, tune = (round(share * iterations(row, data)) for share in (soft_share, TUNE_SHARE))
     penalty = SoftHard(network, steps=soft, levels=levels, skip=FIRST)
     stream = batches(data, row.mirror, seed=1)
     started = time.process_time()
@@ -255,14 +257,15 @@ def as_file(network: nn.Module, data: Images) -> dict[str, Any]:
     }
 
 
-def overhead(row: Row, data: Images, network: nn.Module) -> dict[str, Any]:
-    """Processor time of a step with the penalty over that of one without, less one."""
+def overhead(row: Row, data: Images, network: nn.Module, count: int = PAIRS) -> dict[str, Any]:
+    """Processor time of a step with the penalty over that of one without, less one: of ``count``
+    pairs of steps."""
     network = copy.deepcopy(network)
-    penalty = SoftHard(network, steps=PAIRS)
+    penalty = SoftHard(network, steps=count)
     optimizer = torch.optim.Adam(network.parameters(), 1e-5)
     stream = batches(data, row.mirror, seed=2)
     pairs = []
-    for _ in range(PAIRS):
+    for _ in range(count):
         batch, times = next(stream), []
         for each in (None, penalty):
             started = time.process_time()
@@ -278,8 +281,11 @@ def overhead(row: Row, data: Images, network: nn.Module) -> dict[str, Any]:
     }
 
 
-def measure(row: Row, work: Path | None) -> dict[str, Any]:
-    """All figures of one data set."""
+def measure(
+    row: Row, work: Path | None, soft_share: float = SOFT_SHARE, pairs: int = PAIRS
+) -> dict[str, Any]:
+    """All figures of one data set; ``soft_share``: of the ordinary training's steps in the soft
+    stage, ``pairs``: of steps that are timed."""
     data = row.load()
     held = work / f"soft_hard_{row.name}.pt" if work else None
     if held is not None and held.exists():
@@ -296,8 +302,8 @@ def measure(row: Row, work: Path | None) -> dict[str, Any]:
         "iterations": iterations(row, data),
         "seconds": seconds,
         "float": accuracy(network, data),
-        "grids": [quantize(row, data, network, levels) for levels in GRIDS],
-        "overhead": overhead(row, data, network),
+        "grids": [quantize(row, data, network, levels, soft_share) for levels in GRIDS],
+        "overhead": overhead(row, data, network, pairs),
     }
 
 
@@ -323,13 +329,13 @@ def main() -> int:
     return 0
 
 
-def record(found: dict[str, Any], names: list[str]) -> None:
-    """Put one data set's result in its place."""
-    held = json.loads(RESULT.read_text())["data"] if RESULT.exists() else []
+def record(found: dict[str, Any], names: list[str], path: Path = RESULT) -> None:
+    """Put one data set's result in its place at ``path``."""
+    held = json.loads(path.read_text())["data"] if path.exists() else []
     rows = {row["data"]: row for row in held} | {found["data"]: found}
     ordered = [rows[name] for name in names if name in rows]
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps({"data": ordered}, indent=2) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"data": ordered}, indent=2) + "\n")
     for grid in found["grids"]:
         print(
             f"{found['data']}, {grid['levels']}: float {found['float']:.2f}, soft "

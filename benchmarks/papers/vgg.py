@@ -8,6 +8,7 @@ tested on the lossless images like the other networks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -41,11 +42,15 @@ def _conv(inputs: int, outputs: int) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def trained(folder: Path) -> Path:
+def trained(
+    folder: Path,
+    images: Callable[[], soft_hard.Images] = soft_hard.cifar10,
+    epochs: int = EPOCHS,
+) -> Path:
     """The trained network as an ONNX file in ``folder``; trained if it is not there."""
     path = folder / "vgg.onnx"
     if not path.exists():
-        row = soft_hard.Row("vgg", soft_hard.cifar10, vgg, EPOCHS, mirror=True)
+        row = soft_hard.Row("vgg", images, vgg, epochs, mirror=True)
         network, _ = soft_hard.train_float(row, row.load())
         model = export_module(network, torch.zeros(2, 3, 32, 32))
         write_atomic(path, model.SerializeToString())

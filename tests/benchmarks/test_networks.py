@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,21 +57,13 @@ def test_a_failed_command_ends_the_run(capfd: pytest.CaptureFixture[str]) -> Non
     ],
 )
 def test_command_lines_on_networks(
-    folder: str,
-    named: list[str],
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    folder: str, named: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ("dscnn", "kwt1")
     parser = program.network_parser("keep", "What it does.", names)
-    monkeypatch.setattr(sys, "argv", ["keep", "kwt1"])
-    monkeypatch.setattr(program, "DATA", Path())
-    assert program.parse(parser, names).networks == ["kwt1"]
-    monkeypatch.setattr(sys, "argv", ["keep", *named])
-    monkeypatch.setattr(program, "DATA", Path(folder))
+    assert program.parse(parser, names, Path(), ["kwt1"]).networks == ["kwt1"]
     with pytest.raises(SystemExit, match=r"^2$"):
-        program.parse(parser, names)
+        program.parse(parser, names, Path(folder), named)
     assert said in capsys.readouterr().err
 
 

@@ -160,13 +160,11 @@ def test_jitter_moves_images_whole() -> None:
     assert len({tuple(np.argwhere(one.numpy() == 1)[0]) for one in moved}) > 10
 
 
-def test_runs_have_their_order_and_replace_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ffn, "RESULT", tmp_path / "ffn.json")
+def test_runs_have_their_order_and_replace_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "ffn.json"
     labels = [setting.label() for setting in ffn.SETTINGS]
     for name, top1 in (("resnet32", 1.0), ("resnet20", 2.0), ("resnet32", 3.0)):
-        ffn.write([{"id": f"{name}-{label}", "top1": top1} for label in labels])
-    runs = json.loads(ffn.RESULT.read_text())["runs"]
+        ffn.write([{"id": f"{name}-{label}", "top1": top1} for label in labels], path)
+    runs = json.loads(path.read_text())["runs"]
     assert [run["top1"] for run in runs] == [2.0] * 3 + [3.0] * 3
     assert all(a["id"] != b["id"] for a, b in pairwise(runs))

@@ -28,11 +28,9 @@ def network() -> nn.Module:
 ROW = Row("small", images, network, 12, True)
 
 
-def test_all_stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(soft_hard, "SOFT_SHARE", 0.5)
-    monkeypatch.setattr(soft_hard, "PAIRS", 6)
-    monkeypatch.setattr(soft_hard, "RESULT", tmp_path / "papers" / "result.json")
-    found = soft_hard.measure(ROW, tmp_path)
+def test_all_stages(tmp_path: Path) -> None:
+    found = soft_hard.measure(ROW, tmp_path, soft_share=0.5, pairs=6)
+    result = tmp_path / "papers" / "result.json"
     assert found["iterations"] == 36
     assert found["weights"] == 192 * 64 + 128
     assert found["float"] > 80
@@ -43,8 +41,8 @@ def test_all_stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert 2 < grid["file"]["bits_per_weight"] < 2.2
         assert grid["file"]["accuracy"] == pytest.approx(grid["tuned"], abs=1)
     # The float network is kept; the result takes its place beside others.
-    assert soft_hard.measure(ROW, tmp_path)["float"] == found["float"]
-    soft_hard.record(found, ["other", "small"])
-    soft_hard.record(found | {"data": "other"}, ["other", "small"])
-    rows = json.loads((tmp_path / "papers" / "result.json").read_text())["data"]
+    assert soft_hard.measure(ROW, tmp_path, soft_share=0.5, pairs=6)["float"] == found["float"]
+    soft_hard.record(found, ["other", "small"], result)
+    soft_hard.record(found | {"data": "other"}, ["other", "small"], result)
+    rows = json.loads(result.read_text())["data"]
     assert [row["data"] for row in rows] == ["other", "small"]

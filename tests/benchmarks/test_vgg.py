@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 
-from benchmarks.papers import soft_hard, vgg
+from benchmarks.papers import vgg
 from benchmarks.papers.soft_hard import Images
 from subbyte import load
 from subbyte.compression.planning.plan_file import planned_layers
@@ -19,9 +18,12 @@ def images() -> Images:
     return Images(x, y, x[:8], y[:8])
 
 
-def test_it_is_trained_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(soft_hard, "cifar10", images)
-    monkeypatch.setattr(vgg, "EPOCHS", 1)
+def never() -> Images:
+    raise AssertionError("trained again")
+
+
+def test_it_is_trained_once(tmp_path: Path) -> None:
+    path = vgg.trained(tmp_path, images, epochs=1)
     row = vgg.network_row(tmp_path)
     shapes = [layer.shape for layer in planned_layers(read_network(row.model))]
     assert [(shape.taps, shape.inputs, shape.outputs) for shape in shapes] == [
@@ -29,5 +31,4 @@ def test_it_is_trained_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         *((1, 96 * 16, 256), (1, 256, 10)),
     ]
     assert load(row.model, engine="portable").run(images().test_x.numpy()).shape == (8, 10)
-    monkeypatch.delattr(soft_hard, "train_float")
-    assert vgg.network_row(tmp_path).model == row.model
+    assert vgg.trained(tmp_path, never) == path

@@ -114,14 +114,20 @@ def samples_for(model: onnx.ModelProto, data: Any) -> Samples:
 
 
 def encode(
-    model: onnx.ModelProto, data: Any, plan: dict[str, Any], folder: Path, seed: int = 0
+    model: onnx.ModelProto,
+    data: Any,
+    plan: dict[str, Any],
+    folder: Path,
+    seed: int = 0,
+    kind: type[LayerwiseEncoder] = LayerwiseEncoder,
+    **settings: Any,
 ) -> tuple[LayerwiseEncoder, Encoded, Network]:
     """Run a `LayerwiseEncoder` over ``model``, its checkpoints in ``folder``."""
     network = prepare(model, "net")
     checkpoints = Checkpoints(folder, "key", keep=True)
     config = CompressOptions(seed=seed)
     run = Run(network, samples_for(model, data), config, checkpoints=checkpoints)
-    encoder = LayerwiseEncoder(run, plan)
+    encoder = kind(run, plan, **settings)
     return encoder, encoder.run(), network
 
 

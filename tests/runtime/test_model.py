@@ -18,6 +18,7 @@ from subbyte.errors import (
     ModelFileError,
     OptionError,
 )
+from subbyte.runtime.model import session_options
 from tests import tiny
 
 
@@ -124,22 +125,20 @@ def test_engines_and_threads(path: Path) -> None:
 
 
 def test_package_without_native_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subbyte.runtime.library._name", lambda: "nowhere.so")
+    # The name of the library is another one there.
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert subbyte.load(path).engine == "portable"
     with pytest.raises(MissingDependencyError, match="not installed"):
         subbyte.load(path, engine="native")
-    with pytest.raises(MissingDependencyError, match=r"no nowhere\.so"):
+    with pytest.raises(MissingDependencyError, match=r"no libsubbyte_native\.dylib"):
         subbyte.library_path()
 
 
-def test_library_that_is_none(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_library_that_is_none(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     library = tmp_path / "broken.so"
     library.write_bytes(b"not a library")
-    monkeypatch.setattr("subbyte.runtime.model.library_path", lambda: library)
     with pytest.raises(MissingDependencyError, match=r"engine portable.*broken\.so"):
-        subbyte.load(path, engine="native")
+        session_options("native", None, library)
     assert capfd.readouterr().err == ""
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from subbyte.cpu import cpu_name
 from subbyte.errors import OptionError, TimingsError
-from subbyte.runtime import timings
 from subbyte.runtime.grid import (
     ALL_FORMS,
     BINARY,
@@ -26,8 +27,10 @@ from subbyte.runtime.native.kernels import Kernels
 from subbyte.runtime.native.layers import Form, LayerSize
 from subbyte.runtime.timings import (
     CACHE_VARIABLE,
+    Measured,
     Timings,
     cache_path,
+    calibrate,
     fit,
     load_timings,
     save,
@@ -38,19 +41,20 @@ CONV = LayerSize(14, 14, 64, 48, kernel=(3, 3), pads=(1, 1, 1, 1))
 DEPTH = LayerSize(14, 14, 32, 32, 32, kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
 
 
+HERE = Measured(cpu_name(), "avx2", "0")
+
+
 def table(**changes: str) -> Timings:
     """A table with a price of 1 ns for every term."""
     prices = dict.fromkeys(form_names(), (1e-9,) * 5) | {DEPTHWISE: (1e-9,) * 4}
-    here = {"cpu": timings.cpu_name(), "isa": "avx2", "library": "0"} | changes
+    here = asdict(HERE) | changes
     return Timings(prices=prices, errors=dict.fromkeys(prices, (0.0, 0.0)), **here)
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache folder, and a machine of level avx2 with library 0."""
+    """A cache folder."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(timings, "native_isa", lambda: "avx2")
-    monkeypatch.setattr(timings, "_library_digest", lambda: "0")
     return tmp_path
 
 
@@ -116,21 +120,21 @@ def test_ceilings() -> None:
 def test_a_table_is_kept_and_read(machine: Path) -> None:
     save(table(), cache_path())
     assert cache_path().is_relative_to(machine)
-    assert load_timings() == table()
+    assert load_timings(here=HERE) == table()
     save(table(), machine / "own.json")
-    assert load_timings(machine / "own.json") == table()
+    assert load_timings(machine / "own.json", HERE) == table()
 
 
 @pytest.mark.parametrize("name", ["cpu", "isa", "library"])
 def test_another_machine_is_refused(machine: Path, name: str) -> None:
     save(dataclasses.replace(table(), **{name: "other"}), cache_path())
     with pytest.raises(TimingsError, match=rf"another {name}.*calibrate-cpu.*got other"):
-        load_timings()
+        load_timings(here=HERE)
 
 
 def test_no_table(machine: Path) -> None:
     with pytest.raises(TimingsError, match=r"no table of kernel timings.*calibrate-cpu"):
-        load_timings()
+        load_timings(here=HERE)
 
 
 @pytest.mark.parametrize("damage", ["text", "form", "price", "nan", "format"])
@@ -148,7 +152,7 @@ def test_a_damaged_table_is_refused(machine: Path, damage: str) -> None:
         document["format"] = 99
     path.write_text("{" if damage == "text" else json.dumps(document))
     with pytest.raises(TimingsError, match="not a table of kernel timings"):
-        load_timings(path)
+        load_timings(path, HERE)
 
 
 def test_the_error_of_a_file_that_is_none_is_short(machine: Path) -> None:
@@ -156,23 +160,26 @@ def test_the_error_of_a_file_that_is_none_is_short(machine: Path) -> None:
     for damage in (bytes(range(256)) * 100, b'{"format": 3, "forms": {}}'):
         path.write_bytes(damage)
         with pytest.raises(TimingsError, match="not a table of kernel timings") as error:
-            load_timings(path)
+            load_timings(path, HERE)
         assert len(str(error.value)) < len(str(path)) + 200
 
 
-def test_calibration_fits_what_was_measured(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibration_fits_what_was_measured() -> None:
     """With a clock that follows the prices, the prices come back."""
 
-    class Pretended:
-        isa = "avx2"
+    class Pretended(Kernels):
+        def __init__(self) -> None:
+            """No library is loaded."""
 
-        def prepare(self, size: LayerSize, form: Form) -> float:
+        def prepare(self, size, form, seed=0):  # type: ignore[no-untyped-def]
             return table().seconds(size, form)
 
-    monkeypatch.setattr(timings, "Kernels", Pretended)
-    monkeypatch.setattr(timings, "_measure", lambda call: call)
     steps: list[int] = []
-    found = timings.calibrate(lambda _, done, total, __: steps.append(total - done))
+
+    def progress(_: str, done: int, total: int, __: str) -> None:
+        steps.append(total - done)
+
+    found = calibrate(progress, Pretended(), HERE, measure=lambda call: call)  # type: ignore[arg-type, return-value]
     assert steps[-1] == 0
     assert found.cpu == table().cpu
     for name, prices in found.prices.items():

@@ -107,13 +107,15 @@ def split(samples: Samples, seed: int) -> Split:
 
 
 class Judge:
-    """Compares compressed files with the float ``network`` on ``samples``."""
+    """Compares compressed files with the float ``network`` on ``samples``, ``chunk`` at a time."""
 
-    def __init__(self, network: Network, samples: Samples, device: torch.device) -> None:
+    def __init__(
+        self, network: Network, samples: Samples, device: torch.device, chunk: int | None = None
+    ) -> None:
         self.samples = samples
         self._module = GraphModule(network).to(device).eval()
         self._device = device
-        self._chunk = chunk_size(self._module, samples, device)
+        self._chunk = chunk or chunk_size(self._module, samples, device)
 
     @torch.no_grad()
     def score(self, path: Path) -> Score:

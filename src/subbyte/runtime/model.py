@@ -214,19 +214,23 @@ def load(
         ) from error
 
 
-def session_options(engine: Engine, threads: int | None) -> ort.SessionOptions:
-    """Options of a session on ``engine``; raises `MissingDependencyError` as `load` does."""
+def session_options(
+    engine: Engine, threads: int | None, library: Path | None = None
+) -> ort.SessionOptions:
+    """Options of a session on ``engine``; raises `MissingDependencyError` as `load` does.
+
+    ``library``: the native one, by default the installed one.
+    """
     options = ort.SessionOptions()
     if engine == "native":
-        _register(options)
+        _register(options, library or library_path())
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
     return options
 
 
-def _register(options: ort.SessionOptions) -> None:
-    path = library_path()
+def _register(options: ort.SessionOptions, path: Path) -> None:
     try:
         options.register_custom_ops_library(str(path))
     except ERRORS as error:

@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -108,33 +108,8 @@ class Timings:
         }
 
 
-def calibrate(progress: Progress = silent) -> Timings:
-    """Time the grid, on one thread: less than a minute where nothing else runs.
-
-    ``progress`` is called with ("Layers", layers timed, layers in all, "").
-
-    Raises:
-        MissingDependencyError: a package without the native library.
-    """
-    kernels = Kernels()
-    cases = grid()
-    points: dict[str, list[tuple[NDArray[np.float64], float]]] = {}
-    for number, (size, form) in enumerate(cases):
-        progress("Layers", number, len(cases), "")
-        seconds = _measure(kernels.prepare(size, form))
-        points.setdefault(price_name(size, form), []).append((terms(size, form), seconds))
-    progress("Layers", len(cases), len(cases), "")
-    prices, errors = {}, {}
-    for name, found in points.items():
-        rows, times = np.array([t for t, _ in found]), np.array([s for _, s in found])
-        prices[name] = fit(rows, times)
-        apart = np.abs(rows @ prices[name] / times - 1)
-        errors[name] = (round(float(np.median(apart)), 4), round(float(apart.max()), 4))
-    return Timings(cpu_name(), kernels.isa, _library_digest(), prices, errors)
-
-
-def _measure(call: Callable[[], None]) -> float:
-    """The least mean time over a few rounds: other work on the machine only adds to a time."""
+def measure(call: Callable[[], None]) -> float:
+    """The least mean seconds of ``call`` over a few rounds: other work only adds to a time."""
     call()
     start = time.perf_counter()
     call()
@@ -146,6 +121,56 @@ def _measure(call: Callable[[], None]) -> float:
             call()
         best = min(best, (time.perf_counter() - start) / calls)
     return float(best)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The things that timings hold for: CPU, instruction set, and a digest of the library."""
+
+    cpu: str
+    isa: str
+    library: str
+
+
+def measured_here() -> Measured:
+    """This machine and the installed library.
+
+    Raises:
+        MissingDependencyError: a package without the native library.
+    """
+    digest = sha256(library_path().read_bytes()).hexdigest()[:16]
+    return Measured(cpu_name(), native_isa(), digest)
+
+
+def calibrate(
+    progress: Progress = silent,
+    kernels: Kernels | None = None,
+    here: Measured | None = None,
+    measure: Callable[[Callable[[], None]], float] = measure,
+) -> Timings:
+    """Time the grid, on one thread: less than a minute where nothing else runs.
+
+    ``progress`` is called with ("Layers", layers timed, layers in all, ""). ``kernels``: to time,
+    by default those of the installed library; ``here``: the machine; ``measure``: the clock.
+
+    Raises:
+        MissingDependencyError: a package without the native library.
+    """
+    kernels, here = kernels or Kernels(), here or measured_here()
+    cases = grid()
+    points: dict[str, list[tuple[NDArray[np.float64], float]]] = {}
+    for number, (size, form) in enumerate(cases):
+        progress("Layers", number, len(cases), "")
+        seconds = measure(kernels.prepare(size, form))
+        points.setdefault(price_name(size, form), []).append((terms(size, form), seconds))
+    progress("Layers", len(cases), len(cases), "")
+    prices, errors = {}, {}
+    for name, found in points.items():
+        rows, times = np.array([t for t, _ in found]), np.array([s for _, s in found])
+        prices[name] = fit(rows, times)
+        apart = np.abs(rows @ prices[name] / times - 1)
+        errors[name] = (round(float(np.median(apart)), 4), round(float(apart.max()), 4))
+    return Timings(here.cpu, here.isa, here.library, prices, errors)
 
 
 def fit(rows: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, ...]:
@@ -206,8 +231,10 @@ def save(timings: Timings, path: Path) -> None:
     write_atomic(path, (json.dumps(timings.document(), indent=1) + "\n").encode())
 
 
-def load_timings(path: str | os.PathLike[str] | None = None) -> Timings:
-    """The table at ``path``, or this machine's own.
+def load_timings(
+    path: str | os.PathLike[str] | None = None, here: Measured | None = None
+) -> Timings:
+    """The table at ``path``, or this machine's own; ``here``: the machine to be of.
 
     Raises:
         TimingsError: none there, unreadable, or of another CPU, instruction set or library.
@@ -219,8 +246,7 @@ def load_timings(path: str | os.PathLike[str] | None = None) -> Timings:
         raise _calibrate_first("no table of kernel timings", file, error.strerror) from error
     except (KeyError, TypeError, ValueError) as error:
         raise _calibrate_first("not a table of kernel timings", file, _short(error)) from error
-    here = {"cpu": cpu_name(), "isa": native_isa(), "library": _library_digest()}
-    for name, value in here.items():
+    for name, value in asdict(here or measured_here()).items():
         if getattr(timings, name) != value:
             raise TimingsError(
                 f"kernel timings are of another {name}: run `subbyte calibrate-cpu` again",
@@ -261,8 +287,3 @@ def _short(error: Exception) -> str:
 
 def _calibrate_first(what: str, path: Path, reason: str | None) -> TimingsError:
     return TimingsError(f"{what}: run `subbyte calibrate-cpu`", where=str(path), got=reason)
-
-
-def _library_digest() -> str:
-    """Tells one build of the kernels from another."""
-    return sha256(library_path().read_bytes()).hexdigest()[:16]

@@ -140,7 +140,7 @@ def test_a_linear_layer_that_waits_for_memory_is_looked_up_by_short_words() -> N
     assert not tables.lookup_gains(WeightShape(64, 1, 64), 32, 2, False, row)
 
 
-def test_layers_of_many_words_get_a_shift_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_of_many_words_get_a_shift_only_there() -> None:
     model = tiny.classifier()
     network = prepare(model, "tiny")
     module = GraphModule(network).eval()
@@ -152,19 +152,28 @@ def test_layers_of_many_words_get_a_shift_only_there(monkeypatch: pytest.MonkeyP
         value = to_onnx_layout(layer, decode_weight(coded[layer.weight]))
         module.set_constant(layer.weight, torch.from_numpy(value.copy()))
     plan, params = quantize_activations(Run(network, samples), module)
-    monkeypatch.setattr(tables, "LEAST_WORK", 0)
     arguments = (Run(network, samples), module, coded, plan, params)
-    assert table_shifts(*arguments) == {}
-    seen: list[tables.Work] = []
+    assert table_shifts(*arguments, least_work=0) == {}
+    assert table_shifts(*arguments, least_work=0, least_gain=0).keys() == {
+        layer.name for layer in network.layers
+    }
 
-    def gains(shape: WeightShape, words: int, length: int, gain: bool, work: tables.Work) -> bool:
-        assert (words, length, gain) == (64, 4, False)
-        assert work.products == shape.count * work.outputs
-        seen.append(work)
-        return True
 
-    monkeypatch.setattr(tables, "lookup_gains", gains)
-    assert len(table_shifts(*arguments)) == len(seen) == len(network.layers)
+def test_the_work_of_a_layer_is_that_of_one_sample() -> None:
+    model = tiny.classifier()
+    network = prepare(model, "tiny")
+    module = GraphModule(network).eval()
+    layers = {layer.name: layer for layer in network.layers}
+    x = torch.from_numpy(smooth_images(20, size=tiny.SIZE))
+    found = {}
+    for _, step, before, after in module.walk({"input": x}):
+        if step.name in layers:
+            layer = layers[step.name]
+            found[step.name] = tables._work(layer, before[layer.input], after[layer.output])
+    assert found.keys() == layers.keys()
+    for name, work in found.items():
+        assert work.products == layers[name].shape.count * work.outputs
+        assert work.outputs == (1 if work.linear else tiny.SIZE**2)
 
 
 def test_parts_of_the_pixels_add_up() -> None:
@@ -176,7 +185,7 @@ def test_parts_of_the_pixels_add_up() -> None:
     torch.testing.assert_close(shift_errors(pixels, words, counts, at_a_time=200), expected)
 
 
-def test_layers_worth_it_get_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_worth_it_get_a_shift() -> None:
     model = tiny.classifier()
     network = prepare(model, "tiny")
     module = GraphModule(network).eval()
@@ -191,11 +200,9 @@ def test_layers_worth_it_get_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, params = quantize_activations(Run(network, samples), module)
     arguments = (Run(network, samples), module, coded, plan, params)
     assert table_shifts(*arguments) == {}
-    monkeypatch.setattr(tables, "LEAST_WORK", 0)
     # Worth more than ten microseconds, but slower.
-    assert table_shifts(*arguments) == {}
-    monkeypatch.setattr(tables, "LEAST_GAIN", 0)
+    assert table_shifts(*arguments, least_work=0) == {}
     expected = {x.name for x in network.layers if x.shape.inputs >= 4}
-    found = table_shifts(*arguments)
+    found = table_shifts(*arguments, least_work=0, least_gain=0)
     assert set(found) == expected
     assert all(0 <= shift <= MOST_SHIFT for shift in found.values())

@@ -9,7 +9,6 @@ import onnx
 import pytest
 
 import subbyte
-from subbyte.compression.calibration import table_shifts as tables
 from subbyte.graph.functions.layer import TABLE_SHIFT
 from tests import tiny
 from tests.compression.nets import relative, smooth_images
@@ -38,10 +37,8 @@ def test_plan_to_kernels(
     gain: int,
     looked_up: bool,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Look-ups where they are faster; then native and portable differ by rounded entries."""
-    monkeypatch.setattr(tables, "LEAST_WORK", 0)
     plan, target = tmp_path / "plan.toml", tmp_path / "small.onnx"
     plan.write_text(PLAN.format(words=words, group=group, gain=gain))
     model = tiny.classifier(tiny.conv_weights(width=WIDTH))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,13 +13,15 @@ import torch
 from onnx import helper
 
 from subbyte.compression.calibration import activation_store as store_module
-from subbyte.compression.calibration import batches, row_sampler
+from subbyte.compression.calibration import row_sampler
 from subbyte.compression.calibration.activation_store import ActivationStore
-from subbyte.compression.calibration.moments import Target
-from subbyte.compression.calibration.row_sampler import positions_per_sample, residual_operand
+from subbyte.compression.calibration.moments import Moments, Target
+from subbyte.compression.calibration.row_sampler import (
+    RowSampler,
+    positions_per_sample,
+    residual_operand,
+)
 from subbyte.compression.checkpoint import Checkpoints
-from subbyte.compression.encoding import layerwise as sequence_module
-from subbyte.compression.encoding.layer import encode_weight, relative_error
 from subbyte.compression.encoding.layerwise import (
     Encoded,
     LayerwiseEncoder,
@@ -41,7 +44,6 @@ from tests.compression.nets import (
     relative,
     samples_for,
     smooth_images,
-    weight_of,
 )
 
 EIGHT = ScalarOptions(8)
@@ -116,10 +118,11 @@ def loss(
     folder: Path,
     options: object = COARSE,
     but: Mapping[str, object] | None = None,
+    kind: type[LayerwiseEncoder] = LayerwiseEncoder,
 ) -> float:
     """Output error on other samples than those encoded with; ``but``: other options."""
     plan = plan_of(model, options) | dict(but or {})
-    sequence, _, _ = encode(model, images(40), plan, folder)
+    sequence, _, _ = encode(model, images(40), plan, folder, kind=kind)
     other = smooth_images(20, channels=16, seed=2)
     return relative(outputs(sequence.compressed, other), float_outputs(model, other))
 
@@ -190,18 +193,17 @@ def test_bias_closes_the_mean(tmp_path: Path) -> None:
     np.testing.assert_allclose(coded.mean((0, 2, 3)), ours.mean((0, 2, 3)), atol=2e-4)
 
 
-def test_error_correction_pays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Uncorrected(LayerwiseEncoder):
+    """Codes the weights themselves, with the same moments."""
+
+    def _target(self, moments: Moments, weight: torch.Tensor, *_: object) -> Target:
+        return Target(weight, moments.target(weight).moments)
+
+
+def test_error_correction_pays(tmp_path: Path) -> None:
     model = chain(depth=4)
     corrected = loss(model, tmp_path / "corrected")
-
-    def uncorrected(layer, target, options, **rest):  # type: ignore[no-untyped-def]
-        """Code the weight itself, with the same moments."""
-        plain = Target(weight_of(layer), target.moments)
-        coded, _ = encode_weight(layer, plain, options, **rest)
-        return coded, relative_error(plain, coded)
-
-    monkeypatch.setattr(sequence_module, "encode_weight", uncorrected)
-    assert corrected < 0.95 * loss(model, tmp_path / "plain")
+    assert corrected < 0.95 * loss(model, tmp_path / "plain", kind=Uncorrected)
 
 
 def test_residual_operand() -> None:
@@ -211,13 +213,23 @@ def test_residual_operand() -> None:
     assert found == [None, None, "conv1"]
 
 
-def test_residual_target_corrects_the_shortcut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = residual()
-    with_it = loss(model, tmp_path / "with", EIGHT, {"conv1.weight": ScalarOptions(2)})
-    monkeypatch.setattr(row_sampler, "residual_operand", lambda module, layer: None)
-    without = loss(model, tmp_path / "without", EIGHT, {"conv1.weight": ScalarOptions(2)})
+class NoShortcuts(LayerwiseEncoder):
+    """Sees nothing of the other side of an Add."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._sampler = SamplerWithoutShortcuts(*arguments[:1], self._float, self._chunk)
+
+
+class SamplerWithoutShortcuts(RowSampler):
+    def _residual(self, *_: object) -> float:
+        return 0.0
+
+
+def test_residual_target_corrects_the_shortcut(tmp_path: Path) -> None:
+    model, rough = residual(), {"conv1.weight": ScalarOptions(2)}
+    with_it = loss(model, tmp_path / "with", EIGHT, rough)
+    without = loss(model, tmp_path / "without", EIGHT, rough, NoShortcuts)
     assert with_it < 0.5 * without
 
 
@@ -258,34 +270,39 @@ def test_resumed_from_its_checkpoints(tmp_path: Path) -> None:
     assert np.array_equal(outputs(first.compressed, x), outputs(second.compressed, x))
 
 
-def test_chunks_change_nothing_but_rounding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Keeping(LayerwiseEncoder):
+    """Keeps the targets of its layers."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.targets: list[torch.Tensor] = []
+
+    def _target(self, *given: Any) -> Target:
+        target = super()._target(*given)
+        self.targets.append(target.weight)
+        return target
+
+
+def test_chunks_change_nothing_but_rounding(tmp_path: Path) -> None:
     """With 64 positions a sample all of them are taken, whatever the chunk.
 
     Rounding of sums may move a weight by one of its 255 levels, and so the next targets.
     """
-    found: dict[int, list[torch.Tensor]] = {20: [], 7: [], 1: []}
-    for chunk, targets in found.items():
-
-        def keep(layer, target, options, into=targets, **rest):  # type: ignore[no-untyped-def]
-            into.append(target.weight)
-            return encode_weight(layer, target, options, **rest)
-
-        monkeypatch.setattr(batches, "MAX_CHUNK", chunk)
-        monkeypatch.setattr(sequence_module, "encode_weight", keep)
-        encode(chain(), images(), plan_of(chain(), EIGHT), tmp_path / str(chunk))
+    found: dict[int, list[torch.Tensor]] = {}
+    for chunk in (20, 7, 1):
+        folder, plan = tmp_path / str(chunk), plan_of(chain(), EIGHT)
+        encoder, _, _ = encode(chain(), images(), plan, folder, kind=Keeping, most_samples=chunk)
+        assert isinstance(encoder, Keeping)
+        found[chunk] = encoder.targets
+    assert len(found[20]) == 3
     for chunk in (7, 1):
         for number, (one, other) in enumerate(zip(found[20], found[chunk], strict=True)):
             assert (one - other).norm() / one.norm() < (1e-3 if number == 0 else 2e-2)
 
 
-def test_spilled_activations_give_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = residual()
-    monkeypatch.setattr(batches, "MAX_CHUNK", 8)
-    _, held, _ = encode(model, images(), plan_of(model, COARSE), tmp_path / "held")
+def test_spilled_activations_give_the_same_bytes(tmp_path: Path) -> None:
+    model, plan = residual(), plan_of(residual(), COARSE)
+    _, held, _ = encode(model, images(), plan, tmp_path / "held", most_samples=8)
     spilled_files: list[int] = []
 
     class Spilling(ActivationStore):
@@ -297,11 +314,11 @@ def test_spilled_activations_give_the_same_bytes(
             spilled_files.append(len(list((tmp_path / "spilled").rglob("*.pt"))))
             assert not self._held
 
-    monkeypatch.setattr(sequence_module, "ActivationStore", Spilling)
-    _, spilled, _ = encode(model, images(), plan_of(model, COARSE), tmp_path / "spilled")
+    spilled_to = tmp_path / "spilled"
+    _, spilled, _ = encode(model, images(), plan, spilled_to, store=Spilling, most_samples=8)
     assert same(held, spilled)
     assert max(spilled_files) == 6
-    assert not list((tmp_path / "spilled").rglob("*.pt"))
+    assert not list(spilled_to.rglob("*.pt"))
 
 
 def test_memory_held_stays_within_the_limit(tmp_path: Path) -> None:
@@ -350,7 +367,7 @@ def test_full_disk_is_a_named_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     store = ActivationStore(tmp_path, limit=0)
-    monkeypatch.setattr(store_module.torch, "save", full)
+    monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OutputError, match=r"cannot spill activations to disk.*No space left"):
         store.put(("float", 0), {"a": torch.zeros(4)})
     store.close()
@@ -361,7 +378,7 @@ def test_a_folder_that_activations_cannot_go_to(tmp_path: Path) -> None:
         ActivationStore(tmp_path / "none")
 
 
-def test_values_no_longer_read_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_no_longer_read_are_dropped(tmp_path: Path) -> None:
     """However deep the network, a chunk keeps what later layers read: one value here."""
     kept: list[tuple[str, set[str]]] = []
 
@@ -370,9 +387,8 @@ def test_values_no_longer_read_are_dropped(tmp_path: Path, monkeypatch: pytest.M
             super().put(key, environment)
             kept.append((key[0], set(environment)))
 
-    monkeypatch.setattr(sequence_module, "ActivationStore", Watching)
     model = chain(depth=6)
-    encode(model, images(4), plan_of(model, EIGHT), tmp_path)
+    encode(model, images(4), plan_of(model, EIGHT), tmp_path, store=Watching)
     assert max(len(names) for side, names in kept if side == "float") == 1
     assert max(len(names) for side, names in kept if side == "coded") <= 2
 

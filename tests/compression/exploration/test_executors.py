@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from concurrent import futures
 from concurrent.futures import Future
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
@@ -13,7 +14,6 @@ from typing import Any
 import pytest
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.exploration import executors
 from subbyte.compression.exploration.executors import open_executor
 from subbyte.compression.exploration.points import Task
 from subbyte.errors import OptionError
@@ -52,7 +52,7 @@ def test_an_error_ends_the_processes_of_the_run_and_no_others(
             assert (wait, cancel_futures) == (False, True)
 
     other = sleeping()
-    monkeypatch.setattr(executors, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(futures, "ProcessPoolExecutor", Pool)
     samples = samples_for(tiny.classifier(), smooth_images(8, size=tiny.SIZE))
     task = Task(tmp_path / "net.onnx", tmp_path, samples, samples, CompressOptions())
     with (

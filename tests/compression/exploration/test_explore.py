@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.exploration import explore as module
-from subbyte.compression.exploration import points as points_module
 from subbyte.compression.exploration.explore import Exploration, Point, explore_network, read_points
 from subbyte.compression.latency.machine import Machine
 from subbyte.compression.pipeline import compress_network
+from subbyte.compression.run import Run
 from subbyte.data import Samples
 from subbyte.errors import BudgetError, OptionError, OutputError
+from subbyte.graph.load.network import prepare
 from subbyte.methods import Product
-from subbyte.progress import silent
+from subbyte.progress import Progress, silent
 from subbyte.report import inspect
 from tests import tiny
 from tests.compression.nets import classifier, samples_for, smooth_images
@@ -30,6 +31,7 @@ from tests.compression.nets import classifier, samples_for, smooth_images
 IMAGES = smooth_images(64, size=6)
 MODEL = classifier(IMAGES)
 BITS = (2.5, 4.0)
+NAMES = ["bits-2.500", "bits-4.000"]
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +39,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(MODEL, tmp_path_factory.mktemp("explore") / "net.onnx")
 
 
-def run(source: Path, folder: Path, jobs: int = 1, **options: object) -> list[Point]:
+def run(
+    source: Path, folder: Path, jobs: int = 1, progress: Progress = silent, **options: object
+) -> list[Point]:
     wishes = CompressOptions(**options)  # type: ignore[arg-type]
     samples = samples_for(MODEL, IMAGES)
     return explore_network(
-        source, folder, samples, wishes, Exploration(BITS, jobs, latency=False), silent
+        source, folder, samples, wishes, Exploration(BITS, jobs, latency=False), progress
     )
 
 
@@ -85,49 +89,58 @@ def test_a_plan_of_a_point_gives_the_same_file(folder: Path, tmp_path: Path) -> 
     assert (tmp_path / "a.onnx").read_bytes() == (folder / "bits-2.500.onnx").read_bytes()
 
 
-def test_a_finished_run_does_nothing_again(
-    source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = content(folder)
-    monkeypatch.setattr(module, "price", None)
-    for name in ("compress_network", "Judge"):
-        monkeypatch.setattr(points_module, name, None)
-    assert run(source, folder) == read_points(folder)
+def test_a_finished_run_does_nothing_again(source: Path, folder: Path) -> None:
+    """It neither plans nor codes nor judges: nobody is told of it, and no file is written."""
+    before, files = content(folder), written(folder)
+    stages: set[str] = set()
+    assert run(source, folder, progress=lambda stage, *_: stages.add(stage)) == read_points(folder)
+    assert stages == {"points"}
     assert content(folder) == before
+    assert written(folder) == files
 
 
-@pytest.mark.parametrize(
-    ("place", "at"),
-    [
-        (points_module, "compress_network"),
-        (points_module, "Judge"),
-        (module, "_write_points"),
-    ],
-    ids=["compress_network", "Judge", "_write_points"],
-)
-def test_a_stopped_run_goes_on(
-    source: Path,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    place: ModuleType,
-    at: str,
-) -> None:
-    """Stopped at the second point, wherever it is."""
-    calls = []
-    whole = getattr(place, at)
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of every file."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
 
-    def stop(*arguments: object, **keywords: object) -> object:
-        calls.append(arguments)
-        if len(calls) > 1:
+
+@pytest.mark.parametrize("at", ["encode", "prove", "points"])
+def test_a_stopped_run_goes_on(source: Path, folder: Path, tmp_path: Path, at: str) -> None:
+    """Stopped at the second point: in its coding, in its proof, and when it is written."""
+    done: list[str] = []
+
+    def stop(stage: str, number: int, total: int, detail: str) -> None:
+        if stage == "points" and number:
+            done.append(detail)
+        if stage == at and (done == [NAMES[0]] if at != "points" else len(done) == 2):
             raise KeyboardInterrupt
-        return whole(*arguments, **keywords)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path, progress=stop)
+    left = NAMES if at == "points" else NAMES[:1]
+    assert [point.name for point in read_points(tmp_path)] == left
+    run(source, tmp_path)
+    assert content(tmp_path) == content(folder)
+
+
+def test_a_run_that_is_stopped_when_a_point_is_written_goes_on(
+    source: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is interrupted at the second line of the points."""
+    replace, lines = os.replace, []
+
+    def stop(file: Any, target: Any) -> None:
+        if Path(target).name == "points.jsonl":
+            lines.append(target)
+            if len(lines) == 2:
+                raise KeyboardInterrupt
+        replace(file, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(place, at, stop)
+        patch.setattr(os, "replace", stop)
         with pytest.raises(KeyboardInterrupt):
             run(source, tmp_path)
-    assert [point.name for point in read_points(tmp_path)] == ["bits-2.500"]
+    assert [point.name for point in read_points(tmp_path)] == NAMES[:1]
     run(source, tmp_path)
     assert content(tmp_path) == content(folder)
 
@@ -233,51 +246,46 @@ def test_a_point_out_of_reach(source: Path, tmp_path: Path, there: bool) -> None
 
 @pytest.mark.parametrize("kind", [BudgetError, OutputError, KeyboardInterrupt])
 def test_work_of_points_goes_with_an_error_that_would_come_again(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+    source: Path, tmp_path: Path, kind: type[BaseException]
 ) -> None:
     """Also that of other points, whose processes are ended."""
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(stage: str, *_: object) -> None:
+        if stage != "encode":
+            return
         work = tmp_path / "bits-4.000.onnx.work"
         work.mkdir()
         (work / "plan.checkpoint").touch()
         raise kind("full or not")
 
-    monkeypatch.setattr(points_module, "compress_network", fail)
     with pytest.raises(kind):
-        run(source, tmp_path)
+        run(source, tmp_path, progress=fail)
     left = [path.name for path in tmp_path.iterdir() if path.is_dir()]
-    assert left == ([] if kind is BudgetError else ["bits-4.000.onnx.work"])
+    assert sorted(left) == ([] if kind is BudgetError else [f"{name}.onnx.work" for name in NAMES])
 
 
-@pytest.fixture
-def plans_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = nullcontext(lambda *arguments: iter(()))
-    monkeypatch.setattr(module, "open_executor", lambda *arguments: nothing)
+def plans(folder: Path) -> list[str]:
+    """Names of the points of an exploration by default, and their plans in ``folder``."""
+    fit, _ = module.hold_back(samples_for(MODEL, IMAGES), module.HELD, 0)
+    return module._plans(folder, Run(prepare(MODEL, "net"), fit), Exploration())
 
 
-@pytest.mark.usefixtures("plans_only")
-def test_budgets_reach_from_the_least_to_the_finest(source: Path, tmp_path: Path) -> None:
-    samples = samples_for(MODEL, IMAGES)
-    assert (
-        explore_network(source, tmp_path, samples, CompressOptions(), Exploration(), silent) == []
-    )
-    names = json.loads((tmp_path / "plans.json").read_text())
+def test_budgets_reach_from_the_least_to_the_finest(tmp_path: Path) -> None:
+    names = plans(tmp_path)
+    assert json.loads((tmp_path / "plans.json").read_text()) == names
     assert len(names) == module.POINTS
     assert names == sorted(names)
     assert all((tmp_path / f"{name}.toml").is_file() for name in names)
 
 
-@pytest.mark.usefixtures("plans_only")
 def test_what_others_did_to_the_plans(source: Path, tmp_path: Path) -> None:
     """A plan that is gone is made again; names that are none are refused."""
-    given = (source, tmp_path, samples_for(MODEL, IMAGES), CompressOptions(), Exploration(), silent)
-    explore_network(*given)
+    names = plans(tmp_path)
     before = content(tmp_path)
-    names = json.loads(before["plans.json"])
     (tmp_path / f"{names[3]}.toml").unlink()
-    explore_network(*given)
+    assert plans(tmp_path) == names
     assert content(tmp_path) == before
+    given = (source, tmp_path, samples_for(MODEL, IMAGES), CompressOptions(), Exploration(), silent)
     for damage in ("5", "{}", "null", "[2.0]", '["../net"]', f'["{names[0]}", "bits-x"]'):
         (tmp_path / "plans.json").write_text(damage)
         with pytest.raises(OptionError, match=r"not the names of points.*plans.json.*bits-2\.000"):

@@ -14,7 +14,6 @@ from onnx import helper
 
 import subbyte
 from subbyte.budgets import Budget
-from subbyte.compression import validation as module
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.planning.by_accuracy import plan_drop
 from subbyte.compression.planning.candidates import Candidate
@@ -101,9 +100,7 @@ def test_other_outputs_have_a_divergence_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 8])
-def test_samples_add_up_to_the_divergence_of_all(
-    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_samples_add_up_to_the_divergence_of_all(chunk: int, tmp_path: Path) -> None:
     """Of a map, of which one sample is constant, and of one number a sample."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["map"], "layer"),
@@ -123,8 +120,7 @@ def test_samples_add_up_to_the_divergence_of_all(
         )
         paths.append(tiny.save(model, tmp_path / f"{name}.onnx"))
     model = onnx.load(paths[0])
-    monkeypatch.setattr(module, "chunk_size", lambda *_: chunk)
-    found = Judge(prepare(model, "net"), samples_for(model, x), CPU).score(paths[1])
+    found = Judge(prepare(model, "net"), samples_for(model, x), CPU, chunk).score(paths[1])
     maps = np.einsum("nchw,oc->nohw", x, weight[:, :, 0, 0])
     parts = [0.01 * np.square(y) / y.var() for y in (maps, maps.mean(axis=(2, 3)))]
     expected = sum(part.reshape(8, -1).mean(axis=1) for part in parts)

@@ -23,9 +23,14 @@ def on_device(batch: Mapping[str, NDArray[Any]], device: torch.device) -> dict[s
 
 
 @torch.no_grad()
-def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> int:
-    """Samples a chunk, so that the values alive at once stay near `CHUNK_VALUES`; one where the
-    network does not take two, though its batch is said to be free."""
+def chunk_size(
+    module: GraphModule, samples: Samples, device: torch.device, most_samples: int = MAX_CHUNK
+) -> int:
+    """Samples a chunk: so many that the values alive at once stay near `CHUNK_VALUES`.
+
+    At most ``most_samples``; one where the network does not take two, though its batch is said to
+    be free.
+    """
     if module.fixed_batch is not None or samples.single:
         return module.fixed_batch or 1
     batch = next(iter(samples.batches(1)))
@@ -33,7 +38,7 @@ def chunk_size(module: GraphModule, samples: Samples, device: torch.device) -> i
     for place, _, _, after in module.walk(on_device(batch, device)):
         live = module.live(place + 1) & after.keys()
         most = max(most, sum(after[name].numel() for name in live))
-    chunk = max(1, min(MAX_CHUNK, CHUNK_VALUES // most))
+    chunk = max(1, min(most_samples, CHUNK_VALUES // most))
     return chunk if chunk == 1 or _takes_two(module, samples, device) else 1
 
 

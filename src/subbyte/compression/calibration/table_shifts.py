@@ -74,10 +74,14 @@ def table_shifts(
     weights: Mapping[str, CodedWeight],
     plan: IslandPlan,
     params: Mapping[str, QuantParams],
+    least_work: int = LEAST_WORK,
+    least_gain: float = LEAST_GAIN,
 ) -> dict[str, int]:
     """The best shift, 0 to 8, of every layer that should be looked up, by layer name.
 
     ``module`` holds the coded weights; ``params`` the quantization of each group of ``plan``.
+    ``least_work``: multiply-adds of a layer that may be looked up; ``least_gain``: as of
+    `lookup_gains`.
     """
     tables = _tables(run, weights, plan)
     errors = {name: torch.zeros(MOST_SHIFT + 1, dtype=torch.float64) for name in tables}
@@ -89,16 +93,17 @@ def table_shifts(
             layer = layers.get(step.name)
             if layer is not None:
                 codes = _codes(before[layer.input], params[plan.group_of[layer.input]])
-                words, counts = tables[layer.name]
-                pixels = _pixels(layer, codes, words.shape[2])
-                errors[layer.name] += shift_errors(pixels, words, counts)
+                book, counts = tables[layer.name]
+                pixels = _pixels(layer, codes, book.shape[2])
+                errors[layer.name] += shift_errors(pixels, book, counts)
                 work[layer.name] = _work(layer, codes, after[layer.output])
     shifts = {}
     for name, layer in layers.items():
         length = tables[name][0].shape[2]
         gain = "gains" in weights[layer.weight].inputs
-        if work[name].products >= LEAST_WORK and lookup_gains(
-            layer.shape, len(tables[name][0][0]), length, gain, work[name]
+        words = len(tables[name][0][0])
+        if work[name].products >= least_work and lookup_gains(
+            layer.shape, words, length, gain, work[name], least_gain
         ):
             shifts[name] = int(errors[name].argmin())
     return shifts
@@ -115,8 +120,15 @@ class Work:
     linear: bool
 
 
-def lookup_gains(shape: WeightShape, words: int, length: int, gain: bool, work: Work) -> bool:
-    """Whether looking up is expected to be faster than the int8 kernel.
+def lookup_gains(
+    shape: WeightShape,
+    words: int,
+    length: int,
+    gain: bool,
+    work: Work,
+    least_gain: float = LEAST_GAIN,
+) -> bool:
+    """Whether looking up is expected to be ``least_gain`` times as fast as the int8 kernel.
 
     u = taps * outputs of a group * output pixels / input pixels is the number of look-ups that one
     table serves. u * length is compared with the cost of the table and its look-ups.
@@ -129,7 +141,7 @@ def lookup_gains(shape: WeightShape, words: int, length: int, gain: bool, work: 
     lookup, product = LOOKUP_WORK[words][gain], 1.0
     if work.linear and work.outputs == 1 and shape.count >= STREAMED_WEIGHTS:
         lookup, product = max(lookup, kernel.code * BYTE_WORK), BYTE_WORK
-    return uses * outputs * length * product >= LEAST_GAIN * (uses * lanes * lookup + entries)
+    return uses * outputs * length * product >= least_gain * (uses * lanes * lookup + entries)
 
 
 def shift_errors(

@@ -7,14 +7,15 @@ that are still needed are kept, see `ActivationStore`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.activation_store import ActivationStore, Environment
-from subbyte.compression.calibration.batches import chunk_size, on_device
+from subbyte.compression.calibration.batches import MAX_CHUNK, chunk_size, on_device
 from subbyte.compression.calibration.moments import PAPER_DAMPING, Moments, Target, damping_of
 from subbyte.compression.calibration.row_sampler import RowSampler, positions_per_sample
 from subbyte.compression.calibration.unpacked import values_read
@@ -34,7 +35,8 @@ class LayerwiseEncoder:
 
     ``modules``: the network to follow, whose weights are dropped behind the pass, and the one to
     code, where parts of both are coded already; by default both are the float network. ``only``:
-    the weights to code in this pass; by default all of the plan's.
+    the weights to code in this pass; by default all of the plan's. ``store``: makes the store of
+    values in a folder. ``most_samples``: in a chunk.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class LayerwiseEncoder:
         plan: Mapping[str, MethodOptions],
         modules: tuple[GraphModule, GraphModule] | None = None,
         only: Collection[str] | None = None,
+        store: Callable[[Path], ActivationStore] = ActivationStore,
+        most_samples: int = MAX_CHUNK,
     ) -> None:
         self._network, self._samples, self._plan = run.network, run.samples, plan
         self._seed, self._device = run.config.seed, run.device
@@ -52,7 +56,8 @@ class LayerwiseEncoder:
         self._published = any(options.published for options in plan.values())
         self._step = {step.name: i for i, step in enumerate(self._float.steps)}
         self._last = {name: i for i, step in enumerate(self._float.steps) for name in step.inputs}
-        self._chunk = chunk_size(self._float, run.samples, run.device)
+        self._open_store = store
+        self._chunk = chunk_size(self._float, run.samples, run.device, most_samples)
         self._sampler = RowSampler(run, self._float, self._chunk)
         self._outputs = output_layers(run.network)
         self._done = Encoded({}, {}, {})
@@ -61,7 +66,7 @@ class LayerwiseEncoder:
     def run(self) -> Encoded:
         """Encode every layer of the plan; the coded network is left in ``compressed``."""
         entries = [entry for entry in self._network.weighted if entry.weight in self._plan]
-        store = ActivationStore(self._checkpoints.folder)
+        store = self._open_store(self._checkpoints.folder)
         try:
             self._fill(store)
             at_float, at_coded = 0, 0
@@ -214,7 +219,7 @@ class LayerwiseEncoder:
         else:
             coded, loss = encode_weight(
                 layer,
-                _target(moments, weight, bias, fit),
+                self._target(moments, weight, bias, fit),
                 options,
                 seed=self._seed * 1009 + number,
                 balanced=layer.weight in self._outputs and fit == "corrected",
@@ -225,6 +230,12 @@ class LayerwiseEncoder:
         extra = {"bias": bias.cpu().numpy(), "loss": np.array(loss)}
         self._checkpoints.save_weight(f"layer-{number}", coded, extra)
         self._apply(layer, coded, bias, loss)
+
+    def _target(self, moments: Moments, weight: Tensor, bias: Tensor, fit: Fit) -> Target:
+        if fit == "responses":
+            return moments.target(weight, bias)
+        target = moments.target(weight)
+        return Target(weight, target.moments) if fit == "weights" else target
 
     def _fit(self, layer: Weighted) -> Fit:
         return self._plan[layer.weight].fit(self._published)
@@ -240,10 +251,3 @@ def _modules(network: Network, device: torch.device) -> tuple[GraphModule, Graph
     """The network twice, with one set of weights for as long as both have the same."""
     module = GraphModule(network).to(device).eval()
     return module, GraphModule(network, share=module).to(device).eval()
-
-
-def _target(moments: Moments, weight: Tensor, bias: Tensor, fit: Fit) -> Target:
-    if fit == "responses":
-        return moments.target(weight, bias)
-    target = moments.target(weight)
-    return Target(weight, target.moments) if fit == "weights" else target

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -49,10 +49,10 @@ def _run(jobs: int, task: Task, names: Sequence[str], progress: Progress) -> Ite
             yield make_point(task, name, progress)
         return
     context, others = get_context("spawn"), active_children()
-    with ProcessPoolExecutor(jobs, context, _start, (task, jobs)) as pool:
+    with futures.ProcessPoolExecutor(jobs, context, _start, (task, jobs)) as pool:
         try:
-            futures = [pool.submit(_work, name) for name in names]
-            for future in as_completed(futures):
+            waiting = [pool.submit(_work, name) for name in names]
+            for future in futures.as_completed(waiting):
                 yield future.result()
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
