@@ -24,7 +24,8 @@ P = ParamSpec("P")
 class MethodChoice:
     """A method that layers may be coded with.
 
-    ``options``: the options that are fixed, by name; planning chooses the others.
+    ``options``: the options that are fixed, by name; planning chooses the others. The defaults of
+    `MethodOptions` are for weights in a plan, and do not hold here.
 
     Raises:
         OptionError: an unknown method or option, or a value out of range.
@@ -107,7 +108,10 @@ def choice_of(options: Callable[P, MethodOptions]) -> Callable[P, MethodChoice]:
         return MethodChoice(name, given)
 
     choose.__name__ = choose.__qualname__ = name.title()
-    choose.__doc__ = f"The method {name}, with options that are fixed; planning chooses the others."
+    choose.__doc__ = (
+        f"The method {name}, with options that are fixed. Planning chooses the others; the "
+        "defaults of a plan file do not hold for them."
+    )
     return choose
 
 

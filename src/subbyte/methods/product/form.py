@@ -53,7 +53,13 @@ _MAGNITUDES = {
 
 @dataclass(frozen=True)
 class ProductOptions(MethodOptions):
-    """d, K and gain of a product code; the paper has neither gains nor shared codebooks."""
+    """d, K and gain of a product code; the paper has neither gains nor shared codebooks.
+
+    This is the code of one weight, as a plan file has it: an option that is left out has its
+    default, so that a code without ``gain`` has no gain. A choice, ``Product()`` or ``--method
+    product``, fixes only the options that it names, and planning chooses the others: without a
+    budget ``group`` 4, ``words`` 16 and ``gain`` 3.
+    """
 
     method: ClassVar[str] = "product"
 
