@@ -204,7 +204,7 @@ def test_scripts_name_the_way_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        (None, "arguments of forward to tensors, batch first, got NoneType"),
+        (None, r"tensors, batch first, got NoneType \(as in torch.zeros\(1, 3, 224, 224\)\)"),
         (3, "got int"),
         (np.zeros((1, 3, 8, 8), np.float32), "got ndarray"),
         (torch.tensor(1.0), r"batch first, got \[\[\]\]"),

@@ -141,6 +141,7 @@ def _as_tuple(example_inputs: Any) -> tuple[Tensors, Names]:
         "example_inputs of a PyTorch module",
         expected="a tensor, a sequence of tensors, or a mapping from arguments of forward to "
         "tensors, batch first",
+        hint="as in torch.zeros(1, 3, 224, 224)" if example_inputs is None else None,
         got=[list(x.shape) for x in found] if tensors else _kinds(example_inputs, found),
     )
 
