@@ -38,8 +38,8 @@ from subbyte.compression.pipeline import compress_network
 from subbyte.compression.planning.by_latency import LatencyPlans
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.latency_fit import fitted_model, seconds_of_eight
+from subbyte.compression.planning.network_plan import commented_plan
 from subbyte.compression.planning.plan_file import planned_layers
-from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.planning.search_space import Prices, price
 from subbyte.compression.planning.trials import HELD, Trials, best_by_trial
 from subbyte.compression.run import Run
@@ -160,7 +160,7 @@ class Latencies(NetworkFolder):
                 except BudgetError as error:
                     print(f"{name}: {error}", flush=True)
                     continue
-                plan.write_text(plan_text(planned, planned_layers(self.network)))
+                plan.write_text(commented_plan(planned, planned_layers(self.network)))
             said = next(line for line in plan.read_text().splitlines() if "ms predicted" in line)
             self._code(name, plan)
             made[name] = {"limit": limit, "said": said.removeprefix("# ")}

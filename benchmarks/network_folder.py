@@ -22,8 +22,8 @@ from subbyte.compression.config import CompressOptions
 from subbyte.compression.pipeline import read_source
 from subbyte.compression.planning.coding_plan import Planned
 from subbyte.compression.planning.defaults import default_plan
+from subbyte.compression.planning.network_plan import commented_plan
 from subbyte.compression.planning.plan_file import Plan, planned_layers
-from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.validation import Judge
 from subbyte.data import Samples, as_samples
 from subbyte.graph.load.model_file import read_input_specs
@@ -71,7 +71,7 @@ class NetworkFolder:
         layers = planned_layers(self.network)
         by_hand = default_plan(self.network, layers, CompressOptions())
         one: Plan = {weight: _formed(found, form) for weight, found in by_hand.items()}
-        path.write_text(plan_text(Planned(one), layers))
+        path.write_text(commented_plan(Planned(one), layers))
         return path
 
     def samples(self, arrays: Any) -> Samples:

@@ -21,7 +21,7 @@ from subbyte.data import Samples
 from subbyte.graph.load.network import prepare
 from subbyte.methods import EIGHT_BITS
 from subbyte.methods.product.form import ProductOptions
-from subbyte.runtime.grid import DEPTHWISE, form_names
+from subbyte.runtime.grid import DEPTHWISE, format_names
 from subbyte.runtime.timings import Timings
 from tests import tiny
 from tests.compression.nets import normal, samples_for
@@ -33,7 +33,7 @@ BESIDE = 20e-6
 
 def timings(lookups: float = 1e-9) -> Timings:
     """A look-up costs ``lookups`` seconds, a multiply-add one nanosecond, all else nothing."""
-    prices = dict.fromkeys(form_names(), (0.0, 0.0, 0.0, lookups, 0.0))
+    prices = dict.fromkeys(format_names(), (0.0, 0.0, 0.0, lookups, 0.0))
     prices |= {"int8": (0.0, 0.0, 0.0, 1e-9, 0.0), DEPTHWISE: (0.0, 0.0, 0.0, 1e-9)}
     return Timings("cpu", "avx2", "0", prices, dict.fromkeys(prices, (0.0, 0.0)))
 

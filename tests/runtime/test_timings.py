@@ -13,18 +13,18 @@ import pytest
 from subbyte.cpu import cpu_name
 from subbyte.errors import OptionError, TimingsError
 from subbyte.runtime.grid import (
-    ALL_FORMS,
+    ALL_FORMATS,
     BINARY,
     DEPTHWISE,
     LOOKUPS,
     MANY_WORDS,
     UNPACKED,
-    form_names,
+    format_names,
     terms,
 )
 from subbyte.runtime.library import find_library
 from subbyte.runtime.native.kernels import Kernels
-from subbyte.runtime.native.layers import Form, LayerSize
+from subbyte.runtime.native.layers import KernelFormat, LayerSize
 from subbyte.runtime.timings import (
     CACHE_VARIABLE,
     Measured,
@@ -46,7 +46,7 @@ HERE = Measured(cpu_name(), "avx2", "0")
 
 def table(**changes: str) -> Timings:
     """A table with a price of 1 ns for every term."""
-    prices = dict.fromkeys(form_names(), (1e-9,) * 5) | {DEPTHWISE: (1e-9,) * 4}
+    prices = dict.fromkeys(format_names(), (1e-9,) * 5) | {DEPTHWISE: (1e-9,) * 4}
     here = asdict(HERE) | changes
     return Timings(prices=prices, errors=dict.fromkeys(prices, (0.0, 0.0)), **here)
 
@@ -67,22 +67,22 @@ def test_sizes_of_a_layer() -> None:
 
 
 def test_terms_count_what_the_kernel_does() -> None:
-    one, outputs, tables, lookups, weights = terms(CONV, Form(4))
+    one, outputs, tables, lookups, weights = terms(CONV, KernelFormat(4))
     assert (one, outputs, tables) == (1, 14 * 14 * 48, 14 * 14 * 16)
     assert lookups == 14 * 14 * weights == 14 * 14 * 9 * 16 * 48
-    assert terms(CONV, Form())[3] == 4 * lookups
-    assert terms(DEPTH, Form())[3] == DEPTH.work
+    assert terms(CONV, KernelFormat())[3] == 4 * lookups
+    assert terms(DEPTH, KernelFormat())[3] == DEPTH.work
     # 10 channels are 2 codes of 6, which fill one table of four; 3 outputs fill a block.
     odd = LayerSize(1, 1, 10, 3)
-    assert terms(odd, Form(6))[4] == 4 * 16
+    assert terms(odd, KernelFormat(6))[4] == 4 * 16
 
 
 def test_terms_of_many_words_and_of_signs() -> None:
     # 48 outputs fill one block of 64; words of 2 to 4 channels are one step of the kernel.
-    assert terms(CONV, Form(4, words=64))[4] == 9 * 16 * 64
-    assert Form(2, words=64).name == Form(4, words=64).name == "look-up 4 of 64"
-    assert Form(6, gain=True, words=32).name == "look-up 8 of 32 gain"
-    shared, own = terms(CONV, Form(order=1)), terms(CONV, Form(order=2))
+    assert terms(CONV, KernelFormat(4, words=64))[4] == 9 * 16 * 64
+    assert KernelFormat(2, words=64).name == KernelFormat(4, words=64).name == "look-up 4 of 64"
+    assert KernelFormat(6, gain=True, words=32).name == "look-up 8 of 32 gain"
+    shared, own = terms(CONV, KernelFormat(order=1)), terms(CONV, KernelFormat(order=2))
     assert own[2] == 9 * shared[2] == 9 * 14 * 14 * 64
     assert own[4] == 9 * 1 * 48
     assert own[3] == 14 * 14 * own[4]
@@ -90,7 +90,7 @@ def test_terms_of_many_words_and_of_signs() -> None:
 
 def test_a_form_without_timings_is_named() -> None:
     with pytest.raises(TimingsError, match=r"no kernel timings.*got binary 4 image"):
-        table().seconds(CONV, Form(order=4, scales="image"))
+        table().seconds(CONV, KernelFormat(order=4, scales="image"))
 
 
 def test_fit_finds_prices_and_never_a_negative_one() -> None:
@@ -104,9 +104,11 @@ def test_fit_finds_prices_and_never_a_negative_one() -> None:
 
 
 def test_prediction_is_the_sum_of_priced_terms() -> None:
-    found = table().seconds(CONV, Form(4, gain=True))
-    assert found == pytest.approx(1e-9 * terms(CONV, Form(4)).sum())
-    assert table().seconds(DEPTH, Form()) == pytest.approx(1e-9 * terms(DEPTH, Form()).sum())
+    found = table().seconds(CONV, KernelFormat(4, gain=True))
+    assert found == pytest.approx(1e-9 * terms(CONV, KernelFormat(4)).sum())
+    assert table().seconds(DEPTH, KernelFormat()) == pytest.approx(
+        1e-9 * terms(DEPTH, KernelFormat()).sum()
+    )
 
 
 def test_ceilings() -> None:
@@ -188,8 +190,8 @@ def test_calibration_fits_what_was_measured() -> None:
 
 
 @needs_library
-@pytest.mark.parametrize("form", ALL_FORMS, ids=lambda form: form.name)
-def test_kernels_take_every_form(form: Form) -> None:
+@pytest.mark.parametrize("form", ALL_FORMATS, ids=lambda form: form.name)
+def test_kernels_take_every_form(form: KernelFormat) -> None:
     kernels = Kernels()
     for size in (CONV, LayerSize(3, 1, 70, 10, linear=True), LayerSize(2, 2, 3, 5)):
         kernels.prepare(size, form)()
@@ -199,7 +201,7 @@ def test_kernels_take_every_form(form: Form) -> None:
 @pytest.mark.parametrize(
     "form", [*LOOKUPS, *MANY_WORDS, *BINARY, *UNPACKED], ids=lambda form: form.name
 )
-def test_kernels_take_streamed_layers(form: Form) -> None:
+def test_kernels_take_streamed_layers(form: KernelFormat) -> None:
     kernels = Kernels()
     for rows in (1, 4):
         size = LayerSize(rows, 1, 1100, 1000, linear=True)
@@ -212,14 +214,14 @@ def test_streamed_layers_have_prices_of_their_own() -> None:
     assert (one.streamed, many.streamed) == (True, False)
     prices = {"look-up 4": (0.0,) * 5, "look-up 4 streamed": (1.0,) + (0.0,) * 4}
     found = dataclasses.replace(table(), prices=table().prices | prices)
-    assert found.seconds(one, Form(4)) == 1.0
-    assert found.seconds(many, Form(4)) == 0.0
-    assert found.seconds(one, Form()) == table().seconds(one, Form())
+    assert found.seconds(one, KernelFormat(4)) == 1.0
+    assert found.seconds(many, KernelFormat(4)) == 0.0
+    assert found.seconds(one, KernelFormat()) == table().seconds(one, KernelFormat())
 
 
 @needs_library
 def test_kernels_name_what_they_refuse() -> None:
     kernels = Kernels()
-    kernels.prepare(DEPTH, Form())()
+    kernels.prepare(DEPTH, KernelFormat())()
     with pytest.raises(OptionError, match="native kernels"):
-        kernels.prepare(dataclasses.replace(CONV, outputs=0), Form())
+        kernels.prepare(dataclasses.replace(CONV, outputs=0), KernelFormat())

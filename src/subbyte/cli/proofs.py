@@ -40,10 +40,10 @@ def print_warnings(proof: Proof, subject: str | None = None) -> None:
     lines = [f"warning: {before}{as_typed(text)}" for text in proof.warnings()]
     for engine, reason in proof.skipped.items():
         lines.append(f"note: {before}engine {engine} was not tried: {reason}")
-    if proof.reference_reason is not None:
+    if proof.float_engine_reason is not None:
         lines.append(
             f"note: {before}the float outputs come from subbyte's own module, because ONNX "
-            f"Runtime does not run the network: {proof.reference_reason}"
+            f"Runtime does not run the network: {proof.float_engine_reason}"
         )
     for line in lines:
         ERRORS.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -22,7 +22,7 @@ from subbyte.compression.exploration.executors import Executor
 from subbyte.compression.exploration.explore import Exploration, explore_network
 from subbyte.compression.exploration.points_file import Point
 from subbyte.compression.pipeline import Compressed, compress_network, plan_network
-from subbyte.compression.planning.plan_text import NetworkPlan
+from subbyte.compression.planning.network_plan import NetworkPlan
 from subbyte.data import (
     BatchAxes,
     InputSpec,

@@ -23,13 +23,13 @@ from subbyte.compression.encoding.distill import Tuner, check_tunable
 from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.encoding.write_file import write_coded
 from subbyte.compression.planning.make import make_plan
+from subbyte.compression.planning.network_plan import NetworkPlan, commented_plan
 from subbyte.compression.planning.plan_file import Plan, parse_plan, planned_layers, read_text
-from subbyte.compression.planning.plan_text import NetworkPlan, plan_text
+from subbyte.compression.proof.float_outputs import FloatOutputs
 from subbyte.compression.proof.generalization import Generalization, generalization
 from subbyte.compression.proof.opens import check_opens
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
-from subbyte.compression.proof.reference import Reference
 from subbyte.compression.run import Run, Schedule
 from subbyte.compression.validation import Split, split
 from subbyte.data import Samples
@@ -100,7 +100,7 @@ def compress_network(
         _check_size(len(data), options)
         with pending(target, data) as path:
             proof = prove(
-                *(path, parts.held, Reference(network, source), parts.apart, progress),
+                *(path, parts.held, FloatOutputs(network, source), parts.apart, progress),
                 name=str(target),
                 engines=("portable",) if options.inline else None,
             )
@@ -228,7 +228,7 @@ def _plan(run: Run) -> Plan:
     if found is not None:
         return parse_plan(str(found[1]), layers, str(checkpoints.folder))
     planned = make_plan(run)
-    text = plan_text(planned, layers)
+    text = commented_plan(planned, layers)
     checkpoints.save("plan", {}, text)
     write_atomic(checkpoints.folder / PLAN_FILE, text.encode())
     return planned.plan

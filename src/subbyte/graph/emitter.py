@@ -23,9 +23,9 @@ from subbyte.graph.quant_params import QuantParams
 
 Kind = Literal["uint8", "float"]
 Layout = Literal["plain", "last"]
-Form = tuple[Kind, Layout]
+ValueLayout = tuple[Kind, Layout]
 
-PLAIN: Form = ("float", "plain")
+PLAIN: ValueLayout = ("float", "plain")
 
 _SMALL = 1024
 # A constant of so many floats is shown to people by its name.
@@ -52,7 +52,7 @@ class Emitter:
         self.functions: dict[str, onnx.FunctionProto] = {}
         self._reserved = {value.name or "" for value in [*graph.inputs, *graph.outputs]}
         self._outputs = {self.stored(v.name or ""): v.name or "" for v in graph.outputs}
-        self._forms: dict[str, dict[Form, str]] = {}
+        self._forms: dict[str, dict[ValueLayout, str]] = {}
         self._arrays: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._operands: dict[tuple[str, Layout], str] = {}
         # Of constants that nodes make: what adds these nodes and gives the value's name.
@@ -77,13 +77,13 @@ class Emitter:
             if name not in self._reserved:
                 return name
 
-    def define(self, value: ir.Value | None, form: Form = PLAIN) -> str:
+    def define(self, value: ir.Value | None, form: ValueLayout = PLAIN) -> str:
         """A name for the output ``value`` in ``form``; '' for an output left out."""
         if value is None or not value.name:
             return ""
         return self._define(self.stored(value.name), form)
 
-    def _define(self, name: str, form: Form) -> str:
+    def _define(self, name: str, form: ValueLayout) -> str:
         known = self._forms.setdefault(name, {})
         known[form] = self._outputs.get(name, "") if form == PLAIN else ""
         known[form] = known[form] or self.fresh()
@@ -177,7 +177,7 @@ class Emitter:
         scale = self.array(np.asarray(params.scale, np.float32))
         return [scale, self.array(np.asarray(params.zero_point, np.uint8))]
 
-    def has(self, value: ir.Value | None, form: Form) -> bool:
+    def has(self, value: ir.Value | None, form: ValueLayout) -> bool:
         """Whether a value exists in ``form`` already."""
         return form in self._forms.get(self.stored(_name(value)), {})
 
@@ -189,11 +189,11 @@ class Emitter:
                 return "last"
         return "plain"
 
-    def quantized(self, value: ir.Value | None, form: Form) -> list[str]:
+    def quantized(self, value: ir.Value | None, form: ValueLayout) -> list[str]:
         """The names of ``value`` in ``form``, and of its scale and zero point."""
         return [self.get(value, form), *self.quantization(value)]
 
-    def get(self, value: ir.Value | None, form: Form = PLAIN) -> str:
+    def get(self, value: ir.Value | None, form: ValueLayout = PLAIN) -> str:
         """The name of ``value`` in ``form``, made now if need be; '' for a missing input."""
         if value is None:
             return ""
@@ -201,7 +201,7 @@ class Emitter:
             return self.operand(value, form[1])
         return self._get(self.stored(_name(value)), form, _pointwise_map(value))
 
-    def _get(self, name: str, form: Form, single: bool) -> str:
+    def _get(self, name: str, form: ValueLayout, single: bool) -> str:
         known = self._forms[name]
         if form in known:
             return known[form]
@@ -219,14 +219,14 @@ class Emitter:
             self._move(name, form, single)
         return known[form]
 
-    def _convert_kind(self, name: str, form: Form) -> None:
+    def _convert_kind(self, name: str, form: ValueLayout) -> None:
         kind, layout = form
         quantize = kind == "uint8"
         source = self._forms[name]["float" if quantize else "uint8", layout]
         op_type = "QuantizeLinear" if quantize else "DequantizeLinear"
         self.node(op_type, [source, *self._quantization(name)], [self._define(name, form)])
 
-    def _move(self, name: str, form: Form, single: bool) -> None:
+    def _move(self, name: str, form: ValueLayout, single: bool) -> None:
         kind, layout = form
         source = self._forms[name][kind, "plain" if layout == "last" else "last"]
         output = [self._define(name, form)]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from subbyte.compression.calibration.culprit import blaming
+from subbyte.compression.proof.float_outputs import FloatOutputs
 from subbyte.compression.proof.prove import prove
-from subbyte.compression.proof.reference import Reference
 from subbyte.data import Batch, Labels, Samples
 from subbyte.data.fitting import InputChoice, Part
 from subbyte.data.specs import InputSpec
@@ -137,8 +137,8 @@ def _fill(rows: list[Document], found: Sensitivity) -> None:
 def proof(subject: Subject, few: Samples) -> Document:
     """`Proof.document` of the file against the float network, both in ONNX Runtime."""
     progress = renamed(subject.progress, "Outputs")
-    reference = Reference(subject.network, subject.float_path)
-    return prove(subject.path, few, reference, True, progress, str(subject.path)).document()
+    float_outputs = FloatOutputs(subject.network, subject.float_path)
+    return prove(subject.path, few, float_outputs, True, progress, str(subject.path)).document()
 
 
 def stock_int8(subject: Subject, few: Samples, folder: Path, peers: Sequence[str]) -> Path | None:

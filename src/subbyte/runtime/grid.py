@@ -7,19 +7,19 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from subbyte.runtime.native.layers import FEWEST_WORDS, SCALES, Form, LayerSize
+from subbyte.runtime.native.layers import FEWEST_WORDS, SCALES, KernelFormat, LayerSize
 
-LOOKUPS = tuple(Form(group, gain) for group in (2, 3, 4, 6, 8) for gain in (False, True))
+LOOKUPS = tuple(KernelFormat(group, gain) for group in (2, 3, 4, 6, 8) for gain in (False, True))
 MANY_WORDS = tuple(
-    Form(group, gain, words=words)
+    KernelFormat(group, gain, words=words)
     for words in (32, 64, 128, 256)
     for group in (4, 8)
     for gain in (False, True)
 )
-BINARY = tuple(Form(order=order, scales=scales) for scales in SCALES for order in (1, 2, 3))
-UNPACKED = tuple(Form(bits=bits) for bits in (2, 3, 4))
-FORMS = (Form(), *LOOKUPS)
-ALL_FORMS = (*FORMS, *MANY_WORDS, *BINARY)
+BINARY = tuple(KernelFormat(order=order, scales=scales) for scales in SCALES for order in (1, 2, 3))
+UNPACKED = tuple(KernelFormat(bits=bits) for bits in (2, 3, 4))
+FORMS = (KernelFormat(), *LOOKUPS)
+ALL_FORMATS = (*FORMS, *MANY_WORDS, *BINARY)
 DEPTHWISE = "int8 depthwise"
 STREAMED = " streamed"
 
@@ -41,7 +41,7 @@ _ROWS = ((98, 64, 64), (98, 64, 256), (98, 256, 64), (49, 192, 576))
 _DEPTHWISE = tuple(itertools.product((16, 64, 256), (7, 14, 28), (3, 5)))
 
 
-def terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
+def terms(size: LayerSize, form: KernelFormat) -> NDArray[np.float64]:
     """The terms of a layer's time (`subbyte.runtime.timings`), in the order of the prices."""
     rows, columns = size.out
     pixels, inputs = rows * columns, size.inputs // size.groups
@@ -58,7 +58,7 @@ def terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
     return np.array([1.0, pixels * size.outputs, tables, pixels * weights, weights], np.float64)
 
 
-def _binary_terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
+def _binary_terms(size: LayerSize, form: KernelFormat) -> NDArray[np.float64]:
     """With values that are binarized for tables, and words of signs for look-ups: pixels of x,
     or of the receptive fields where each is binarized by itself."""
     rows, columns = size.out
@@ -70,19 +70,19 @@ def _binary_terms(size: LayerSize, form: Form) -> NDArray[np.float64]:
     return np.array([1.0, pixels * size.outputs, binarized, pixels * weights, weights], np.float64)
 
 
-def products(form: Form) -> int:
+def products(form: KernelFormat) -> int:
     """Multiply-adds that one look-up or one word of signs stands for."""
     return _SIGNS if form.order else form.group or 1
 
 
-def price_name(size: LayerSize, form: Form) -> str:
+def price_name(size: LayerSize, form: KernelFormat) -> str:
     """The name of the prices for a layer in a form."""
-    if form == Form() and size.groups == size.inputs > 1:
+    if form == KernelFormat() and size.groups == size.inputs > 1:
         return DEPTHWISE
     return form.name + STREAMED * (size.streamed and form.words == FEWEST_WORDS and form.group > 0)
 
 
-def grid() -> list[tuple[LayerSize, Form]]:
+def grid() -> list[tuple[LayerSize, KernelFormat]]:
     """Every layer that is timed, in every format in which it is."""
     linear = [LayerSize(m, 1, i, o, linear=True) for m, i, o in (*_LINEAR, *_ROWS, *_STREAMED)]
     sizes = [*_convolutions(_CHANNELS, _SIZES), *linear]
@@ -94,7 +94,7 @@ def grid() -> list[tuple[LayerSize, Form]]:
     ]
     return [
         *itertools.product(sizes, FORMS),
-        *((size, Form()) for size in depthwise),
+        *((size, KernelFormat()) for size in depthwise),
         *itertools.product([size for size in sizes if size.streamed], UNPACKED),
         *itertools.product(fewer, (*MANY_WORDS, *BINARY)),
     ]
@@ -108,7 +108,7 @@ def _convolutions(channels: tuple[tuple[int, int], ...], sides: tuple[int, ...])
     return [size for size in sizes if size.work <= _MOST_WORK]
 
 
-def form_names() -> list[str]:
+def format_names() -> list[str]:
     """The names of the formats that a table has prices for."""
-    whole = [form.name for form in (*ALL_FORMS, *UNPACKED)]
+    whole = [form.name for form in (*ALL_FORMATS, *UNPACKED)]
     return [*whole, *(form.name + STREAMED for form in LOOKUPS), DEPTHWISE]

@@ -1,7 +1,7 @@
 """How long a layer takes on this machine's kernels: measured once, then predicted.
 
-Every format of weights (`Form`) is timed on a small grid of layers, on one thread. Its time is then
-a sum of a few quantities of the layer, each with a price that is not negative:
+Every format of weights (`KernelFormat`) is timed on a small grid of layers, on one thread. Its time
+is then a sum of a few quantities of the layer, each with a price that is not negative:
 
     time = c0 + c1 * outputs + c2 * tables (look-up) or inputs (int8) or binarized values
               + c3 * look-ups, multiply-adds or words of signs + c4 * packed weights
@@ -31,9 +31,9 @@ from subbyte.errors import OutputError, TimingsError
 from subbyte.files import read_regular, write_atomic
 from subbyte.progress import Progress, silent
 from subbyte.runtime.grid import (
-    ALL_FORMS,
+    ALL_FORMATS,
     DEPTHWISE,
-    form_names,
+    format_names,
     grid,
     price_name,
     products,
@@ -41,7 +41,7 @@ from subbyte.runtime.grid import (
 )
 from subbyte.runtime.library import library_path, native_isa
 from subbyte.runtime.native.kernels import Kernels
-from subbyte.runtime.native.layers import Form, LayerSize
+from subbyte.runtime.native.layers import KernelFormat, LayerSize
 
 CACHE_VARIABLE = "SUBBYTE_CACHE"
 
@@ -66,7 +66,7 @@ class Timings:
     prices: Mapping[str, tuple[float, ...]]
     errors: Mapping[str, tuple[float, float]]
 
-    def seconds(self, size: LayerSize, form: Form) -> float:
+    def seconds(self, size: LayerSize, form: KernelFormat) -> float:
         """Predicted time of one sample through the layer, on one thread.
 
         Raises:
@@ -76,7 +76,7 @@ class Timings:
         if name not in self.prices:
             raise TimingsError(
                 "no kernel timings for this way to code a layer",
-                expected=", ".join(form_names()),
+                expected=", ".join(format_names()),
                 got=name,
             )
         return float(np.dot(terms(size, form), self.prices[name]))
@@ -86,7 +86,7 @@ class Timings:
 
         None for streamed weights: their time is not made of an inner loop.
         """
-        count = next((products(form) for form in ALL_FORMS if form.name == name), None)
+        count = next((products(form) for form in ALL_FORMATS if form.name == name), None)
         price = self.prices[name][3]
         return count / price / 1e9 if count is not None and price > 0 else None
 
@@ -151,7 +151,7 @@ def calibrate(
     """Time the grid, on one thread: less than a minute where nothing else runs.
 
     ``progress`` is called with ("Layers", layers timed, layers in all, ""). ``kernels``: to time,
-    by default those of the installed library; ``here``: the machine; ``measure``: the clock.
+    by default the ones of the installed library; ``here``: the machine; ``measure``: the clock.
 
     Raises:
         MissingDependencyError: a package without the native library.
@@ -261,7 +261,7 @@ def _parse(document: Any) -> Timings:
     if document["format"] != _FORMAT:
         raise ValueError(f"format {document['format']}")
     forms: dict[str, dict[str, Any]] = document["forms"]
-    missing = set(form_names()) - set(forms)
+    missing = set(format_names()) - set(forms)
     if missing:
         raise ValueError(f"no timings of {min(missing)}, and of {len(missing) - 1} other formats")
     return Timings(

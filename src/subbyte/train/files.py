@@ -17,9 +17,9 @@ from torch import nn
 from subbyte.compression.calibration.culprit import blaming
 from subbyte.compression.device import open_device
 from subbyte.compression.divergence import as_tuple
+from subbyte.compression.proof.float_outputs import FloatOutputs
 from subbyte.compression.proof.prove import prove
 from subbyte.compression.proof.record import Proof
-from subbyte.compression.proof.reference import Reference
 from subbyte.data import (
     BatchAxes,
     Preprocessing,
@@ -233,13 +233,13 @@ def _reference(
     taught: Network | None,
     float_network: str | os.PathLike[str] | None,
     samples: Samples,
-) -> Reference:
+) -> FloatOutputs:
     """The float network; without one the trained module, as which the file has to compute."""
     if taught is not None:
-        return Reference(taught, float_network)
+        return FloatOutputs(taught, float_network)
     network = replace(student.network, fixed_batch=samples.baked(samples.inputs))
-    original = "the trained module"
-    return Reference(network, None, lambda: student.cpu().eval(), original)
+    compared_with = "the trained module"
+    return FloatOutputs(network, None, lambda: student.cpu().eval(), compared_with)
 
 
 @torch.no_grad()

@@ -112,7 +112,7 @@ def test_explore(folder: Path, tmp_path: Path) -> None:
 
 
 def test_calibrate_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    names = timings.form_names()
+    names = timings.format_names()
     prices = dict.fromkeys(names, (1e-9,) * 5) | {timings.DEPTHWISE: (1e-9,) * 4}
     table = Timings("Some CPU", "avx2", "0", prices, dict.fromkeys(prices, (0.05, 0.4)))
     monkeypatch.setattr(timings, "calibrate", lambda progress: table)

@@ -6,7 +6,7 @@ import pytest
 
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.latency.blank import blank_model
-from subbyte.compression.latency.model import kernel_form, latency_model
+from subbyte.compression.latency.model import kernel_format, latency_model
 from subbyte.compression.run import Run
 from subbyte.errors import TimingsError
 from subbyte.graph.load.network import prepare
@@ -16,7 +16,7 @@ from subbyte.methods.composite.form import CompositeOptions
 from subbyte.methods.product.form import ProductOptions
 from subbyte.methods.scalar.form import ScalarOptions
 from subbyte.methods.ternary.form import TernaryOptions
-from subbyte.runtime.native.layers import Form, LayerSize
+from subbyte.runtime.native.layers import KernelFormat, LayerSize
 from tests import tiny
 from tests.compression.pretended import MODEL, SAMPLES, timings
 
@@ -24,24 +24,24 @@ from tests.compression.pretended import MODEL, SAMPLES, timings
 def test_which_kernel_computes_a_layer() -> None:
     layer = prepare(MODEL, "net").layers[1]
     size = LayerSize(64, 64, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
-    assert kernel_form(layer, size, ProductOptions(4, gain=0)) == Form(4)
-    assert kernel_form(layer, size, ProductOptions(8, gain=2)) == Form(8, gain=True)
-    assert kernel_form(layer, size, ProductOptions(4, words=32)) == Form()
-    assert kernel_form(layer, size, ScalarOptions(4)) == kernel_form(layer, size, EIGHT_BITS)
-    assert kernel_form(layer, size, ProductOptions(3)) == Form(3)
-    assert kernel_form(layer, size, ScalarOptions(2)) == Form(2)
+    assert kernel_format(layer, size, ProductOptions(4, gain=0)) == KernelFormat(4)
+    assert kernel_format(layer, size, ProductOptions(8, gain=2)) == KernelFormat(8, gain=True)
+    assert kernel_format(layer, size, ProductOptions(4, words=32)) == KernelFormat()
+    assert kernel_format(layer, size, ScalarOptions(4)) == kernel_format(layer, size, EIGHT_BITS)
+    assert kernel_format(layer, size, ProductOptions(3)) == KernelFormat(3)
+    assert kernel_format(layer, size, ScalarOptions(2)) == KernelFormat(2)
     # With a stride, a table serves too few look-ups.
     strided = LayerSize(64, 64, 32, 32, kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
-    assert kernel_form(layer, strided, ScalarOptions(2)) == Form()
+    assert kernel_format(layer, strided, ScalarOptions(2)) == KernelFormat()
     small = LayerSize(4, 4, 32, 32, kernel=(3, 3), pads=(1, 1, 1, 1))
-    assert kernel_form(layer, small, ProductOptions(4)) == Form()
-    assert kernel_form(layer, size, TernaryOptions(8)) == Form()
-    assert kernel_form(layer, size, CompositeOptions(4)) == Form()
+    assert kernel_format(layer, small, ProductOptions(4)) == KernelFormat()
+    assert kernel_format(layer, size, TernaryOptions(8)) == KernelFormat()
+    assert kernel_format(layer, size, CompositeOptions(4)) == KernelFormat()
     binary = BinaryOptions(order=1, scales="pixel")
-    assert kernel_form(layer, size, binary) == Form(order=1, scales="pixel")
+    assert kernel_format(layer, size, binary) == KernelFormat(order=1, scales="pixel")
     streamed = LayerSize(1, 1, 1024, 1024, linear=True)
     for bits in (2, 3, 4):
-        assert kernel_form(layer, streamed, ScalarOptions(bits)) == Form(bits=bits)
+        assert kernel_format(layer, streamed, ScalarOptions(bits)) == KernelFormat(bits=bits)
 
 
 def test_many_words_are_looked_up_where_the_file_will_say_so() -> None:
@@ -49,12 +49,12 @@ def test_many_words_are_looked_up_where_the_file_will_say_so() -> None:
     layer = prepare(tiny.classifier(tiny.conv_weights(width=128)), "net").layers[1]
     size = LayerSize(28, 28, 128, 128, kernel=(3, 3), pads=(1, 1, 1, 1))
     for words in (32, 64):
-        form = kernel_form(layer, size, ProductOptions(8, words=words, gain=1))
-        assert form == Form(8, gain=True, words=words)
+        form = kernel_format(layer, size, ProductOptions(8, words=words, gain=1))
+        assert form == KernelFormat(8, gain=True, words=words)
         assert form.name == f"look-up 8 of {words} gain"
-    assert kernel_form(layer, size, ProductOptions(2, words=256)) == Form()
+    assert kernel_format(layer, size, ProductOptions(2, words=256)) == KernelFormat()
     small = LayerSize(1, 1, 128, 128, kernel=(3, 3), pads=(1, 1, 1, 1))
-    assert kernel_form(layer, small, ProductOptions(8, words=64)) == Form()
+    assert kernel_format(layer, small, ProductOptions(8, words=64)) == KernelFormat()
 
 
 def test_sizes_of_the_layers() -> None:

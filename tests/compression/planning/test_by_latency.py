@@ -16,8 +16,8 @@ from subbyte.compression.latency.model import latency_model
 from subbyte.compression.planning.by_latency import LatencyPlans
 from subbyte.compression.planning.knapsack import choose_finely
 from subbyte.compression.planning.make import make_plan
+from subbyte.compression.planning.network_plan import commented_plan
 from subbyte.compression.planning.plan_file import Plan, planned_layers
-from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.planning.search_space import price
 from subbyte.compression.run import Run
 from subbyte.data import Samples
@@ -41,7 +41,7 @@ def test_layers_are_coded_only_as_far_as_time_asks() -> None:
     assert isinstance(coded, ProductOptions)
     assert coded.group >= 4
     assert found.plan["conv1.weight"] == found.plan["head.weight"] == EIGHT_BITS
-    text = plan_text(found, planned_layers(prepare(MODEL, "net")))
+    text = commented_plan(found, planned_layers(prepare(MODEL, "net")))
     assert "0.020 ms are not layers" in text
     assert " ms, harm " in text
 

@@ -13,9 +13,9 @@ from onnx import TensorProto, helper
 
 import subbyte
 from subbyte.compression import pipeline
+from subbyte.compression.proof.float_outputs import FloatOutputs
 from subbyte.compression.proof.prove import batches_of, prove
 from subbyte.compression.proof.record import Divergence, Proof
-from subbyte.compression.proof.reference import Reference
 from subbyte.errors import OutputError, ProofError
 from subbyte.graph.load.network import prepare
 from subbyte.progress import silent
@@ -50,8 +50,10 @@ def proved(
     """The proof of ``written`` as the compressed form of ``wanted``."""
     path = folder / "written.onnx"
     path.write_bytes(written.SerializeToString())
-    reference = Reference(prepare(wanted, "net"), wanted)
-    return prove(path, samples_for(wanted, data), reference, True, silent, "small.onnx", engines)
+    float_outputs = FloatOutputs(prepare(wanted, "net"), wanted)
+    return prove(
+        path, samples_for(wanted, data), float_outputs, True, silent, "small.onnx", engines
+    )
 
 
 def changed(model: onnx.ModelProto, change: Callable[[onnx.GraphProto], object]) -> onnx.ModelProto:
@@ -75,7 +77,7 @@ def test_the_float_network_is_no_way_from_itself(tmp_path: Path) -> None:
     proof = proved(PLAIN, tmp_path)
     assert proof.samples == 12
     assert proof.batches == (1, 3, 8)
-    assert proof.reference == "onnxruntime"
+    assert proof.float_engine == "onnxruntime"
     assert proof.engines == ("portable", "native")
     # Scores, as far as anyone can tell.
     assert proof.outputs["y"]["native"] == Divergence(0.0, 0.0, 100.0)
@@ -155,11 +157,11 @@ def test_a_network_that_takes_single_samples_only(tmp_path: Path) -> None:
 
 def test_our_module_stands_in_for_onnx_runtime(tmp_path: Path) -> None:
     """Where the source is none that it runs."""
-    reference = Reference(prepare(PLAIN, "net"), tmp_path / "none.onnx")
+    float_outputs = FloatOutputs(prepare(PLAIN, "net"), tmp_path / "none.onnx")
     path = tiny.save(PLAIN, tmp_path / "written.onnx")
-    proof = prove(path, samples_for(PLAIN, X), reference, True, silent, "small.onnx")
-    assert proof.reference == "module"
-    assert "none.onnx" in str(proof.reference_reason)
+    proof = prove(path, samples_for(PLAIN, X), float_outputs, True, silent, "small.onnx")
+    assert proof.float_engine == "module"
+    assert "none.onnx" in str(proof.float_engine_reason)
     found = proof.outputs["y"]["portable"]
     assert found is not None
     assert found.error < 1e-9
@@ -256,7 +258,7 @@ def test_a_file_that_cannot_be_run_names_the_node(tmp_path: Path) -> None:
                 helper.make_node("Div", ["o", "o"], ["y"]),
             ],
             TensorProto.FLOAT,
-            r"NaN or Inf.*--activations float.*output y",
+            r"NaN or Inf.*`activations=float`.*output y",
         ),
     ],
     ids=["type", "shape", "NaN"],

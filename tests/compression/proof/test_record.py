@@ -14,7 +14,7 @@ from subbyte.runtime import Engine
 def proof(portable: Divergence | None, native: Divergence | None, **others: Any) -> Proof:
     engines: dict[Engine, Divergence | None] = {"portable": portable, "native": native}
     given: dict[str, Any] = {"samples": 8, "batches": (1, 7), "held_back": True}
-    given |= {"reference": "onnxruntime", "engines": tuple(engines), "outputs": {"y": engines}}
+    given |= {"float_engine": "onnxruntime", "engines": tuple(engines), "outputs": {"y": engines}}
     return Proof(**(given | others))
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from subbyte.graph import query
-from subbyte.graph.emitter import Emitter, Form, Kind
+from subbyte.graph.emitter import Emitter, Kind, ValueLayout
 from subbyte.graph.functions.body import Body, make_function
 from subbyte.graph.islands.intervals import Interval, hull
 from subbyte.graph.islands.operators import OPERATORS, IslandOperator, operator, register
@@ -40,7 +40,7 @@ def mean_of_two() -> Iterator[None]:
         ),
     )
     def mean(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
-        form: Form = "uint8", emitter.layout(*node.inputs)
+        form: ValueLayout = "uint8", emitter.layout(*node.inputs)
         inputs = [name for value in node.inputs for name in emitter.quantized(value, form)]
         inputs += emitter.quantization(node.outputs[0])
         emitter.call(mean_function(emitter.opset), inputs, [emitter.define(node.outputs[0], form)])

@@ -10,7 +10,7 @@ import pytest
 from subbyte.runtime.library import find_library
 from subbyte.runtime.native.client import NativeLibrary
 from subbyte.runtime.native.kernels import geometry_of
-from subbyte.runtime.native.layers import GAIN_LEVELS, SCALES, Form, LayerSize, kernel_of
+from subbyte.runtime.native.layers import GAIN_LEVELS, SCALES, KernelFormat, LayerSize, kernel_of
 from subbyte.runtime.native.structures import INT8, LEVELS, SIGNS, WORDS, Weights
 
 pytestmark = pytest.mark.skipif(
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 FORMS = (
-    Form(),
-    *(Form(order=order, scales=scales) for order in (1, 3) for scales in SCALES),
-    *(Form(bits=bits) for bits in range(1, 9)),
+    KernelFormat(),
+    *(KernelFormat(order=order, scales=scales) for order in (1, 3) for scales in SCALES),
+    *(KernelFormat(bits=bits) for bits in range(1, 9)),
     *(
-        Form(group, gain, words=words)
+        KernelFormat(group, gain, words=words)
         for group in (1, 2, 3, 4, 8, 16, 17)
         for gain in (False, True)
         for words in (16, 32, 64, 128, 256)
@@ -48,7 +48,7 @@ SIZES = (
 )
 
 
-def weights_of(form: Form, linear: bool) -> Weights:
+def weights_of(form: KernelFormat, linear: bool) -> Weights:
     if form.order:
         return Weights(format=SIGNS, linear=linear)
     if form.bits:
@@ -60,7 +60,7 @@ def weights_of(form: Form, linear: bool) -> Weights:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
-def test_python_chooses_as_the_operators_do(form: Form) -> None:
+def test_python_chooses_as_the_operators_do(form: KernelFormat) -> None:
     library = NativeLibrary()
     for size in SIZES:
         chosen = library.kernel_of(geometry_of(size), weights_of(form, size.linear))

@@ -15,7 +15,7 @@ from subbyte.cli.groups import grouped
 from subbyte.extras import compress_extra
 
 if TYPE_CHECKING:
-    from subbyte.compression.planning.plan_text import PlanRow
+    from subbyte.compression.planning.network_plan import PlanRow
 
 
 @grouped

@@ -33,8 +33,8 @@ from subbyte.compression.pipeline import fingerprint, read_source
 from subbyte.compression.planning.defaults import check_possible
 from subbyte.compression.planning.knapsack import least
 from subbyte.compression.planning.make import plan_priced
+from subbyte.compression.planning.network_plan import commented_plan
 from subbyte.compression.planning.plan_file import planned_layers
-from subbyte.compression.planning.plan_text import plan_text
 from subbyte.compression.planning.search_space import Prices, price
 from subbyte.compression.run import Run
 from subbyte.compression.validation import hold_back
@@ -234,7 +234,7 @@ def _plans(folder: Path, run: Run, wishes: Exploration) -> list[str]:
     names = {_name(bits): bits for bits in wishes.bits or budgets(prices)}
     for name, bits in names.items():
         planned = plan_priced(run, prices, Budget("bits", bits))
-        write_atomic(folder / f"{name}.toml", plan_text(planned, prices.layers).encode())
+        write_atomic(folder / f"{name}.toml", commented_plan(planned, prices.layers).encode())
     if wishes.bits is None:
         write_atomic(folder / PLANS_FILE, json.dumps(list(names)).encode())
     return list(names)

@@ -11,8 +11,8 @@ from subbyte.compression.device import open_device
 from subbyte.compression.exploration.points_file import Point
 from subbyte.compression.pipeline import compress_network, read_source
 from subbyte.compression.planning.plan_file import planned_layers, read_plan
+from subbyte.compression.proof.float_outputs import FloatOutputs
 from subbyte.compression.proof.prove import prove
-from subbyte.compression.proof.reference import Reference
 from subbyte.compression.validation import Judge
 from subbyte.data import Samples
 from subbyte.graph.network import Network
@@ -46,8 +46,8 @@ def make_point(task: Task, name: str, progress: Progress) -> Point:
     options = task.options.with_plan(task.folder / f"{name}.toml")
     network = read_source(task.source, choice=task.held.choice)
     if path.is_file():
-        reference = Reference(network, task.source)
-        proof = prove(path, task.held, reference, True, progress, path.name)
+        float_outputs = FloatOutputs(network, task.source)
+        proof = prove(path, task.held, float_outputs, True, progress, path.name)
     else:
         proof = compress_network(
             task.source, path, task.fit, options, progress, held=task.held

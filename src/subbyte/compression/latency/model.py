@@ -21,7 +21,7 @@ from subbyte.graph.islands.plan import IslandPlan, plan_islands
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network
 from subbyte.methods import METHODS, MethodOptions
-from subbyte.runtime.native.layers import Form, LayerSize, kernel_of
+from subbyte.runtime.native.layers import KernelFormat, LayerSize, kernel_of
 from subbyte.runtime.timings import Timings
 
 
@@ -54,11 +54,13 @@ class LatencyModel:
             for size, form in self.forms(weight, options)
         )
 
-    def forms(self, weight: str, options: MethodOptions) -> list[tuple[LayerSize, Form]]:
+    def forms(self, weight: str, options: MethodOptions) -> list[tuple[LayerSize, KernelFormat]]:
         """Size and format of all layers that read ``weight``."""
         layers = [layer for layer in self.layers if layer.weight == weight]
         found = [(layer, self.sizes[layer.name]) for layer in layers if layer.name in self.sizes]
-        return [(size, kernel_form(layer, size, options, self.least_work)) for layer, size in found]
+        return [
+            (size, kernel_format(layer, size, options, self.least_work)) for layer, size in found
+        ]
 
     def looked_up(self, plan: Mapping[str, MethodOptions]) -> set[str]:
         """The names of the layers that the kernels look up when coded so."""
@@ -71,7 +73,7 @@ class LatencyModel:
         }
 
     def _is_looked_up(self, layer: Layer, options: MethodOptions) -> bool:
-        return kernel_form(layer, self.sizes[layer.name], options, self.least_work).group > 0
+        return kernel_format(layer, self.sizes[layer.name], options, self.least_work).group > 0
 
 
 def latency_model(run: Run, timings: Timings, least_work: int = LEAST_WORK) -> LatencyModel:
@@ -81,9 +83,9 @@ def latency_model(run: Run, timings: Timings, least_work: int = LEAST_WORK) -> L
     return LatencyModel(run.network.layers, sizes, timings, least_work=least_work)
 
 
-def kernel_form(
+def kernel_format(
     layer: Layer, size: LayerSize, options: MethodOptions, least_work: int = LEAST_WORK
-) -> Form:
+) -> KernelFormat:
     """The format in which a kernel computes a layer.
 
     `table_shifts` decides which layers are looked up, and `kernel_of` which kernel runs. Codes of 3
@@ -91,19 +93,19 @@ def kernel_form(
     its format.
     """
     if options.binarization is not None:
-        return Form(order=options.binarization.order, scales=options.binarization.scales)
+        return KernelFormat(order=options.binarization.order, scales=options.binarization.scales)
     kernel = METHODS[options.method].kernel(options)
-    streamed = Form(bits=kernel.streamed)
+    streamed = KernelFormat(bits=kernel.streamed)
     if kernel_of(size, streamed) == "gemv_int4":
         return streamed
     if kernel.lookup:
-        form = Form(kernel.lookup, kernel.gain, words=kernel.words)
+        form = KernelFormat(kernel.lookup, kernel.gain, words=kernel.words)
         if size.work >= least_work and _lookup_gains(layer, size, form):
             return form
-    return Form()
+    return KernelFormat()
 
 
-def _lookup_gains(layer: Layer, size: LayerSize, form: Form) -> bool:
+def _lookup_gains(layer: Layer, size: LayerSize, form: KernelFormat) -> bool:
     pixels = math.prod(size.out)
     read = pixels if size.taps == 1 else size.height * size.width
     work = Work(size.work, read, pixels, size.linear)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from subbyte.compression.proof.reference import MOST_SERIALIZED, Source, model_file
+from subbyte.compression.proof.float_outputs import MOST_SERIALIZED, Source, model_file
 from subbyte.errors import ModelFileError, ProofError, SubbyteError, reason
 from subbyte.graph.network import Network
 from subbyte.graph.write.model import write_network

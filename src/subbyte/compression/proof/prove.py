@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subbyte.compression.proof.blame import guilty_node
+from subbyte.compression.proof.float_outputs import FloatOutputs, Outputs, outputs_of
 from subbyte.compression.proof.record import Divergence, Proof
-from subbyte.compression.proof.reference import Outputs, Reference, outputs_of
 from subbyte.compression.proof.tally import Tally
 from subbyte.data import Samples
 from subbyte.errors import MissingDependencyError, ProofError, SubbyteError
@@ -36,7 +36,7 @@ _FAR_FROM_FLOAT = "`activations=float`, or more bits"
 def prove(
     path: Path,
     samples: Samples,
-    reference: Reference,
+    float_outputs: FloatOutputs,
     held_back: bool,
     progress: Progress,
     name: str,
@@ -53,9 +53,9 @@ def prove(
             or type; NaN or Inf where float has none.
     """
     engines = engines or ("portable", *(("native",) if find_library() else ()))
-    parts = batches_of(samples, 1 if samples.single else reference.fixed_batch)
+    parts = batches_of(samples, 1 if samples.single else float_outputs.fixed_batch)
     steps = _Steps(progress, len(parts) * (1 + len(engines)))
-    wanted = reference.run(parts, steps.of("float"))
+    wanted = float_outputs.run(parts, steps.of("float"))
     parts = parts[: len(wanted)]
     found: dict[Engine, list[Divergence | None]] = {}
     skipped: dict[str, str] = {}
@@ -65,10 +65,10 @@ def prove(
         except MissingDependencyError as error:
             skipped[engine] = str(error)
             continue
-        tallies = [Tally() for _ in reference.names]
+        tallies = [Tally() for _ in float_outputs.names]
         step = steps.of(engine)
         for part, exact in zip(parts, wanted, strict=True):
-            subject.compare(part, exact, reference, tallies)
+            subject.compare(part, exact, float_outputs, tallies)
             step()
         found[engine] = [tally.divergence() for tally in tallies]
         del subject
@@ -78,13 +78,13 @@ def prove(
         samples=min(sum(sizes), len(samples)),
         batches=tuple(sorted(set(sizes))),
         held_back=held_back,
-        reference=reference.engine,
-        reference_reason=reference.reason,
-        original=reference.original,
+        float_engine=float_outputs.engine,
+        float_engine_reason=float_outputs.reason,
+        compared_with=float_outputs.compared_with,
         engines=tuple(found),
         outputs={
             output: {engine: column[place] for engine, column in found.items()}
-            for place, output in enumerate(reference.names)
+            for place, output in enumerate(float_outputs.names)
         },
         skipped=skipped,
     )
@@ -140,16 +140,16 @@ class _Subject:
             raise self._refused("open", error, guilty_node(path, engine)) from error
 
     def compare(
-        self, part: Samples, exact: Outputs, reference: Reference, tallies: Sequence[Tally]
+        self, part: Samples, exact: Outputs, float_outputs: FloatOutputs, tallies: Sequence[Tally]
     ) -> None:
         """Run the samples of ``part`` in one batch; add up how far they are from ``exact``."""
         where = f"batch of {len(part)}"
         got = self._run(part)
         if len(got) != len(exact):
             raise self._differs("number of outputs", where, len(exact), len(got))
-        names = zip(reference.names, exact, got, tallies, strict=True)
+        names = zip(float_outputs.names, exact, got, tallies, strict=True)
         for name, wanted, found, tally in names:
-            self._check(f"output {name}, {where}", wanted, found, name in reference.loose)
+            self._check(f"output {name}, {where}", wanted, found, name in float_outputs.loose)
             tally.add(wanted, found)
 
     def _run(self, part: Samples) -> Outputs:

@@ -86,10 +86,10 @@ class Proof:
         samples: how many were run: once alone the first of them, the others in batches.
         batches: the sizes of the batches.
         held_back: whether the network was made without these samples.
-        reference: the engine of the float outputs: ``onnxruntime``, or ``module``, ours.
-        reference_reason: why ONNX Runtime did not, though there is a file that it could.
+        float_engine: the engine of the float outputs: ``onnxruntime``, or ``module``, ours.
+        float_engine_reason: why ONNX Runtime did not, though there is a file that it could.
         engines: the engines that the network was run on.
-        original: the network that it is compared with, in words.
+        compared_with: the network that it is compared with, in words.
         skipped: engines that are not to be had here, with the reason.
         outputs: of every output, by name, its divergence on each engine. None where an engine gave
             another shape, as an output may whose shape depends on values.
@@ -98,12 +98,12 @@ class Proof:
     samples: int
     batches: tuple[int, ...]
     held_back: bool
-    reference: str
+    float_engine: str
     engines: tuple[Engine, ...]
     outputs: Mapping[str, Mapping[Engine, Divergence | None]]
     skipped: Mapping[str, str] = field(default_factory=dict)
-    reference_reason: str | None = None
-    original: str = FLOAT
+    float_engine_reason: str | None = None
+    compared_with: str = FLOAT
 
     @property
     def worst(self) -> Divergence | None:
@@ -122,7 +122,7 @@ class Proof:
                 continue
             engine, most = max(far.items(), key=lambda item: item[1].harm)
             yield (
-                f"output {name} is far from {self.original}'s ({most}"
+                f"output {name} is far from {self.compared_with}'s ({most}"
                 + ("" if len(far) == len(engines) else f", {engine} only")
                 + (", no better than a constant" if most.useless else "")
                 + "): try more bits, more samples, `tune`, `activations=float`"
@@ -136,9 +136,9 @@ class Proof:
             if native.harm > WORSE * portable.harm:
                 times = native.harm / portable.harm if portable.harm else math.inf
                 yield (
-                    f"output {name} is {times:.3g} times as far from {self.original} on the native "
-                    f"kernels ({native}) as in ONNX Runtime alone ({portable}): load it with "
-                    "engine portable where that matters"
+                    f"output {name} is {times:.3g} times as far from {self.compared_with} on the "
+                    f"native kernels ({native}) as in ONNX Runtime alone ({portable}): load it "
+                    "with engine portable where that matters"
                 )
 
     def document(self) -> dict[str, Any]:
@@ -152,8 +152,8 @@ class Proof:
             "samples": self.samples,
             "batches": list(self.batches),
             "held_back": self.held_back,
-            "reference": self.reference,
-            "reference_reason": self.reference_reason,
+            "float_engine": self.float_engine,
+            "float_engine_reason": self.float_engine_reason,
             "engines": list(self.engines),
             "skipped": dict(self.skipped),
             "outputs": rows,
@@ -164,9 +164,11 @@ class Proof:
         """In words: the measurement and its samples."""
         count = f"{self.samples} sample" + ("" if self.samples == 1 else "s")
         if self.held_back:
-            return f"divergence from {self.original}, on {count} held back, not used to make it"
+            return (
+                f"divergence from {self.compared_with}, on {count} held back, not used to make it"
+            )
         return (
-            f"divergence from {self.original}, on the {count} that it was made with (with 16 "
+            f"divergence from {self.compared_with}, on the {count} that it was made with (with 16 "
             "samples and more, some are held back for it)"
         )
 

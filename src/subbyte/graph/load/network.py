@@ -29,7 +29,7 @@ from subbyte.graph.load.fold_inputs import fold_inputs
 from subbyte.graph.load.large_constants import LARGE_BYTES, LargeConstants, attach, detach
 from subbyte.graph.load.model_file import parse_model
 from subbyte.graph.module.foreign import WAY_OUT
-from subbyte.graph.module.node_form import node_form
+from subbyte.graph.module.node_view import node_view
 from subbyte.graph.nested import all_nodes, nested_graphs
 from subbyte.graph.network import Network
 from subbyte.graph.ops import OPERATORS, build_kernel
@@ -208,7 +208,7 @@ def _check_operators(model: ir.Model, opset: int, where: str) -> None:
         kind = (node.domain, node.op_type)
         if kind not in OPERATORS and kind not in known_operators():
             version = model.opset_imports.get(node.domain, opset)
-            found.setdefault(kind, node_form(node, version, {}).label())
+            found.setdefault(kind, node_view(node, version, {}).label())
     if found:
         raise UnsupportedOperatorError(
             "ONNX Runtime does not know an operator of the network",
@@ -223,7 +223,7 @@ def _check_trained(model: ir.Model) -> None:
     covered: ONNX Runtime does not run such a node either."""
     for node in all_nodes(model.graph):
         if node.domain == DOMAIN and node.op_type in TRAINED:
-            build_kernel(node_form(node, model.opset_imports[""]))
+            build_kernel(node_view(node, model.opset_imports[""]))
 
 
 def _check_valid(model: onnx.ModelProto, where: str) -> None:

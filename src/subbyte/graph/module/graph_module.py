@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from subbyte.errors import OptionError
-from subbyte.graph.module.node_form import to_torch
+from subbyte.graph.module.node_view import to_torch
 from subbyte.graph.module.opaque import is_opaque, units
 from subbyte.graph.module.steps import Lifetimes, Step, make_step, place_lengths, statistics
 from subbyte.graph.network import Layer, Network

@@ -14,7 +14,7 @@ from torch import Tensor
 from subbyte.errors import UnsupportedOperatorError
 from subbyte.graph import query
 from subbyte.graph.module.foreign import ForeignKernel
-from subbyte.graph.module.node_form import node_form
+from subbyte.graph.module.node_view import node_view
 from subbyte.graph.module.opaque import Unit, is_opaque
 from subbyte.graph.nested import captured, has_subgraphs, nested_nodes
 from subbyte.graph.ops import OPERATORS, PREPARED, Kernel, build_kernel
@@ -50,7 +50,7 @@ def unit_kernel(unit: Unit, imports: Mapping[str, int]) -> NodeKernel:
     node = unit[0]
     row = OPERATORS.get((node.domain, node.op_type))
     if len(unit) == 1 and row is not None and _is_plain(node):
-        form = node_form(node, imports[""])
+        form = node_view(node, imports[""])
         try:
             kernel = build_kernel(form)
         except UnsupportedOperatorError:
@@ -83,7 +83,7 @@ def _foreign(unit: Unit, imports: Mapping[str, int]) -> NodeKernel:
     outputs = tuple(value for value in made if _is_needed(value, inside))
     constants = {place: _built_in(value) for place, value in enumerate(inputs)}
     held = {place: array for place, array in constants.items() if array is not None}
-    label = node_form(unit[0], imports.get(unit[0].domain, imports[""]), {}).label()
+    label = node_view(unit[0], imports.get(unit[0].domain, imports[""]), {}).label()
     kernel = ForeignKernel(
         nodes=[serialized(node) for node in unit],
         inputs=[str(value.name) for value in inputs],

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from subbyte.errors import OptionError
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 from subbyte.methods.binarization import DEFAULT_ORDER, SCALES, Binarization, scales_named
 from subbyte.nn.binarize import binarize_weight, residual_binarize
 from subbyte.nn.functional import Window, residual_binary_conv2d
@@ -24,7 +24,7 @@ TRAINED = CONV, LINEAR = ("ResidualBinaryConv", "ResidualBinaryLinear")
 
 
 @operator(CONV, domain=DOMAIN)
-def residual_binary_conv(form: Form) -> Kernel:
+def residual_binary_conv(form: NodeView) -> Kernel:
     """Convolution of the binarized x with the binary weight of the latent W."""
     binarization = read_binarization(form, form.attribute("scales", SCALES[0]))
     weight = form.constants.get(1)
@@ -48,7 +48,7 @@ def residual_binary_conv(form: Form) -> Kernel:
 
 
 @operator(LINEAR, domain=DOMAIN)
-def residual_binary_linear(form: Form) -> Kernel:
+def residual_binary_linear(form: NodeView) -> Kernel:
     """Product of the binarized rows of x and the binary weight of the latent W."""
     kernel = binary_linear(read_binarization(form, SCALES[0]))
     weight = form.constants.get(1)
@@ -57,7 +57,7 @@ def residual_binary_linear(form: Form) -> Kernel:
     return lambda x, w, b=None: kernel(x, binarize_weight(w), b)
 
 
-def _window(form: Form, name: str, usual: list[int]) -> list[int]:
+def _window(form: NodeView, name: str, usual: list[int]) -> list[int]:
     """A list attribute, checked: as long as ``usual``, which a kernel's shape has to be."""
     value: object = form.attribute(name, usual)
     found = list(value) if isinstance(value, Sequence) else []
@@ -68,7 +68,7 @@ def _window(form: Form, name: str, usual: list[int]) -> list[int]:
     return found
 
 
-def read_binarization(form: Form, scales: str) -> Binarization:
+def read_binarization(form: NodeView, scales: str) -> Binarization:
     """Attribute ``order`` and ``scales``, checked."""
     try:
         return Binarization(form.attribute("order", DEFAULT_ORDER), scales_named(scales))

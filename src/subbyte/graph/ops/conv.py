@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from subbyte.graph.ops.registry import PREPARED, Form, Kernel, operator
+from subbyte.graph.ops.registry import PREPARED, Kernel, NodeView, operator
 from subbyte.graph.ops.windows import (
     is_symmetric,
     pad_spatial,
@@ -25,7 +25,7 @@ CONV_TRANSPOSE: dict[int, Callable[..., Tensor]] = {
 }
 
 
-def _rank(form: Form) -> int | None:
+def _rank(form: NodeView) -> int | None:
     """Number of spatial axes, as far as attributes or a constant weight say it."""
     for name in ("kernel_shape", "strides", "dilations"):
         listed = form.optional(name)
@@ -35,7 +35,7 @@ def _rank(form: Form) -> int | None:
     return None if weight is None else weight.ndim - 2
 
 
-def _check_rank(form: Form, table: dict[int, Callable[..., Tensor]]) -> None:
+def _check_rank(form: NodeView, table: dict[int, Callable[..., Tensor]]) -> None:
     rank = _rank(form)
     if rank is not None and rank not in table:
         form.unsupported(f"{rank} spatial axes")
@@ -46,7 +46,7 @@ def _full(values: Sequence[int] | None, rank: int) -> list[int]:
 
 
 @operator("Conv")
-def conv(form: Form) -> Kernel:
+def conv(form: NodeView) -> Kernel:
     """Convolution of x[N, C, ...] with W[O, C / group, ...] and optional b[O]."""
     _check_rank(form, CONV)
     auto_pad = read_auto_pad(form)
@@ -85,7 +85,7 @@ def conv(form: Form) -> Kernel:
 
 
 @operator("ConvTranspose")
-def conv_transpose(form: Form) -> Kernel:
+def conv_transpose(form: NodeView) -> Kernel:
     """Transposed convolution of x[N, C, ...] with W[C, O / group, ...] and optional b[O]."""
     _check_rank(form, CONV_TRANSPOSE)
     auto_pad = read_auto_pad(form)
@@ -159,7 +159,7 @@ def _transpose(
 
 
 @operator("Linear", domain=PREPARED)
-def linear(form: Form) -> Kernel:
+def linear(form: NodeView) -> Kernel:
     """y[..., o] = sum_i W[o, i] x[..., i] + b[o]; with axis -2 the same along that axis."""
     axis = form.attribute("axis", -1)
     if axis == -1:

@@ -6,7 +6,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from subbyte.graph.ops.registry import PREPARED, Form, Kernel, operator
+from subbyte.graph.ops.registry import PREPARED, Kernel, NodeView, operator
 
 TORCH_DTYPES = {
     ir.DataType.FLOAT: torch.float32,
@@ -26,7 +26,7 @@ QUANTIZED = (torch.int8, torch.uint8, torch.int16, torch.int32)
 
 
 @operator("Cast")
-def cast(form: Form) -> Kernel:
+def cast(form: NodeView) -> Kernel:
     """x in element type ``to``; float to integer truncates."""
     form.attribute("saturate", 1)  # concerns 8-bit floats only
     form.attribute("round_mode", "up")  # the same
@@ -38,7 +38,7 @@ def cast(form: Form) -> Kernel:
 
 
 @operator("CastLike")
-def cast_like(form: Form) -> Kernel:
+def cast_like(form: NodeView) -> Kernel:
     """x in the element type of y."""
     form.attribute("saturate", 1)
     form.attribute("round_mode", "up")
@@ -51,7 +51,7 @@ def _along(parameter: Tensor, x: Tensor, axis: int) -> Tensor:
     return parameter.reshape([-1 if place == axis % x.ndim else 1 for place in range(x.ndim)])
 
 
-def _read_axis(form: Form) -> int:
+def _read_axis(form: NodeView) -> int:
     if form.attribute("block_size", 0):
         form.unsupported("block_size")
     form.attribute("saturate", 1)
@@ -59,7 +59,7 @@ def _read_axis(form: Form) -> int:
 
 
 @operator("QuantizeLinear")
-def quantize_linear(form: Form) -> Kernel:
+def quantize_linear(form: NodeView) -> Kernel:
     """saturate(round(x / scale) + zero_point), ties to even."""
     axis, code = _read_axis(form), form.attribute("output_dtype", 0)
     form.attribute("precision", 0)
@@ -81,7 +81,7 @@ def quantize_linear(form: Form) -> Kernel:
 
 
 @operator("Quantize", domain=PREPARED)
-def quantize_straight(form: Form) -> Kernel:
+def quantize_straight(form: NodeView) -> Kernel:
     """QuantizeLinear to uint8 in training: codes as floats, rounded; the gradient passes the
     rounding straight through, and is zero where a value saturates (which may be a ReLU)."""
 
@@ -95,7 +95,7 @@ def quantize_straight(form: Form) -> Kernel:
 
 
 @operator("DequantizeLinear")
-def dequantize_linear(form: Form) -> Kernel:
+def dequantize_linear(form: NodeView) -> Kernel:
     """(x - zero_point) * scale."""
     axis = _read_axis(form)
     form.attribute("output_dtype", 0)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form, Kernel, operator, register_functions
+from subbyte.graph.ops.registry import Kernel, NodeView, operator, register_functions
 
 
 def _divide(x: Tensor, y: Tensor) -> Tensor:
@@ -70,13 +70,13 @@ register_functions(
 
 
 @operator("Mod")
-def mod(form: Form) -> Kernel:
+def mod(form: NodeView) -> Kernel:
     """Remainder with the sign of the divisor; of the dividend if ``fmod``."""
     return torch.fmod if form.attribute("fmod", 0) else torch.remainder
 
 
 @operator("Clip")
-def clip(form: Form) -> Kernel:
+def clip(form: NodeView) -> Kernel:
     """min(max(x, low), high); either bound may be left out."""
     low, high = form.static(1), form.static(2)
     fixed = (low is not None or not form.has(1)) and (high is not None or not form.has(2))
@@ -96,14 +96,14 @@ def clip(form: Form) -> Kernel:
 
 
 @operator("LeakyRelu")
-def leaky_relu(form: Form) -> Kernel:
+def leaky_relu(form: NodeView) -> Kernel:
     """x if x >= 0 else alpha * x."""
     alpha = form.attribute("alpha", 0.01)
     return lambda x: F.leaky_relu(x, alpha)
 
 
 @operator("PRelu")
-def p_relu(form: Form) -> Kernel:
+def p_relu(form: NodeView) -> Kernel:
     """x if x >= 0 else slope * x; the slope broadcasts to x from the right."""
 
     def run(x: Tensor, slope: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def p_relu(form: Form) -> Kernel:
 
 
 @operator("HardSigmoid")
-def hard_sigmoid(form: Form) -> Kernel:
+def hard_sigmoid(form: NodeView) -> Kernel:
     """clip(alpha * x + beta, 0, 1)."""
     alpha, beta = form.attribute("alpha", 0.2), form.attribute("beta", 0.5)
     if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
@@ -125,21 +125,21 @@ def hard_sigmoid(form: Form) -> Kernel:
 
 
 @operator("Elu")
-def elu(form: Form) -> Kernel:
+def elu(form: NodeView) -> Kernel:
     """x if x >= 0 else alpha * (exp(x) - 1)."""
     alpha = form.attribute("alpha", 1.0)
     return lambda x: F.elu(x, alpha)
 
 
 @operator("Celu")
-def celu(form: Form) -> Kernel:
+def celu(form: NodeView) -> Kernel:
     """max(0, x) + min(0, alpha * (exp(x / alpha) - 1))."""
     alpha = form.attribute("alpha", 1.0)
     return lambda x: F.celu(x, alpha)
 
 
 @operator("Selu")
-def selu(form: Form) -> Kernel:
+def selu(form: NodeView) -> Kernel:
     """gamma * (x if x > 0 else alpha * (exp(x) - 1))."""
     alpha = form.attribute("alpha", 1.67326319217681884765625)
     gamma = form.attribute("gamma", 1.05070102214813232421875)
@@ -147,7 +147,7 @@ def selu(form: Form) -> Kernel:
 
 
 @operator("Gelu")
-def gelu(form: Form) -> Kernel:
+def gelu(form: NodeView) -> Kernel:
     """x * Phi(x), with erf or the tanh approximation."""
     approximate = form.attribute("approximate", "none")
     if approximate not in ("none", "tanh"):
@@ -156,21 +156,21 @@ def gelu(form: Form) -> Kernel:
 
 
 @operator("Swish")
-def swish(form: Form) -> Kernel:
+def swish(form: NodeView) -> Kernel:
     """x * sigmoid(alpha * x)."""
     alpha = form.attribute("alpha", 1.0)
     return F.silu if alpha == 1.0 else lambda x: x * torch.sigmoid(alpha * x)
 
 
 @operator("ThresholdedRelu")
-def thresholded_relu(form: Form) -> Kernel:
+def thresholded_relu(form: NodeView) -> Kernel:
     """x if x > alpha else 0."""
     alpha = form.attribute("alpha", 1.0)
     return lambda x: torch.where(x > alpha, x, torch.zeros_like(x))
 
 
 @operator("Shrink")
-def shrink(form: Form) -> Kernel:
+def shrink(form: NodeView) -> Kernel:
     """x + bias below -lambd, x - bias above lambd, 0 between."""
     lambd, bias = form.attribute("lambd", 0.5), form.attribute("bias", 0.0)
 
@@ -182,13 +182,13 @@ def shrink(form: Form) -> Kernel:
 
 
 @operator("Identity")
-def identity(form: Form) -> Kernel:
+def identity(form: NodeView) -> Kernel:
     """x itself."""
     return lambda x: x
 
 
 @operator("Dropout")
-def dropout(form: Form) -> Kernel:
+def dropout(form: NodeView) -> Kernel:
     """x itself: inference drops nothing."""
     form.attribute("seed", 0)
     form.attribute("ratio", 0.5)
@@ -221,7 +221,7 @@ register_functions(
 
 
 @operator("IsInf")
-def is_inf(form: Form) -> Kernel:
+def is_inf(form: NodeView) -> Kernel:
     """Whether an entry is infinite, of the signs asked for."""
     positive = form.attribute("detect_positive", 1)
     negative = form.attribute("detect_negative", 1)
@@ -235,7 +235,7 @@ def is_inf(form: Form) -> Kernel:
 
 
 @operator("BitShift")
-def bit_shift(form: Form) -> Kernel:
+def bit_shift(form: NodeView) -> Kernel:
     """x shifted by y bits."""
     left = form.attribute("direction", "LEFT") == "LEFT"
     return torch.bitwise_left_shift if left else torch.bitwise_right_shift

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 
 
 @operator("Gather")
-def gather(form: Form) -> Kernel:
+def gather(form: NodeView) -> Kernel:
     """Slices of x along ``axis`` at the given indices (any shape)."""
     axis = form.attribute("axis", 0)
     fixed = form.constants.get(1)
@@ -33,7 +33,7 @@ def _positive(indices: Tensor, size: int) -> Tensor:
 
 
 @operator("GatherElements")
-def gather_elements(form: Form) -> Kernel:
+def gather_elements(form: NodeView) -> Kernel:
     """y[i][j][k] = x[index[i][j][k]][j][k] for axis 0."""
     axis = form.attribute("axis", 0)
     return lambda x, index: torch.gather(x, axis, _positive(index, x.shape[axis]))
@@ -51,7 +51,7 @@ def _columns(indices: Tensor, batch: int) -> tuple[Tensor, ...]:
 
 
 @operator("GatherND")
-def gather_nd(form: Form) -> Kernel:
+def gather_nd(form: NodeView) -> Kernel:
     """x at index tuples held in the last axis of the indices."""
     batch = form.attribute("batch_dims", 0)
     return lambda x, indices: x[_columns(indices, batch)]
@@ -61,7 +61,7 @@ SCATTER_REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 @operator("ScatterElements")
-def scatter_elements(form: Form) -> Kernel:
+def scatter_elements(form: NodeView) -> Kernel:
     """A copy of x with updates written (or reduced) at indices along ``axis``."""
     axis, reduction = form.attribute("axis", 0), form.attribute("reduction", "none")
     if reduction not in ("none", *SCATTER_REDUCTIONS):
@@ -77,7 +77,7 @@ def scatter_elements(form: Form) -> Kernel:
 
 
 @operator("ScatterND")
-def scatter_nd(form: Form) -> Kernel:
+def scatter_nd(form: NodeView) -> Kernel:
     """A copy of x with updates written (or added) at index tuples."""
     reduction = form.attribute("reduction", "none")
     if reduction not in ("none", "add"):
@@ -90,13 +90,13 @@ def scatter_nd(form: Form) -> Kernel:
 
 
 @operator("NonZero")
-def non_zero(form: Form) -> Kernel:
+def non_zero(form: NodeView) -> Kernel:
     """Indices of the entries that are not zero, [rank, count]."""
     return lambda x: torch.nonzero(x).t()
 
 
 @operator("Compress")
-def compress(form: Form) -> Kernel:
+def compress(form: NodeView) -> Kernel:
     """Slices along ``axis`` (of the flat tensor without it) where the condition holds."""
     axis = form.optional("axis")
 
@@ -108,7 +108,7 @@ def compress(form: Form) -> Kernel:
 
 
 @operator("ReverseSequence")
-def reverse_sequence(form: Form) -> Kernel:
+def reverse_sequence(form: NodeView) -> Kernel:
     """Each sequence's first ``length`` steps in reverse order."""
     batch_axis, time_axis = form.attribute("batch_axis", 1), form.attribute("time_axis", 0)
 

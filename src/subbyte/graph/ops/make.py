@@ -12,24 +12,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from subbyte.graph.ops.element_types import TORCH_DTYPES
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 
 
 @operator("Shape", makes_lengths=True)
-def shape(form: Form) -> Kernel:
+def shape(form: NodeView) -> Kernel:
     """The sizes of the axes from ``start`` to ``end``, int64."""
     start, end = form.attribute("start", 0), form.optional("end")
     return lambda x: torch.tensor(x.shape[start:end], dtype=torch.int64)
 
 
 @operator("Size", makes_lengths=True)
-def size(form: Form) -> Kernel:
+def size(form: NodeView) -> Kernel:
     """The number of entries, int64."""
     return lambda x: torch.tensor(x.numel(), dtype=torch.int64)
 
 
 @operator("Constant")
-def constant(form: Form) -> Kernel:
+def constant(form: NodeView) -> Kernel:
     """A constant written as a node."""
     for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
         value = form.optional(name)
@@ -42,7 +42,7 @@ def constant(form: Form) -> Kernel:
 
 
 @operator("ConstantOfShape", lengths=(0,))
-def constant_of_shape(form: Form) -> Kernel:
+def constant_of_shape(form: NodeView) -> Kernel:
     """A tensor of the given shape filled with one value."""
     value = form.attribute("value", np.zeros(1, np.float32))
     fill, read = torch.from_numpy(np.array(value)).reshape(()), form.integers(0)
@@ -50,7 +50,7 @@ def constant_of_shape(form: Form) -> Kernel:
 
 
 @operator("Range", lengths=(0, 1, 2))
-def range_(form: Form) -> Kernel:
+def range_(form: NodeView) -> Kernel:
     """start, start + delta, ... below limit."""
     form.attribute("stash_type", 1)
     values = [form.static(position) for position in range(3)]
@@ -73,7 +73,7 @@ def _number(tensor: Tensor | None) -> Any:
 
 
 @operator("EyeLike")
-def eye_like(form: Form) -> Kernel:
+def eye_like(form: NodeView) -> Kernel:
     """Ones on the k-th diagonal of a matrix with the shape of x."""
     k, code = form.attribute("k", 0), form.optional("dtype")
     kind = None if code is None else TORCH_DTYPES.get(ir.DataType(code))
@@ -88,7 +88,7 @@ def eye_like(form: Form) -> Kernel:
 
 
 @operator("Trilu", lengths=(1,))
-def trilu(form: Form) -> Kernel:
+def trilu(form: NodeView) -> Kernel:
     """The upper or lower triangle of matrices, from the k-th diagonal."""
     keep: Callable[..., Tensor] = torch.triu if form.attribute("upper", 1) else torch.tril
     read = form.integers(1)
@@ -100,7 +100,7 @@ def trilu(form: Form) -> Kernel:
 
 
 @operator("OneHot", lengths=(1,))
-def one_hot(form: Form) -> Kernel:
+def one_hot(form: NodeView) -> Kernel:
     """``values[1]`` where the index points, ``values[0]`` elsewhere, along a new axis."""
     axis, read = form.attribute("axis", -1), form.integers(1)
 

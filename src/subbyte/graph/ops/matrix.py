@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form, Kernel, operator, register_functions
+from subbyte.graph.ops.registry import Kernel, NodeView, operator, register_functions
 
 register_functions({"MatMul": torch.matmul, "Det": torch.linalg.det})
 
 
 @operator("Gemm")
-def gemm(form: Form) -> Kernel:
+def gemm(form: NodeView) -> Kernel:
     """alpha * A' B' + beta * C, where ' transposes if transA, transB."""
     alpha, beta = form.attribute("alpha", 1.0), form.attribute("beta", 1.0)
     trans_a, trans_b = form.attribute("transA", 0), form.attribute("transB", 0)
@@ -28,7 +28,7 @@ def gemm(form: Form) -> Kernel:
 
 
 @operator("Einsum")
-def einsum(form: Form) -> Kernel:
+def einsum(form: NodeView) -> Kernel:
     """Einstein summation over any number of tensors."""
     equation = form.attribute("equation", "")
     return lambda *tensors: torch.einsum(equation, *tensors)
@@ -56,7 +56,7 @@ def _score_mask(mask: Tensor | None, q: Tensor, keys: int, past: int, causal: bo
 
 
 @operator("Attention", outputs=3)
-def attention(form: Form) -> Kernel:
+def attention(form: NodeView) -> Kernel:
     """softmax(scale * Q K^T + mask) V per head; K and V heads may be shared by several Q heads."""
     causal, scale = bool(form.attribute("is_causal", 0)), form.optional("scale")
     softcap = form.attribute("softcap", 0.0)
@@ -105,7 +105,7 @@ def _attend(
 
 
 @operator("RotaryEmbedding")
-def rotary_embedding(form: Form) -> Kernel:
+def rotary_embedding(form: NodeView) -> Kernel:
     """Rotate pairs of entries of each head by position-dependent angles."""
     interleaved, heads = form.attribute("interleaved", 0), form.attribute("num_heads", 0)
     width = form.attribute("rotary_embedding_dim", 0)

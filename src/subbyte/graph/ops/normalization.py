@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 
 
 @operator("BatchNormalization", statistics=(3, 4))
-def batch_normalization(form: Form) -> Kernel:
+def batch_normalization(form: NodeView) -> Kernel:
     """scale * (x - mean) / sqrt(var + epsilon) + bias per channel, with the stored statistics."""
     epsilon = form.attribute("epsilon", 1e-5)
     form.attribute("momentum", 0.9)  # concerns training only
@@ -24,7 +24,7 @@ def batch_normalization(form: Form) -> Kernel:
 
 
 @operator("LayerNormalization", outputs=3)
-def layer_normalization(form: Form) -> Kernel:
+def layer_normalization(form: NodeView) -> Kernel:
     """scale * (x - mean) / sqrt(var + epsilon) + bias over axes >= ``axis``."""
     axis, epsilon = form.attribute("axis", -1), form.attribute("epsilon", 1e-5)
     form.attribute("stash_type", 1)
@@ -48,7 +48,7 @@ def layer_normalization(form: Form) -> Kernel:
 
 
 @operator("RMSNormalization")
-def rms_normalization(form: Form) -> Kernel:
+def rms_normalization(form: NodeView) -> Kernel:
     """scale * x / sqrt(mean(x^2) + epsilon) over axes >= ``axis``."""
     axis, epsilon = form.attribute("axis", -1), form.attribute("epsilon", 1e-5)
     form.attribute("stash_type", 1)
@@ -56,7 +56,7 @@ def rms_normalization(form: Form) -> Kernel:
 
 
 @operator("InstanceNormalization")
-def instance_normalization(form: Form) -> Kernel:
+def instance_normalization(form: NodeView) -> Kernel:
     """Normalise each channel of each sample over its spatial axes."""
     epsilon = form.attribute("epsilon", 1e-5)
 
@@ -68,7 +68,7 @@ def instance_normalization(form: Form) -> Kernel:
 
 
 @operator("GroupNormalization")
-def group_normalization(form: Form) -> Kernel:
+def group_normalization(form: NodeView) -> Kernel:
     """Normalise over groups of channels; one scale and bias per channel (operator set 21)."""
     groups, epsilon = form.attribute("num_groups", 1), form.attribute("epsilon", 1e-5)
     form.attribute("stash_type", 1)
@@ -78,7 +78,7 @@ def group_normalization(form: Form) -> Kernel:
 
 
 @operator("LpNormalization")
-def lp_normalization(form: Form) -> Kernel:
+def lp_normalization(form: NodeView) -> Kernel:
     """x / ||x||_p along ``axis``; 0 where the norm is 0."""
     axis, p = form.attribute("axis", -1), form.attribute("p", 2)
 
@@ -90,7 +90,7 @@ def lp_normalization(form: Form) -> Kernel:
 
 
 @operator("MeanVarianceNormalization")
-def mean_variance_normalization(form: Form) -> Kernel:
+def mean_variance_normalization(form: NodeView) -> Kernel:
     """(x - mean) / (sqrt(var) + 1e-9) over ``axes``."""
     axes = list(form.attribute("axes", (0, 2, 3)))
 
@@ -102,7 +102,7 @@ def mean_variance_normalization(form: Form) -> Kernel:
 
 
 @operator("LRN")
-def local_response_normalization(form: Form) -> Kernel:
+def local_response_normalization(form: NodeView) -> Kernel:
     """x / (bias + alpha / size * sum of x^2 over ``size`` neighbouring channels)^beta."""
     size, alpha = form.attribute("size", 1), form.attribute("alpha", 1e-4)
     beta, bias = form.attribute("beta", 0.75), form.attribute("bias", 1.0)
@@ -117,21 +117,21 @@ def local_response_normalization(form: Form) -> Kernel:
 
 
 @operator("Softmax")
-def softmax(form: Form) -> Kernel:
+def softmax(form: NodeView) -> Kernel:
     """exp(x) / sum exp(x) along ``axis``."""
     axis = form.attribute("axis", -1)
     return lambda x: torch.softmax(x, axis)
 
 
 @operator("LogSoftmax")
-def log_softmax(form: Form) -> Kernel:
+def log_softmax(form: NodeView) -> Kernel:
     """x - log(sum exp(x)) along ``axis``."""
     axis = form.attribute("axis", -1)
     return lambda x: torch.log_softmax(x, axis)
 
 
 @operator("Hardmax")
-def hardmax(form: Form) -> Kernel:
+def hardmax(form: NodeView) -> Kernel:
     """1 at the first largest entry along ``axis``, else 0."""
     axis = form.attribute("axis", -1)
 

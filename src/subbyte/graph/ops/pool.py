@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from subbyte.graph.ops.conv import CONV
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 from subbyte.graph.ops.windows import is_symmetric, pad_spatial, read_auto_pad, same_pads
 
 MAX_POOL: dict[int, Callable[..., Tensor]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -61,7 +61,7 @@ class Window:
         return pads, extra
 
 
-def _window(form: Form) -> Window:
+def _window(form: NodeView) -> Window:
     kernel: list[int] = list(form.optional("kernel_shape") or ())
     rank = len(kernel)
     if rank not in MAX_POOL:
@@ -79,7 +79,7 @@ def _window(form: Form) -> Window:
 
 
 @operator("MaxPool")
-def max_pool(form: Form) -> Kernel:
+def max_pool(form: NodeView) -> Kernel:
     """The largest entry of each window."""
     window = _window(form)
     form.attribute("storage_order", 0)  # concerns the indices output, which is not covered
@@ -108,7 +108,7 @@ def _window_sum(x: Tensor, window: Window) -> Tensor:
 
 
 @operator("AveragePool")
-def average_pool(form: Form) -> Kernel:
+def average_pool(form: NodeView) -> Kernel:
     """The mean of each window; ``count_include_pad`` counts the (explicit) pads too."""
     window = _window(form)
     count_pads = bool(form.attribute("count_include_pad", 0))
@@ -130,7 +130,7 @@ def average_pool(form: Form) -> Kernel:
 
 
 @operator("LpPool")
-def lp_pool(form: Form) -> Kernel:
+def lp_pool(form: NodeView) -> Kernel:
     """(sum |x|^p)^(1/p) over each window."""
     window = _window(form)
     p = form.attribute("p", 2)
@@ -148,19 +148,19 @@ def _spatial(x: Tensor) -> list[int]:
 
 
 @operator("GlobalAveragePool")
-def global_average_pool(form: Form) -> Kernel:
+def global_average_pool(form: NodeView) -> Kernel:
     """The mean over all spatial axes, which stay with size 1."""
     return lambda x: x.mean(_spatial(x), keepdim=True)
 
 
 @operator("GlobalMaxPool")
-def global_max_pool(form: Form) -> Kernel:
+def global_max_pool(form: NodeView) -> Kernel:
     """The maximum over all spatial axes, which stay with size 1."""
     return lambda x: x.amax(_spatial(x), keepdim=True)
 
 
 @operator("GlobalLpPool")
-def global_lp_pool(form: Form) -> Kernel:
+def global_lp_pool(form: NodeView) -> Kernel:
     """(sum |x|^p)^(1/p) over all spatial axes, which stay with size 1."""
     p = form.attribute("p", 2)
     return lambda x: (x.abs() ** p).sum(_spatial(x), keepdim=True) ** (1 / p)

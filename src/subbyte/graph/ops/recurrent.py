@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 
 Function = Callable[[Tensor], Tensor]
 State = tuple[Tensor, ...]
@@ -58,7 +58,7 @@ class _Setting:
         return gates if self.clip is None else gates.clamp(-self.clip, self.clip)
 
 
-def _setting(form: Form, defaults: Sequence[str]) -> _Setting:
+def _setting(form: NodeView, defaults: Sequence[str]) -> _Setting:
     form.attribute("hidden_size", 0)
     for name in ("activation_alpha", "activation_beta"):
         if form.optional(name):
@@ -141,7 +141,7 @@ def _part(weights: tuple[Tensor, Tensor, Tensor | None, Tensor | None], at: int)
 
 
 @operator("RNN", outputs=2)
-def rnn(form: Form) -> Kernel:
+def rnn(form: NodeView) -> Kernel:
     """H' = f(X W^T + Wb + H R^T + Rb)."""
     setting = _setting(form, ["Tanh"])
 
@@ -167,7 +167,7 @@ def rnn(form: Form) -> Kernel:
 
 
 @operator("GRU", outputs=2)
-def gru(form: Form) -> Kernel:
+def gru(form: NodeView) -> Kernel:
     """H' = (1 - z) h + z H with gates z, r = f(...) and h = g(...), which r reaches before or,
     with ``linear_before_reset``, behind the product with R."""
     setting = _setting(form, ["Sigmoid", "Tanh"])
@@ -203,7 +203,7 @@ def gru(form: Form) -> Kernel:
 
 
 @operator("LSTM", outputs=3)
-def lstm(form: Form) -> Kernel:
+def lstm(form: NodeView) -> Kernel:
     """C' = f C + i g, H' = o h(C') with gates i, o, f = s(... + P C) and g = t(...); with
     ``input_forget`` f = 1 - i."""
     setting = _setting(form, ["Sigmoid", "Tanh", "Tanh"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 
@@ -58,7 +58,7 @@ REDUCTIONS: dict[str, Reduction] = {
 
 
 @operator(*REDUCTIONS, lengths=(1,))
-def reduction(form: Form) -> Kernel:
+def reduction(form: NodeView) -> Kernel:
     """Reduce over ``axes`` (all of them if none are given, unless noop_with_empty_axes)."""
     function = REDUCTIONS[form.op_type]
     keep = bool(form.attribute("keepdims", 1))
@@ -78,7 +78,7 @@ def reduction(form: Form) -> Kernel:
 
 
 @operator("ArgMax", "ArgMin")
-def arg_reduction(form: Form) -> Kernel:
+def arg_reduction(form: NodeView) -> Kernel:
     """Index of the largest or smallest entry along ``axis``; the first one, or the last."""
     pick = torch.argmax if form.op_type == "ArgMax" else torch.argmin
     axis, keep = form.attribute("axis", 0), bool(form.attribute("keepdims", 1))
@@ -88,7 +88,7 @@ def arg_reduction(form: Form) -> Kernel:
 
 
 @operator("CumSum", "CumProd", lengths=(1,))
-def cumulative(form: Form) -> Kernel:
+def cumulative(form: NodeView) -> Kernel:
     """Running sum or product along an axis; ``exclusive`` leaves out the entry itself."""
     function = torch.cumsum if form.op_type == "CumSum" else torch.cumprod
     neutral = 0 if form.op_type == "CumSum" else 1
@@ -108,7 +108,7 @@ def cumulative(form: Form) -> Kernel:
 
 
 @operator("TopK", outputs=2, lengths=(1,))
-def top_k(form: Form) -> Kernel:
+def top_k(form: NodeView) -> Kernel:
     """The k largest or smallest entries along an axis and their indices."""
     axis, largest = form.attribute("axis", -1), bool(form.attribute("largest", 1))
     form.attribute("sorted", 1)  # sorted output is one of the orders allowed without it

@@ -3,11 +3,11 @@
 Adding an operator is one decorated function::
 
     @operator("Softmax")
-    def softmax(form: Form) -> Kernel:
+    def softmax(form: NodeView) -> Kernel:
         axis = form.attribute("axis", -1)
         return lambda x: torch.softmax(x, axis)
 
-The function runs once, when a module is built. It reads the attributes it knows from `Form`; an
+The function runs once, when a module is built. It reads the attributes it knows from `NodeView`; an
 attribute that it did not read is reported as not covered, so that nothing of a newer operator set
 is ignored silently. The function that it returns runs in every forward pass.
 """
@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 
 
 @dataclass
-class Form:
+class NodeView:
     """One node as the builder of its kernel sees it.
 
     ``constants`` holds the values of the inputs that are constant, by position. A builder
@@ -94,12 +94,12 @@ class Form:
 
 
 def unsupported(*labels: str) -> UnsupportedOperatorError:
-    """The error that names every label (see `Form.label`)."""
+    """The error that names every label (see `NodeView.label`)."""
     what = "operator not covered" if len(labels) == 1 else "operators not covered"
     return UnsupportedOperatorError(what, got="; ".join(labels))
 
 
-Builder = Callable[[Form], Kernel]
+Builder = Callable[[NodeView], Kernel]
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,13 @@ def register_functions(functions: Mapping[str, Kernel]) -> None:
 
 
 def _always(kernel: Kernel) -> Builder:
-    def build(form: Form) -> Kernel:
+    def build(form: NodeView) -> Kernel:
         return kernel
 
     return build
 
 
-def build_kernel(form: Form) -> Kernel:
+def build_kernel(form: NodeView) -> Kernel:
     """The kernel of a node; raises `UnsupportedOperatorError` if its form is not covered."""
     row = OPERATORS.get((form.domain, form.op_type))
     if row is None:

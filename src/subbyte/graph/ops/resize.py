@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 
 Array = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def resize_axis(x: Tensor, axis: int, outputs: int, scale: float, rule: Rule) ->
     return x if total is None else total
 
 
-def _read_rule(form: Form) -> Rule:
+def _read_rule(form: NodeView) -> Rule:
     rule = Rule(
         mode=form.attribute("mode", "nearest"),
         coordinates=form.attribute("coordinate_transformation_mode", "half_pixel"),
@@ -154,7 +154,7 @@ def _policy_scales(wanted: list[float], policy: str) -> list[float]:
 
 
 @operator("Resize", lengths=(1, 2, 3))
-def resize(form: Form) -> Kernel:
+def resize(form: NodeView) -> Kernel:
     """x interpolated to the given sizes, or by the given scales."""
     rule, axes = _read_rule(form), form.optional("axes")
     policy = form.attribute("keep_aspect_ratio_policy", "stretch")

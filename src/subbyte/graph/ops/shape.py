@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form, Kernel, operator
+from subbyte.graph.ops.registry import Kernel, NodeView, operator
 
 
 @operator("Reshape", lengths=(1,))
-def reshape(form: Form) -> Kernel:
+def reshape(form: NodeView) -> Kernel:
     """x in a new shape: 0 copies the size of that axis (unless allowzero), -1 is inferred."""
     allow_zero = bool(form.attribute("allowzero", 0))
     read = form.integers(1)
@@ -28,7 +28,7 @@ def reshape(form: Form) -> Kernel:
 
 
 @operator("Flatten")
-def flatten(form: Form) -> Kernel:
+def flatten(form: NodeView) -> Kernel:
     """x as a matrix: axes before ``axis`` make rows, the others columns."""
     axis = form.attribute("axis", 1)
 
@@ -42,7 +42,7 @@ def flatten(form: Form) -> Kernel:
 
 
 @operator("Transpose")
-def transpose(form: Form) -> Kernel:
+def transpose(form: NodeView) -> Kernel:
     """x with permuted axes; reversed without ``perm``."""
     perm = form.optional("perm")
     if perm is not None:
@@ -51,7 +51,7 @@ def transpose(form: Form) -> Kernel:
 
 
 @operator("Squeeze", lengths=(1,))
-def squeeze(form: Form) -> Kernel:
+def squeeze(form: NodeView) -> Kernel:
     """x without the given axes of size 1 (all such axes if none are given)."""
     listed, read = form.optional("axes"), form.integers(1)
 
@@ -63,7 +63,7 @@ def squeeze(form: Form) -> Kernel:
 
 
 @operator("Unsqueeze", lengths=(1,))
-def unsqueeze(form: Form) -> Kernel:
+def unsqueeze(form: NodeView) -> Kernel:
     """x with new axes of size 1; ``axes`` count in the result."""
     listed, read = form.optional("axes"), form.integers(1)
 
@@ -78,14 +78,14 @@ def unsqueeze(form: Form) -> Kernel:
 
 
 @operator("Concat")
-def concat(form: Form) -> Kernel:
+def concat(form: NodeView) -> Kernel:
     """Tensors joined along ``axis``."""
     axis = form.attribute("axis", 0)
     return lambda *tensors: torch.cat(tensors, axis)
 
 
 @operator("Split", outputs=1 << 16, lengths=(1,))
-def split(form: Form) -> Kernel:
+def split(form: NodeView) -> Kernel:
     """x cut along ``axis`` into given sizes, or into equal parts (the last may be smaller)."""
     axis = form.attribute("axis", 0)
     form.attribute("num_outputs", 0)
@@ -102,7 +102,7 @@ def split(form: Form) -> Kernel:
 
 
 @operator("Slice", lengths=(1, 2, 3, 4))
-def slice_(form: Form) -> Kernel:
+def slice_(form: NodeView) -> Kernel:
     """x[start:end:step] along the given axes, with Python's rules for negative numbers."""
     readers = [form.integers(position) for position in range(1, 5)]
 
@@ -134,7 +134,7 @@ def slice_axis(x: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
 
 
 @operator("Expand", lengths=(1,))
-def expand(form: Form) -> Kernel:
+def expand(form: NodeView) -> Kernel:
     """x broadcast with the given shape, both ways."""
     read = form.integers(1)
 
@@ -145,7 +145,7 @@ def expand(form: Form) -> Kernel:
 
 
 @operator("Tile", lengths=(1,))
-def tile(form: Form) -> Kernel:
+def tile(form: NodeView) -> Kernel:
     """x repeated along each axis."""
     read = form.integers(1)
     return lambda x, repeats: x.repeat(read(repeats))
@@ -166,7 +166,7 @@ def pad_axis(x: Tensor, axis: int, begin: int, end: int, mode: str) -> Tensor:
 
 
 @operator("Pad", lengths=(1, 3))
-def pad(form: Form) -> Kernel:
+def pad(form: NodeView) -> Kernel:
     """x with pads at begin and end of axes; negative pads crop."""
     mode = form.attribute("mode", "constant")
     if mode not in ("constant", "reflect", "edge", "wrap"):
@@ -203,7 +203,7 @@ def spread_pads(pads: Sequence[int], axes: Sequence[int], rank: int) -> tuple[li
 
 
 @operator("DepthToSpace")
-def depth_to_space(form: Form) -> Kernel:
+def depth_to_space(form: NodeView) -> Kernel:
     """[N, C * b * b, H, W] -> [N, C, H * b, W * b]; mode says which channels form a block."""
     block, mode = form.attribute("blocksize", 1), form.attribute("mode", "DCR")
 
@@ -218,7 +218,7 @@ def depth_to_space(form: Form) -> Kernel:
 
 
 @operator("SpaceToDepth")
-def space_to_depth(form: Form) -> Kernel:
+def space_to_depth(form: NodeView) -> Kernel:
     """[N, C, H * b, W * b] -> [N, C * b * b, H, W]."""
     block = form.attribute("blocksize", 1)
     mode = form.attribute("mode", "DCR")

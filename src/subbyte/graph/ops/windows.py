@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from subbyte.graph.ops.registry import Form
+from subbyte.graph.ops.registry import NodeView
 
 AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
-def read_auto_pad(form: Form) -> str:
+def read_auto_pad(form: NodeView) -> str:
     """Attribute ``auto_pad``, checked."""
     auto_pad = form.attribute("auto_pad", "NOTSET")
     if auto_pad not in AUTO_PADS:

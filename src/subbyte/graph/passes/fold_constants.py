@@ -12,7 +12,7 @@ import torch
 from subbyte.errors import UnsupportedOperatorError
 from subbyte.graph import query
 from subbyte.graph.module.kernels import unit_kernel
-from subbyte.graph.module.node_form import to_torch
+from subbyte.graph.module.node_view import to_torch
 from subbyte.graph.module.opaque import is_opaque
 from subbyte.graph.nested import captured, discard, nested_graphs
 from subbyte.graph.passes.dequantize import dequantized_constant

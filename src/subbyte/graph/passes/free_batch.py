@@ -26,7 +26,7 @@ from torch import Tensor
 from subbyte.data.specs import InputSpec, find_axes
 from subbyte.graph import query
 from subbyte.graph.module.kernels import NodeKernel, unit_kernel
-from subbyte.graph.module.node_form import to_torch
+from subbyte.graph.module.node_view import to_torch
 from subbyte.graph.module.opaque import Unit, is_opaque, units
 from subbyte.graph.nested import all_nodes, captured, nested_graphs
 from subbyte.graph.ops.element_types import TORCH_DTYPES

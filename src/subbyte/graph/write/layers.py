@@ -10,15 +10,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from subbyte.graph import query
-from subbyte.graph.emitter import Emitter, Form
+from subbyte.graph.emitter import Emitter, ValueLayout
 from subbyte.graph.functions.layer import TABLE_SHIFT, layer_function, weight_functions
 from subbyte.graph.network import Layer
 from subbyte.methods import CodedWeight, binarization_of
 
 FLOAT_REASON = "subbyte.float"
 
-_MAP: Form = ("uint8", "last")
-_ROWS: Form = ("uint8", "plain")
+_MAP: ValueLayout = ("uint8", "last")
+_ROWS: ValueLayout = ("uint8", "plain")
 
 
 class LayerWriter:

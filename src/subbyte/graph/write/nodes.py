@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from subbyte.graph import query
-from subbyte.graph.emitter import PLAIN, Emitter, Form, Layout
+from subbyte.graph.emitter import PLAIN, Emitter, Layout, ValueLayout
 from subbyte.graph.islands.operators import is_candidate, is_pointwise, row_of
 from subbyte.graph.islands.operators.pooling import counts_beyond_padding
 from subbyte.graph.nested import captured
@@ -48,7 +48,7 @@ class NodeWriter:
         own = row.channels_last if row is not None and layout == "last" else None
         if own is not None and own(self.emitter, node, outputs[0]):
             return
-        form: Form = ("float", layout)
+        form: ValueLayout = ("float", layout)
         clip = query.is_standard(node, "Clip")
         inputs = [
             self.emitter.get(value, PLAIN if clip and index else form)

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from subbyte.graph import query
-from subbyte.graph.emitter import Emitter, Form
+from subbyte.graph.emitter import Emitter, ValueLayout
 from subbyte.graph.functions.body import Body, make_function
 from subbyte.graph.islands.unary import UnaryFunction
 from subbyte.graph.module.kernels import unit_kernel
-from subbyte.graph.module.node_form import to_torch
+from subbyte.graph.module.node_view import to_torch
 from subbyte.graph.quant_params import QuantParams
 
 _UNIT = {"Sigmoid", "HardSigmoid"}
@@ -33,7 +33,7 @@ class UnaryWriter:
     def write(self, function: UnaryFunction) -> None:
         """Write one node in place of the nodes of ``function``."""
         emitter, x, y = self.emitter, function.argument, function.nodes[-1].outputs[0]
-        form: Form = "uint8", emitter.layout(x)
+        form: ValueLayout = "uint8", emitter.layout(x)
         table = table_of(function, emitter.params_of(x), emitter.params_of(y), self.opset)
         inputs = [*emitter.quantized(x, form), *emitter.quantization(y), emitter.array(table)]
         emitter.call(self._function(function), inputs, [emitter.define(y, form)])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from subbyte.runtime.native.client import Finish, Layer, NativeLibrary, PackedLayer
-from subbyte.runtime.native.layers import GAIN_LEVELS, SCALES, Form, LayerSize, kernel_of
+from subbyte.runtime.native.layers import GAIN_LEVELS, SCALES, KernelFormat, LayerSize, kernel_of
 from subbyte.runtime.native.structures import (
     ConvBinary,
     ConvInt4,
@@ -38,7 +38,7 @@ class Kernels:
         self._library = NativeLibrary()
         self.isa = self._library.isa
 
-    def prepare(self, size: LayerSize, form: Form, seed: int = 0) -> Callable[[], None]:
+    def prepare(self, size: LayerSize, form: KernelFormat, seed: int = 0) -> Callable[[], None]:
         """A call that computes the layer once on the calling thread, everything packed.
 
         Raises:
@@ -55,7 +55,7 @@ class Kernels:
         return packed.prepare(x, np.zeros(y_shape, np.uint8), Finish(scale, bias), by_outputs=few)
 
     def _pack(
-        self, layer: Layer, size: LayerSize, form: Form, rng: np.random.Generator
+        self, layer: Layer, size: LayerSize, form: KernelFormat, rng: np.random.Generator
     ) -> PackedLayer:
         inputs = size.inputs // size.groups
         weights = (size.outputs, size.taps, inputs)
@@ -84,7 +84,7 @@ def geometry_of(size: LayerSize) -> Geometry:
     return made
 
 
-def _layer(size: LayerSize, form: Form) -> Layer:
+def _layer(size: LayerSize, form: KernelFormat) -> Layer:
     """The layer as its kernel wants it described."""
     kernel = kernel_of(size, form)
     gains = {"gain_levels": GAIN_LEVELS if form.gain else 0, "shift": 8}

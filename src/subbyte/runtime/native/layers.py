@@ -25,7 +25,7 @@ _LOOKUP_CODES, _LOOKUP_LENGTH = 1 << 16, 16
 
 
 @dataclass(frozen=True)
-class Form:
+class KernelFormat:
     """How a kernel has its weights, one of these four:
 
     - int8 (``group`` 0);
@@ -105,7 +105,7 @@ class LayerSize:
         return self.groups > 1 and self.inputs == self.groups == self.outputs
 
 
-def kernel_of(size: LayerSize, form: Form) -> str:
+def kernel_of(size: LayerSize, form: KernelFormat) -> str:
     """The kernel that the operators run a layer with: ``conv_int8``, ``gemv_lut16`` ...
 
     ``form`` of looked-up layers is one whose file says how tables are rounded.
@@ -124,7 +124,7 @@ def _kernel_of_levels(size: LayerSize, bits: int) -> str:
     return "conv_int4" if unpacked and not size.depthwise else "conv_int8"
 
 
-def _kernel_of_words(size: LayerSize, form: Form) -> str:
+def _kernel_of_words(size: LayerSize, form: KernelFormat) -> str:
     codes = -(-(size.inputs // size.groups) // form.group)
     if form.group > _LOOKUP_LENGTH or size.taps > _LOOKUP_CODES // (-(-codes // 4) * 4):
         return "conv_int8"

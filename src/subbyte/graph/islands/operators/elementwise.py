@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from subbyte.graph import query
-from subbyte.graph.emitter import Emitter, Form, Kind
+from subbyte.graph.emitter import Emitter, Kind, ValueLayout
 from subbyte.graph.functions.body import Body, make_function
 from subbyte.graph.islands.intervals import EVERYTHING, Interval
 from subbyte.graph.islands.operators.registry import (
@@ -125,7 +125,7 @@ def multiply(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
 
 
 def _pair(emitter: Emitter, node: ir.Node, function: Callable[[int], onnx.FunctionProto]) -> None:
-    form: Form = "uint8", emitter.layout(*query.data_inputs(node))
+    form: ValueLayout = "uint8", emitter.layout(*query.data_inputs(node))
     inputs = [name for value in node.inputs for name in emitter.quantized(value, form)]
     inputs += emitter.quantization(node.outputs[0])
     emitter.call(function(emitter.opset), inputs, [emitter.define(node.outputs[0], form)])
@@ -181,7 +181,7 @@ def _clamped_needs(node: ir.Node, outputs: Interval) -> Interval:
 )
 def clamp(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
     """A clamp that its input's quantization has not done: the same clamp on the codes."""
-    form: Form = "uint8", emitter.layout(*query.data_inputs(node))
+    form: ValueLayout = "uint8", emitter.layout(*query.data_inputs(node))
     low, high = query.clip_bounds(node) or (-np.inf, np.inf)
     params = emitter.params_of(node.inputs[0])
     carried = np.clip(np.array([low, high], np.float32), params.low, params.high)

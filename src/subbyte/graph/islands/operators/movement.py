@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from subbyte.graph import query
-from subbyte.graph.emitter import Emitter, Form, Kind, position
+from subbyte.graph.emitter import Emitter, Kind, ValueLayout, position
 from subbyte.graph.functions.body import TO_NHWC, Body, make_function
 from subbyte.graph.islands.intervals import EVERYTHING, Interval, hull
 from subbyte.graph.islands.operators.registry import IslandOperator, everything, operator
@@ -32,10 +32,10 @@ _MOVES = IslandOperator(
 )
 
 
-def _setting(emitter: Emitter, node: ir.Node, kind: Kind) -> tuple[Form, int, str, str]:
-    """Form, rank, input and output names of a movement that works in either layout."""
+def _setting(emitter: Emitter, node: ir.Node, kind: Kind) -> tuple[ValueLayout, int, str, str]:
+    """Value layout, rank, input and output names of a movement that works in either layout."""
     x = node.inputs[0]
-    form: Form = (kind, emitter.layout(x))
+    form: ValueLayout = (kind, emitter.layout(x))
     output = emitter.define(node.outputs[0], form)
     return form, query.rank(x) or 0, emitter.get(x, form), output
 
@@ -112,7 +112,7 @@ def pad(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
 def split(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
     """Split, its axis where the layout has it."""
     x = node.inputs[0]
-    form: Form = (kind, emitter.layout(x))
+    form: ValueLayout = (kind, emitter.layout(x))
     place = position(query.attribute(node, "axis", 0), form[1], query.rank(x) or 0)
     sizes = _integers(node, 1)
     inputs = [emitter.get(x, form)] + ([] if sizes is None else [emitter.ints(sizes)])
@@ -202,7 +202,7 @@ def _of_all(node: ir.Node, inputs: Sequence[Interval]) -> Interval:
 )
 def concat(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
     """``subbyte.Concat<count>``; the standard operator where all parameters are the same."""
-    form: Form = (kind, emitter.layout(*query.data_inputs(node)))
+    form: ValueLayout = (kind, emitter.layout(*query.data_inputs(node)))
     y = node.outputs[0]
     axis = position(query.attribute(node, "axis"), form[1], query.rank(y) or 1)
     params = emitter.params_of

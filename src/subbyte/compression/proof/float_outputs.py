@@ -36,7 +36,7 @@ Ran = Callable[[Samples], Outputs]
 Step = Callable[[], None]
 
 
-class Reference:
+class FloatOutputs:
     """The float ``network`` that was read from ``source``.
 
     ONNX Runtime runs the source itself, so that the reader's work is judged too. Where ONNX Runtime
@@ -49,11 +49,11 @@ class Reference:
         network: Network,
         source: Source | None,
         module: Callable[[], nn.Module] | None = None,
-        original: str = FLOAT,
+        compared_with: str = FLOAT,
     ) -> None:
         self._source, self._network = source, network
         self._module = module or (lambda: GraphModule(network).eval())
-        self.original = original
+        self.compared_with = compared_with
         self.fixed_batch = network.fixed_batch
         self.names = [str(value.name) for value in network.model.graph.outputs]
         self.loose = loose_outputs(network)

@@ -64,7 +64,7 @@ def summary(planned: Planned, layers: Sequence[Weighted]) -> list[str]:
     ]
 
 
-def plan_text(planned: Planned, layers: Sequence[Weighted]) -> str:
+def commented_plan(planned: Planned, layers: Sequence[Weighted]) -> str:
     """The plan as TOML; with a budget, each layer with its bits, bytes, time and harm."""
     notes = {row.layer.weight: _note(row) for row in plan_rows(planned, layers)}
     return write_plan(planned.plan, layers, summary(planned, layers), notes)
@@ -98,7 +98,7 @@ class NetworkPlan:
     @property
     def text(self) -> str:
         """The plan as TOML, as ``compress`` reads it."""
-        return plan_text(self.planned, self.layers)
+        return commented_plan(self.planned, self.layers)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `text` to the file ``path``, whole or not at all.

@@ -1,4 +1,4 @@
-"""From an ONNX node and its constants to a `Form`, and from stored tensors to torch."""
+"""From an ONNX node and its constants to a `NodeView`, and from stored tensors to torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from subbyte.errors import WeightError
 from subbyte.graph import query
 from subbyte.graph.ops.element_types import TORCH_DTYPES
-from subbyte.graph.ops.registry import Form
+from subbyte.graph.ops.registry import NodeView
 
 
 def to_torch(tensor: ir.TensorProtocol, name: str) -> torch.Tensor:
@@ -39,14 +39,14 @@ def _attribute_value(attribute: ir.Attr) -> Any:
     return attribute.value
 
 
-def node_form(
+def node_view(
     node: ir.Node, opset: int, constants: Mapping[int, NDArray[Any]] | None = None
-) -> Form:
+) -> NodeView:
     """The form of a node; its constant inputs are read from the graph unless given."""
     if constants is None:
         arrays = {place: query.constant(value) for place, value in enumerate(node.inputs)}
         constants = {place: array for place, array in arrays.items() if array is not None}
-    return Form(
+    return NodeView(
         op_type=node.op_type,
         domain=node.domain,
         name=node.name or "",
