@@ -96,6 +96,7 @@ const std::deque<Registered> &operators() {
     add_layers(&definitions);
     add_pairwise(&definitions);
     add_unary(&definitions);
+    add_shuffle(&definitions);
     add_pools(&definitions);
     std::deque<Registered> made;
     for (const Operator &each : definitions) made.push_back(make_operator(each));

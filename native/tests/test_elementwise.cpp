@@ -114,6 +114,32 @@ TEST(pairs_with_every_kind_of_broadcasting) {
   }
 }
 
+TEST(shuffles_of_every_number_of_groups) {
+  Random random(11);
+  for (const int64_t groups : {1, 2, 3, 4, 5, 58}) {
+    for (const int64_t each : {1, 7, 16, 58}) {
+      const subbyte_shuffle job = {groups * each, groups};
+      const size_t pixel = static_cast<size_t>(job.channels), pixels = 5;
+      const auto x = bytes(job.channels * 5, random);
+      std::vector<uint8_t> expected(x.size() + kGuard, 99);
+      for (size_t i = pixel; i < pixel * (pixels - 1); ++i) {
+        const auto c = static_cast<int64_t>(i % pixel);
+        const int64_t to = c % each * groups + c / each;
+        expected[i / pixel * pixel + static_cast<size_t>(to)] = x[i];
+      }
+      each_level([&](const elementwise::Level &level) {
+        std::vector<uint8_t> y(expected.size(), 99);
+        CHECK_EQUAL(elementwise::run_shuffle(level, job, x.data(), y.data(), 1, pixels - 1),
+                    SUBBYTE_OK);
+        check_bytes(level, y, expected);
+      });
+    }
+  }
+  const subbyte_shuffle uneven = {7, 2};
+  CHECK_EQUAL(elementwise::run_shuffle(elementwise::kReference, uneven, nullptr, nullptr, 0, 1),
+              SUBBYTE_BAD_SHAPE);
+}
+
 TEST(maps_of_every_length) {
   Random random(7);
   for (int64_t length = 0; length < 200; ++length) {

@@ -126,6 +126,7 @@ def _islands() -> dict[str, list[Node]]:
     for number in range(MOST_FUNCTIONS):
         function, table = unary(number)
         tables.append(Node([function], {**parameters(Q_UNARY), "table": table}, {"x": x}))
+    shuffled = Node([movement.shuffle_function(OPSET)], {}, {"x": x}, {"shape": [0, 0, 0, 5, -1]})
     joined = []
     for count in range(2, MOST_JOINED + 1):
         feeds = {f"x{index}": x[..., : 5 + index] for index in range(count)}
@@ -142,4 +143,10 @@ def _islands() -> dict[str, list[Node]]:
         window["count_include_pad"] = 1
         function = pooling.average_pool_function(OPSET)
         pools.append(Node([function], parameters(q), {"x": x}, window))
-    return {"tables": tables, "pairs": pairs, "joined": joined, "pools": pools}
+    return {
+        "tables": tables,
+        "pairs": pairs,
+        "shuffles": [shuffled],
+        "joined": joined,
+        "pools": pools,
+    }

@@ -81,6 +81,26 @@ def test_table_of_another_size() -> None:
         made.run(native=True)
 
 
+@pytest.mark.parametrize("shape", [(2, 5, 6, 72), (1, 28, 28, 116), (1, 1, 1, 8), (0, 3, 3, 8)])
+@pytest.mark.parametrize("groups", [2, 4])
+def test_shuffle(shape: tuple[int, ...], groups: int) -> None:
+    feeds = {"x": random_codes(shape, 0, 255)}
+    made = node(movement.shuffle_function(OPSET), feeds, {}, shape=[0, 0, 0, groups, -1])
+    expected = made.run(native=False) if shape[0] else feeds["x"]
+    np.testing.assert_array_equal(made.run(native=True), expected)
+    np.testing.assert_array_equal(made.run(True, threads=2), expected)
+
+
+def test_shuffle_of_other_channels() -> None:
+    feeds = {"x": np.zeros((1, 2, 2, 7), np.uint8)}
+    made = node(movement.shuffle_function(OPSET), feeds, {}, shape=[0, 0, 0, 2, -1])
+    with pytest.raises(Exception, match=r"Shuffle node 'layer': x: expected \[N, H, W, a mult"):
+        made.run(native=True)
+    made.attributes["shape"] = [0, 0, 2, -1, 0]
+    with pytest.raises(Exception, match="attribute shape: expected"):
+        made.run(native=True)
+
+
 @pytest.mark.parametrize("axis", [0, 2, -1])
 @pytest.mark.parametrize("count", [2, 5])
 def test_concat(count: int, axis: int) -> None:

@@ -55,6 +55,15 @@ SUBBYTE_API int subbyte_requantize_run(const subbyte_requantize *job, const uint
 SUBBYTE_API int subbyte_map_run(const uint8_t *table, const uint8_t *x, uint8_t *y,
                                 int64_t begin, int64_t end);
 
+/* y[pixel][j * groups + g] = x[pixel][g * (channels / groups) + j], for begin <= pixel < end.
+ * x and y do not overlap. */
+typedef struct subbyte_shuffle {
+  int64_t channels, groups; /* of a pixel; groups divides channels */
+} subbyte_shuffle;
+
+SUBBYTE_API int subbyte_shuffle_run(const subbyte_shuffle *job, const uint8_t *x, uint8_t *y,
+                                    int64_t begin, int64_t end);
+
 enum { SUBBYTE_MAX_POOL = 0, SUBBYTE_AVERAGE_POOL = 1 };
 
 /* Pooling of x [images][height][width][channels] to y [images][out_height][out_width][channels].

@@ -43,7 +43,7 @@ void map(const uint8_t *table, const uint8_t *x, int64_t count, uint8_t *y) {
 }  // namespace
 
 extern const Level SUBBYTE_LEVEL = {
-    SUBBYTE_LEVEL_NAME, pairwise<false>, pairwise<true>, max_window, average_window, map,
+    SUBBYTE_LEVEL_NAME, pairwise<false>, pairwise<true>, max_window, average_window, map, shuffle,
 };
 
 }  // namespace subbyte::elementwise

@@ -102,6 +102,25 @@ void pairs(const Rows &job) {
   for (int64_t first = 0; first < job.count; first += kLanes) columns<kMul>(job, c, first);
 }
 
+// A chunk of channels at once, however many they are.
+void max_of_any(const Window &job) {
+  const __mmask64 mask = ~__mmask64{0} >> (kChunk - job.channels);
+  const int64_t rows = job.rows, columns = job.columns;
+  const ptrdiff_t row_stride = job.row_stride, column_stride = job.column_stride;
+  const uint8_t *first = job.x;
+  uint8_t *y = job.y;
+  for (int64_t left = job.count; left > 0; --left, first += job.x_step, y += job.y_step) {
+    __m512i best = _mm512_setzero_si512();
+    for (int64_t row = 0; row < rows; ++row) {
+      const uint8_t *x = first + row * row_stride;
+      for (int64_t column = 0; column < columns; ++column, x += column_stride) {
+        best = _mm512_max_epu8(best, _mm512_maskz_loadu_epi8(mask, x));
+      }
+    }
+    _mm512_mask_storeu_epi8(y, mask, best);
+  }
+}
+
 void map(const uint8_t *codes, const uint8_t *x, int64_t count, uint8_t *y) {
   Table table;
   for (int k = 0; k < 4; ++k) table.part[k] = _mm512_loadu_si512(codes + k * kLanes);
@@ -117,6 +136,8 @@ void map(const uint8_t *codes, const uint8_t *x, int64_t count, uint8_t *y) {
 
 }  // namespace
 
-extern const Level kAvx512 = {"avx512", pairs<false>, pairs<true>, max_window, average_window, map};
+extern const Level kAvx512 = {
+    "avx512", pairs<false>, pairs<true>, max_of_any, average_window, map, shuffle,
+};
 
 }  // namespace subbyte::elementwise

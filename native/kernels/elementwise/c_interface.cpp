@@ -32,6 +32,14 @@ int subbyte_map_run(const uint8_t *table, const uint8_t *x, uint8_t *y, int64_t 
   return status == SUBBYTE_OK ? elementwise::run_map(*level, table, x, y, begin, end) : status;
 }
 
+int subbyte_shuffle_run(const subbyte_shuffle *job, const uint8_t *x, uint8_t *y, int64_t begin,
+                        int64_t end) {
+  const elementwise::Level *level = elementwise::kLevels.active();
+  if (level == nullptr) return SUBBYTE_BAD_ISA;
+  const int status = check_pointers({{"job", job}, {"x", x}, {"y", y}});
+  return status == SUBBYTE_OK ? elementwise::run_shuffle(*level, *job, x, y, begin, end) : status;
+}
+
 int subbyte_pool_run(const subbyte_pool *job, const uint8_t *x, uint8_t *y, int64_t row_begin,
                      int64_t row_end) {
   const elementwise::Level *level = elementwise::kLevels.active();

@@ -34,6 +34,13 @@ struct Window {
   uint8_t *y;
 };
 
+// y[j * groups + g] = x[g * each + j] of `pixels` pixels.
+struct Shuffle {
+  const uint8_t *x;
+  int64_t pixels, groups, each;
+  uint8_t *y;
+};
+
 struct Level {
   const char *name;
   void (*add)(const Rows &);
@@ -42,6 +49,7 @@ struct Level {
   void (*average)(const Window &);
   // y[i] = table[x[i]], a table of 256 bytes.
   void (*map)(const uint8_t *table, const uint8_t *x, int64_t count, uint8_t *y);
+  void (*shuffle)(const Shuffle &);
   bool (*needs)() = nullptr;  // beyond its instruction set: isa/cpu.h
 };
 

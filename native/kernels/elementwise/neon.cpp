@@ -170,7 +170,7 @@ void map(const uint8_t *table, const uint8_t *x, int64_t count, uint8_t *y) {
 }  // namespace
 
 extern const Level kNeon = {
-    "neon", by_rows<pairs<false>>, by_rows<pairs<true>>, max, average, map,
+    "neon", by_rows<pairs<false>>, by_rows<pairs<true>>, max, average, map, shuffle,
 };
 
 }  // namespace subbyte::elementwise

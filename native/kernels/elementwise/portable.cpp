@@ -3,7 +3,8 @@
 
 namespace subbyte::elementwise {
 
-extern const Level kPortable = {"portable", pairwise<false>, pairwise<true>, max_window, average_window,
-                             map_codes};
+extern const Level kPortable = {
+    "portable", pairwise<false>, pairwise<true>, max_window, average_window, map_codes, shuffle,
+};
 
 }  // namespace subbyte::elementwise

@@ -3,7 +3,8 @@
 
 namespace subbyte::elementwise {
 
-extern const Level kReference = {"reference", pairwise<false>, pairwise<true>, max_window, average_window,
-                             map_codes};
+extern const Level kReference = {
+    "reference", pairwise<false>, pairwise<true>, max_window, average_window, map_codes, shuffle,
+};
 
 }  // namespace subbyte::elementwise

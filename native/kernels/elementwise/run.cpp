@@ -262,6 +262,21 @@ int run_map(const Level &level, const uint8_t *table, const uint8_t *x, uint8_t 
   return SUBBYTE_OK;
 }
 
+int run_shuffle(const Level &level, const subbyte_shuffle &job, const uint8_t *x, uint8_t *y,
+                int64_t begin, int64_t end) {
+  int status = check_field({"channels", job.channels, 1, kLargest});
+  if (status == SUBBYTE_OK) status = check_field({"groups", job.groups, 1, job.channels});
+  if (status == SUBBYTE_OK && job.channels % job.groups != 0) {
+    status = fail(SUBBYTE_BAD_SHAPE, "groups: expected a divisor of %lld channels, got %lld",
+                  static_cast<long long>(job.channels), static_cast<long long>(job.groups));
+  }
+  if (status == SUBBYTE_OK) status = check_rows(begin, end, kMostBytes / job.channels);
+  if (status != SUBBYTE_OK) return status;
+  level.shuffle({x + begin * job.channels, end - begin, job.groups, job.channels / job.groups,
+                 y + begin * job.channels});
+  return SUBBYTE_OK;
+}
+
 int run_pool(const Level &level, const subbyte_pool &job, const uint8_t *x, uint8_t *y,
              int64_t begin, int64_t end) {
   int status = check_pool(job);

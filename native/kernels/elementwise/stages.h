@@ -100,6 +100,32 @@ inline void map_codes(const uint8_t *table, const uint8_t *x, int64_t count, uin
   for (int64_t i = 0; i < count; ++i) y[i] = table[x[i]];
 }
 
+// kGroups: a number of groups that the compiler knows, or 0 for any.
+template <int kGroups>
+void shuffle_of(const Shuffle &job) {
+  const int64_t groups = kGroups > 0 ? kGroups : job.groups, each = job.each;
+  const uint8_t *x = job.x;
+  uint8_t *y = job.y;
+  for (int64_t left = job.pixels; left > 0; --left, x += groups * each, y += groups * each) {
+    for (int64_t j = 0; j < each; ++j) {
+      for (int64_t g = 0; g < groups; ++g) y[j * groups + g] = x[g * each + j];
+    }
+  }
+}
+
+inline void shuffle(const Shuffle &job) {
+  switch (job.groups) {
+    case 2:
+      return shuffle_of<2>(job);
+    case 3:
+      return shuffle_of<3>(job);
+    case 4:
+      return shuffle_of<4>(job);
+    default:
+      return shuffle_of<0>(job);
+  }
+}
+
 using Stage = void (*)(const Window &);
 
 // The loop for a chunk of channels: those of elementwise/run.cpp are 64, 32 or 16, and one of the rest.

@@ -40,6 +40,7 @@ struct Operator {
 void add_layers(std::vector<Operator> *operators);
 void add_pairwise(std::vector<Operator> *operators);
 void add_unary(std::vector<Operator> *operators);
+void add_shuffle(std::vector<Operator> *operators);
 void add_pools(std::vector<Operator> *operators);
 
 }  // namespace subbyte::ort

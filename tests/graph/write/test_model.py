@@ -153,6 +153,17 @@ def test_pads_of_every_mode_stay_on_the_island(mode: str, tmp_path: Path) -> Non
     assert operators["QuantizeLinear"] == 1
 
 
+@pytest.mark.parametrize("order", [[0, 4, 1, 5, 2, 6, 3, 7], [7, 6, 5, 4, 3, 2, 1, 0, 3]])
+def test_channels_in_another_order_stay_on_the_island(order: list[int], tmp_path: Path) -> None:
+    b = Builder()
+    places = b.constant("order", order, np.int64)
+    y = b.op("Gather", "g", b.conv("a", "x", 8, 8), places, axis=1)
+    case = built(b, **{b.head(b.conv("c", y, len(order), 8), 8): 2})
+    assert case.plan.group_of["g"] == case.plan.group_of["a"]
+    assert_computes_the_plan(case)
+    assert optimized(case.model, tmp_path)["QuantizeLinear"] == 1
+
+
 @pytest.mark.parametrize("kind", ["AveragePool", "MaxPool"])
 @pytest.mark.parametrize("ceil_mode", [0, 1])
 @pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1]])

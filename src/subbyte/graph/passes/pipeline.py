@@ -39,6 +39,7 @@ from subbyte.graph.passes.lowering.control_flow import (
 from subbyte.graph.passes.lowering.float32 import casts_to_identities, compute_in_float32
 from subbyte.graph.passes.lowering.linear import normalize_linear
 from subbyte.graph.passes.lowering.sequences import lift_sequences
+from subbyte.graph.passes.lowering.shuffles import lower_shuffles
 from subbyte.graph.passes.lowering.tables import lower_tables
 from subbyte.graph.passes.share_weights import share_weights
 from subbyte.progress import Progress, silent
@@ -87,6 +88,7 @@ def prepare_graph(
             break
         fold_constants(model)
         infer_shapes(model)
+    lower_shuffles(model)
     lower_tables(model)
     normalize_linear(model)
     lift_sequences(model)

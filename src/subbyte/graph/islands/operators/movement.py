@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from subbyte.graph import query
 from subbyte.graph.emitter import Emitter, Kind, ValueLayout, position
@@ -22,6 +23,7 @@ from subbyte.graph.islands.operators.rules import (
     of_output,
 )
 
+_TURNED, _JOINED = [0, 1, 2, 4, 3], [0, 0, 0, -1]
 _PASSED = ("coordinate_transformation_mode", "nearest_mode", "mode")
 _MOVES = IslandOperator(
     supported=constant_parameters,
@@ -54,6 +56,60 @@ def slice_(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
     steps = _integers(node, 4) or [1] * len(starts)
     places = [position(axis, layout, rank) for axis in axes]
     emitter.node("Slice", [x, *(emitter.ints(v) for v in (starts, ends, places, steps))], [y])
+
+
+def _channels(node: ir.Node) -> bool:
+    """Whether a Gather takes known channels of a feature map, each from its begin."""
+    indices = query.constant(node.inputs[1])
+    return (
+        is_map(node)
+        and query.attribute(node, "axis", 0) in (1, -3)
+        and indices is not None
+        and indices.ndim == 1
+        and bool((indices >= 0).all())
+    )
+
+
+@operator("Gather", row=replace(_MOVES, supported=_channels))
+def gather(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
+    """Channels in another order; a shuffle of groups, channels last, as a Transpose of pixels."""
+    (_, layout), rank, x, y = _setting(emitter, node, kind)
+    indices = query.known(node.inputs[1])
+    groups = _shuffled_groups(indices) if layout == "last" else None
+    if groups is None:
+        places = emitter.ints(indices)
+        emitter.node("Gather", [x, places], [y], axis=position(1, layout, rank))
+        return
+    shape = [0, 0, 0, groups, -1]
+    if kind == "uint8":
+        emitter.call(shuffle_function(emitter.opset), [x], [y], shape=shape)
+        return
+    apart, turned = emitter.fresh(), emitter.fresh()
+    emitter.node("Reshape", [x, emitter.ints(shape)], [apart])
+    emitter.node("Transpose", [apart], [turned], perm=_TURNED)
+    emitter.node("Reshape", [turned, emitter.ints(_JOINED)], [y])
+
+
+def shuffle_function(opset: int) -> onnx.FunctionProto:
+    """``Shuffle``: channels [g, c] of every pixel become [c, g].
+
+    ``shape``: [0, 0, 0, g, -1], to which x [N, H, W, g * c] is reshaped.
+    """
+    body = Body()
+    apart = body.op("Reshape", "x", body.attribute("shape", "ints"))
+    turned = body.op("Transpose", apart, perm=_TURNED)
+    body.op("Reshape", turned, body.constant(_JOINED, np.int64), output="y")
+    return make_function("Shuffle", ["x"], ["y"], body.nodes, ["shape"], opset)
+
+
+def _shuffled_groups(indices: NDArray[np.int64]) -> int | None:
+    """g where ``indices`` are those of [g, c] turned to [c, g], else None."""
+    count = len(indices)
+    for groups in range(2, count):
+        if count % groups == 0 and indices[1] == count // groups:
+            order = np.arange(count).reshape(groups, -1).T.reshape(-1)
+            return groups if np.array_equal(order, indices) else None
+    return None
 
 
 def _known_pad(node: ir.Node) -> bool:
