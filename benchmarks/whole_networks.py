@@ -229,7 +229,7 @@ def shifts_of(
     spec = InputSpec(value.name or "", ("N", 3, 224, 224), np.dtype(np.float32))
     few = as_samples(samples[:, 0], (spec,), None, option="samples")
     module = GraphModule(network).eval()
-    return table_shifts(Run(network, few), module, coded, plan, dict(ranges))
+    return table_shifts(Run(network, few), module, coded, plan, dict(ranges), few)
 
 
 def random_weight(shape: WeightShape, options: ProductOptions | None) -> CodedWeight:

@@ -123,8 +123,27 @@ def squares(exact: Tensor, other: Tensor) -> list[float]:
     return [energy(other - exact), float(exact.numel()), float(exact.sum()), energy(exact)]
 
 
+def squares_of_each(exact: Sequence[Tensor], other: Sequence[Tensor]) -> NDArray[np.float64]:
+    """`squares` of every output that counts [outputs, 4], of entries that are finite in both; zeros
+    where two differ in shape, as outputs may whose shape depends on values."""
+    found = []
+    for ours, theirs in compared(exact, other):
+        if ours.shape != theirs.shape:
+            found.append([0.0, 0.0, 0.0, 0.0])
+            continue
+        finite = ours.isfinite() & theirs.isfinite()
+        found.append(squares(ours[finite], theirs[finite]))
+    return np.array(found)
+
+
+def relative_errors(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared error over variance of every output, from sums [outputs, 4] over all samples."""
+    return np.array([each[0] / max(each[1], 1.0) / _variance(each) for each in sums])
+
+
 def _variance(sums: NDArray[np.float64]) -> float:
     _, count, total, squares = sums
+    count = max(count, 1.0)
     return float(max(squares / count - (total / count) ** 2, 1e-12))
 
 

@@ -94,7 +94,7 @@ def compress_network(
     try:
         with repeatable(), blaming(network, samples):
             run = Run(*(network, parts.fit, options, progress, checkpoints, schedule or Schedule()))
-            written, plan, encoded = _carry_out(run)
+            written, plan, encoded = _carry_out(run, parts.held)
             gaps = generalization(run, encoded, parts.held) if parts.apart else None
         data = written.SerializeToString(deterministic=True)
         _check_size(len(data), options)
@@ -157,13 +157,13 @@ def read_source(
     return network
 
 
-def _carry_out(run: Run) -> tuple[onnx.ModelProto, Plan, Encoded]:
+def _carry_out(run: Run, unseen: Samples) -> tuple[onnx.ModelProto, Plan, Encoded]:
     plan = _plan(run)
     encoded, module = encode_network(run, plan)
     if run.config.tune:
         encoded = Tuner(run, module, encoded, run.config.tune).run()
     del module
-    return write_coded(run, encoded), plan, encoded
+    return write_coded(run, encoded, unseen), plan, encoded
 
 
 def _check_network(network: Network) -> None:

@@ -63,12 +63,14 @@ class CodedWeight:
 class LookupTables:
     """The words of a kernel that looks inner products up instead of computing them.
 
-    ``words`` int8 [books, K, d]: one book per channel group, or one for all. ``counts`` int64
-    [channel groups, K]: how often the weight's codes choose a word.
+    ``words`` int8 [books, K, d]: one book per channel group of every convolution group, or one for
+    all. ``codes`` uint8 [O, T, G]: which word an output adds for a tap and channel group. ``gains``
+    float32 [O, T, G], what it is multiplied with; None: nothing.
     """
 
     words: NDArray[np.int8]
-    counts: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    gains: NDArray[np.float32] | None = None
 
 
 def pack_scale(scale: NDArray[np.float32]) -> tuple[NDArray[np.float16], float]:

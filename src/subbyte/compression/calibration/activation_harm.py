@@ -89,7 +89,7 @@ class _Judge:
         self.folds = dealt(run.samples.first(SAMPLES))
         self.chunk = chunk_size(module, run.samples, run.device)
         groups = {group.name: group for group in plan.groups}
-        self.carried = {name: groups[group] for name, group in _carried(module, plan).items()}
+        self.carried = {name: groups[group] for name, group in carried_values(module, plan).items()}
         made = {name: place for place, step in enumerate(module.steps) for name in step.outputs}
         # -1: of inputs.
         self.made = {name: made.get(name, -1) for name in self.carried}
@@ -195,7 +195,7 @@ class _Search:
         self._place = place
 
 
-def _carried(module: GraphModule, plan: IslandPlan) -> dict[str, str]:
+def carried_values(module: GraphModule, plan: IslandPlan) -> dict[str, str]:
     """The group of every carried value, without the values that a layer binarizes.
 
     The sign of a value near zero changes where it is rounded, and means little either way.

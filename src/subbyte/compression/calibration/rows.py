@@ -18,6 +18,15 @@ def output_rows(layer: Layer, output: Tensor) -> Tensor:
     return output.flatten(2).transpose(1, 2)
 
 
+def from_rows(layer: Layer, rows: Tensor, output: Tensor) -> Tensor:
+    """Rows [N, positions, O] in the shape of the layer's ``output``: back from `output_rows`."""
+    if layer.op != "Linear":
+        return rows.transpose(1, 2).reshape(output.shape)
+    axis = int(layer.node.attributes["axis"].as_int())
+    moved = output.movedim(axis, -1)
+    return rows.reshape(moved.shape).movedim(-1, axis)
+
+
 def input_rows(layer: Layer, value: Tensor, positions: Tensor, size: tuple[int, ...]) -> Tensor:
     """Inputs at chosen output ``positions`` [N, S]: rows [N, S, groups, T * I].
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from subbyte.compression.calibration.table_shifts import LEAST_WORK
+from subbyte.compression.calibration.lookup_work import LEAST_WORK
 from subbyte.data import Batch, Samples
 from subbyte.runtime import load
 from subbyte.runtime.timings import Timings, load_timings

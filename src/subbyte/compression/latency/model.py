@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.batches import on_device
-from subbyte.compression.calibration.table_shifts import LEAST_WORK, Work, lookup_gains
+from subbyte.compression.calibration.lookup_work import LEAST_WORK, Work, lookup_gains
 from subbyte.compression.run import Run
 from subbyte.data import Samples
 from subbyte.graph.islands.plan import IslandPlan, plan_islands
@@ -88,7 +88,7 @@ def kernel_format(
 ) -> KernelFormat:
     """The format in which a kernel computes a layer.
 
-    `table_shifts` decides which layers are looked up, and `kernel_of` which kernel runs. Codes of 3
+    `lookup_gains` decides which layers are looked up, and `kernel_of` which kernel runs. Codes of 3
     and 4 bits in convolutions take the time of int8 to a hundredth or two (decision 17), and have
     its format.
     """

@@ -51,7 +51,7 @@ class Trials:
         self._count += 1
         part = replace(self._run, progress=renamed(self._run.progress, f"trial {self._count}"))
         encoded = LayerwiseEncoder(part, planned.plan).run()
-        written = write_coded(replace(part, progress=silent), encoded)
+        written = write_coded(replace(part, progress=silent), encoded, self._judge.samples)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trial.onnx"
             path.write_bytes(written.SerializeToString())

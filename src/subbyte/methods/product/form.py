@@ -230,13 +230,16 @@ def _grid(coded: CodedWeight) -> tuple[int, int, int, int]:
 
 
 def tables(coded: CodedWeight) -> LookupTables:
-    """The words, and how often each is chosen (with any gain)."""
-    codebook = coded.inputs["codebook"].astype(np.int8)
-    grid, words = _grid(coded), codebook.shape[1]
-    codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), math.prod(grid)).reshape(grid)
-    rows = codes.transpose(0, 3, 1, 2).reshape(grid[0] * grid[3], -1)
-    counts = np.stack([np.bincount(row, minlength=words) for row in rows])
-    return LookupTables(codebook, counts.astype(np.int64))
+    """Words, codes and gains as they are."""
+    grid = _grid(coded)
+    count, shape = math.prod(grid), (grid[0] * grid[1], *grid[2:])
+    codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), count).reshape(shape)
+    gains = None
+    if coded.variant:
+        gain_codes = packing.unpack(coded.inputs["gain_codes"].astype(np.uint8), count)
+        levels = (coded.inputs["gains"].astype(np.float32) / GAIN_UNIT).astype(np.float32)
+        gains = levels[gain_codes].reshape(shape)
+    return LookupTables(coded.inputs["codebook"].astype(np.int8), codes.astype(np.uint8), gains)
 
 
 def made_with(coded: CodedWeight) -> ProductOptions:

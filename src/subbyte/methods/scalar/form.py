@@ -124,12 +124,9 @@ def tables(coded: CodedWeight) -> LookupTables | None:
     levels = np.arange(4) * coded.attributes["step"] + coded.attributes["offset"]
     words = np.stack([np.tile(levels, 4), np.repeat(levels, 4)], axis=1).astype(np.int8)
     codes = packing.unpack(coded.inputs["codes"].astype(np.uint8), shape.count)
-    codes = codes.reshape(shape.groups, -1, shape.taps, shape.inputs)
-    codes = np.pad(codes, [(0, 0)] * 3 + [(0, shape.inputs % 2)])
-    pairs = (codes[..., ::2] + 4 * codes[..., 1::2]).transpose(0, 3, 1, 2)
-    rows = pairs.reshape(pairs.shape[0] * pairs.shape[1], -1)
-    counts = np.stack([np.bincount(row, minlength=16) for row in rows])
-    return LookupTables(words[None], counts.astype(np.int64))
+    codes = codes.reshape(shape.outputs, shape.taps, shape.inputs)
+    codes = np.pad(codes, [(0, 0), (0, 0), (0, shape.inputs % 2)])
+    return LookupTables(words[None], (codes[..., ::2] + 4 * codes[..., 1::2]).astype(np.uint8))
 
 
 def options_of(coded: CodedWeight) -> dict[str, Value]:
