@@ -220,9 +220,8 @@ REPLACED = {
     "tests/benchmarks/test_whole_networks.py": {"whole_networks.measure"},
     "tests/cli/commands/test_plan.py": {"timings.calibrate"},
     "tests/cli/test_bad_input.py": {"subbyte.compression.compress"},
-    "tests/compression/planning/test_search_space.py": {"prices.sensitivities_of"},
     "tests/compression/proof/test_inline.py": {"inlined.inline"},
-    "tests/compression/proof/test_prove.py": {"pipeline.prove", "pipeline.write_coded"},
+    "tests/compression/proof/test_prove.py": {"pipeline.write_coded"},
 }
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from subbyte.compression.config import CompressOptions
-from subbyte.compression.planning import search_space as prices
+from subbyte.compression.planning.search_space import price
 from subbyte.compression.run import Run
 from subbyte.graph.load.network import prepare
 from tests import tiny
@@ -17,24 +15,19 @@ MODEL = tiny.classifier(tiny.conv_weights(width=32))
 IMAGES = normal(0, 24, 3, 6, 6)
 
 
-def harms(monkeypatch: pytest.MonkeyPatch, **gains: float) -> dict[str, list[float]]:
-    """Of all candidates of every layer, with these gains; all others are 1."""
+def harms(**sensitivities: float) -> dict[str, list[float]]:
+    """Of all candidates of every layer, with these sensitivities; all others are 1."""
     network = prepare(MODEL, "net")
-    found = {layer.weight: gains.get(layer.weight, 1.0) for layer in network.layers}
-
-    def sensitivities_of(*_: Any) -> dict[str, float]:
-        return found
-
-    monkeypatch.setattr(prices, "sensitivities_of", sensitivities_of)
-    samples = samples_for(MODEL, IMAGES)
-    choices = prices.price(Run(network, samples, CompressOptions(bits=3.0))).choices
+    found = {layer.weight: sensitivities.get(layer.weight, 1.0) for layer in network.layers}
+    run = Run(network, samples_for(MODEL, IMAGES), CompressOptions(bits=3.0))
+    choices = price(run, sensitivities=found).choices
     return {weight: [c.harm for c in candidates] for weight, candidates in choices.items()}
 
 
-def test_harm_counts_by_the_fourth_root_of_the_gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = harms(monkeypatch)
+def test_harm_counts_by_the_fourth_root_of_the_sensitivity() -> None:
+    plain = harms()
     weight = next(iter(plain))
-    counted = harms(monkeypatch, **{weight: 1 / 16})
+    counted = harms(**{weight: 1 / 16})
     assert max(plain[weight]) > 0
     assert counted[weight] == pytest.approx([harm / 2 for harm in plain[weight]])
     assert {w: h for w, h in counted.items() if w != weight} == {

@@ -88,20 +88,23 @@ class Prices:
         return next(c for c in self.choices[weight] if c.options == options)
 
 
-def price(run: Run, eight_bits_alone: bool = False) -> Prices:
+def price(
+    run: Run, eight_bits_alone: bool = False, sensitivities: Mapping[str, float] | None = None
+) -> Prices:
     """All candidates of all layers, or 8 bits alone, from one float pass over a few samples.
 
     A layer's harm counts by its sensitivity (`sensitivities_of`) to the power `SENSITIVITY_POWER`.
     The power 0 would count all layers alike, as if later layers made good all that is passed on;
     the power 1 would count all that is passed on (docs/decisions/0018). The harm of an unpacked
-    weight is its own relative error.
+    weight is its own relative error. ``sensitivities``: by weight name, by default as measured.
     """
     network, samples, options, device = run.network, run.samples, run.config, run.device
     entries = planned_layers(network)
     layers = [entry for entry in entries if isinstance(entry, Layer)]
     module = GraphModule(network).to(device).eval()
     statistics = collect(module, layers, samples, device)
-    sensitivities = sensitivities_of(module, network.layers, statistics, samples, device)
+    if sensitivities is None:
+        sensitivities = sensitivities_of(module, network.layers, statistics, samples, device)
     tables = read_rows(module, network.unpacked, samples, device)
     outputs = output_layers(network)
     choices = {}
