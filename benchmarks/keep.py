@@ -77,7 +77,7 @@ def measure(row: NetworkRow, folder: Path, most: int) -> Record:
         return record
     return record | {
         "compressed": {
-            "bits": subbyte.inspect(target)["bits_per_weight"],
+            "bits": subbyte.inspect(target).bits_per_weight,
             "file_bytes": target.stat().st_size,
             "metric": metric(row, target, split, engine="native"),
         }

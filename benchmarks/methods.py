@@ -103,7 +103,7 @@ def measure(row: NetworkRow, method: str, folder: Path) -> dict[str, Any]:
         "float": {"file_bytes": source.stat().st_size, "metric": metric(row, source, split)},
         "compressed": {
             "file_bytes": target.stat().st_size,
-            "bits_per_weight": subbyte.inspect(target)["bits_per_weight"],
+            "bits_per_weight": subbyte.inspect(target).bits_per_weight,
             "metric": metric(row, target, split, engine="native"),
         },
         "latency": _latency(source, target),

@@ -99,7 +99,7 @@ def judged(judge: Judge, path: Path, name: str) -> Record:
     score = judge.score(path)
     return {
         "name": name,
-        "bits": subbyte.inspect(path)["bits_per_weight"],
+        "bits": subbyte.inspect(path).bits_per_weight,
         "file_bytes": path.stat().st_size,
         "divergence": score.divergence,
         "agreement": score.agreement,

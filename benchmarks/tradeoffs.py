@@ -67,9 +67,7 @@ class Tradeoff(NetworkFolder):
         """Explore, code the single forms, and judge all files."""
         command = self._explore("--no-latency")
         forms = {name: self._form(name, form) for name, form in FORMS.items()}
-        equal = ",".join(
-            f"{subbyte.inspect(path)['bits_per_weight']:.4f}" for path in forms.values()
-        )
+        equal = ",".join(f"{subbyte.inspect(path).bits_per_weight:.4f}" for path in forms.values())
         self._explore("--no-latency", "--bits", equal)
         judge = self.judge()
         points = read_points(self.folder / "points")

@@ -35,7 +35,7 @@ def record(case: Case, options: Sequence[str], folder: Path, limit: float = LIMI
     files = {"float": case.source}
     if target.exists():
         files |= {"portable": target, "native": target}
-        found |= {"bits": subbyte.inspect(target)["bits_per_weight"]}
+        found |= {"bits": subbyte.inspect(target).bits_per_weight}
     found |= _compared(case, files, folder)
     shown = partial(_shown, folders=(folder, case.source.parent))
     found["line"] = shown(found["line"])

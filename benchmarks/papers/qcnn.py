@@ -139,7 +139,7 @@ def coded(
             )
             compress(source, target, calibration, options)
             errors[activations] = error(target, *test)
-        bits = inspect(target)["bits_per_weight"]
+        bits = inspect(target).bits_per_weight
     return {
         "procedure": procedure,
         "error": errors["float"],

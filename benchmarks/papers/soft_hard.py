@@ -252,8 +252,8 @@ def as_file(network: nn.Module, data: Images) -> dict[str, Any]:
         found = subbyte.inspect(path)
     return {
         "accuracy": scores.top1,
-        "bits_per_weight": found["bits_per_weight"],
-        "file_bytes": found["file_bytes"],
+        "bits_per_weight": found.bits_per_weight,
+        "file_bytes": found.file_bytes,
     }
 
 

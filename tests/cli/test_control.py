@@ -103,7 +103,7 @@ def test_weights_that_no_sample_tells_of_are_named_with_a_way_out(tmp_path: Path
     assert "--set-input rate=VALUE --fold-inputs takes one branch" in said
     small, said = compressed(by_rate(), tmp_path, *set_input, "--fold-inputs")
     assert "without samples" not in said
-    assert [row["name"] for row in inspect(small)["layers"]] == ["then_product"]
+    assert [row["name"] for row in inspect(small).layers] == ["then_product"]
 
 
 def test_tuning_says_what_it_could_not_reach(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_conv_net(tmp_path: Path) -> None:
     assert found.path == tmp_path / "a.onnx"
     fresh = smooth_images(10, size=8, seed=5)
     assert relative(run(found.path, fresh), outputs(net, fresh)) < 0.05
-    assert inspect(found.path)["bits_per_weight"] <= 4.0
+    assert inspect(found.path).bits_per_weight <= 4.0
     assert len(found.losses) == len(found.plan) == 3
 
 
@@ -100,7 +100,7 @@ def test_transformer_encoder(tmp_path: Path) -> None:
     assert net.training
     fresh = normal(1, 20, 10, 16)
     assert relative(run(tmp_path / "a.onnx", fresh), outputs(net, fresh)) < 0.05
-    assert inspect(tmp_path / "a.onnx")["bits_per_weight"] <= 4.0
+    assert inspect(tmp_path / "a.onnx").bits_per_weight <= 4.0
 
 
 def test_model_path_and_bytes_of_it_are_the_same_job(tmp_path: Path) -> None:

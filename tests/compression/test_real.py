@@ -30,8 +30,8 @@ def test_resnet20_at_two_bits(tmp_path: Path) -> None:
         source, target, f"{images}:x_train", preprocessing=steps, bits=2.0, samples=500
     )
     result = inspect(target)
-    assert 1.9 < result["bits_per_weight"] <= 2.0
-    assert result["weight_count"] > 268_000
+    assert 1.9 < result.bits_per_weight <= 2.0
+    assert result.weight_count > 268_000
     assert target.stat().st_size < 0.12 * source.stat().st_size
     onnx.checker.check_model(onnx.load(target), full_check=True)
 

@@ -47,7 +47,7 @@ def calib(folder: Path) -> tuple[object, ...]:
 
 def test_compress_inspect_and_load(folder: Path) -> None:
     run("compress", *calib(folder), "-o", folder / "a.onnx", "--set", "levels=7")
-    rows = {row["name"]: row for row in subbyte.inspect(folder / "a.onnx")["layers"]}
+    rows = {row["name"]: row for row in subbyte.inspect(folder / "a.onnx").layers}
     assert [row["method"] for row in rows.values()] == ["scalar", "coarse", "scalar"]
     assert 4 < rows["conv2"]["bits_per_weight"] < 4.2
     session = onnxruntime.InferenceSession(str(folder / "net.onnx"))
@@ -69,7 +69,7 @@ def test_plan_and_what_a_plan_says(folder: Path) -> None:
     plan.write_text(text.replace("levels = 3", "levels = 1"))
     source, *rest = calib(folder)[:3]
     run("compress", source, *rest, "-o", target, "--plan", plan)
-    rows = {row["name"]: row for row in subbyte.inspect(target)["layers"]}
+    rows = {row["name"]: row for row in subbyte.inspect(target).layers}
     assert 2 < rows["conv2"]["bits_per_weight"] < 2.2
     plan.write_text(text.replace("levels = 3", "levels = 2"))
     command = ["compress", source, *rest, "-o", target, "--plan", plan]

@@ -26,31 +26,35 @@ Coded = tuple[onnx.ModelProto, dict[str, CodedWeight]]
 def test_float_model(tmp_path: Path) -> None:
     path = tiny.save(tiny.classifier(), tmp_path / "a.onnx")
     result = subbyte.inspect(path)
-    assert result["file_bytes"] == path.stat().st_size
-    assert [(row["name"], row["op"], row["shape"]) for row in result["layers"]] == [
+    assert [*result.to_dict()] == [
+        *("model", "file_bytes", "weight_count", "bits_per_weight", "layers", "uncoded", "parts"),
+        *("operations", "planes"),
+    ]
+    assert result.file_bytes == path.stat().st_size
+    assert [(row["name"], row["op"], row["shape"]) for row in result.layers] == [
         ("conv1", "Conv", [16, 3, 3, 3]),
         ("conv2", "Conv", [16, 16, 3, 3]),
         ("head", "Linear", [4, 16]),
     ]
     count = 16 * 27 + 16 * 144 + 64
-    assert result["weight_count"] == count
-    assert result["bits_per_weight"] == 32
-    assert {row["method"] for row in result["layers"]} == {"float"}
-    assert {row["activations"] for row in result["layers"]} == {"float"}
-    assert result["parts"]["weights"] == 4 * count
-    assert result["parts"]["biases"] == 4 * (16 + 16 + 4)
-    assert result["parts"]["other"] == 0
+    assert result.weight_count == count
+    assert result.bits_per_weight == 32
+    assert {row["method"] for row in result.layers} == {"float"}
+    assert {row["activations"] for row in result.layers} == {"float"}
+    assert result.parts["weights"] == 4 * count
+    assert result.parts["biases"] == 4 * (16 + 16 + 4)
+    assert result.parts["other"] == 0
 
 
 def test_parts_add_up_and_graph_is_what_is_left_without_data(tmp_path: Path) -> None:
     model = tiny.classifier()
     path = tiny.save(model, tmp_path / "a.onnx")
     result = subbyte.inspect(path)
-    assert sum(result["parts"].values()) == result["file_bytes"]
+    assert sum(result.parts.values()) == result.file_bytes
     for tensor in model.graph.initializer:
         tensor.ClearField("raw_data")
     # Protobuf spends a few bytes of length on every tensor.
-    assert 0 <= result["parts"]["graph"] - model.ByteSize() < 40
+    assert 0 <= result.parts["graph"] - model.ByteSize() < 40
 
 
 def test_external_data_count(tmp_path: Path) -> None:
@@ -61,8 +65,8 @@ def test_external_data_count(tmp_path: Path) -> None:
     )
     outside = subbyte.inspect(path)
     size = path.stat().st_size + (tmp_path / "b.bin").stat().st_size
-    assert outside["file_bytes"] == size == sum(outside["parts"].values())
-    assert outside["parts"]["weights"] == inside["parts"]["weights"]
+    assert outside.file_bytes == size == sum(outside.parts.values())
+    assert outside.parts["weights"] == inside.parts["weights"]
     (tmp_path / "b.bin").unlink()
     with pytest.raises(ModelFileError, match=r"external data.*b\.bin"):
         subbyte.inspect(path)
@@ -77,8 +81,8 @@ def test_shared_weight_counts_once(tmp_path: Path) -> None:
     ]
     model = tiny.build(nodes, {"w": weight}, {"x": [5, 5]}, {"z": [5, 5]})
     result = subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
-    assert [row["name"] for row in result["layers"]] == ["first, second"]
-    assert result["weight_count"] == 25
+    assert [row["name"] for row in result.layers] == ["first, second"]
+    assert result.weight_count == 25
 
 
 def test_weights_behind_other_nodes(tmp_path: Path) -> None:
@@ -100,20 +104,20 @@ def test_weights_behind_other_nodes(tmp_path: Path) -> None:
     ]
     model = tiny.build(nodes, constants, {"x": ["N", 5]}, {"y": ["N", 2]})
     result = subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
-    rows = [(row["name"], row["method"], row["shape"], row["bytes"]) for row in result["layers"]]
+    rows = [(row["name"], row["method"], row["shape"], row["bytes"]) for row in result.layers]
     assert rows == [
         ("qdq", "int8", [6, 5], 30 + 24 + 6),
         ("turned", "packed", [6, 7], 4 * 42),
         ("y", "float", [7, 2], 4 * 14),
     ]
-    assert sum(result["parts"].values()) == result["file_bytes"]
+    assert sum(result.parts.values()) == result.file_bytes
 
 
 def test_model_without_layers(tmp_path: Path) -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"])]
     model = tiny.build(nodes, {}, {"x": ["N", 5]}, {"y": ["N", 5]})
     result = subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
-    assert (result["weight_count"], result["bits_per_weight"], result["layers"]) == (0, 0.0, [])
+    assert (result.weight_count, result.bits_per_weight, result.layers) == (0, 0.0, [])
 
 
 @pytest.fixture(scope="module")
@@ -150,21 +154,21 @@ def test_coded_layers_take_what_their_codes_claim(tmp_path: Path, coded: Coded) 
     model, codes = coded
     path = tiny.save(model, tmp_path / "a.onnx")
     result = subbyte.inspect(path)
-    rows = [(row["op"], row["method"], row["shape"]) for row in result["layers"]]
+    rows = [(row["op"], row["method"], row["shape"]) for row in result.layers]
     assert rows == [
         ("Conv", "scalar", [16, 3, 3, 3]),
         ("Conv", "product", [16, 16, 3, 3]),
         ("Linear", "scalar", [4, 16]),
     ]
-    assert [row["bytes"] for row in result["layers"]] == [each.nbytes for each in codes.values()]
-    assert [row["bits_per_weight"] for row in result["layers"]] == [
+    assert [row["bytes"] for row in result.layers] == [each.nbytes for each in codes.values()]
+    assert [row["bits_per_weight"] for row in result.layers] == [
         pytest.approx(each.bits_per_weight) for each in codes.values()
     ]
-    assert result["parts"]["weights"] == sum(each.nbytes for each in codes.values())
-    assert result["parts"]["biases"] == 4 * (16 + 16 + 4)
-    assert sum(result["parts"].values()) == result["file_bytes"] == path.stat().st_size
-    assert {row["activations"] for row in result["layers"]} == {"float"}
-    assert all(row["reason"] for row in result["layers"])
+    assert result.parts["weights"] == sum(each.nbytes for each in codes.values())
+    assert result.parts["biases"] == 4 * (16 + 16 + 4)
+    assert sum(result.parts.values()) == result.file_bytes == path.stat().st_size
+    assert {row["activations"] for row in result.layers} == {"float"}
+    assert all(row["reason"] for row in result.layers)
 
 
 def test_inlined_file_shows_the_same_layers(tmp_path: Path, coded: Coded) -> None:
@@ -172,12 +176,12 @@ def test_inlined_file_shows_the_same_layers(tmp_path: Path, coded: Coded) -> Non
     before = subbyte.inspect(tiny.save(model, tmp_path / "a.onnx"))
     subbyte.inline(tmp_path / "a.onnx", tmp_path / "b.onnx")
     after = subbyte.inspect(tmp_path / "b.onnx")
-    for one, two in zip(before["layers"], after["layers"], strict=True):
+    for one, two in zip(before.layers, after.layers, strict=True):
         for key in ("name", "op", "method", "shape", "activations", "reason"):
             assert one[key] == two[key]
         # Expanding adds small tables: columns, powers of two, gain unit, scale base.
         assert one["bytes"] <= two["bytes"] <= one["bytes"] + 112
-    assert sum(after["parts"].values()) == after["file_bytes"]
+    assert sum(after.parts.values()) == after.file_bytes
 
 
 def test_layer_of_a_newer_version(tmp_path: Path, coded: Coded) -> None:

@@ -51,7 +51,7 @@ def test_inspect_counts_a_file(tmp_path: Path, ternary: bool) -> None:
             coded[layer.weight] = code_scalar(weight, layer.shape)
     path = tmp_path / "small.onnx"
     path.write_bytes(write_network(network, coded, {}, float_reason="test").SerializeToString())
-    found = subbyte.inspect(path)["operations"]
+    found = subbyte.inspect(path).operations
     if not ternary:
         assert found is None
         return

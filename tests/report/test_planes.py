@@ -29,7 +29,7 @@ def test_inspect_counts_a_file(tmp_path: Path, factored: bool) -> None:
             coded[layer.weight] = code_composite(weight, layer.shape, factored)
     path = tmp_path / "small.onnx"
     path.write_bytes(write_network(network, coded, {}, float_reason="test").SerializeToString())
-    found = subbyte.inspect(path)["planes"]
+    found = subbyte.inspect(path).planes
     weights = {layer.name: coded[layer.weight] for layer in network.layers}
     assert {row["name"] for row in found["layers"]} == set(weights) - {"conv1"}
     for row in found["layers"]:
@@ -53,4 +53,4 @@ def test_other_methods_have_no_planes(tmp_path: Path) -> None:
     }
     path = tmp_path / "small.onnx"
     path.write_bytes(write_network(network, coded, {}, float_reason="test").SerializeToString())
-    assert subbyte.inspect(path)["planes"] is None
+    assert subbyte.inspect(path).planes is None

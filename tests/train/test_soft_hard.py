@@ -333,7 +333,7 @@ def test_a_file_holds_the_hard_weights(levels: Any, scale: Any, tmp_path: Path) 
         exact = weight.detach().numpy()
         # float16 next to a float32 base: 2**-11 of each scale.
         np.testing.assert_allclose(decode_weight(place.coded), exact, rtol=2**-10, atol=1e-6)
-    rows = subbyte.inspect(tmp_path / "a.onnx")["layers"]
+    rows = subbyte.inspect(tmp_path / "a.onnx").layers
     codes = 8 * (rows[1]["bytes"] - 2 * 32 - 4) / (32 * 32 * 9)
     assert 1 - codes / 32 == 0.9375
     assert relative(run(tmp_path / "a.onnx", x.numpy()), net(x).detach()) < 2e-3

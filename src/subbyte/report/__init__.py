@@ -13,6 +13,7 @@ from subbyte.report.benchmark import Benchmark, bench
 from subbyte.report.evaluation import Evaluation, evaluate
 
 if TYPE_CHECKING:
+    from subbyte.report.inspection import Inspection as Inspection
     from subbyte.report.inspection import inspect as inspect
     from subbyte.report.page.document import Report as Report
     from subbyte.report.page.document import make_report as make_report
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Benchmark",
     "Evaluation",
+    "Inspection",
     "Report",
     "bench",
     "evaluate",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Inspection": "inspection",
     "Report": "page.document",
     "inspect": "inspection",
     "make_report": "page.document",

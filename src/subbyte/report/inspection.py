@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,41 @@ from subbyte.report.planes import count_planes
 from subbyte.report.stored import StoredModel, read_stored, reading_operators
 
 
-@checked
-def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Account for every byte of an ONNX file, compressed or not.
+@dataclass(frozen=True)
+class Inspection:
+    """The bytes of a file. Rows are JSON objects.
 
-    Returns:
-        ``file_bytes``: external data included.
-        ``weight_count``: weights of all layers, and numbers in ``uncoded``.
-        ``bits_per_weight``: 8 * bytes of all these / weight_count. The bytes are codes, codebooks,
-            signs, gains, scales, padding, floats.
-        ``layers``: one row per stored weight: name, op, method, shape, bits_per_weight, bytes,
-            activations, reason.
-        ``uncoded``: constants of 1,024 numbers and more that are no layer's, floats or integers of
-            16 bits and fewer: name, count, bytes, type, reason.
-        ``parts``: bytes of weights, biases, other tensors and graph, which add up to file_bytes.
-        ``operations``: `count_operations`, None without ternary layers.
-        ``planes``: `count_planes`, None without composite layers.
+    - ``model``: the file; ``file_bytes``: its size, external data included;
+    - ``weight_count``: weights of all layers, and numbers in ``uncoded``;
+    - ``bits_per_weight``: 8 * bytes of all these / weight_count. The bytes are codes, codebooks,
+      signs, gains, scales, padding, floats;
+    - ``layers``: one row per stored weight: name, op, method, shape, bits_per_weight, bytes,
+      activations, reason;
+    - ``uncoded``: constants of 1,024 numbers and more that are no layer's, floats or integers of 16
+      bits and fewer: name, count, bytes, type, reason;
+    - ``parts``: bytes of weights, biases, other tensors and graph, which add up to file_bytes;
+    - ``operations``: `count_operations`, None without ternary layers;
+    - ``planes``: `count_planes`, None without composite layers.
+    """
+
+    model: str
+    file_bytes: int
+    weight_count: int
+    bits_per_weight: float
+    layers: Sequence[Mapping[str, Any]]
+    uncoded: Sequence[Mapping[str, Any]]
+    parts: Mapping[str, int]
+    operations: Mapping[str, Any] | None
+    planes: Mapping[str, Any] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as ``subbyte inspect --json`` writes them."""
+        return dict(vars(self))
+
+
+@checked
+def inspect(path: str | os.PathLike[str]) -> Inspection:
+    """Account for every byte of an ONNX file, compressed or not.
 
     Raises:
         ModelFileError: unreadable, truncated or not ONNX.
@@ -55,17 +75,17 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     count = sum(math.prod(layer.shape) for layer in layers)
     total, taken = count + sum(row["count"] for row in kept), parts["weights"]
     taken += sum(row["bytes"] for row in kept)
-    return {
-        "model": os.fspath(path),
-        "file_bytes": model.file_bytes,
-        "weight_count": total,
-        "bits_per_weight": 8 * taken / total if total else 0.0,
-        "layers": [_row(model, layer) for layer in layers],
-        "uncoded": kept,
-        "parts": parts,
-        "operations": count_operations(model, Path(path)),
-        "planes": count_planes(model, Path(path)),
-    }
+    return Inspection(
+        model=os.fspath(path),
+        file_bytes=model.file_bytes,
+        weight_count=total,
+        bits_per_weight=8 * taken / total if total else 0.0,
+        layers=[_row(model, layer) for layer in layers],
+        uncoded=kept,
+        parts=parts,
+        operations=count_operations(model, Path(path)),
+        planes=count_planes(model, Path(path)),
+    )
 
 
 def _row(model: StoredModel, layer: StoredLayer) -> Mapping[str, Any]:

@@ -187,7 +187,7 @@ def test_a_network_whose_scales_alone_exceed_the_default(tmp_path: Path) -> None
     np.savez(tmp_path / "data.npz", x=np.ones((20, 2), np.float32) * np.arange(20)[:, None])
     command = ("compress", tmp_path / "net.onnx", "-o", tmp_path / "a.onnx")
     run(*command, "--calib", f"{tmp_path / 'data.npz'}:x")
-    assert subbyte.inspect(tmp_path / "a.onnx")["bits_per_weight"] > 8
+    assert subbyte.inspect(tmp_path / "a.onnx").bits_per_weight > 8
 
 
 def test_network_with_two_inputs(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_network_with_two_inputs(tmp_path: Path) -> None:
     assert "expected at least 3.063 bits per weight, got 2" in said.stderr
     said = run(*command)
     assert "at most 2 bits per weight, or the fewest that the network allows" in said.stderr
-    assert subbyte.inspect(target)["bits_per_weight"] == pytest.approx(3.063, abs=1e-3)
+    assert subbyte.inspect(target).bits_per_weight == pytest.approx(3.063, abs=1e-3)
     run(*command, "--method", "product")
     expected = samples["a"] @ weights["v"] + samples["b"] @ weights["w"]
     error = np.asarray(subbyte.load(target).run(samples)) - expected

@@ -84,7 +84,7 @@ def test_the_same_layers_without_it_keep_eight_bits() -> None:
 def test_the_file_is_near_and_inspect_says_why(engine: str, tmp_path: Path) -> None:
     model, data = network("Log"), loud_and_quiet(24)
     subbyte.compress(model, tmp_path / "a.onnx", data, method="scalar", bits=8)
-    rows = {row["name"]: row for row in inspect(tmp_path / "a.onnx")["layers"]}
+    rows = {row["name"]: row for row in inspect(tmp_path / "a.onnx").layers}
     assert "moves an output" in rows["conv1"]["reason"]
     got = np.asarray(subbyte.load(tmp_path / "a.onnx", engine=engine).run(data))  # type: ignore[arg-type]
     (exact,) = ReferenceEvaluator(model).run(None, {"x": data})

@@ -82,7 +82,7 @@ def test_unsigned_values_have_zero_point_zero() -> None:
 def test_hopeless_ranges_stay_float_and_inspect_says_so(tmp_path: Path) -> None:
     model, images = one_large_channel()
     subbyte.compress(model, tmp_path / "a.onnx", images, method="scalar")
-    rows = {row["name"]: row for row in inspect(tmp_path / "a.onnx")["layers"]}
+    rows = {row["name"]: row for row in inspect(tmp_path / "a.onnx").layers}
     assert rows["conv1"]["activations"] == "float"
     assert "range not fit for 8 bits" in rows["conv1"]["reason"]
     assert "of conv1's output lost" in rows["conv1"]["reason"]
@@ -94,7 +94,7 @@ def test_ordinary_ranges_are_carried(tmp_path: Path) -> None:
     subbyte.compress(
         two_convolutions(), tmp_path / "a.onnx", smooth_images(40, 16), method="scalar"
     )
-    rows = inspect(tmp_path / "a.onnx")["layers"]
+    rows = inspect(tmp_path / "a.onnx").layers
     assert [row["activations"] for row in rows] == ["int8", "int8"]
 
 
@@ -106,7 +106,7 @@ def test_float_activations_on_request(tmp_path: Path) -> None:
         method="scalar",
         activations="float",
     )
-    rows = inspect(tmp_path / "a.onnx")["layers"]
+    rows = inspect(tmp_path / "a.onnx").layers
     assert {row["activations"] for row in rows} == {"float"}
     assert {row["reason"] for row in rows} == {"--activations float"}
 

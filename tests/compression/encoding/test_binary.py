@@ -64,7 +64,7 @@ def test_orders_bring_the_output_nearer(scales: str, activations: str, tmp_path:
 
 
 def test_layers_and_their_bits(tmp_path: Path) -> None:
-    rows = {row["name"]: row for row in inspect(compressed(tmp_path))["layers"]}
+    rows = {row["name"]: row for row in inspect(compressed(tmp_path)).layers}
     assert [rows[name]["method"] for name in ("conv1", "conv2", "head")] == [
         "scalar",
         "binary",
@@ -78,7 +78,7 @@ def test_inlined_files_compute_the_same(tmp_path: Path) -> None:
     path = compressed(tmp_path, inline=True)
     assert not onnx.load(path).functions
     assert relative(run(path, IMAGES), whole) < 1e-3
-    methods = [row["method"] for row in inspect(path)["layers"]]
+    methods = [row["method"] for row in inspect(path).layers]
     assert methods == ["scalar", "binary", "scalar"]
 
 
@@ -99,8 +99,8 @@ def test_a_budget_keeps_layers_at_eight_bits_as_it_can(tmp_path: Path) -> None:
     methods = {}
     for bits in (1.9, 8.7 - 0.8):
         path = compressed(tmp_path, bits=bits)
-        assert inspect(path)["bits_per_weight"] <= bits
-        methods[bits] = [row["method"] for row in inspect(path)["layers"]]
+        assert inspect(path).bits_per_weight <= bits
+        methods[bits] = [row["method"] for row in inspect(path).layers]
     assert methods[1.9] == ["scalar", "binary", "scalar"]
     with pytest.raises(BudgetError, match="at least 1"):
         compressed(tmp_path, bits=0.9)
@@ -211,7 +211,7 @@ def test_trained_layers_are_coded_as_they_are(options: dict[str, Any], tmp_path:
     path = tmp_path / "small.onnx"
     images = normal(1, 96, 3, 8, 8)
     subbyte.compress(exported(), path, images, method=Binary(order=5), **options)
-    methods = [row["method"] for row in inspect(path)["layers"]]
+    methods = [row["method"] for row in inspect(path).layers]
     assert methods == ["scalar", *["binary"] * 4, "scalar"]
     assert relative(run(path, images), trained_net()[1]) < 0.01
 

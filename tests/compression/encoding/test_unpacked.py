@@ -111,16 +111,16 @@ def test_the_file_is_right(folder: Path, engine: Any) -> None:
 
 def test_inspect_accounts_for_them_inlined_or_not(folder: Path) -> None:
     found = inspect(folder / "small.onnx")
-    assert {row["name"] for row in found["layers"]} == set(CODED)
-    assert {row["op"] for row in found["layers"]} == {"Gather", "LSTM", "MatMul"}
-    assert [row["name"] for row in found["uncoded"]] == ["places"]
-    assert found["weight_count"] == 2400 + 2 * 2304 + 1536 + 2 * 1280 + 1152
+    assert {row["name"] for row in found.layers} == set(CODED)
+    assert {row["op"] for row in found.layers} == {"Gather", "LSTM", "MatMul"}
+    assert [row["name"] for row in found.uncoded] == ["places"]
+    assert found.weight_count == 2400 + 2 * 2304 + 1536 + 2 * 1280 + 1152
     subbyte.inline(folder / "small.onnx", folder / "inlined.onnx")
     inlined = inspect(folder / "inlined.onnx")
-    shapes = {row["name"]: (row["op"], row["method"], row["shape"]) for row in found["layers"]}
-    for row in inlined["layers"]:
+    shapes = {row["name"]: (row["op"], row["method"], row["shape"]) for row in found.layers}
+    for row in inlined.layers:
         assert shapes[row["name"]] == (row["op"], row["method"], row["shape"])
-    assert len(inlined["layers"]) == len(found["layers"])
+    assert len(inlined.layers) == len(found.layers)
 
 
 def test_a_trained_file_computes_what_the_file_does(folder: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_trained_file_computes_what_the_file_does(folder: Path) -> None:
 
 def test_the_budget_counts_what_is_not_coded(folder: Path) -> None:
     found = inspect(compressed(folder, "budget.onnx", bits=7.9))
-    assert found["bits_per_weight"] <= 7.9
+    assert found.bits_per_weight <= 7.9
     with pytest.raises(BudgetError, match=r"places, 4608 bytes of float \(read by Add\)"):
         compressed(folder, "less.onnx", bits=3)
     assert not (folder / "less.onnx").exists()
@@ -173,13 +173,13 @@ def test_tables_of_integers_are_coded_counted_and_named(tmp_path: Path) -> None:
     target = tmp_path / "small.onnx"
     subbyte.compress(quantized_tables(), target, {"ids": IDS}, bits=3.5)
     found = inspect(target)
-    assert [row["name"] for row in found["layers"]] == ["embed"]
+    assert [row["name"] for row in found.layers] == ["embed"]
     reason = "read by Gather; tables of two axes are coded, where the rank of the indices is known"
-    assert found["uncoded"] == [
+    assert found.uncoded == [
         {"name": "kinds", "count": 2000, "bytes": 2000, "type": "UINT8", "reason": reason}
     ]
-    assert found["weight_count"] == 400 * 48 + 2000
-    assert found["bits_per_weight"] <= 3.5
+    assert found.weight_count == 400 * 48 + 2000
+    assert found.bits_per_weight <= 3.5
     with pytest.raises(BudgetError) as caught:
         subbyte.compress(quantized_tables(), tmp_path / "less.onnx", {"ids": IDS}, bits=0.5)
     assert "kinds, 2000 bytes of uint8" in str(caught.value)

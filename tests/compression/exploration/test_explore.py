@@ -66,7 +66,7 @@ def test_points_are_kept_as_files_and_lines(folder: Path) -> None:
     assert [point.name for point in points] == ["bits-2.500", "bits-4.000"]
     for point, bits in zip(points, BITS, strict=True):
         found = inspect(folder / point.file)
-        assert point.bits == pytest.approx(found["bits_per_weight"], abs=1e-3)
+        assert point.bits == pytest.approx(found.bits_per_weight, abs=1e-3)
         assert point.bits <= bits
         assert point.bytes == (folder / point.file).stat().st_size
         assert point.options["budget"] == bits

@@ -49,7 +49,7 @@ def test_what_is_not_weights_takes_as_much(
     plan = read_plan(tmp_path / "p.toml", planned_layers(network))
     expected = overhead(network, plan, options)
     subbyte.compress(MODEL, tmp_path / "functions.onnx", IMAGES, replace(options, inline=False))
-    weights = sum(row["bytes"] for row in inspect(tmp_path / "functions.onnx")["layers"])
+    weights = sum(row["bytes"] for row in inspect(tmp_path / "functions.onnx").layers)
     found = (tmp_path / "small.onnx").stat().st_size - weights
     assert 0.95 * expected < found < 1.02 * expected
 

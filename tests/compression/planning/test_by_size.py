@@ -73,13 +73,13 @@ def test_budget_holds_in_the_file(method: str, bits: float, tmp_path: Path) -> N
     options = {"method": method, "bits": bits, "activations": "float"}
     found = subbyte.compress(MODEL, tmp_path / "a.onnx", IMAGES, **options)
     result = inspect(tmp_path / "a.onnx")
-    assert result["weight_count"] == COUNT
-    assert result["bits_per_weight"] <= bits
-    rows = {row["name"]: row["bytes"] for row in result["layers"]}
+    assert result.weight_count == COUNT
+    assert result.bits_per_weight <= bits
+    rows = {row["name"]: row["bytes"] for row in result.layers}
     if method == "composite":
-        assert 0.9 * bits_of(found.plan) < result["bits_per_weight"] <= bits_of(found.plan)
+        assert 0.9 * bits_of(found.plan) < result.bits_per_weight <= bits_of(found.plan)
     else:
-        assert result["bits_per_weight"] == pytest.approx(bits_of(found.plan), abs=1e-9)
+        assert result.bits_per_weight == pytest.approx(bits_of(found.plan), abs=1e-9)
     for layer in prepare(MODEL, "net").layers:
         most = stored_bytes(layer.shape, found.plan[layer.weight])
         assert rows[layer.name] <= most if method == "composite" else rows[layer.name] == most

@@ -420,11 +420,11 @@ def test_every_byte_is_accounted_for(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     onnx.save(write_network(network, coded), path)
     report = inspect(path)
-    assert report["file_bytes"] == path.stat().st_size == sum(report["parts"].values())
+    assert report.file_bytes == path.stat().st_size == sum(report.parts.values())
     packed = sum(weight.nbytes for weight in coded.values())
-    assert report["parts"]["weights"] == packed + 4 * 16 * 10
-    assert report["weight_count"] == 8 * 16 * 9 + 16 * 16 * 9 + 16 * 10
-    methods = {layer["name"]: layer["method"] for layer in report["layers"]}
+    assert report.parts["weights"] == packed + 4 * 16 * 10
+    assert report.weight_count == 8 * 16 * 9 + 16 * 16 * 9 + 16 * 10
+    methods = {layer["name"]: layer["method"] for layer in report.layers}
     assert methods == {"a": "product", "b, again": "product", "scores": "float"}
 
 

@@ -39,7 +39,7 @@ def write_samples(pair: Pair, folder: Path) -> Path:
 
 def test_figures_are_those_of_the_other_commands(pair: Pair, document: Report) -> None:
     sizes = subbyte.inspect(pair.model)
-    assert document.summary["file_bytes"] == sizes["file_bytes"]
+    assert document.summary["file_bytes"] == sizes.file_bytes
     assert document.summary["compression"] == pytest.approx(
         pair.reference.stat().st_size / pair.model.stat().st_size
     )

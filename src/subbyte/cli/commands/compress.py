@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,28 +155,28 @@ def _report(
 
     found = inspect(output)
     before = read_stored(source).file_bytes
-    after = found["file_bytes"]
+    after = found.file_bytes
     result: dict[str, Any] = {
         "input": str(source),
         "output": str(output),
         "input_bytes": before,
         "samples": samples,
         "seconds": seconds,
-        **{key: value for key, value in found.items() if key != "model"},
+        **{key: value for key, value in found.to_dict().items() if key != "model"},
         "proof": done.proof.document(),
         "generalization": done.generalization and done.generalization.document(),
     }
     write_json(json, result)
-    counts = Counter(layer["method"] for layer in found["layers"])
+    counts = Counter(layer["method"] for layer in found.layers)
     print_table(
         None,
         {"": "word", str(output): "text"},
         [
             ["file before", byte_size(before)],
             ["file after", f"{byte_size(after)} ({before / after:.1f} times smaller)"],
-            ["bits per weight", f"{found['bits_per_weight']:.3f}"],
+            ["bits per weight", f"{found.bits_per_weight:.3f}"],
             ["layers", ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))],
-            *_uncoded(found["uncoded"]),
+            *_uncoded(found.uncoded),
             ["time", f"{seconds:.0f} s"],
         ],
     )
@@ -196,7 +196,7 @@ def _note(text: str) -> None:
     ERRORS.print(f"note: {text}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _uncoded(constants: list[dict[str, Any]]) -> list[list[str]]:
+def _uncoded(constants: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """One line for all, which names the largest; `subbyte inspect` lists them."""
     if not constants:
         return []

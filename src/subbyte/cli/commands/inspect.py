@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,32 +48,32 @@ def command(
         from subbyte.report import inspect
 
         result = inspect(model)
-    write_json(json, result)
+    write_json(json, result.to_dict())
     columns = dict(_COLUMNS)
-    if not any(layer["reason"] for layer in result["layers"]):
+    if not any(layer["reason"] for layer in result.layers):
         del columns["reason"]
-    rows = [_row(layer)[: len(columns)] for layer in result["layers"]]
+    rows = [_row(layer)[: len(columns)] for layer in result.layers]
     print_table(str(model), columns, rows)
     OUT.print(
-        f"{result['weight_count']:,} weights at {result['bits_per_weight']:.3f} bits; "
-        f"file {byte_size(result['file_bytes'])} = "
-        + " + ".join(f"{name} {byte_size(size)}" for name, size in result["parts"].items()),
+        f"{result.weight_count:,} weights at {result.bits_per_weight:.3f} bits; "
+        f"file {byte_size(result.file_bytes)} = "
+        + " + ".join(f"{name} {byte_size(size)}" for name, size in result.parts.items()),
         soft_wrap=True,
     )
-    for constant in result["uncoded"]:
+    for constant in result.uncoded:
         OUT.print(
             f"not coded: {constant['name']}, {byte_size(constant['bytes'])} of "
             f"{constant['type'].lower()} ({constant['reason']})",
             soft_wrap=True,
             markup=False,
         )
-    if result["operations"] is not None:
-        _print_operations(result["operations"])
-    if result["planes"] is not None:
-        _print_planes(result["planes"])
+    if result.operations is not None:
+        _print_operations(result.operations)
+    if result.planes is not None:
+        _print_planes(result.planes)
 
 
-def _print_operations(operations: dict[str, Any]) -> None:
+def _print_operations(operations: Mapping[str, Any]) -> None:
     """Before and after, for one sample."""
     total = {"name": "all coded layers", "rank": "", **operations["total"]}
     rows = [
@@ -88,7 +89,7 @@ def _print_operations(operations: dict[str, Any]) -> None:
     print_table("Operations for one sample, as a matrix -> as ternary factors", columns, rows)
 
 
-def _print_planes(planes: dict[str, Any]) -> None:
+def _print_planes(planes: Mapping[str, Any]) -> None:
     """Composite layers: bits a weight as stored, as CBDNet counts them, and by entropy."""
     total = {"name": "all composite layers", "planes": "", "factored": "", **planes["total"]}
     kinds = ("stored_bits", "paper_bits", "entropy_bits")
@@ -106,7 +107,7 @@ def _print_planes(planes: dict[str, Any]) -> None:
     print_table("Bits a weight: as stored, as the paper counts, by entropy", columns, rows)
 
 
-def _row(layer: dict[str, Any]) -> list[str]:
+def _row(layer: Mapping[str, Any]) -> list[str]:
     return [
         layer["name"],
         layer["op"],

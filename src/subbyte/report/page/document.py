@@ -171,19 +171,19 @@ def make_report(
 def _account(subject: Subject) -> Document:
     sizes, float_sizes = inspect(subject.path), inspect(subject.float_path)
     keys = ("file_bytes", "weight_count", "bits_per_weight", "parts")
-    summary = {key: sizes[key] for key in keys}
-    summary["float_bytes"] = float_sizes["file_bytes"]
-    summary["compression"] = float_sizes["file_bytes"] / sizes["file_bytes"]
+    summary = {key: getattr(sizes, key) for key in keys}
+    summary["float_bytes"] = float_sizes.file_bytes
+    summary["compression"] = float_sizes.file_bytes / sizes.file_bytes
     rows = []
-    for row in sizes["layers"]:
+    for row in sizes.layers:
         coded = subject.coded.get(names_of(row)[0])
         count = math.prod(row["shape"])
         rows.append(
             dict(row)
             | {
                 "options": {} if coded is None else settings(coded.weight),
-                "weights_share": 100 * count / sizes["weight_count"],
-                "file_share": 100 * row["bytes"] / sizes["file_bytes"],
+                "weights_share": 100 * count / sizes.weight_count,
+                "file_share": 100 * row["bytes"] / sizes.file_bytes,
                 "levels": None if coded is None else _levels(coded),
                 "codebooks": None if coded is None else _codebooks(coded),
             }
