@@ -406,7 +406,10 @@ def test_a_newcomers_mistake_is_one_line_with_a_name(name: str, tmp_path: Path) 
             r"`size` .* expected \(height, width\), got 224",
         ),
         (lambda p: subbyte.Preprocessing(scale="255"), "`scale` .* expected a number, got '255'"),
-        (lambda p: subbyte.methods.Product(gruop=8), "product: no such option"),
+        (
+            lambda p: subbyte.methods.Product(gruop=8),
+            "product: got an unexpected keyword argument 'gruop'",
+        ),
         (lambda p: subbyte.methods.Product(group="8"), "product: group has the wrong type"),
     ],
 )

@@ -104,7 +104,7 @@ def choice_of(options: Callable[P, MethodOptions]) -> Callable[P, MethodChoice]:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
             known = ", ".join(signature.parameters)
-            raise OptionError(f"{name}: no such option", expected=known, got=error) from None
+            raise OptionError(f"{name}: {error}", expected=known) from None
         return MethodChoice(name, given)
 
     choose.__name__ = choose.__qualname__ = name.title()
