@@ -365,7 +365,7 @@ NEWCOMERS: dict[str, tuple[dict[str, Any], str]] = {
     "set": ({"set_inputs": 5}, "`set_inputs` has the wrong type"),
     "axes": ({"batch_axes": {"x": "0"}}, "`batch_axes` has the wrong type: expected a dict from"),
     "activations": ({"activations": "int4"}, "unknown `activations`: expected int8 or float"),
-    "device": ({"device": "gpu"}, "`device` is not available: expected cpu"),
+    "device": ({"device": "gpu"}, "no such `device`: expected cpu, cuda, .*, got gpu"),
     "output": ({"output": None}, "`output` has the wrong type: expected a text or a path"),
     "source": ({"source": "no.onnx"}, "cannot read the model .*: got No such file"),
     "budgets": ({"bits": 2, "size": 9}, "`bits` and `size` exclude each other"),
