@@ -63,8 +63,8 @@ _STOCK_HEADER = (
     "Made by `python -m benchmarks.tables` from `benchmarks/results/stock_int8.json`, which",
     "`python -m benchmarks.stock_int8` writes. A compressed file without any kernels of ours",
     "stands against ONNX Runtime's own int8 model of the same network (QDQ, uint8 activations,",
-    "int8 weights per channel), in turn in one process, medians of process CPU time at batch 1.",
-    "ResNet-18 has random weights at 224 x 224. Below 1: the compressed file is faster.",
+    "int8 weights per channel). Both run in turn in one process: medians of process CPU time at",
+    "batch 1. ResNet-18 has random weights at 224 x 224. Below 1: the compressed file is faster.",
 )
 
 _COUNTS_HEADER = (
