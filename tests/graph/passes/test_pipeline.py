@@ -332,8 +332,8 @@ def test_pads_that_depend_on_the_input_stay() -> None:
     assert layer.pads == ()
 
 
-BAKED = [("resnet", True), ("vit", True), ("causal_lm", True), ("reader", True)]
-BAKED += [("vit", False), ("bert", False), ("decoder", False), ("reader", False)]
+BAKED = [("resnet", True), ("vit", True), ("causal_lm", True), ("reader", True), ("speech", True)]
+BAKED += [("vit", False), ("bert", False), ("decoder", False), ("reader", False), ("speech", False)]
 
 
 @pytest.mark.parametrize(("name", "dynamo"), BAKED)
@@ -365,6 +365,25 @@ def test_larger_batch_baked_in() -> None:
     assert network.fixed_batch is None
     with torch.no_grad():
         assert GraphModule(network)(torch.zeros(7, 2, 3)).shape == (7, 4)
+
+
+@pytest.mark.parametrize("positions", [False, True])
+def test_angles_of_one_sample_become_the_batchs(positions: bool) -> None:
+    # onnxruntime broadcasts neither angles nor positions.
+    constants = {"w": normal(4, 4), "cos": normal(1, 6, 2), "sin": normal(1, 6, 2)}
+    if positions:
+        constants |= {"cos": normal(9, 2), "sin": normal(9, 2), "at": np.arange(6)[None] + 2}
+    inputs = "a cos sin at" if positions else "a cos sin"
+    nodes = [node("MatMul", "x w", "a"), node("RotaryEmbedding", inputs, "y")]
+    model = model_of(nodes, constants, (1, 3, 6, 4))
+    model.opset_import[0].version, model.ir_version = 23, 11
+    network = checked(model, 1, 3, 6, 4)
+    assert network.fixed_batch is None
+    x = normal(3, 3, 6, 4)
+    with torch.no_grad():
+        together = GraphModule(network)(torch.from_numpy(x)).numpy()
+    compare([together], [np.concatenate([run_ort(model, [row[None]])[0] for row in x])])
+    assert "Expand" in types(network)
 
 
 @pytest.mark.parametrize("axis", [0, -3])

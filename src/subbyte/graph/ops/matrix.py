@@ -115,6 +115,9 @@ def rotary_embedding(form: NodeView) -> Kernel:
         y = _heads(x, heads)
         if positions is not None:
             cos, sin = cos[positions], sin[positions]
+        if cos.shape[0] != x.shape[0]:
+            # No runtime broadcasts them.
+            raise RuntimeError(f"angles for a batch of {cos.shape[0]}, x has {x.shape[0]}")
         cos, sin = cos[:, None], sin[:, None]
         size = width or y.shape[-1]
         turned, rest = y[..., :size], y[..., size:]

@@ -9,9 +9,10 @@ samples. ``Reshape`` to a constant shape is given a free entry where the batch g
 
 ``Flatten`` of one sample to one row keeps the batch as rows. ``Resize`` to constant sizes takes the
 first one from its input. A constant that ``Concat`` joins with batched values on another axis (a
-class token) is expanded to their batch. So are constant initial states of LSTM, GRU and RNN. The
-result counts only if the outputs for 2 B samples are the outputs of both halves; else the graph is
-left as it was, and runs with batches of B.
+class token) is expanded to their batch. So are constant initial states of LSTM, GRU and RNN, and
+constant angles and positions of RotaryEmbedding. The result counts only if the outputs for 2 B
+samples are the outputs of both halves; else the graph is left as it was, and runs with batches of
+B.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ class BatchEdits:
             "Flatten": self._flatten,
             "Resize": self._resize,
             "Concat": self._concat,
+            "RotaryEmbedding": self._angles,
             **dict.fromkeys(("GRU", "LSTM", "RNN"), self._states),
         }
 
@@ -146,6 +147,17 @@ class BatchEdits:
                 and (array == array[:, :1]).all()
             ):
                 self._expand(node, place, array, source, axis=1)
+
+    def _angles(self, node: ir.Node) -> None:
+        """Angles [B, S, D] or positions [B, S], equal for all samples: none of them broadcasts."""
+        source = node.inputs[0]
+        if source not in self._values or self._values[source].axis != 0:
+            return
+        positions = query.optional_input(node, 3) is not None
+        for place in (3,) if positions else (1, 2):
+            array = query.constant(node.inputs[place])
+            if array is not None and (array == array[:1]).all():
+                self._expand(node, place, array, source)
 
     def _joined(
         self, node: ir.Node, like: ir.Value | None, rest: ir.Value, name: str, axis: int = 0
