@@ -13,7 +13,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 import subbyte
-from subbyte.compression.calibration.activation_harm import harmful, rounded
+from subbyte.compression.calibration.activation_harm import ALONE, harmful, rounded
 from subbyte.compression.calibration.activation_ranges import HOPELESS, input_losses
 from subbyte.compression.calibration.value_ranges import LEAST_TO_DEAL, measure
 from subbyte.compression.run import Run
@@ -48,14 +48,16 @@ def network(last: str) -> onnx.ModelProto:
     return tiny.build(nodes, constants, {"x": ["N", 8, 4, 4]}, {"y": ["N", 8, 4, 4]})
 
 
-def found(model: onnx.ModelProto, data: Array) -> tuple[dict[str, str], float]:
+def found(
+    model: onnx.ModelProto, data: Array, alone: float = ALONE[0]
+) -> tuple[dict[str, str], float]:
     """The harmful groups, and the largest loss that a layer sees."""
     run = Run(prepare(model, "net"), samples_for(model, data))
     module, plan = GraphModule(run.network).eval(), plan_islands(run.network)
     ranges = measure(module, plan.groups, run.samples, CPU, silent)
     params = params_of(plan.groups, ranges)
     losses = input_losses(run, module, plan, params)
-    return harmful(run, module, plan, ranges), max(loss for loss, _ in losses.values())
+    return harmful(run, module, plan, ranges, alone), max(loss for loss, _ in losses.values())
 
 
 def test_a_logarithm_does_not_bear_what_its_layer_does() -> None:
@@ -170,6 +172,14 @@ def test_every_value_before_a_logarithm_is_found_and_none_after(
     values = ["x", *(f"v{number}" for number in range(logarithm + 1))]
     assert len(values) == harmful_ones
     assert set(harm) == set(values)
+
+
+def test_with_a_lower_bound_values_that_do_less_are_found_too() -> None:
+    model, data = chain([3]), loud_and_quiet(8)
+    most, _ = found(model, data)
+    every, _ = found(model, data, alone=0.0)
+    assert most.items() < every.items()
+    assert {f"v{number}" for number in range(4, 8)} < every.keys()
 
 
 def test_rounding_is_that_of_the_file() -> None:

@@ -4,15 +4,15 @@ A layer's own output does not tell all: later nodes may divide by it, or take it
 exponential, and then small values, or values just beyond the range, count for much. So the network
 is run with every carried value rounded, each fold of the samples over ranges that were made without
 it: as new samples are run. Where that alone moves an output by more than `HARM`, groups of values
-are rounded apart. A group that moves an output by more than `ALONE` stays float
-(docs/decisions/0030).
+are rounded apart. A group that moves an output by more than `ALONE[0]` stays float. Where the
+others still do too much together, groups from `ALONE[1]` on follow (docs/decisions/0030).
 
 An output is moved by its squared error over its variance, of class scores by the KL (nats) or by
 `OF_SCORES` times that error, whichever is more: an output [N, C] need not be of scores.
 
 Groups are judged on the `WORST` samples, which all values together move most; what is found there
 counts for all samples in the ratio in which all values together do. They are searched by halves, in
-the order of the graph. A half that moves no output by more than `ALONE` holds no such group.
+the order of the graph. A half that moves no output by more than that holds no such group.
 
 Ours; the papers have no activations of eight bits.
 """
@@ -40,7 +40,7 @@ from subbyte.graph.quant_params import QuantParams
 SAMPLES = 64
 WORST = 8
 HARM = 0.05
-ALONE = 0.01
+ALONE = (0.01, 0.0025)
 OF_SCORES = 0.4
 """As a proof warns of class scores from an error of 0.25 on, of other outputs from 0.1 on."""
 
@@ -58,15 +58,18 @@ def harmful(
     module: GraphModule,
     plan: IslandPlan,
     ranges: Mapping[str, Measured],
-    harm: float = HARM,
+    alone: float = ALONE[0],
 ) -> dict[str, str]:
-    """The groups of ``plan`` that stay float, with the reason; empty where all together do no
-    more than ``harm``. ``module``: the compressed network; ``ranges``: of each group."""
+    """The groups of ``plan`` that stay float, as they move an output by more than ``alone``, with
+    the reason; empty where all together move none by more than `HARM`.
+
+    ``module``: the compressed network; ``ranges``: of each group.
+    """
     judge = _Judge(run, module, plan, ranges)
     moved = judge.moved()
-    if not moved.size or moved.mean(axis=0).max() <= harm:
+    if not moved.size or moved.mean(axis=0).max() <= HARM:
         return {}
-    return _Search(run, judge, moved).found()
+    return _Search(run, judge, moved, alone).found()
 
 
 @dataclass(frozen=True)
@@ -147,8 +150,8 @@ class _Judge:
 class _Search:
     """The search for groups that do harm alone, on the worst samples of ``moved`` by `_Judge`."""
 
-    def __init__(self, run: Run, judge: _Judge, moved: NDArray[np.float64]) -> None:
-        self._run, self._judge = run, judge
+    def __init__(self, run: Run, judge: _Judge, moved: NDArray[np.float64], alone: float) -> None:
+        self._run, self._judge, self._alone = run, judge, alone
         worst = np.sort(np.argsort(-moved.max(axis=1), kind="stable")[:WORST])
         ends = np.cumsum([0, *map(len, judge.folds)])
         folds = pairwise(ends)
@@ -171,7 +174,7 @@ class _Search:
     def _among(self, groups: Sequence[Group], done: int = 0) -> dict[str, str]:
         self._run.progress("ranges", done, len(self._first), groups[0].name)
         moved = self._moved(groups)
-        if moved <= ALONE:
+        if moved <= self._alone:
             return {}
         if len(groups) == 1:
             reason = f"not fit for 8 bits: it alone moves an output by {moved:.2g}"

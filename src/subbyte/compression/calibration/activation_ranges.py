@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from subbyte.compression.calibration.activation_harm import harmful, rounded
+from subbyte.compression.calibration.activation_harm import ALONE, harmful, rounded
 from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.calibration.rows import output_rows
 from subbyte.compression.calibration.value_ranges import Measured, measure
@@ -45,8 +45,13 @@ def quantize_activations(
     }
     if hopeless:
         plan = plan_islands(run.network, keep_float=hopeless)
-    if harm := harmful(run, module, plan, ranges.of(plan)):
-        plan = plan_islands(run.network, keep_float=hopeless | harm)
+    kept = hopeless
+    for alone in ALONE:
+        harm = harmful(run, module, plan, ranges.of(plan), alone)
+        if not harm:
+            break
+        kept = kept | harm
+        plan = plan_islands(run.network, keep_float=kept)
     return plan, ranges.params(plan)
 
 
