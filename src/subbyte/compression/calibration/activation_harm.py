@@ -4,8 +4,9 @@ A layer's own output does not tell all: later nodes may divide by it, or take it
 exponential, and then small values, or values just beyond the range, count for much. So the network
 is run with every carried value rounded, each fold of the samples over ranges that were made without
 it: as new samples are run. Where that alone moves an output by more than `HARM`, groups of values
-are rounded apart. A group that moves an output by more than `ALONE[0]` stays float. Where the
-others still do too much together, groups from `ALONE[1]` on follow (docs/decisions/0030).
+are rounded apart. (The mean over samples and its standard error count: a few samples may be moved
+by far the most.) A group that moves an output by more than `ALONE[0]` stays float. Where the others
+still do too much together, groups from `ALONE[1]` on follow (docs/decisions/0030).
 
 An output is moved by its squared error over its variance, of class scores by the KL (nats) or by
 `OF_SCORES` times that error, whichever is more: an output [N, C] need not be of scores.
@@ -67,7 +68,10 @@ def harmful(
     """
     judge = _Judge(run, module, plan, ranges)
     moved = judge.moved()
-    if not moved.size or moved.mean(axis=0).max() <= HARM:
+    if not moved.size:
+        return {}
+    error = moved.std(axis=0) / np.sqrt(len(moved))
+    if (moved.mean(axis=0) + error).max() <= HARM:
         return {}
     return _Search(run, judge, moved, alone).found()
 
