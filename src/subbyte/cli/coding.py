@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DATA = "Calibration"
 CODING = "Coding"
-BUDGET = "Budget (one of them; --bits 2 where neither it, nor --plan, nor one method is given)"
+BUDGET = "Budget (one at most; else --bits 2, or as one method or a plan says)"
 RUN = "Run"
 
 
