@@ -148,6 +148,7 @@ def test_the_best_shift_has_the_least_error_of_all() -> None:
     tables = four_inputs()
     rows = torch.from_numpy(np.exp(1.5 * normal(2, 400, 1, 4)).round().clip(0, 155))
     errors = [float(rows_error(tables, s, rows).square().sum()) for s in range(MOST_SHIFT + 1)]
+    assert best_shift(tables, rows) == best_shift(tables, rows, products=500)
     assert best_shift(tables, rows) == int(np.argmin(errors))
     assert 0 < int(np.argmin(errors)) < MOST_SHIFT
 

@@ -87,8 +87,7 @@ def table_error(
     float32 of the output's shape. ``products``: inner products held at a time."""
     layer = tables.layer
     entries, count = _entry_count(layer, value), position_count(layer, value, output)
-    held = tables.codes.shape[2] * tables.words.shape[2] * tables.words.shape[0]
-    step = max(1, products // (entries * held))
+    step = max(1, products // (entries * _table_size(tables)))
     size = tuple(output.shape[2:])
     parts = []
     for first in range(0, count, step):
@@ -103,19 +102,20 @@ def rows_error(tables: TableLayer, shift: int, rows: Tensor) -> Tensor:
     return _summed(tables, rows, _entry_errors(_products(tables, rows), shift))
 
 
-def best_shift(tables: TableLayer, rows: Tensor) -> int:
+def best_shift(tables: TableLayer, rows: Tensor, products: int = PRODUCTS) -> int:
     """The shift of least squared error of the outputs, in their units, on ``rows``.
 
     The search goes down from the least shift at which none of the rows saturates a table: larger
-    ones only round more. It ends where two more bits have made it worse.
+    ones only round more. It ends where two more bits have made it worse. ``products``: inner
+    products held at a time.
     """
-    products = _products(tables, rows)
-    most = float(products.abs().max())
+    parts = rows.split(max(1, products // _table_size(tables)))
+    most = max(float(_products(tables, part).abs().max()) for part in parts)
     shift = min(MOST_SHIFT, max(0, math.ceil(math.log2(max(most, 1.0) / 127.0))))
     best, least, worse = shift, math.inf, 0
     for tried in range(shift, -1, -1):
-        error = _summed(tables, rows, _entry_errors(products, tried))
-        found = float(error.square().sum(dtype=torch.float64))
+        errors = (rows_error(tables, tried, part) for part in parts)
+        found = sum(float(error.square().sum(dtype=torch.float64)) for error in errors)
         best, least, worse = (tried, found, 0) if found < least else (best, least, worse + 1)
         if worse == 2:
             break
@@ -125,6 +125,11 @@ def best_shift(tables: TableLayer, rows: Tensor) -> int:
 def input_codes(tables: TableLayer, value: Tensor) -> Tensor:
     """The codes of the layer's input less their zero point: integers, as float32."""
     return _codes(value, tables.params)
+
+
+def _table_size(tables: TableLayer) -> int:
+    """Inner products of one output position."""
+    return tables.codes.shape[0] * tables.codes.shape[2] * tables.words.shape[2]
 
 
 def _entry_count(layer: Layer, value: Tensor) -> int:
