@@ -12,9 +12,11 @@ import pytest
 from onnx import helper
 
 import subbyte
+from benchmarks.networks.catalog import NETWORKS as CATALOG
+from benchmarks.networks.datasets import halves
 from subbyte.graph.functions.layer import TABLE_SHIFT
 from tests import tiny
-from tests.compression.nets import Array, normal, relative, smooth_images
+from tests.compression.nets import DATA, Array, needs_data, normal, relative, smooth_images
 
 MOST, NOTHING = 1.1, 1e-4
 SIZE, WIDTH, DEPTH = 16, 32, 4
@@ -88,11 +90,27 @@ NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], Callable[[int, int], Ar
 @pytest.mark.parametrize("name", NETWORKS)
 def test_native_is_as_near_to_float_as_portable(name: str, tmp_path: Path) -> None:
     make, draw = NETWORKS[name]
-    source, target = tiny.save(make(), tmp_path / "float.onnx"), tmp_path / "small.onnx"
-    subbyte.compress(source, target, draw(40, 1), bits=3.0)
+    source = tiny.save(make(), tmp_path / "float.onnx")
+    check(source, tmp_path / "small.onnx", draw(40, 1), draw(48, 2), bits=3.0)
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["resnet8", "dscnn"])
+def test_trained_networks_are_as_near(name: str, tmp_path: Path) -> None:
+    row = CATALOG[name]
+    split = row.load(DATA, halves)
+    fit, fresh = (
+        row.preprocessing.apply(np.moveaxis(x, -1, 1) if row.preprocessing.layout == "nhwc" else x)
+        for x in (split.calibration[:100], split.test[:200])
+    )
+    check(DATA / row.model, tmp_path / "small.onnx", fit, fresh, bits=2.5)
+
+
+def check(source: Path, target: Path, samples: Array, fresh: Array, bits: float) -> None:
+    """Compress, some layers looked up, and compare both engines with float on new samples."""
+    subbyte.compress(source, target, samples, bits=bits)
     nodes = onnx.load(target).graph.node
     assert any(a.name == TABLE_SHIFT for node in nodes for a in node.attribute)
-    fresh = draw(48, 2)
     wanted, native, portable = (
         np.asarray(subbyte.load(path, engine=engine).run(fresh))
         for path, engine in ((source, "portable"), (target, "native"), (target, "portable"))
