@@ -13,6 +13,7 @@ from torch import Tensor
 from subbyte.compression.calibration.batches import chunk_size, on_device
 from subbyte.compression.divergence import Distance, are_scores, as_tuple, of_one
 from subbyte.data import Samples
+from subbyte.data.folds import copies
 from subbyte.errors import CalibrationError, RunError
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Network
@@ -93,12 +94,9 @@ def split(samples: Samples, seed: int) -> Split:
 
     A sample that is given several times is one sample: all of it is on one side.
     """
-    places: dict[str, list[int]] = {}
-    for place in range(len(samples)):
-        places.setdefault(samples.select([place]).fingerprint(), []).append(place)
-    if len(places) < LEAST_TO_SPLIT:
+    alike = copies(samples)
+    if len(alike) < LEAST_TO_SPLIT:
         return Split(samples, samples, apart=False)
-    alike = list(places.values())
     order = np.random.default_rng(seed).permutation(len(alike))
     count = min(MOST_PROOFS, max(1, len(alike) // 10))
     held = sorted(alike[number][0] for number in order[:count])

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from subbyte.compression.calibration.estimates.shrinkage import FOLDS
 from subbyte.compression.calibration.moments import (
     CONV_DAMPING,
     LINEAR_DAMPING,
@@ -230,6 +231,56 @@ def test_transposed_bias_is_exact_where_taps_tile_the_output(groups: int) -> Non
         module.set_bias(layer.name, bias)
         got = module(lossy).mean((0, 2, 3))
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
+def dealt(layer: Layer, x: torch.Tensor, t: torch.Tensor) -> Moments:
+    """The rows in two chunks, ten rows a sample."""
+    moments = Moments(layer, CPU, damping_of(layer, MANY), folded=True)
+    owners = torch.arange(ROWS) // 10 % FOLDS
+    for part in (slice(0, 100), slice(100, ROWS)):
+        moments.add(x[part], t[part], owners[part])
+    return moments
+
+
+@pytest.mark.parametrize(
+    "layer", [conv_layer(), conv_layer(groups=3), linear_layer()], ids=["conv", "grouped", "linear"]
+)
+def test_folded_moments_and_bias(layer: Layer) -> None:
+    """Of enough rows, both targets are near each other; biases are the same."""
+    x, t = rows_of(layer, 3)
+    weight, bias = weight_of(layer), torch.zeros(layer.shape.outputs)
+    whole, folded = summed(layer, x, t, [ROWS]), dealt(layer, x, t)
+    torch.testing.assert_close(
+        folded.bias(weight, weight, bias), whole.bias(weight, weight, bias), atol=1e-4, rtol=1e-4
+    )
+    wanted, found = whole.target(weight), folded.target(weight)
+    assert relative_to(found.weight, wanted.weight) < 0.02
+    assert relative_to(found.moments, wanted.moments) < 0.05
+    torch.linalg.cholesky(found.moments)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_folded_moments_of_a_transposed_convolution(groups: int) -> None:
+    layer = transposed_layer(groups)
+    x = torch.from_numpy(normal(4, ROWS, groups, 4)) + 0.3
+    lossy = 0.8 * x
+    found = dealt(layer, lossy, x.flatten(1)).target(weight_of(layer))
+    assert found.moments.shape == (groups, 16, 16)
+    torch.testing.assert_close(found.weight, weight_of(layer) / 0.8, atol=1e-2, rtol=1e-2)
+
+
+def relative_to(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((got - wanted).square().sum() / wanted.square().sum())
+
+
+def test_rows_of_one_fold_have_the_damped_moments() -> None:
+    """As where it is not known which sample a row is of."""
+    layer = conv_layer()
+    x, t = rows_of(layer, 3)
+    folded = Moments(layer, CPU, damping_of(layer, MANY), folded=True)
+    folded.add(x, t)
+    wanted = summed(layer, x, t, [ROWS]).target(weight_of(layer))
+    torch.testing.assert_close(folded.target(weight_of(layer)).moments, wanted.moments)
 
 
 def test_fewer_samples_are_trusted_less() -> None:

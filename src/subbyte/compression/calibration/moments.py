@@ -9,19 +9,31 @@ it and t the float network's output before any activation:
 
 W* is the weight that best reproduces the float output from the compressed input (Q-CNN's
 error correction in closed form); the damping term pulls it toward W where the samples
-say little. The bias E[t] - What E[x^] makes up for the means. Where a layer feeds a
-residual Add whose other side is already known, t also holds that side's error, so that
-it is corrected here too (ours).
+say little. Where rows are dealt into folds, held-back samples say how far it does, and in
+which metric a coded weight's error counts (`shrinkage`). The bias E[t] - What E[x^] makes
+up for the means. Where a layer feeds a residual Add whose other side is already known, t
+also holds that side's error, so that it is corrected here too (ours).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
 from subbyte.compression.calibration.culprit import check_finite
+from subbyte.compression.calibration.estimates.shrinkage import (
+    FOLDS,
+    Fold,
+    judge,
+    with_gains,
+    with_variances,
+)
+from subbyte.compression.calibration.estimates.sums import Sums
 from subbyte.graph.network import Layer, Weighted
 
 CONV_DAMPING = 0.01
@@ -30,6 +42,7 @@ MOST_DAMPING = 0.25
 # Enough to make H regular; the published procedure has no damping.
 PAPER_DAMPING = 1e-4
 SAMPLES_DAMPING = 12.5
+WIDE = 2048
 
 
 @dataclass(frozen=True)
@@ -53,41 +66,46 @@ def damping_of(layer: Weighted, samples: int) -> float:
 
 
 class Moments:
-    """Sums over samples for one layer; memory O(n^2 + O n), for any number of samples."""
+    """Sums over samples for one layer; memory O(n^2 + O n), for any number of samples.
 
-    def __init__(self, layer: Weighted, device: torch.device, damping: float) -> None:
+    ``damping``: of target and metric. ``folded``: `add` is told the folds of its rows, and both are
+    shrunk as far as rows that they were not made from ask for (`shrinkage`).
+    """
+
+    def __init__(
+        self, layer: Weighted, device: torch.device, damping: float, folded: bool = False
+    ) -> None:
         self.layer, self._damping = layer, damping
         shape = layer.shape
         # A transposed convolution's taps all see the same pixel: moments over I only.
-        self._width = shape.inputs * (1 if layer.op == "ConvTranspose" else shape.taps)
-        self._outputs = (
-            shape.inputs * shape.groups if layer.op == "ConvTranspose" else shape.outputs
-        )
-        groups, rows = shape.groups, self._outputs // shape.groups
+        self._transposed = layer.op == "ConvTranspose"
+        width = shape.inputs * (1 if self._transposed else shape.taps)
+        outputs = shape.inputs * shape.groups if self._transposed else shape.outputs
+        rows = outputs // shape.groups
+        # Of wide layers, all folds but the first are one: a decomposition takes n^3 steps.
+        count = (FOLDS if width <= WIDE else 2) if folded else 1
+        self._sums = [Sums.zeros(shape.groups, rows, width, device) for _ in range(count)]
+        self._origin_x = torch.zeros(shape.groups, width, device=device)
+        self._origin_t = torch.zeros(shape.groups, rows, device=device)
 
-        def zeros(*size: int) -> Tensor:
-            return torch.zeros(*size, device=device)
+    def add(self, inputs: Tensor, targets: Tensor, folds: Tensor | None = None) -> None:
+        """Rows x^ [R, groups, n] and t [R, O] (ConvTranspose: the float input rows).
 
-        self._xx, self._tx = (
-            zeros(groups, self._width, self._width),
-            zeros(groups, rows, self._width),
-        )
-        self._x, self._t, self._count = zeros(groups, self._width), zeros(groups, rows), 0
-        self._origin_x, self._origin_t = zeros(groups, self._width), zeros(groups, rows)
-
-    def add(self, inputs: Tensor, targets: Tensor) -> None:
-        """Rows x^ [R, groups, n] and t [R, O] (ConvTranspose: the float input rows)."""
+        ``folds`` [R]: the fold of each row; None: the first.
+        """
         x = inputs.permute(1, 2, 0)
         t = targets.reshape(len(targets), self.layer.shape.groups, -1).permute(1, 2, 0)
-        if self._count == 0:
+        if not any(sums.count for sums in self._sums):
             # Sums of values far from zero would lose their spread to float32's rounding.
             self._origin_x, self._origin_t = x.mean(2), t.mean(2)
         x, t = x - self._origin_x[:, :, None], t - self._origin_t[:, :, None]
-        self._xx += x @ x.transpose(1, 2)
-        self._tx += t @ x.transpose(1, 2)
-        self._x += x.sum(2)
-        self._t += t.sum(2)
-        self._count += len(inputs)
+        if folds is None:
+            self._sums[0] = self._sums[0].with_rows(x, t)
+            return
+        folds = folds.clamp_max(len(self._sums) - 1)
+        for fold in folds.unique().tolist():
+            own = folds == fold
+            self._sums[fold] = self._sums[fold].with_rows(x[:, :, own], t[:, :, own])
 
     def target(self, weight: Tensor, bias: Tensor | None = None) -> Target:
         """W* and H for the float ``weight`` [O, T, I].
@@ -95,47 +113,64 @@ class Moments:
         With ``bias`` [O], moments about zero of the inputs and of the responses less the
         bias, for a procedure that lets the bias be.
         """
-        shape = self.layer.shape
-        for sums in (self._xx, self._tx):
+        total = self._total()
+        for sums in (total.xx, total.tx):
             check_finite(sums, f"layer {self.layer.name!r}")
-        mean_x, mean_t = self._x / self._count, self._t / self._count
-        covariance = self._xx / self._count
-        covariance -= mean_x[:, :, None] * mean_x[:, None, :]
-        cross = self._tx / self._count - mean_t[:, :, None] * mean_x[:, None, :]
+        moments, cross = total.covariances()
         if bias is not None:
-            mean_x, mean_t = self._origin_x + mean_x, self._origin_t + mean_t
-            if self.layer.op != "ConvTranspose":
+            mean_x, mean_t = self._means(total)
+            if not self._transposed:
                 mean_t = mean_t - bias.reshape(mean_t.shape)
-            covariance += mean_x[:, :, None] * mean_x[:, None, :]
+            moments += mean_x[:, :, None] * mean_x[:, None, :]
             cross = cross + mean_t[:, :, None] * mean_x[:, None, :]
-        level = covariance.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12) * self._damping
-        moments = covariance
+        rows = weight.reshape(len(moments), -1, moments.shape[1])
+        cross, damping, metric = self._cross(cross, rows), self._damping, moments
+        if self._judged():
+            found = judge(self._folds(rows), rows)
+            damping, metric = found.damping, with_variances(moments, found.variances)
+            rows = with_gains(rows, moments, cross)
+        level = moments.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12) * damping
         moments.diagonal(dim1=1, dim2=2).add_(level[:, None])
-        if self.layer.op == "ConvTranspose":
-            return self._transposed_target(weight, moments, cross, level)
-        rows = weight.reshape(shape.groups, -1, self._width)
         wanted = cross + level[:, None, None] * rows
         solved = torch.linalg.solve(moments, wanted.transpose(1, 2)).transpose(1, 2)
-        return Target(solved.reshape(weight.shape), moments)
+        if self._transposed:
+            blocks = [torch.block_diag(*[m] * self.layer.shape.taps) for m in metric]
+            metric = torch.stack(blocks)
+        return Target(solved.reshape(weight.shape), metric)
 
-    def _transposed_target(
-        self, weight: Tensor, moments: Tensor, cross: Tensor, level: Tensor
-    ) -> Target:
-        """W*[o, t] = (W[o, t] G + damping W[o, t]) H^-1 with G = Cov(x, x^), tap by tap."""
-        shape = self.layer.shape
-        rows = weight.reshape(shape.groups, -1, shape.inputs)
-        wanted = rows @ cross + level[:, None, None] * rows
-        solved = torch.linalg.solve(moments, wanted.transpose(1, 2)).transpose(1, 2)
-        blocks = [torch.block_diag(*[m] * shape.taps) for m in moments]
-        return Target(solved.reshape(weight.shape), torch.stack(blocks))
+    def _total(self) -> Sums:
+        return reduce(add, self._sums)
+
+    def _means(self, total: Sums) -> tuple[Tensor, Tensor]:
+        mean_x, mean_t = total.means
+        return self._origin_x + mean_x, self._origin_t + mean_t
+
+    def _cross(self, cross: Tensor, rows: Tensor) -> Tensor:
+        """T [groups, R, n]; of a transposed convolution, whose targets are inputs, W Cov(x, x^),
+        tap by tap."""
+        return rows @ cross if self._transposed else cross
+
+    def _judged(self) -> bool:
+        return sum(sums.count > 0 for sums in self._sums) > 1
+
+    def _folds(self, rows: Tensor) -> Iterator[Fold]:
+        """The folds with rows, of wide layers the first alone."""
+        total = self._total()
+        filled = [sums for sums in self._sums if sums.count]
+        for held in filled[:1] if rows.shape[2] > WIDE else filled:
+            others = total - held
+            moments, cross = others.covariances()
+            held_moments, held_cross = held.about(others.means)
+            yield Fold(
+                *(moments, self._cross(cross, rows)), held_moments, self._cross(held_cross, rows)
+            )
 
     def bias(self, weight: Tensor, coded: Tensor, bias: Tensor) -> Tensor:
         """The bias [O] that makes the coded layer's mean output the float one's."""
         shape = self.layer.shape
-        mean_x = self._origin_x + self._x / self._count
-        mean_t = self._origin_t + self._t / self._count
-        if self.layer.op != "ConvTranspose":
-            rows = coded.reshape(shape.groups, -1, self._width)
+        mean_x, mean_t = self._means(self._total())
+        if not self._transposed:
+            rows = coded.reshape(shape.groups, -1, mean_x.shape[1])
             predicted = (rows @ mean_x[:, :, None])[:, :, 0]
             return (mean_t - predicted).reshape(-1)
         assert isinstance(self.layer, Layer)  # noqa: S101 - of the layers alone

@@ -45,9 +45,10 @@ class RowSampler:
         place: tuple[int, int],
         corrected: bool,
         binarization: Binarization | None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Rows of the layer's input in the compressed network and of its output in the float one,
-        at the same positions, as `Moments.add` takes them.
+        at the same positions, as `Moments.add` takes them; and the sample of the chunk that each
+        row is of, None where that is not known.
 
         ``ours``, ``coded``: values of both networks for a chunk of samples. ``place``: numbers of
         the layer and of the chunk, by which positions are drawn. ``corrected``: the output also
@@ -58,6 +59,7 @@ class RowSampler:
             target = target + self._residual(layer, ours, coded)
         value, output = coded[layer.input], ours[layer.output]
         chosen, positions = self._places(layer, value, output, place)
+        owners = self._owners(layer, value, chosen, positions, place[1])
         value, target = entries_at(layer, value, chosen), entries_at(layer, target, chosen)
         positions = positions.to(self._device)
         size = tuple(output.shape[2:])
@@ -68,7 +70,22 @@ class RowSampler:
         else:
             index = positions[:, :, None].expand(-1, -1, layer.shape.outputs)
             targets = output_rows(layer, target).gather(1, index)
-        return rows, targets.flatten(0, 1)
+        return rows, targets.flatten(0, 1), owners
+
+    def _owners(
+        self, layer: Layer, value: Tensor, chosen: Tensor | None, positions: Tensor, chunk: int
+    ) -> Tensor | None:
+        """The sample of each row [R]. Where samples are merged with another axis, as windows or
+        tokens are, each has as many entries, one after the other."""
+        axis, samples = entry_axis(layer, value), self._in_chunk(chunk)
+        if axis is None or value.shape[axis] % samples:
+            return None
+        entries = torch.arange(value.shape[axis]) if chosen is None else chosen
+        owners = entries // (value.shape[axis] // samples)
+        return owners.repeat_interleave(positions.shape[1]).to(self._device)
+
+    def _in_chunk(self, chunk: int) -> int:
+        return min(self._chunk, self._samples - chunk * self._chunk)
 
     def _places(
         self, layer: Layer, value: Tensor, output: Tensor, place: tuple[int, int]
@@ -78,7 +95,7 @@ class RowSampler:
         wanted = positions_per_sample(width, self._samples)
         state = np.random.SeedSequence((self._seed, *place)).generate_state(1)[0]
         rng = torch.Generator().manual_seed(int(state))
-        samples = min(self._chunk, self._samples - place[1] * self._chunk)
+        samples = self._in_chunk(place[1])
         axis, count = entry_axis(layer, value), position_count(layer, value, output)
         if axis is None or value.shape[axis] != samples:
             return choose_places(layer, value, output, wanted * samples, rng)

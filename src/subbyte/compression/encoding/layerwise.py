@@ -16,6 +16,7 @@ from torch import Tensor
 
 from subbyte.compression.calibration.activation_store import ActivationStore, Environment
 from subbyte.compression.calibration.batches import MAX_CHUNK, chunk_size, on_device
+from subbyte.compression.calibration.estimates.shrinkage import FOLDS
 from subbyte.compression.calibration.moments import PAPER_DAMPING, Moments, Target, damping_of
 from subbyte.compression.calibration.row_sampler import RowSampler, positions_per_sample
 from subbyte.compression.calibration.unpacked import values_read
@@ -24,6 +25,7 @@ from subbyte.compression.encoding.encoded import Encoded
 from subbyte.compression.encoding.layer import encode_weight
 from subbyte.compression.encoding.unpacked import Evidence
 from subbyte.compression.run import Run
+from subbyte.data.folds import deal
 from subbyte.graph.module.graph_module import GraphModule
 from subbyte.graph.network import Layer, Network, Unpacked, Weighted
 from subbyte.graph.weight_layout import canonical, output_layers
@@ -59,6 +61,7 @@ class LayerwiseEncoder:
         self._open_store = store
         self._chunk = chunk_size(self._float, run.samples, run.device, most_samples)
         self._sampler = RowSampler(run, self._float, self._chunk)
+        self._folds = torch.from_numpy(deal(run.samples, FOLDS, run.config.seed))
         self._outputs = output_layers(run.network)
         self._done = Encoded({}, {}, {})
 
@@ -130,14 +133,16 @@ class LayerwiseEncoder:
         damping = damping_of(layer, len(self._samples))
         if self._fit(layer) == "responses":
             damping = PAPER_DAMPING
-        moments = None if found else Moments(layer, self._device, damping)
+        folded = self._fit(layer) == "corrected"
+        moments = None if found else Moments(layer, self._device, damping, folded)
         for chunk in self._chunks():
             ours, coded = store.take(("float", chunk)), store.take(("coded", chunk))
             inputs = [v for v in (layer.input, layer.output) if v]
             self._float.run(ours, at_float, step + 1, keep=inputs)
             self.compressed.run(coded, at_coded, step, keep=inputs)
             if moments is not None:
-                moments.add(*self._rows(layer, ours, coded, (number, chunk)))
+                rows, targets, owners = self._rows(layer, ours, coded, (number, chunk))
+                moments.add(rows, targets, self._folds_of(chunk, owners) if folded else None)
             self._trim(ours, step + 1)
             store.put(("float", chunk), ours)
             store.put(("coded", chunk), coded)
@@ -200,7 +205,7 @@ class LayerwiseEncoder:
 
     def _rows(
         self, layer: Layer, ours: Environment, coded: Environment, place: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         return self._sampler.rows(
             layer,
             ours,
@@ -209,6 +214,13 @@ class LayerwiseEncoder:
             corrected=self._fit(layer) == "corrected",
             binarization=self._plan[layer.weight].binarization,
         )
+
+    def _folds_of(self, chunk: int, owners: Tensor | None) -> Tensor | None:
+        """The fold of each row of a chunk, by the samples ``owners``; None where these are not
+        known."""
+        if owners is None:
+            return None
+        return self._folds[chunk * self._chunk :].to(owners.device)[owners]
 
     def _encode(self, layer: Layer, number: int, moments: Moments) -> None:
         weight = canonical(layer, self._float.constant(layer.weight))
