@@ -75,7 +75,8 @@ def gather(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
     """Channels in another order; a shuffle of groups, channels last, as a Transpose of pixels."""
     (_, layout), rank, x, y = _setting(emitter, node, kind)
     indices = query.known(node.inputs[1])
-    groups = _shuffled_groups(indices) if layout == "last" else None
+    every = (query.dims(node.inputs[0]) or ())[1:2] == (len(indices),)
+    groups = _shuffled_groups(indices) if every and layout == "last" else None
     if groups is None:
         places = emitter.ints(indices)
         emitter.node("Gather", [x, places], [y], axis=position(1, layout, rank))
@@ -103,7 +104,7 @@ def shuffle_function(opset: int) -> onnx.FunctionProto:
 
 
 def _shuffled_groups(indices: NDArray[np.int64]) -> int | None:
-    """g where ``indices`` are those of [g, c] turned to [c, g], else None."""
+    """g where ``indices``, as many as x has channels, are those of [g, c] turned to [c, g]."""
     count = len(indices)
     for groups in range(2, count):
         if count % groups == 0 and indices[1] == count // groups:
