@@ -81,15 +81,22 @@ def params_of(groups: Sequence[Group], ranges: Mapping[str, Measured]) -> dict[s
 
 
 def one_layer(
-    kind: str, weight: Array, rank: int, channels: int, bias: bool = True, **attributes: Any
+    kind: str,
+    weight: Array,
+    rank: int,
+    channels: int,
+    bias: bool = True,
+    size: int | None = None,
+    **attributes: Any,
 ) -> Network:
-    """x [N, channels, ...] -> one Conv or ConvTranspose node."""
-    size: list[int | str] = ["N", channels, *(f"s{axis}" for axis in range(rank))]
+    """x [N, channels, ...] -> one Conv or ConvTranspose node; ``size``: of every further axis."""
+    spatial = (size or f"s{axis}" for axis in range(rank))
+    shape: list[int | str] = ["N", channels, *spatial]
     out: list[int | str] = ["N", "o", *(f"t{axis}" for axis in range(rank))]
     count = weight.shape[0] if kind == "Conv" else weight.shape[1] * attributes.get("group", 1)
     constants = {"w": weight} | ({"b": normal(9, count)} if bias else {})
     node = helper.make_node(kind, ["x", *constants], ["y"], "layer", **attributes)
-    return prepare(tiny.build([node], constants, {"x": size}, {"y": out}), "one")
+    return prepare(tiny.build([node], constants, {"x": shape}, {"y": out}), "one")
 
 
 def matmul(weight: Array, rank: int, left: bool) -> Network:

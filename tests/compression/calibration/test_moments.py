@@ -233,6 +233,28 @@ def test_transposed_bias_is_exact_where_taps_tile_the_output(groups: int) -> Non
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1], [2, 0, 0, 1]])
+def test_transposed_bias_counts_the_rim_and_the_crop(size: int, pads: list[int]) -> None:
+    """Of maps that are the same everywhere, means of outputs hang on which taps reach where."""
+    window = {"strides": [2, 1], "dilations": [1, 2], "pads": pads}
+    network = one_layer("ConvTranspose", normal(0, 4, 3, 3, 3), 2, 4, size=size, **window)
+    layer, module = network.layers[0], GraphModule(network).eval()
+    x = torch.from_numpy(normal(1, 5, 4, 1, 1)).expand(5, 4, size, size) + 0.5
+    rows = x.flatten(2).transpose(1, 2).flatten(0, 1)
+    moments = Moments(layer, CPU, damping_of(layer, MANY))
+    moments.add(rows[:, None], rows)
+    coded = torch.round(weight_of(layer))
+    assert layer.bias is not None
+    with torch.no_grad():
+        wanted = module(x).mean((0, 2, 3))
+        bias = moments.bias(weight_of(layer), coded, module.constant(layer.bias))
+        module.set_constant(layer.weight, to_onnx_layout(layer, coded))
+        module.set_bias(layer.name, bias)
+        got = module(x).mean((0, 2, 3))
+    torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
+
+
 def dealt(layer: Layer, x: torch.Tensor, t: torch.Tensor) -> Moments:
     """The rows in two chunks, ten rows a sample."""
     moments = Moments(layer, CPU, damping_of(layer, MANY), folded=True)

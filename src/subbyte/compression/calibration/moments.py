@@ -34,6 +34,7 @@ from subbyte.compression.calibration.estimates.shrinkage import (
     with_variances,
 )
 from subbyte.compression.calibration.estimates.sums import Sums
+from subbyte.graph import query
 from subbyte.graph.network import Layer, Weighted
 
 CONV_DAMPING = 0.01
@@ -174,11 +175,29 @@ class Moments:
             predicted = (rows @ mean_x[:, :, None])[:, :, 0]
             return (mean_t - predicted).reshape(-1)
         assert isinstance(self.layer, Layer)  # noqa: S101 - of the layers alone
-        # Each output pixel sees taps / prod(strides) taps on average.
-        share = 1.0
-        for stride in self.layer.strides:
-            share /= stride
-        total = weight.sum(1).reshape(shape.groups, -1, shape.inputs)
-        coded_total = coded.sum(1).reshape(shape.groups, -1, shape.inputs)
+        shares = tap_shares(self.layer).to(weight)[:, None]
+        total = (weight * shares).sum(1).reshape(shape.groups, -1, shape.inputs)
+        coded_total = (coded * shares).sum(1).reshape(shape.groups, -1, shape.inputs)
         wanted = (total @ mean_t[:, :, None] - coded_total @ mean_x[:, :, None])[:, :, 0]
-        return bias + share * wanted.reshape(-1)
+        return bias + wanted.reshape(-1)
+
+
+def tap_shares(layer: Layer) -> Tensor:
+    """The share of output pixels that each tap of a transposed convolution adds to: [T].
+
+    The output's rim, and the pixels that pads crop, count where the sizes are known. Elsewhere it
+    is one over the strides, as in the middle of a large map.
+    """
+    sizes = query.static_sizes(layer.node.inputs[0]), query.static_sizes(layer.node.outputs[0])
+    shares = torch.ones(1)
+    for axis, (kernel, stride, dilation) in enumerate(
+        zip(layer.kernel_shape, layer.strides, layer.dilations, strict=True)
+    ):
+        into, out = (None if known is None else known[2 + axis] for known in sizes)
+        of_axis = torch.full((kernel,), 1 / stride)
+        if into is not None and out is not None and layer.pads:
+            places = torch.arange(into) * stride - layer.pads[axis]
+            places = places + torch.arange(kernel)[:, None] * dilation
+            of_axis = ((places >= 0) & (places < out)).sum(1) / out
+        shares = (shares[:, None] * of_axis).reshape(-1)
+    return shares
