@@ -10,6 +10,9 @@ int check_output(const subbyte_output *out) {
   if (out->type < SUBBYTE_UINT8 || out->type > SUBBYTE_INT32) {
     return fail(SUBBYTE_BAD_SHAPE, "output type: expected 0 to 2, got %d", out->type);
   }
+  if (out->table != nullptr && out->type != SUBBYTE_UINT8) {
+    return fail(SUBBYTE_BAD_SHAPE, "output type: expected 0 with a table, got %d", out->type);
+  }
   if (out->type == SUBBYTE_INT32) return SUBBYTE_OK;
   if (out->scale == nullptr || out->bias == nullptr) {
     return fail(SUBBYTE_BAD_BUFFER, "output scale and bias: expected pointers, got null");

@@ -73,7 +73,7 @@ struct Ends {
     residual.resize(count);
     for (uint8_t &v : residual) v = static_cast<uint8_t>(pick(random, 0, 255));
     output = {SUBBYTE_UINT8, scale.data(), bias.data(), residual.data(), 0.37F, 3,
-              pick(random, 0, 255), 5, 250, 0, 0};
+              pick(random, 0, 255), 5, 250, 0, 0, nullptr};
   }
   Ends(const Ends &) = delete;
 };

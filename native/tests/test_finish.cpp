@@ -1,4 +1,6 @@
 // The last stage, from sums to y.
+#include <algorithm>
+
 #include "check.h"
 #include "finish/levels.h"
 #include "layers.h"
@@ -41,6 +43,9 @@ TEST(every_level_equals_the_reference) {
     output.zero = pick(random, 0, 255);
     output.low = pick(random, 0, 100);
     output.high = pick(random, 100, 255);
+    std::vector<uint8_t> table(256);
+    for (uint8_t &entry : table) entry = static_cast<uint8_t>(pick(random, 0, 255));
+    if (output.type == SUBBYTE_UINT8 && pick(random, 0, 1) == 1) output.table = table.data();
     std::vector<uint8_t> expected;
     for (const Level *level : kLevels) {
       if (kLevels.at(level->name) != level) continue;
@@ -48,6 +53,38 @@ TEST(every_level_equals_the_reference) {
       level->run(
           {&output, sums, false, blocks * kLanes, pixels, channels, 0, 0, channels, y.data()});
       if (expected.empty()) expected = y;
+      CHECK(y == expected);
+    }
+  }
+}
+
+// Every code and every number of channels, beside bytes that stay as they are.
+TEST(a_table_gives_a_function_of_the_code) {
+  Random random(3);
+  std::vector<uint8_t> table(256);
+  for (uint8_t &entry : table) entry = static_cast<uint8_t>(pick(random, 0, 255));
+  constexpr int kPixels = 5, kStride = kMaxChannels + 1;
+  Aligned acc(sizeof(int32_t) * kPixels * kMaxChannels);
+  auto *sums = static_cast<int32_t *>(acc.data());
+  for (int i = 0; i < kPixels * kMaxChannels; ++i) sums[i] = i - 10;
+  const std::vector<float> scale(kMaxChannels, 1), bias(kMaxChannels, 0);
+  for (int channels = 1; channels <= kMaxChannels; ++channels) {
+    subbyte_output output = {};
+    output.scale = scale.data();
+    output.bias = bias.data();
+    output.high = 255;
+    output.table = table.data();
+    std::vector<uint8_t> expected(kPixels * kStride, 99);
+    for (int i = 0; i < kPixels * kMaxChannels; ++i) {
+      const int code = std::min(std::max(sums[i], 0), 255), channel = i % kMaxChannels;
+      if (channel >= channels) continue;
+      expected[static_cast<size_t>(i / kMaxChannels * kStride + channel)] =
+          table[static_cast<size_t>(code)];
+    }
+    for (const Level *level : kLevels) {
+      if (kLevels.at(level->name) != level) continue;
+      std::vector<uint8_t> y(expected.size(), 99);
+      level->run({&output, sums, false, kMaxChannels, kPixels, channels, 0, 0, kStride, y.data()});
       CHECK(y == expected);
     }
   }

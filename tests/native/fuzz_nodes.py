@@ -15,7 +15,7 @@ from tests.graph.coding import code_binary
 from tests.methods.cases import CASES, Case
 from tests.native import long_layers
 from tests.native.coded_layers import CODERS, WINDOWS, Q, code, conv
-from tests.native.island_nodes import POOLS, Q_UNARY, unary
+from tests.native.island_nodes import POOLS, Q_UNARY, unary, with_unary
 from tests.native.operators import OPSET, Node, layer, parameters, random_codes
 
 # One coder of each method and variant, but for the binary ones.
@@ -23,6 +23,7 @@ CODINGS = ("product", "sign", "4-bit", "ternary", "composite", "factored")
 SAME = {"kernel_shape": [3, 2], "strides": [2, 1], "dilations": [1, 1], "auto_pad": "SAME_LOWER"}
 MOST_JOINED = 16
 MOST_FUNCTIONS = 64
+MOST_FUSED = 4  # functions behind layers
 
 
 @functools.cache
@@ -39,7 +40,8 @@ def families() -> dict[str, list[Node]]:
     known = {method_of(node.function.name) for nodes in found.values() for node in nodes}
     methods = {each[0] for each in known if each}
     others = {case.name: _of_case(case) for case in CASES if case.method not in methods}
-    return {**found, **others, **_islands()}
+    found |= others
+    return {**found, "functions": _functions(found), **_islands()}
 
 
 def _of_case(case: Case) -> list[Node]:
@@ -112,6 +114,18 @@ def _depthwise() -> Node:
     feeds = {"x": random_codes((2, 9, 8, 70), 0, 255)}
     coded = code("8-bit", WeightShape(70, 9, 1, 70))
     return layer(coded, "Conv", "", feeds, {**WINDOWS["3x3"], "group": 70}, Q)
+
+
+def _functions(found: dict[str, list[Node]]) -> list[Node]:
+    """Of each type of layer that may have a function of its output, one with each function."""
+    plain = {
+        node.function.name: node
+        for nodes in found.values()
+        for node in nodes
+        if node.function.name.endswith(("Conv", "ConvSame", "Linear"))
+        and not node.function.name.startswith("Binary")
+    }
+    return [with_unary(node, number) for node in plain.values() for number in range(MOST_FUSED)]
 
 
 def _islands() -> dict[str, list[Node]]:

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from subbyte.methods import WeightShape
 from tests.native.coded_layers import CODERS, WINDOWS, Q, code, conv, near_zero
-from tests.native.operators import assert_close, layer, open_model, random_codes, refusal
+from tests.native.island_nodes import Q_BEHIND, with_unary
+from tests.native.operators import (
+    assert_close,
+    layer,
+    open_model,
+    parameters,
+    random_codes,
+    refusal,
+)
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -46,6 +54,30 @@ def test_linear(name: str, form: str) -> None:
         np.testing.assert_allclose(actual, expected, atol=2e-5)
     else:
         assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("op", ["Conv", "Linear"])
+@pytest.mark.parametrize("name", CODERS)
+def test_a_function_behind_a_layer(name: str, op: str) -> None:
+    """The table of what the layer alone gives, bit for bit."""
+    node = conv(name, batch=1)
+    if op == "Linear":
+        coded = code(name, WeightShape(10 if name == "few-outputs" else 64, 1, 19))
+        node = layer(coded, "Linear", "", {"x": near_zero((2, 3, 19))}, {}, Q, shift=0)
+    with_function = with_unary(node)
+    node.constants |= parameters({"y": Q_BEHIND["m"]})
+    codes = node.run(native=True)
+    assert len(np.unique(codes)) > 20
+    actual = with_function.run(native=True)
+    np.testing.assert_array_equal(actual, with_function.constants["table"][codes])
+    assert_close(actual, with_function.run(native=False), share=0.1)
+
+
+def test_table_of_another_size() -> None:
+    node = with_unary(conv("product"))
+    node.constants["table"] = node.constants["table"][:255]
+    message = "subbyte ProductConvUnary0 node 'layer': table: expected [256], got [255]"
+    assert refusal(node) == message
 
 
 @pytest.mark.parametrize("padding", ["SAME_UPPER", "SAME_LOWER"])

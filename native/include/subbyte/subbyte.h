@@ -62,7 +62,8 @@ SUBBYTE_API int subbyte_out_size(const subbyte_geometry *geometry, int64_t *heig
  *   SUBBYTE_INT32: y = sum
  *   SUBBYTE_FLOAT: y = sum * scale[o] + bias[o] (+ residual_scale * (r - residual_zero))
  *   SUBBYTE_UINT8: the same, rounded half to even, + zero, clamped to low .. high; the
- *                  caller has divided scale, bias and residual_scale by y's own scale
+ *                  caller has divided scale, bias and residual_scale by y's own scale.
+ *                  With a table, a function of that code: y = table[code]
  *
  * With a residual and an inner_scale that is not 0, the value added to the residual is
  * quantized itself, q = clamp(round_half_even(sum * scale[o] + bias[o]), -inner_zero,
@@ -81,6 +82,7 @@ typedef struct subbyte_output {
   int32_t residual_zero, zero, low, high; /* 0 to 255, low <= high */
   float inner_scale;       /* 0: no rounding before the residual is added */
   int32_t inner_zero;      /* 0 to 255 */
+  const uint8_t *table;    /* NULL or [256]; SUBBYTE_UINT8 alone */
 } subbyte_output;
 
 #ifdef __cplusplus

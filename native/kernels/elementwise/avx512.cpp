@@ -1,22 +1,13 @@
-// For AVX-512. Pairs of values are combined 64 at a time. A table of 256 codes is two look-ups in 128 (VBMI).
+// For AVX-512: pairs of values are combined 64 at a time.
 #include <immintrin.h>
 
+#include "byte_table/avx512.h"
 #include "elementwise/stages.h"
 
 namespace subbyte::elementwise {
 namespace {
 
 constexpr int64_t kLanes = 64;
-
-struct Table {
-  __m512i part[4];
-};
-
-inline __m512i look_up(const Table &table, __m512i x) {
-  const __m512i low = _mm512_permutex2var_epi8(table.part[0], x, table.part[1]);
-  const __m512i high = _mm512_permutex2var_epi8(table.part[2], x, table.part[3]);
-  return _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high);
-}
 
 constexpr int kParts = 4;
 
@@ -122,15 +113,15 @@ void max_of_any(const Window &job) {
 }
 
 void map(const uint8_t *codes, const uint8_t *x, int64_t count, uint8_t *y) {
-  Table table;
-  for (int k = 0; k < 4; ++k) table.part[k] = _mm512_loadu_si512(codes + k * kLanes);
+  const byte_table::Table table = byte_table::load(codes);
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    _mm512_storeu_si512(y + i, look_up(table, _mm512_loadu_si512(x + i)));
+    _mm512_storeu_si512(y + i, byte_table::look_up(table, _mm512_loadu_si512(x + i)));
   }
   if (i < count) {
     const auto rest = static_cast<__mmask64>((uint64_t{1} << (count - i)) - 1);
-    _mm512_mask_storeu_epi8(y + i, rest, look_up(table, _mm512_maskz_loadu_epi8(rest, x + i)));
+    const __m512i last = byte_table::look_up(table, _mm512_maskz_loadu_epi8(rest, x + i));
+    _mm512_mask_storeu_epi8(y + i, rest, last);
   }
 }
 

@@ -2,6 +2,7 @@
 // over goes through the loops of stages.h.
 #include <arm_neon.h>
 
+#include "byte_table/neon.h"
 #include "elementwise/stages.h"
 
 namespace subbyte::elementwise {
@@ -151,20 +152,8 @@ void average(const Window &job) {
               average_of<0>);
 }
 
-// A look-up in 64 codes gives 0, or leaves y as it is, where the index is beyond.
 void map(const uint8_t *table, const uint8_t *x, int64_t count, uint8_t *y) {
-  const uint8x16x4_t first = vld1q_u8_x4(table), second = vld1q_u8_x4(table + 64);
-  const uint8x16x4_t third = vld1q_u8_x4(table + 128), fourth = vld1q_u8_x4(table + 192);
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const uint8x16_t codes = vld1q_u8(x + i);
-    uint8x16_t found = vqtbl4q_u8(first, codes);
-    found = vqtbx4q_u8(found, second, vsubq_u8(codes, vdupq_n_u8(64)));
-    found = vqtbx4q_u8(found, third, vsubq_u8(codes, vdupq_n_u8(128)));
-    found = vqtbx4q_u8(found, fourth, vsubq_u8(codes, vdupq_n_u8(192)));
-    vst1q_u8(y + i, found);
-  }
-  map_codes(table, x + i, count - i, y + i);
+  byte_table::map(table, byte_table::load(table), x, count, y);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Sums to y for AVX2: 32 or 8 channels at a time.
 #include <immintrin.h>
 
+#include "byte_table/avx2.h"
 #include "finish/level.h"
 
 namespace subbyte::finish {
@@ -85,6 +86,16 @@ void finish_32(const Job &job, int o) {
   }
 }
 
+// The first `channels` of all pixels, in place.
+void apply_table(const Job &job, int channels) {
+  const uint8_t *bytes = job.output->table;
+  const byte_table::Table table = byte_table::load(bytes);
+  auto *y = static_cast<uint8_t *>(job.y) + job.y_offset;
+  for (int pixel = 0; pixel < job.pixels; ++pixel, y += job.y_stride) {
+    byte_table::map(bytes, table, y, channels, y);
+  }
+}
+
 void run(const Job &job) {
   const int whole = job.channels / 8 * 8;
   int first = 0;
@@ -97,6 +108,7 @@ void run(const Job &job) {
                job.y_offset + pixel * job.y_stride + o);
     }
   }
+  if (job.output->table != nullptr && whole > 0) apply_table(job, whole);
   if (whole == job.channels) return;
   Job rest = job;
   rest.acc += whole;

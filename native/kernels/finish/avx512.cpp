@@ -1,6 +1,7 @@
 // Sums to y for AVX-512: 64 channels at a time.
 #include <immintrin.h>
 
+#include "byte_table/avx512.h"
 #include "finish/level.h"
 
 namespace subbyte::finish {
@@ -91,9 +92,11 @@ __m512i quantize(const Constants &c, const __m512 v[kMaxBlocks]) {
 }
 
 // kBlocks: of channels. kWhole: all channels of them exist, for masked stores of bytes are slow.
-template <Summand kSummand, int kBlocks, bool kWhole>
+template <Summand kSummand, int kBlocks, bool kWhole, bool kTable>
 void finish_uint8(const Job &job) {
   const Constants c = constants(job);
+  byte_table::Table table = {};
+  if (kTable) table = byte_table::load(job.output->table);
   Channels channels[kBlocks];
   for (int b = 0; b < kBlocks; ++b) channels[b] = load_channels(job, b * kLanes);
   const __mmask64 mask = ~__mmask64{0} >> (kMaxChannels - job.channels);
@@ -109,7 +112,8 @@ void finish_uint8(const Job &job) {
       // Beyond the last channel this reads anything; the mask keeps it from y.
       v[b] = dequantize<kSummand>(c, channels[b], acc + b * kLanes, at + b * kLanes);
     }
-    const __m512i bytes = quantize(c, v);
+    __m512i bytes = quantize(c, v);
+    if (kTable) bytes = byte_table::look_up(table, bytes);
     if (!kWhole) {
       _mm512_mask_storeu_epi8(y + at, mask, bytes);
       continue;
@@ -147,16 +151,22 @@ void finish_words(const Job &job) {
   }
 }
 
+template <Summand kSummand, bool kTable>
+void finish_bytes(const Job &job) {
+  using Finish = void (*)(const Job &);
+  static constexpr Finish kFinish[kMaxBlocks][2] = {
+      {finish_uint8<kSummand, 1, false, kTable>, finish_uint8<kSummand, 1, true, kTable>},
+      {finish_uint8<kSummand, 2, false, kTable>, finish_uint8<kSummand, 2, true, kTable>},
+      {finish_uint8<kSummand, 3, false, kTable>, finish_uint8<kSummand, 3, true, kTable>},
+      {finish_uint8<kSummand, 4, false, kTable>, finish_uint8<kSummand, 4, true, kTable>}};
+  kFinish[(job.channels - 1) / kLanes][job.channels % kLanes == 0](job);
+}
+
 template <Summand kSummand>
 void finish_with(const Job &job) {
   if (job.output->type != SUBBYTE_UINT8) return finish_words<kSummand>(job);
-  using Finish = void (*)(const Job &);
-  static constexpr Finish kFinish[kMaxBlocks][2] = {
-      {finish_uint8<kSummand, 1, false>, finish_uint8<kSummand, 1, true>},
-      {finish_uint8<kSummand, 2, false>, finish_uint8<kSummand, 2, true>},
-      {finish_uint8<kSummand, 3, false>, finish_uint8<kSummand, 3, true>},
-      {finish_uint8<kSummand, 4, false>, finish_uint8<kSummand, 4, true>}};
-  kFinish[(job.channels - 1) / kLanes][job.channels % kLanes == 0](job);
+  if (job.output->table == nullptr) return finish_bytes<kSummand, false>(job);
+  finish_bytes<kSummand, true>(job);
 }
 
 void run(const Job &job) {

@@ -48,6 +48,8 @@ void quantize(const subbyte_output &out, int channels, const float *v, uint8_t *
     value = (value + magic) - magic;
     y[o] = static_cast<uint8_t>(static_cast<int32_t>(value) + out.zero);
   }
+  if (out.table == nullptr) return;
+  for (int o = 0; o < channels; ++o) y[o] = out.table[y[o]];
 }
 
 void run(const Job &job) {

@@ -42,8 +42,8 @@ void run(const Job &job) {
       // to convert; in this form NaN becomes low.
       v = v > low ? v : low;
       v = v < high ? v : high;
-      static_cast<uint8_t *>(job.y)[at] =
-          static_cast<uint8_t>(static_cast<int32_t>(round_even(v)) + out.zero);
+      const auto code = static_cast<uint8_t>(static_cast<int32_t>(round_even(v)) + out.zero);
+      static_cast<uint8_t *>(job.y)[at] = out.table == nullptr ? code : out.table[code];
     }
   }
 }

@@ -1,4 +1,5 @@
-// Coded convolutions and linear layers: <Method><Op><Form> of docs/format.md.
+// Coded convolutions and linear layers: <Method><Op><Form> of docs/format.md, and
+// <Method><Op>Unary<number>, with the table of a function of one value.
 #include <algorithm>
 #include <cmath>
 
@@ -14,7 +15,7 @@ namespace subbyte::ort {
 namespace {
 
 enum class Op { kConv, kConvSame, kLinear };
-enum class Form { kPlain, kAdd, kDequant };
+enum class Form { kPlain, kAdd, kDequant, kUnary };
 
 struct Kind {
   const Method *method;
@@ -23,6 +24,11 @@ struct Kind {
   Form form;
 };
 
+// Functions of a file that are native behind a layer. Beyond, and behind layers with binary inputs,
+// the file's own function serves, which is the layer and the function one after the other: every
+// operator makes every session slower to open, and few networks have more than two functions.
+constexpr int kMostFunctions = 4;
+constexpr int64_t kCodes = 256;  // of a table
 constexpr int64_t kLargest = int64_t{1} << 30;
 constexpr int64_t kMostKernel = 1 << 15;  // and the most of a dilation
 // More padding than any network has, and little enough that y stays a size one can allocate.
@@ -132,7 +138,8 @@ class Layer final : public Kernel {
   }
 
   // y = sum * (unit * weight_scale * x_scale / y_scale) + bias / y_scale; with a summand the
-  // same with m_scale in y_scale's place, rounded, * m_scale / y_scale + r * r_scale / y_scale
+  // same with m_scale in y_scale's place, rounded, * m_scale / y_scale + r * r_scale / y_scale;
+  // with a table the same with m_scale in y_scale's place, looked up
   void read_output(const KernelInfo &info, const std::vector<float> &scale) {
     size_t at = kind_.method->count + 1;
     const Tensor bias = info.constant(at++, "bias", Type::kFloat, {geometry_.outputs});
@@ -154,6 +161,11 @@ class Layer final : public Kernel {
       output_.inner_scale = m_scale / y_scale;
       output_.inner_zero = info.zero_point(at++, "m_zero");
       y_scale = m_scale;
+    }
+    if (kind_.form == Form::kUnary) {
+      y_scale = info.scale(at++, "m_scale");
+      output_.zero = info.zero_point(at++, "m_zero");
+      output_.table = info.constant(at++, "table", Type::kUint8, {kCodes}).as<uint8_t>();
     }
     for (size_t o = 0; o < scale.size(); ++o) {
       scale_.push_back(weights_->unit() * scale[o] * x_scale / y_scale);
@@ -265,6 +277,9 @@ Operator layer_operator(const std::string &name, const Kind &kind) {
   if (kind.form == Form::kAdd) {  // r, r_scale, r_zero, m_scale, m_zero
     add({Type::kUint8, Type::kFloat, Type::kUint8, Type::kFloat, Type::kUint8});
   }
+  if (kind.form == Form::kUnary) {  // m_scale, m_zero, table
+    add({Type::kFloat, Type::kUint8, Type::kUint8});
+  }
   made.output = kind.form == Form::kDequant ? Type::kFloat : Type::kUint8;
   made.make = [kind](const KernelInfo &info) { return std::make_unique<Layer>(info, kind); };
   made.infer = [kind, packed](const ShapeContext &context, InferredShape *shape) {
@@ -297,6 +312,12 @@ void add_forms(const std::string &name, const Method &method, const Binarization
     // A row of a linear layer is one vector.
     if (form.op == Op::kLinear) kind.x.scales = SUBBYTE_PER_COLUMN;
     operators->push_back(layer_operator(name + form.name, kind));
+    if (form.form != Form::kPlain || method.binarizes) continue;
+    kind.form = Form::kUnary;
+    for (int number = 0; number < kMostFunctions; ++number) {
+      const std::string function = "Unary" + std::to_string(number);
+      operators->push_back(layer_operator(name + form.name + function, kind));
+    }
   }
 }
 

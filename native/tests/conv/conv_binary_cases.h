@@ -307,7 +307,7 @@ struct Plain {
   explicit Plain(const Case &c)
       : scale(static_cast<size_t>(c.shape.geometry.outputs), 1.0F),
         bias(static_cast<size_t>(c.shape.geometry.outputs), 0.0F),
-        output{SUBBYTE_FLOAT, scale.data(), bias.data(), nullptr, 0, 0, 0, 0, 255, 0, 0} {}
+        output{SUBBYTE_FLOAT, scale.data(), bias.data(), nullptr, 0, 0, 0, 0, 255, 0, 0, nullptr} {}
 };
 
 void check_case(const Case &c, size_t misalign = 0, int64_t split = 0) {

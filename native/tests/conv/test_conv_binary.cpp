@@ -165,7 +165,7 @@ TEST(every_level_ends_as_the_output_stage_says) {
     const uint8_t *residual = pick(random, 0, 1) == 0 ? nullptr : r.data();
     const float inner = pick(random, 0, 1) == 0 ? 0.0F : 0.75F;
     subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(), residual, 0.375F, 3,
-                             pick(random, 0, 255), 5, 250, inner, 100};
+                             pick(random, 0, 255), 5, 250, inner, 100, nullptr};
     each_level([&](const conv_binary::Level &level) {
       output.type = SUBBYTE_UINT8;
       const auto bytes = compute<uint8_t>(c, level, output, 1);

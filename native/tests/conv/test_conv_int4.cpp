@@ -14,7 +14,8 @@ using layers::Random;
 namespace conv_int8 = subbyte::conv_int8;
 namespace conv_int4 = subbyte::conv_int4;
 
-constexpr subbyte_output kRaw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0};
+constexpr subbyte_output kRaw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0,
+                                 0, 0, 0, 0, 0, nullptr};
 
 struct Case {
   subbyte_conv_int4 shape;

@@ -114,7 +114,8 @@ void each_level(const Visit &visit) {
 }
 
 void check_case(const Case &c, size_t misalign, int64_t split) {
-  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0};
+  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0,
+                              0, 0, 0, 0, 0, nullptr};
   const std::vector<int32_t> sums = expected(c);
   each_level([&](const conv_int8::Level &level) {
     const std::vector<int32_t> got = compute<int32_t>(c, level, raw, misalign, split);
@@ -329,7 +330,8 @@ TEST(weights_of_another_layer_are_refused) {
   subbyte_conv_int8 other = c.shape;
   other.input_zero = 7;
   int32_t y[64];
-  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0};
+  const subbyte_output raw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0,
+                              0, 0, 0, 0, 0, nullptr};
   CHECK_EQUAL(conv_int8::run(other, plan, packed.data(), c.x.data(), &raw, y, 0, 2, scratch.data()),
               SUBBYTE_BAD_BUFFER);
   other = c.shape;

@@ -130,6 +130,13 @@ TEST(runs_it_refuses) {
   output.scale = output.bias = ones;
   output.low = 5;
   CHECK(run(0, 3) == SUBBYTE_BAD_SHAPE && error_says("low"));
+  const std::vector<uint8_t> table(256);
+  output.low = 0;
+  output.table = table.data();
+  CHECK_EQUAL(run(0, 3), SUBBYTE_OK);
+  output.type = SUBBYTE_FLOAT;
+  CHECK(run(0, 3) == SUBBYTE_BAD_SHAPE && error_says("table"));
+  output.table = nullptr;
   output.type = SUBBYTE_INT32;
   shape.shift = 6;
   CHECK(run(0, 3) == SUBBYTE_BAD_BUFFER && error_says("packed"));

@@ -14,7 +14,8 @@ using layers::pick;
 using layers::Random;
 using subbyte::gemv::Plan;
 
-constexpr subbyte_output kRaw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0};
+constexpr subbyte_output kRaw = {SUBBYTE_INT32, nullptr, nullptr, nullptr, 0, 0,
+                                 0, 0, 0, 0, 0, nullptr};
 
 // Look-ups, with the codes of a layer of the look-up kernels, which have the same formula.
 struct Words {

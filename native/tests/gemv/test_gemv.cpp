@@ -75,7 +75,7 @@ void check_ends(const Case &c, Random &random) {
   const bool residual = pick(random, 0, 1) == 1;
   subbyte_output output = {SUBBYTE_UINT8, scale.data(), bias.data(),
                            residual ? r.data() : nullptr, 0.37F, 3, pick(random, 0, 255), 5, 250,
-                           0, 0};
+                           0, 0, nullptr};
   const auto bytes = compute<uint8_t>(c, gemv::kReference, output, 0);
   output.type = SUBBYTE_FLOAT;
   const auto floats = compute<float>(c, gemv::kReference, output, 0);

@@ -11,14 +11,14 @@ from onnx import helper
 
 from subbyte.errors import ModelFileError
 from subbyte.graph.compressed.inline import LAYER_KEY, PACKED_KEY, SHAPE_KEY
-from subbyte.graph.compressed.packed_weights import known_method
+from subbyte.graph.compressed.packed_weights import known_method, unpacking_call
 from subbyte.graph.functions.body import DOMAIN
 from subbyte.graph.functions.unpacked import ROWS, gives_weight
 from subbyte.graph.write.layers import FLOAT_REASON
 from subbyte.report.stored import StoredModel, reading_operators
 
 _CODED_TYPE = re.compile(
-    r"(ConvTranspose|Conv|LinearLeft|Linear)(?:Same|Sized)?(Float|Dequant|Add|)$"
+    r"(ConvTranspose|Conv|LinearLeft|Linear)(?:Same|Sized)?(Float|Dequant|Add|)(?:Unary\d+)?$"
 )
 _FORMS = {"Float": "float", "Dequant": "int8 in, float out", "Add": "int8", "": "int8"}
 
@@ -69,7 +69,7 @@ def coded_layers(model: StoredModel) -> Iterator[StoredLayer]:
         if gives_weight(node.op_type):
             yield _unpacked_layer(position, node, function, model)
             continue
-        unpack = next((inner for inner in function.node if inner.domain == DOMAIN), None)
+        unpack = unpacking_call(function, functions)
         if unpack is not None:
             yield _coded_layer(position, node, function, unpack, model)
 
@@ -153,7 +153,7 @@ def _reader(graph: onnx.GraphProto, name: str) -> str:
 
 
 def coded_kind(op_type: str) -> Kind:
-    """Parse the type of a coded node: Method + Variant + Op + Form."""
+    """Parse the type of a coded node: Method + Variant + Op + Form, and a function's number."""
     found = _CODED_TYPE.search(op_type)
     method, _ = known_method(op_type)
     if found is None:

@@ -32,6 +32,27 @@ def test_a_chain_is_one_function_of_the_layer_before(name: str) -> None:
     assert not plan.within & plan.group_of.keys()
 
 
+def test_the_layer_before_takes_a_function_in() -> None:
+    b = Builder()
+    assert planned(b, b.op("Tanh", "t", b.conv("a", "x", 8, 8))).fused == {"t": "a"}
+    b = Builder()
+    relu = b.op("Relu", "r", b.conv("a", "x", 8, 8))
+    assert planned(b, b.op("Tanh", "t", relu)).fused == {"t": "a"}
+
+
+def test_a_layer_that_others_read_takes_no_function_in() -> None:
+    b = Builder()
+    a = b.conv("a", "x", 8, 8)
+    assert planned(b, b.op("Concat", "cat", b.op("Tanh", "t", a), a, axis=1), 16).fused == {}
+    b = Builder()
+    a = b.conv("a", "x", 8, 8)
+    tanh = b.op("Tanh", "t", b.op("Relu", "r", a))
+    assert planned(b, b.op("Concat", "cat", tanh, a, axis=1), 16).fused == {}
+    b = Builder()
+    scores = b.head(b.conv("last", b.op("Tanh", "t", b.conv("a", "x", 8, 8)), 8, 8), 8)
+    assert plan_islands(b.network(a=4, **{scores: 2})).fused == {}
+
+
 def test_a_clamp_alone_is_no_function() -> None:
     b = Builder()
     plan = planned(b, b.op("Relu", "r", b.conv("a", "x", 8, 8)))

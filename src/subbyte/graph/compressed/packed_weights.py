@@ -16,6 +16,8 @@ from subbyte.graph.functions.unpacked import ROWS, gives_weight
 from subbyte.methods import CodedWeight, WeightShape, method_of
 
 _SHAPE = "weight_shape"
+_WEIGHT = "Weight"
+"""The end of the name of a function that unpacks a weight."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,24 @@ def known_method(op_type: str) -> tuple[str, str]:
     return found
 
 
+def unpacking_call(
+    function: onnx.FunctionProto, functions: Mapping[str, onnx.FunctionProto]
+) -> onnx.NodeProto | None:
+    """The call that unpacks the weight for ``function``; None in a function without a weight.
+
+    Its inputs have the names that ``function`` has for them. With a function of one value behind
+    it, a layer calls the function of the layer alone, whose inputs have the same names.
+    """
+    call = _first_call(function)
+    if call is None or call.op_type.endswith(_WEIGHT) or call.op_type not in functions:
+        return call
+    return _first_call(functions[call.op_type])
+
+
+def _first_call(function: onnx.FunctionProto) -> onnx.NodeProto | None:
+    return next((inner for inner in function.node if inner.domain == DOMAIN), None)
+
+
 class PackedWeights:
     """The coded nodes of a file, and their weights."""
 
@@ -112,9 +132,10 @@ class PackedWeights:
         """The attributes and inputs of the function that unpacks the weight for ``function``."""
         if function.name.endswith(ROWS):
             # It gathers packed rows before it unpacks them, by nodes of its own.
-            whole = self._functions[function.name.removesuffix(ROWS) + "Weight"]
+            whole = self._functions[function.name.removesuffix(ROWS) + _WEIGHT]
             return list(whole.attribute), tuple(function.input)[1:]
-        call = next(inner for inner in function.node if inner.domain == DOMAIN)
+        call = unpacking_call(function, self._functions)
+        assert call is not None  # noqa: S101 - a function of a coded node
         return list(self._functions[call.op_type].attribute), tuple(call.input)
 
     def weight(self, node: CodedNode) -> CodedWeight:

@@ -9,6 +9,7 @@ padded by ``auto_pad``; ``Sized`` after ConvTranspose: padded to ``output_shape`
   fuse the two halves into QLinearConv and QLinearAdd.
 - ``Dequant``: uint8 in, float out (Linear only): the last layer's scores stay exact.
 - ``Float``: float in, float out, in ONNX's own layout.
+- ``Unary<number>``: y = f(m), m the layer's own uint8 output and f a function of one value.
 
 Quantized values are x = scale * (q - zero_point), uint8. A ReLU or a Clip needs no operator: the
 saturation of the output quantization is the clamp.
@@ -97,6 +98,26 @@ def layer_function(
     name = weight.name.removesuffix("Weight") + op + form
     attributes = [*body.attributes, *([] if form == "Float" else [TABLE_SHIFT])]
     return make_function(name, inputs, ["y"], body.nodes, attributes, opset)
+
+
+def layer_with_unary(
+    layer: onnx.FunctionProto, unary: onnx.FunctionProto, opset: int
+) -> onnx.FunctionProto:
+    """The function of a layer of the form without a name, with a function of one value behind it.
+
+    It calls the two functions, one after the other.
+
+    Inputs: the layer's (y_scale and y_zero are those of the result), then m_scale and m_zero, of
+    the value between the two, and ``unary``'s table. Attributes: the layer's.
+    """
+    body = Body()
+    between = {"y_scale": "m_scale", "y_zero": "m_zero"}
+    body.call(layer.name, [between.get(name, name) for name in layer.input], ["m"])
+    body.refer(**reference_types(layer.node), **{TABLE_SHIFT: "int"})
+    body.call(unary.name, ["m", "m_scale", "m_zero", "y_scale", "y_zero", "table"], ["y"])
+    inputs = [*layer.input, "m_scale", "m_zero", "table"]
+    name = layer.name + unary.name
+    return make_function(name, inputs, ["y"], body.nodes, list(layer.attribute), opset)
 
 
 def _attribute_kinds(function: onnx.FunctionProto) -> dict[str, str]:

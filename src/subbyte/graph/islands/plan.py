@@ -42,11 +42,11 @@ class IslandPlan:
 
     ``layers``: how each coded layer computes, by layer name. ``nodes``: the other nodes that
     compute on uint8, by their first output. ``groups``: every quantized value, in groups that share
-    one `QuantParams`; a group is named for one of its values. ``fused``: sums taken into the
-    convolution before them, output of the sum -> layer name. ``absorbed``: clamps that the
-    quantization of their input has already done, output -> input. ``functions``: nodes that
-    together compute a function of one carried value, by its output; ``within``: outputs that stay
-    inside such functions.
+    one `QuantParams`; a group is named for one of its values. ``fused``: sums and functions that
+    are taken into the layer before them, the output of the sum or function -> layer name.
+    ``absorbed``: clamps that the quantization of their input has already done, output -> input.
+    ``functions``: nodes that together compute a function of one carried value, by its output;
+    ``within``: outputs that stay inside such functions.
     """
 
     layers: Mapping[str, LayerPlan]
@@ -130,12 +130,13 @@ class _Planner:
         functions, within = self._functions()
         others = self.joined - functions.keys() - within
         groups = group_values([n for n in self.nodes if self._output(n) in others], limits)
+        absorbed = self._absorbed(groups)
         return IslandPlan(
             layers=self.plans,
             nodes=frozenset(self.joined),
             groups=groups,
-            fused=self._fused(),
-            absorbed=self._absorbed(groups),
+            fused=self._summed() | self._followed(functions, absorbed),
+            absorbed=absorbed,
             functions=functions,
             within=within,
         )
@@ -252,26 +253,26 @@ class _Planner:
         return [name for name in names if name not in inner]
 
     def _functions(self) -> tuple[dict[str, UnaryFunction], frozenset[str]]:
-        outside = self.joined - self._fused().keys()
+        outside = self.joined - self._summed().keys()
         inside = [node for node in self.nodes if self._output(node) in outside]
         return find_functions(inside, self._inner())
 
     def _inner(self) -> set[str]:
         inside = [node for node in self.nodes if self._output(node) in self.joined]
         pointwise = {self._output(node) for node in inside if is_pointwise(node)}
-        fused = self._fused()
+        summed = self._summed()
         return {
             value.name or ""
             for node in inside
-            if self._output(node) not in fused and is_arithmetic(node)
+            if self._output(node) not in summed and is_arithmetic(node)
             for value in node.outputs
             if not value.is_graph_output()
             and all(self._output(use) in pointwise for use in value.consumers())
         }
 
-    def _fused(self) -> dict[str, str]:
+    def _summed(self) -> dict[str, str]:
         """For each sum in an island, the last convolution whose only reader it is."""
-        fused = {}
+        summed = {}
         order = {self._output(node): index for index, node in enumerate(self.nodes)}
         for node in self.nodes:
             if not query.is_standard(node, "Add") or self._output(node) not in self.joined:
@@ -280,8 +281,29 @@ class _Planner:
             ends = [v.name or "" for v in (a, b) if v is not None and self._only_summed(v)]
             if query.same_shape(a, b) and ends:
                 last = max(ends, key=order.__getitem__)
-                fused[self._output(node)] = self.layers[last].name
-        return fused
+                summed[self._output(node)] = self.layers[last].name
+        return summed
+
+    def _followed(
+        self, functions: Mapping[str, UnaryFunction], absorbed: Mapping[str, str]
+    ) -> dict[str, str]:
+        """For each function of the output of a layer that nothing else reads, this layer."""
+        followed = {}
+        for name, function in functions.items():
+            value, readers = function.argument, set(function.nodes)
+            while value.name in absorbed and self._read_only_by(value, readers):
+                clamp = value.producer()
+                before = None if clamp is None else clamp.inputs[0]
+                assert clamp is not None  # noqa: S101 - the node of an absorbed value
+                assert before is not None  # noqa: S101 - its argument
+                value, readers = before, {clamp}
+            if self._layer_form(value.name) == "uint8" and self._read_only_by(value, readers):
+                followed[name] = self.layers[value.name or ""].name
+        return followed
+
+    @staticmethod
+    def _read_only_by(value: ir.Value, readers: Collection[ir.Node]) -> bool:
+        return not value.is_graph_output() and all(node in readers for node in value.consumers())
 
     def _only_summed(self, value: ir.Value) -> bool:
         layer = self.layers.get(value.name or "")

@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from subbyte.graph import query
 from subbyte.graph.emitter import Emitter, ValueLayout
-from subbyte.graph.functions.layer import TABLE_SHIFT, layer_function, weight_functions
+from subbyte.graph.functions.layer import (
+    TABLE_SHIFT,
+    layer_function,
+    layer_with_unary,
+    weight_functions,
+)
 from subbyte.graph.network import Layer
+from subbyte.graph.write.unary import StoredUnary
 from subbyte.methods import CodedWeight, binarization_of
 
 FLOAT_REASON = "subbyte.float"
@@ -74,6 +80,19 @@ class LayerWriter:
         ]
         self._call(layer, "Add", source, params, emitter.define(y, _MAP))
 
+    def write_unary(self, layer: Layer, unary: StoredUnary) -> None:
+        """Write a layer together with the function of its output that is its only reader."""
+        emitter = self.emitter
+        stored = _ROWS if layer.op == "Linear" else _MAP
+        params = [
+            *emitter.quantization(layer.node.inputs[0]),
+            *emitter.quantization(unary.output),
+            *emitter.quantization(layer.node.outputs[0]),
+            unary.table,
+        ]
+        source = emitter.get(layer.node.inputs[0], stored)
+        self._call(layer, "", source, params, emitter.define(unary.output, stored), unary.proto)
+
     def write_uncoded(self, layer: Layer) -> None:
         """Write a layer without a coded weight as standard float nodes."""
         emitter, node = self.emitter, layer.node
@@ -104,6 +123,7 @@ class LayerWriter:
         source: str,
         params: list[str],
         output: str,
+        unary: onnx.FunctionProto | None = None,
     ) -> onnx.NodeProto:
         coded = self.coded[layer.weight]
         weight = self.weight_function(coded)
@@ -112,6 +132,10 @@ class LayerWriter:
         by_image = binarization is not None and binarization.scales == "image"
         op = "Linear" if form == "Dequant" and not by_image else _op_name(layer)
         function = layer_function(weight, op, form, self.emitter.opset, binarization)
+        if unary is not None:
+            for each in (function, unary):
+                self.emitter.functions.setdefault(each.name, each)
+            function = layer_with_unary(function, unary, self.emitter.opset)
         bias = self.emitter.array(self.bias(layer))
         inputs = [source, *self.arrays(layer.weight, coded), bias, *params]
         attributes = {

@@ -139,14 +139,16 @@ def _write_nodes(
 ) -> None:
     by_output = {layer.output: layer for layer in network.layers}
     by_name = {layer.name: layer for layer in network.layers}
-    taken_in = set(plan.fused.values())
+    taking = set(plan.fused.values())
     for node in network.model.graph:
         name = node.outputs[0].name or ""
         layer = by_output.get(name)
-        summed = layer is not None and layer.name in taken_in
-        if name in plan.absorbed or name in plan.within or summed:
+        comes_later = layer is not None and layer.name in taking
+        if name in plan.absorbed or name in plan.within or comes_later:
             continue
-        if name in plan.fused:
+        if name in plan.fused and name in plan.functions:
+            layers.write_unary(by_name[plan.fused[name]], functions.store(plan.functions[name]))
+        elif name in plan.fused:
             layers.write_sum(by_name[plan.fused[name]], node)
         elif layer is not None and layer.weight in layers.coded:
             chosen = plan.layers[layer.name]

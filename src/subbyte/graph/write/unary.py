@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -22,6 +24,16 @@ _UNIT = {"Sigmoid", "HardSigmoid"}
 _INPUTS = ("x", "x_scale", "x_zero", "y_scale", "y_zero", "table")
 
 
+@dataclass(frozen=True)
+class StoredUnary:
+    """A function of one value in the file: its ONNX function ``Unary<number>``, the initializer of
+    its table, and the value that it gives."""
+
+    proto: onnx.FunctionProto
+    table: str
+    output: ir.Value
+
+
 class UnaryWriter:
     """Writes nodes of type ``Unary<number>``: y = f(x), with one number a function of the file."""
 
@@ -32,11 +44,18 @@ class UnaryWriter:
 
     def write(self, function: UnaryFunction) -> None:
         """Write one node in place of the nodes of ``function``."""
-        emitter, x, y = self.emitter, function.argument, function.nodes[-1].outputs[0]
+        emitter, x, stored = self.emitter, function.argument, self.store(function)
         form: ValueLayout = "uint8", emitter.layout(x)
-        table = table_of(function, emitter.params_of(x), emitter.params_of(y), self.opset)
-        inputs = [*emitter.quantized(x, form), *emitter.quantization(y), emitter.array(table)]
-        emitter.call(self._function(function), inputs, [emitter.define(y, form)])
+        y = emitter.quantization(stored.output)
+        inputs = [*emitter.quantized(x, form), *y, stored.table]
+        emitter.call(stored.proto, inputs, [emitter.define(stored.output, form)])
+
+    def store(self, function: UnaryFunction) -> StoredUnary:
+        """What a node needs that computes ``function``, alone or behind a layer."""
+        emitter, y = self.emitter, function.nodes[-1].outputs[0]
+        x_params, y_params = emitter.params_of(function.argument), emitter.params_of(y)
+        table = table_of(function, x_params, y_params, self.opset)
+        return StoredUnary(self._function(function), emitter.array(table), y)
 
     def _function(self, function: UnaryFunction) -> onnx.FunctionProto:
         nodes = unary_body(function)

@@ -51,13 +51,15 @@ def carried_tensors(
     model: StoredModel, where: Path, network: Network, coded: Mapping[str, CodedLayer]
 ) -> list[Carried]:
     """The uint8 tensors of a file's coded layers, each once, in the order of the graph."""
+    # A function of one value behind a layer reads what the layer itself gives, quantized by m.
     layers = {layer.name: layer for layer in network.layers}
     tensors = {tensor.name: tensor for tensor in model.proto.graph.initializer}
     found: dict[str, dict[str, Any]] = {}
     for name, node in coded.items():
+        own = ("m", f"{name}.m") if "table" in node.inputs else ("y", node.output)
         for side, tensor, value in (
             ("x", node.inputs["x"], layers[name].input),
-            ("y", node.output, written(layers[name], "r" in node.inputs)),
+            (*own, written(layers[name], "r" in node.inputs)),
         ):
             if f"{side}_scale" not in node.inputs:
                 continue
@@ -67,7 +69,7 @@ def carried_tensors(
             )
             entry = found.setdefault(tensor, {"writer": "", "readers": ()})
             entry |= {"value": value, "scale": float(scale), "zero": int(zero)}
-            entry |= {"writer": name} if side == "y" else {"readers": (*entry["readers"], name)}
+            entry |= {"writer": name} if side != "x" else {"readers": (*entry["readers"], name)}
     return [Carried(**entry) for entry in found.values()]
 
 

@@ -125,4 +125,5 @@ class Output(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("residual_zero", "zero", "low", "high")),
         ("inner_scale", ctypes.c_float),
         ("inner_zero", ctypes.c_int32),
+        ("table", ctypes.c_void_p),
     )
