@@ -140,7 +140,8 @@ def _islands() -> dict[str, list[Node]]:
     for number in range(MOST_FUNCTIONS):
         function, table = unary(number)
         tables.append(Node([function], {**parameters(Q_UNARY), "table": table}, {"x": x}))
-    shuffled = Node([movement.shuffle_function(OPSET)], {}, {"x": x}, {"shape": [0, 0, 0, 5, -1]})
+    sizes = {"shape": [0, 0, 0, 5, 14], "joined": [0, 0, 0, 70]}
+    shuffled = Node([movement.shuffle_function(OPSET)], {}, {"x": x}, sizes)
     joined = []
     for count in range(2, MOST_JOINED + 1):
         feeds = {f"x{index}": x[..., : 5 + index] for index in range(count)}

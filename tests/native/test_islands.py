@@ -85,18 +85,20 @@ def test_table_of_another_size() -> None:
 @pytest.mark.parametrize("groups", [2, 4])
 def test_shuffle(shape: tuple[int, ...], groups: int) -> None:
     feeds = {"x": random_codes(shape, 0, 255)}
-    made = node(movement.shuffle_function(OPSET), feeds, {}, shape=[0, 0, 0, groups, -1])
-    expected = made.run(native=False) if shape[0] else feeds["x"]
+    sizes = {"shape": [0, 0, 0, groups, shape[3] // groups], "joined": [0, 0, 0, shape[3]]}
+    made = node(movement.shuffle_function(OPSET), feeds, {}, **sizes)
+    expected = made.run(native=False)
     np.testing.assert_array_equal(made.run(native=True), expected)
     np.testing.assert_array_equal(made.run(True, threads=2), expected)
 
 
 def test_shuffle_of_other_channels() -> None:
     feeds = {"x": np.zeros((1, 2, 2, 7), np.uint8)}
-    made = node(movement.shuffle_function(OPSET), feeds, {}, shape=[0, 0, 0, 2, -1])
-    with pytest.raises(Exception, match=r"Shuffle node 'layer': x: expected \[N, H, W, a mult"):
+    sizes = {"shape": [0, 0, 0, 2, 4], "joined": [0, 0, 0, 8]}
+    made = node(movement.shuffle_function(OPSET), feeds, {}, **sizes)
+    with pytest.raises(Exception, match=r"Shuffle node 'layer': x: expected \[N, H, W, 8\]"):
         made.run(native=True)
-    made.attributes["shape"] = [0, 0, 2, -1, 0]
+    made.attributes["shape"] = [0, 0, 2, 4, 0]
     with pytest.raises(Exception, match="attribute shape: expected"):
         made.run(native=True)
 

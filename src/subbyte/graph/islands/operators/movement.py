@@ -23,7 +23,7 @@ from subbyte.graph.islands.operators.rules import (
     of_output,
 )
 
-_TURNED, _JOINED = [0, 1, 2, 4, 3], [0, 0, 0, -1]
+_TURNED = [0, 1, 2, 4, 3]
 _PASSED = ("coordinate_transformation_mode", "nearest_mode", "mode")
 _MOVES = IslandOperator(
     supported=constant_parameters,
@@ -81,26 +81,27 @@ def gather(emitter: Emitter, node: ir.Node, kind: Kind) -> None:
         places = emitter.ints(indices)
         emitter.node("Gather", [x, places], [y], axis=position(1, layout, rank))
         return
-    shape = [0, 0, 0, groups, -1]
+    shape, joined = [0, 0, 0, groups, len(indices) // groups], [0, 0, 0, len(indices)]
     if kind == "uint8":
-        emitter.call(shuffle_function(emitter.opset), [x], [y], shape=shape)
+        emitter.call(shuffle_function(emitter.opset), [x], [y], shape=shape, joined=joined)
         return
     apart, turned = emitter.fresh(), emitter.fresh()
     emitter.node("Reshape", [x, emitter.ints(shape)], [apart])
     emitter.node("Transpose", [apart], [turned], perm=_TURNED)
-    emitter.node("Reshape", [turned, emitter.ints(_JOINED)], [y])
+    emitter.node("Reshape", [turned, emitter.ints(joined)], [y])
 
 
 def shuffle_function(opset: int) -> onnx.FunctionProto:
     """``Shuffle``: channels [g, c] of every pixel become [c, g].
 
-    ``shape``: [0, 0, 0, g, -1], to which x [N, H, W, g * c] is reshaped.
+    ``shape``: [0, 0, 0, g, c], to which x [N, H, W, g * c] is reshaped, and ``joined``, to which
+    the result is: [0, 0, 0, g * c]. Sizes of 0 stay.
     """
     body = Body()
     apart = body.op("Reshape", "x", body.attribute("shape", "ints"))
     turned = body.op("Transpose", apart, perm=_TURNED)
-    body.op("Reshape", turned, body.constant(_JOINED, np.int64), output="y")
-    return make_function("Shuffle", ["x"], ["y"], body.nodes, ["shape"], opset)
+    body.op("Reshape", turned, body.attribute("joined", "ints"), output="y")
+    return make_function("Shuffle", ["x"], ["y"], body.nodes, ["shape", "joined"], opset)
 
 
 def _shuffled_groups(indices: NDArray[np.int64]) -> int | None:
