@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 PADDING_ENERGY = 1e-3
+_RIDGES = tuple(10.0**power for power in range(-6, 3))
 
 
 def split(weight: Tensor, group: int) -> Tensor:
@@ -53,3 +54,31 @@ def relative_error(error: Tensor, target: Tensor, moments: Tensor) -> float:
     """tr(E H E^T) / tr(W H W^T), of shapes as `weighted_error`."""
     total = weighted_error(target, moments).clamp_min(1e-30)
     return float(weighted_error(error, moments) / total)
+
+
+def factor(matrices: Tensor, *, upper: bool = False) -> Tensor:
+    """The Cholesky factors of ``matrices`` [..., n, n].
+
+    Inputs that hardly change leave moments of little but rounding, with negative numbers on the
+    diagonal. Such a matrix gets the least ridge that makes it positive definite, of powers of ten
+    from a millionth to a hundred times the mean of its diagonal.
+
+    Raises:
+        torch.linalg.LinAlgError: a matrix that is not finite.
+    """
+    found, failed = torch.linalg.cholesky_ex(matrices, upper=upper)
+    if not failed.any():
+        return found
+    eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    level = matrices.diagonal(dim1=-2, dim2=-1).abs().mean(-1).clamp_min(1e-20)[..., None, None]
+    for ridge in _RIDGES:
+        mended = torch.where((failed != 0)[..., None, None], ridge * level * eye, 0) + matrices
+        found, still = torch.linalg.cholesky_ex(mended, upper=upper)
+        if not still.any():
+            return found
+    return torch.linalg.cholesky(matrices, upper=upper)
+
+
+def inverse_factor(moments: Tensor) -> Tensor:
+    """The upper factor U of U^T U = H^-1, for H [n, n]."""
+    return factor(torch.cholesky_inverse(factor(moments)), upper=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from subbyte.methods.blocks import inverse_factor
 from subbyte.methods.product.kmeans import nearest
 from subbyte.methods.product.state import ProductState
 
@@ -45,8 +46,7 @@ def _block(state: ProductState, column: int) -> tuple[int, int]:
 def sequential_pass(state: ProductState, panel: int = PANEL) -> None:
     """Code the blocks once, in order, each in the metric that remains after the columns
     still to come have been re-fitted (GPTQ's update, on blocks of d columns)."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(state.moments))
-    upper = torch.linalg.cholesky(inverse, upper=True)
+    upper = inverse_factor(state.moments)
     work, entries, d = state.target.clone(), state.entries(), state.group
     for first, last in panels(state, panel):
         errors = torch.zeros_like(work[:, first:last])

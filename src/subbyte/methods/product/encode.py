@@ -96,7 +96,7 @@ def _codebook(
         metric = metric.mean(0, keepdim=True)
     eye = torch.eye(group, device=metric.device, dtype=metric.dtype)
     level = metric.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-20)
-    factor = torch.linalg.cholesky(metric + 1e-6 * level[:, None, None] * eye)
+    factor = blocks.factor(metric + 1e-6 * level[:, None, None] * eye)
     found = kmeans(points @ factor, weights / weights.mean(), options.words, gains, steps, rng)
     return torch.linalg.solve_triangular(factor, found, upper=False, left=False)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from subbyte.errors import OptionError
+from subbyte.methods import blocks
 from subbyte.methods.base import Found, LayerTraits, SearchProblem
 from subbyte.methods.options import Given, MethodOptions
 from subbyte.methods.product.form import (
@@ -133,7 +134,7 @@ def _points(
     rows = (padded / scale[:, None, None]).unflatten(2, (-1, d))[:, :, :count]
     metric = _metric(problem.blocks, d)[:count]
     level = metric.diagonal(dim1=1, dim2=2).mean().clamp_min(1e-12)
-    factor = torch.linalg.cholesky(metric + 1e-3 * level * torch.eye(d, device=weight.device))
+    factor = blocks.factor(metric + 1e-3 * level * torch.eye(d, device=weight.device))
     energy = torch.einsum("otgi,gij->otgj", rows, factor).square().sum((1, 3))
     share = (energy * scale.square()[:, None]).sum(0).clamp_min(1e-30)
     chosen, stands_for = _drawn(share, rng)
@@ -141,7 +142,7 @@ def _points(
         # One codebook sees one metric: the mean over what is drawn; levels stay the groups' own.
         levels = metric[chosen].diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)
         mean = (metric[chosen] / levels[:, None, None]).mean(0)
-        one = torch.linalg.cholesky(mean + 1e-3 / d * torch.eye(d, device=weight.device))
+        one = blocks.factor(mean + 1e-3 / d * torch.eye(d, device=weight.device))
         points, stands_for = rows[:, :, chosen].permute(2, 0, 1, 3) @ one, stands_for * levels
     else:
         points = rows[:, :, chosen].permute(2, 0, 1, 3) @ factor[chosen][:, None]

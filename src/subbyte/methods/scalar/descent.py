@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from subbyte.methods.blocks import weighted_error
+from subbyte.methods.blocks import inverse_factor, weighted_error
 
 ROUNDS = 3
 SWEEPS = 2
@@ -48,8 +48,7 @@ def descend(state: GridState) -> None:
 
 def sequential_pass(state: GridState) -> None:
     """GPTQ's pass, column by column, passed on between panels by one matrix product."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(state.moments))
-    upper = torch.linalg.cholesky(inverse, upper=True)
+    upper = inverse_factor(state.moments)
     work, total = state.target.clone(), state.target.shape[1]
     for first in range(0, total, PANEL):
         last = min(first + PANEL, total)

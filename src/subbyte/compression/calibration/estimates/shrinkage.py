@@ -62,7 +62,7 @@ def judge(folds: Iterable[Fold], weight: Tensor, dampings: Sequence[float] = DAM
     errors = np.zeros(len(dampings))
     found: list[Tensor] = []
     for fold in folds:
-        values, vectors = torch.linalg.eigh(fold.moments)
+        values, vectors = _eigh(fold.moments)
         held = vectors.transpose(1, 2) @ fold.held_moments @ vectors
         found.append(held.diagonal(dim1=1, dim2=2).clone())
         errors += _errors(fold, weight, values, vectors, held, dampings)
@@ -105,10 +105,21 @@ def with_gains(weight: Tensor, moments: Tensor, cross: Tensor) -> Tensor:
 
 def with_variances(moments: Tensor, variances: Tensor) -> Tensor:
     """``moments`` [groups, n, n] with other ``variances`` [groups, n] along its eigenvectors."""
-    _, vectors = torch.linalg.eigh(moments)
+    _, vectors = _eigh(moments)
     least = LEAST_VARIANCE * variances.mean(1, keepdim=True).clamp_min(1e-12)
-    found = (vectors * (variances + least)[:, None]) @ vectors.transpose(1, 2)
+    # Rounding may leave a variance of almost nothing below zero.
+    found = (vectors * (variances.clamp_min(0) + least)[:, None]) @ vectors.transpose(1, 2)
     return (found + found.transpose(1, 2)) / 2
+
+
+def _eigh(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues [groups, n], rising, and vectors; in float64 where float32 does not converge, as
+    with many inputs that never move."""
+    try:
+        values, vectors = torch.linalg.eigh(moments)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        values, vectors = (part.to(moments) for part in torch.linalg.eigh(moments.double()))
+    return values, vectors
 
 
 def rising(values: NDArray[np.float64]) -> NDArray[np.float64]:
