@@ -113,13 +113,16 @@ def with_variances(moments: Tensor, variances: Tensor) -> Tensor:
 
 
 def _eigh(moments: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues [groups, n], rising, and vectors; in float64 where float32 does not converge, as
-    with many inputs that never move."""
+    """Eigenvalues [groups, n], rising, and vectors; in float64 where float32 does not converge, or
+    ends in NaN, as with many inputs that never move."""
     try:
         values, vectors = torch.linalg.eigh(moments)
+        if torch.isfinite(vectors).all():
+            return values, vectors
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        values, vectors = (part.to(moments) for part in torch.linalg.eigh(moments.double()))
-    return values, vectors
+        pass
+    values, vectors = torch.linalg.eigh(moments.double())
+    return values.to(moments), vectors.to(moments)
 
 
 def rising(values: NDArray[np.float64]) -> NDArray[np.float64]:
