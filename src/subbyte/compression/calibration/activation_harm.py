@@ -8,11 +8,11 @@ are rounded apart. (The mean over samples and its standard error count: a few sa
 by far the most.) A group that moves an output by more than `ALONE[0]` stays float. Where the others
 still do too much together, groups from `ALONE[1]` on follow (docs/decisions/0030).
 
-An output is moved by its squared error over its variance, of class scores by the KL (nats) or by
-`OF_SCORES` times that error, whichever is more: an output [N, C] need not be of scores.
+An output is moved by its squared error over its variance. Class scores are moved by the KL (nats)
+or by `OF_SCORES` times that error, whichever is more: an output [N, C] need not be of scores.
 
-Groups are judged on the `WORST` samples, which all values together move most; what is found there
-counts for all samples in the ratio in which all values together do. They are searched by halves, in
+Groups are judged on the `WORST` samples, which all values together move most. The result counts for
+all samples in the ratio in which all values together do. They are searched by halves, in
 the order of the graph. A half that moves no output by more than that holds no such group.
 
 Ours; the papers have no activations of eight bits.

@@ -46,9 +46,10 @@ class RowSampler:
         corrected: bool,
         binarization: Binarization | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Rows of the layer's input in the compressed network and of its output in the float one,
-        at the same positions, as `Moments.add` takes them; and the sample of the chunk that each
-        row is of, None where that is not known.
+        """Rows of the layer's input and output at the same positions, as `Moments.add` takes them.
+
+        The input is the compressed network's, the output the float network's. The third result is
+        the sample of the chunk that each row is of, None where the samples are not known.
 
         ``ours``, ``coded``: values of both networks for a chunk of samples. ``place``: numbers of
         the layer and of the chunk, by which positions are drawn. ``corrected``: the output also

@@ -5,9 +5,9 @@ weights is exact. So a layer may be looked up where that is faster (`lookup_work
 that moves its own outputs least on the calibration samples.
 
 Deep networks multiply small errors, and long tails of activations ask for large shifts. So the
-network is run with all tables as the kernels make them. Where that adds more to the squared error
-of an output than `ALLOWED` of the error that the file has without them, layers are given up, those
-first whose tables alone move the outputs most for the time that they save. (Ours; the published
+network is run with all tables as the kernels make them. They may add `ALLOWED` of the squared error
+that an output of the file has without them. Where they add more, layers are given up: first those
+layers whose tables alone move the outputs most for the time that they save. (Ours; the published
 method keeps float tables.)
 """
 

@@ -3,8 +3,8 @@
 The samples are dealt into folds; all rows of a sample are in one fold, as the rows of one image are
 much alike. For every fold f, H and T are the moments of all other samples, H_f and T_f the moments
 of the fold about the means of the others. The least trust that makes sense is the float weight with
-the best gain for each output, W_o = g_o W (`with_gains`): one number an output is known well from
-few samples, and without it a network whose inputs have lost a part of their variance loses more in
+the best gain for each output, W_o = g_o W (`with_gains`). One number an output is known well from
+few samples. Without it, a network whose inputs have lost a part of their variance loses more in
 every layer. With H = U diag(l) U^T, m = mean diag H and D = T - W_o H, the damped target
 W*(d) = W_o + D U diag(1 / (l + d m)) U^T costs on the fold
 
