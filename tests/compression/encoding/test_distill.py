@@ -118,8 +118,8 @@ def test_what_is_packed_is_no_worse_than_untuned(seed: int, make: MakeTuner) -> 
     tuned = tuner.run()
     after = harm_of(tuned, tuner._held)
     assert after < before
-    # The packed network is the one that was measured.
-    assert after == pytest.approx(tuner._harm(), rel=1e-3)
+    # The packed network is the one that was measured, its numbers rounded to halves.
+    assert after == pytest.approx(tuner._harm(), rel=5e-3)
 
 
 def test_latent_factors_are_trained(make: MakeTuner) -> None:

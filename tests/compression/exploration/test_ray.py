@@ -169,7 +169,7 @@ def test_a_point_needs_no_file_of_the_driver(
         path.unlink()
     point, data = ray_cluster._make(parcel, name, files)
     assert data == whole[f"{name}.onnx"]
-    assert json.loads(whole["points.jsonl"].splitlines()[0]) == point
+    assert json.loads(whole["points.jsonl"].splitlines()[0]) == point.to_dict()
     # A network that a stopped run has left is judged, not made again.
     kept = files | {f"{name}.onnx": data}
     assert ray_cluster._make(parcel, name, kept) == (point, data)
