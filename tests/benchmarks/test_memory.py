@@ -24,7 +24,7 @@ def test_a_network_in_external_data_takes_its_weights_once(tmp_path: Path) -> No
     for linears in (2, 31):
         folder = tmp_path / str(linears)
         folder.mkdir()
-        path, calib = write_stack(folder, 1024, 0, linears, samples=1)
+        path, calib = write_stack(folder, 1024, 0, linears, samples=16)
         (folder / "plan.toml").write_text("")
         options = ("--calib", calib, "--plan", folder / "plan.toml")
         used = run_program("compress", path, *options, "-o", folder / "small.onnx")
