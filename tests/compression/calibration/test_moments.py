@@ -15,6 +15,7 @@ from subbyte.compression.calibration.moments import (
     CONV_DAMPING,
     LINEAR_DAMPING,
     MOST_DAMPING,
+    WIDE,
     Moments,
     damping_of,
 )
@@ -179,6 +180,19 @@ def test_large_means_do_not_drown_the_covariance() -> None:
     moments, target = direct(layer, x, t, CONV_DAMPING)
     torch.testing.assert_close(found.moments.double(), moments, atol=0.01, rtol=0.02)
     torch.testing.assert_close(found.weight.double(), target, atol=0.05, rtol=0.05)
+
+
+def test_wide_layers_are_not_judged() -> None:
+    """A decomposition of their moments would take minutes."""
+    network = one_layer("Conv", normal(0, 2, WIDE + 1, 1, 1), 2, WIDE + 1)
+    layer = network.layers[0]
+    x, t = (torch.from_numpy(normal(i, 10, *shape)) for i, shape in ((1, (1, WIDE + 1)), (2, (2,))))
+    folded, whole = (Moments(layer, CPU, 0.1, folded=each) for each in (True, False))
+    folded.add(x, t, torch.arange(10) % FOLDS)
+    whole.add(x, t)
+    found, wanted = (each.target(weight_of(layer)) for each in (folded, whole))
+    assert torch.equal(found.weight, wanted.weight)
+    assert torch.equal(found.moments, wanted.moments)
 
 
 @pytest.mark.parametrize("groups", [1, 2])

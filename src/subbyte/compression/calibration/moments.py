@@ -44,6 +44,8 @@ MOST_DAMPING = 0.25
 PAPER_DAMPING = 1e-4
 SAMPLES_DAMPING = 12.5
 WIDE = 2048
+"""Inputs of a layer above which nothing is judged: a decomposition takes n^3 steps, minutes for
+8,192 inputs."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,7 @@ class Moments:
         width = shape.inputs * (1 if self._transposed else shape.taps)
         outputs = shape.inputs * shape.groups if self._transposed else shape.outputs
         rows = outputs // shape.groups
-        # Of wide layers, all folds but the first are one: a decomposition takes n^3 steps.
-        count = (FOLDS if width <= WIDE else 2) if folded else 1
+        count = FOLDS if folded and width <= WIDE else 1
         self._sums = [Sums.zeros(shape.groups, rows, width, device) for _ in range(count)]
         self._origin_x = torch.zeros(shape.groups, width, device=device)
         self._origin_t = torch.zeros(shape.groups, rows, device=device)
@@ -155,10 +156,10 @@ class Moments:
         return sum(sums.count > 0 for sums in self._sums) > 1
 
     def _folds(self, rows: Tensor) -> Iterator[Fold]:
-        """The folds with rows, of wide layers the first alone."""
+        """The folds with rows."""
         total = self._total()
         filled = [sums for sums in self._sums if sums.count]
-        for held in filled[:1] if rows.shape[2] > WIDE else filled:
+        for held in filled:
             others = total - held
             moments, cross = others.covariances()
             held_moments, held_cross = held.about(others.means)
