@@ -191,8 +191,8 @@ def test_wide_layers_are_not_judged() -> None:
     folded.add(x, t, torch.arange(10) % FOLDS)
     whole.add(x, t)
     found, wanted = (each.target(weight_of(layer)) for each in (folded, whole))
-    torch.testing.assert_close(found.weight, wanted.weight)
-    torch.testing.assert_close(found.moments, wanted.moments)
+    torch.testing.assert_close(found.weight, wanted.weight, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found.moments, wanted.moments, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
