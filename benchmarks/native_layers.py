@@ -9,7 +9,7 @@ QuantizeLinear, with its own layout inside: chains of COPIES layers where inputs
 many, else it is left out. A layer is measured COPIES times with different weights. Binary layers
 have signs of their own, and binarize x, which is uint8, themselves, with scales per column (HORQ).
 
-Linear layers at batch 1 (native_linear.py): each side has its own weights, enough of them that
+Linear layers at batch 1 (linear.py): each side has its own weights, enough of them that
 they come from memory.
 
 All sides are measured in turn, as process CPU time on one thread; figures are microseconds of one
@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import native_binary, native_linear
-from benchmarks.native_cases import COPIES, X_SCALE, Y_ZERO, Case, Layer, make_case, table_shift
-from benchmarks.native_ceilings import Ceilings, ceilings
-from benchmarks.native_peers import openvino_chain, stock
-from benchmarks.native_timing import figures, in_turn, timed
+from benchmarks.native import binary, linear
+from benchmarks.native.cases import COPIES, X_SCALE, Y_ZERO, Case, Layer, make_case, table_shift
+from benchmarks.native.ceilings import Ceilings, ceilings
+from benchmarks.native.peers import openvino_chain, stock
+from benchmarks.native.timing import figures, in_turn, timed
 from subbyte.methods import packing
 from subbyte.methods.coded import decode_scale
 from subbyte.methods.product.form import ProductOptions
@@ -77,14 +77,14 @@ def main() -> None:
     layers = [
         measure(library, layer, arguments.rounds, limits) for layer in LAYERS if chosen(layer.name)
     ]
-    linear = [
-        native_linear.measure(library, *size, arguments.rounds, limits)
-        for size in native_linear.LAYERS
+    linear_layers = [
+        linear.measure(library, *size, arguments.rounds, limits)
+        for size in linear.LAYERS
         if chosen("->".join(map(str, size)))
     ]
     record = {
         "layers": layers,
-        "linear": linear,
+        "linear": linear_layers,
         "rounds": arguments.rounds,
         "copies": COPIES,
         "threads": 1,
@@ -94,7 +94,7 @@ def main() -> None:
         "system": system(),
     }
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    for row in layers + linear:
+    for row in layers + linear_layers:
         cells = [f"{name} {side['median_us']:.0f}" for name, side in row["sides"].items()]
         print(f"{row['layer']}: " + "; ".join(cells))
 
@@ -115,8 +115,8 @@ def measure(library: NativeLibrary, layer: Layer, rounds: int, limits: Ceilings)
         extra[name] = {"bits": bits(options), "mean_difference": check(name, sides[name], peer, y)}
     if layer.inputs == layer.outputs:
         sides["openvino int8"] = openvino_chain(case)
-    for name, order in native_binary.ORDERS.items():
-        sides[name] = native_binary.binary(library, layer, case.x, order)
+    for name, order in binary.ORDERS.items():
+        sides[name] = binary.binary(library, layer, case.x, order)
         extra[name] = {"bits": 1.0, "order": order}
     times = timed(sides | dict(limits.calls), rounds)
     peaks = {name: figures(times[name], 1, limits.work[name])["gmacs"] for name in limits.calls}
@@ -140,7 +140,7 @@ def peak(name: str, peaks: Mapping[str, float]) -> float:
         return peaks["look_up"] * FORMATS[name].group
     if name.endswith("int8"):
         return peaks["multiply"]
-    return peaks["count"] / native_binary.ORDERS[name]
+    return peaks["count"] / binary.ORDERS[name]
 
 
 def bits(options: ProductOptions) -> float:
@@ -153,7 +153,7 @@ def native(library: NativeLibrary, case: Case) -> tuple[list[PackedLayer], list[
     layer, gains = case.layer, case.options.gain_levels()
     shift = table_shift(case.coded[0].inputs["codebook"].astype(np.int8), case.x)
     shape = ConvLut16(
-        native_binary.geometry(layer),
+        binary.geometry(layer),
         word_length=case.options.group,
         gain_levels=len(gains) if case.options.gain else 0,
         shift=shift,

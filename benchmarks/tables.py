@@ -13,21 +13,21 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.keep_page import keep_page
-from benchmarks.latencies_page import latencies_page
-from benchmarks.markdown import table
-from benchmarks.memory_page import memory_table
-from benchmarks.methods_page import methods_page, read_methods
-from benchmarks.native_page import layers_table, linear_table
 from benchmarks.networks.catalog import NETWORKS
 from benchmarks.packages.catalog import in_order
-from benchmarks.packages_page import packages_page, sceptic_lines
-from benchmarks.papers_page import papers_page
-from benchmarks.readme_page import highlights, speed_table
-from benchmarks.readme_picture import tradeoff_picture
+from benchmarks.pages.keep import keep_page
+from benchmarks.pages.latencies import latencies_page
+from benchmarks.pages.markdown import table
+from benchmarks.pages.memory import memory_table
+from benchmarks.pages.methods import methods_page, read_methods
+from benchmarks.pages.native import layers_table, linear_table
+from benchmarks.pages.packages import packages_page, sceptic_lines
+from benchmarks.pages.papers import papers_page
+from benchmarks.pages.readme import highlights, speed_table
+from benchmarks.pages.readme_picture import tradeoff_picture
+from benchmarks.pages.tradeoffs import tradeoffs_page
+from benchmarks.pages.whole import whole_page
 from benchmarks.records import Record, machine, read_records
-from benchmarks.tradeoffs_page import tradeoffs_page
-from benchmarks.whole_page import whole_page
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "results" / "networks"

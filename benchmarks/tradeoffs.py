@@ -27,8 +27,8 @@ from benchmarks.network_folder import Change, NetworkFolder, command_line, judge
 from benchmarks.networks.catalog import METRICS
 from benchmarks.networks.measure import metric
 from benchmarks.networks.record import run, without_folders
+from benchmarks.pages.tradeoffs import equal_bits
 from benchmarks.records import Record
-from benchmarks.tradeoffs_page import equal_bits
 from subbyte.compression.config import CompressOptions
 from subbyte.compression.exploration.explore import HELD, read_points
 from subbyte.compression.pipeline import compress_network

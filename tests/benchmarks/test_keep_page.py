@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.keep_page import keep_page
+from benchmarks.pages.keep import keep_page
 
 
 def keep(**changed: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.latencies import FORMS, SPREAD, best_forms, kept_limits, latencies_to_eight
-from benchmarks.latencies_page import latencies_page
+from benchmarks.pages.latencies import latencies_page
 from subbyte.methods.product.form import GROUPS, ProductOptions
 
 

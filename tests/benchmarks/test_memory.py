@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import memory
 from benchmarks.memory import run_program, write_stack
-from benchmarks.memory_page import memory_table
+from benchmarks.pages.memory import memory_table
 
 # Of the weights that a network has more: the float ones once, the coded ones, a quarter as large,
 # five times while the file is made and checked, and half for what an allocator does not give

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.native_page import layers_table, linear_table
+from benchmarks.pages.native import layers_table, linear_table
 
 
 def record(**options: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from benchmarks.packages.inputs import (
     top1,
 )
 from benchmarks.packages.measure import TARGET, record, timed_again
-from benchmarks.packages_page import ZOO, packages_page, sceptic_lines
+from benchmarks.pages.packages import ZOO, packages_page, sceptic_lines
 from tests import tiny
 
 

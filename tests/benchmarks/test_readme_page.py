@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.readme_page import highlights, speed_table
-from benchmarks.readme_picture import tradeoff_picture
+from benchmarks.pages.readme import highlights, speed_table
+from benchmarks.pages.readme_picture import tradeoff_picture
 
 
 def run(network: str, bits: float, metric: float) -> dict[str, Any]:

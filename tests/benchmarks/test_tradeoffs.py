@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.pages.tradeoffs import equal_bits, tradeoffs_page
 from benchmarks.records import read_records
-from benchmarks.tradeoffs_page import equal_bits, tradeoffs_page
 
 
 def _point(bits: float, divergence: float, **more: Any) -> dict[str, Any]:

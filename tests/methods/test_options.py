@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from benchmarks import option_tables
+from benchmarks.pages import option_tables
 from subbyte.errors import OptionError
 from subbyte.methods import (
     METHODS,
@@ -36,7 +36,7 @@ def test_every_option_is_described_and_its_default_is_one_it_takes(method: str) 
 
 @pytest.mark.parametrize("method", NAMES)
 def test_a_page_has_the_table_of_its_options(method: str) -> None:
-    """If not: python -m benchmarks.option_tables."""
+    """If not: python -m benchmarks.pages.option_tables."""
     path = option_tables.PAGES / f"{method}.md"
     assert path.read_text() == option_tables.page(method)
 

@@ -27,7 +27,7 @@ from onnx import numpy_helper
 
 import subbyte
 from tests.native.fuzz_nodes import bare, families, operators
-from tests.native.operators import Node
+from tests.native.nodes.operators import Node
 
 INTERESTING = (0, 1, -1, 2, 3, 7, 16, 63, 64, 127, 128, 255, 1 << 15, 1 << 30, 1 << 31, 1 << 62)
 RUNS = 3  # on inputs of a model that opens

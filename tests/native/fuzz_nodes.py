@@ -13,10 +13,10 @@ from subbyte.methods import WeightShape, method_of
 from subbyte.methods.binarization import BINARIZATIONS, Binarization
 from tests.graph.coding import code_binary
 from tests.methods.cases import CASES, Case
-from tests.native import long_layers
-from tests.native.coded_layers import CODERS, WINDOWS, Q, code, conv
-from tests.native.island_nodes import POOLS, Q_UNARY, unary, with_unary
-from tests.native.operators import OPSET, Node, layer, parameters, random_codes
+from tests.native.nodes import long_layers
+from tests.native.nodes.coded_layers import CODERS, WINDOWS, Q, code, conv
+from tests.native.nodes.island_nodes import POOLS, Q_UNARY, unary, with_unary
+from tests.native.nodes.operators import OPSET, Node, layer, parameters, random_codes
 
 # One coder of each method and variant, but for the binary ones.
 CODINGS = ("product", "sign", "4-bit", "ternary", "composite", "factored")

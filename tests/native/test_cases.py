@@ -12,7 +12,7 @@ from subbyte.errors import OptionError
 from subbyte.methods import METHODS, CodedWeight, LayerTraits, WeightShape, decode_weight
 from subbyte.methods.binarization import binarize_fields
 from tests.methods.cases import CASES, Case
-from tests.native.operators import Node, assert_close, layer, random_codes
+from tests.native.nodes.operators import Node, assert_close, layer, random_codes
 
 ZERO = 128
 Q = {"x": (0.5, ZERO), "y": (0.04, 100)}

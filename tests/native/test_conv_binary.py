@@ -10,8 +10,8 @@ import pytest
 from subbyte.methods import CodedWeight, WeightShape
 from subbyte.methods.binary.form import MOST_ORDER, SCALES, Scales
 from tests.graph.coding import code_binary
-from tests.native.coded_layers import WINDOWS
-from tests.native.operators import Node, assert_close, layer, random_codes, refusal
+from tests.native.nodes.coded_layers import WINDOWS
+from tests.native.nodes.operators import Node, assert_close, layer, random_codes, refusal
 
 Q = {"x": (0.02, 128), "y": (0.05, 100), "r": (0.03, 7), "m": (0.08, 128)}
 

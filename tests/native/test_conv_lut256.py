@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from subbyte.graph.functions.layer import TABLE_SHIFT
 from subbyte.methods import WeightShape
 from tests.graph.coding import code_product
-from tests.native.coded_layers import WINDOWS, Q, near_zero
-from tests.native.operators import Node, assert_close, layer, open_model, random_codes
+from tests.native.nodes.coded_layers import WINDOWS, Q, near_zero
+from tests.native.nodes.operators import Node, assert_close, layer, open_model, random_codes
 
 OUTPUTS, INPUTS, TAPS = 70, 22, 9
 WORDS = (32, 64, 128, 256)

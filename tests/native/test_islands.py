@@ -9,8 +9,8 @@ import pytest
 from onnx import FunctionProto
 
 from subbyte.graph.islands.operators import elementwise, movement, pooling
-from tests.native.island_nodes import POOLS, Q_UNARY, unary
-from tests.native.operators import (
+from tests.native.nodes.island_nodes import POOLS, Q_UNARY, unary
+from tests.native.nodes.operators import (
     OPSET,
     Node,
     assert_close,

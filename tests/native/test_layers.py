@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from subbyte.methods import WeightShape
-from tests.native.coded_layers import CODERS, WINDOWS, Q, code, conv, near_zero
-from tests.native.island_nodes import Q_BEHIND, with_unary
-from tests.native.operators import (
+from tests.native.nodes.coded_layers import CODERS, WINDOWS, Q, code, conv, near_zero
+from tests.native.nodes.island_nodes import Q_BEHIND, with_unary
+from tests.native.nodes.operators import (
     assert_close,
     layer,
     open_model,

@@ -18,10 +18,10 @@ from onnx import helper
 import subbyte
 from subbyte.graph.functions.layer import TABLE_SHIFT
 from subbyte.graph.islands.operators import elementwise, movement, pooling
-from tests.native.coded_layers import conv, near_zero
 from tests.native.fuzz_nodes import operators
-from tests.native.island_nodes import POOLS
-from tests.native.operators import (
+from tests.native.nodes.coded_layers import conv, near_zero
+from tests.native.nodes.island_nodes import POOLS
+from tests.native.nodes.operators import (
     OPSET,
     Node,
     assert_close,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.native.coded_layers import near_zero
-from tests.native.long_layers import CODERS, INPUTS, linear
-from tests.native.operators import assert_close, open_model, random_codes
+from tests.native.nodes.coded_layers import near_zero
+from tests.native.nodes.long_layers import CODERS, INPUTS, linear
+from tests.native.nodes.operators import assert_close, open_model, random_codes
 
 SCALAR = ("2-bit", "3-bit", "4-bit")
 

@@ -17,7 +17,7 @@ from tests.graph.builder import Builder
 from tests.graph.coding import session
 from tests.graph.unary import FUNCTIONS
 from tests.graph.written import Case, assert_computes_the_plan, built, run
-from tests.native.operators import open_model
+from tests.native.nodes.operators import open_model
 
 
 def network(name: str) -> Case:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.markdown import table
+from benchmarks.pages.markdown import table
 from benchmarks.records import Record
 
 # The file of each whole network that stands in the table: the form that keeps most accuracy.

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.markdown import table
+from benchmarks.pages.markdown import table
 
 _Side = dict[str, Any]
 # The peers that linear layers are held against: which sides, and the column's name.

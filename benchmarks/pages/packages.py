@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from benchmarks.markdown import table
+from benchmarks.pages.markdown import table
 from benchmarks.records import Record, machines
 
 ZOO = "random weights"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.markdown import table
+from benchmarks.pages.markdown import table
 from benchmarks.records import Record, machines
 
 _HEADER = (

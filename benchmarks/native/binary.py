@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.native_cases import COPIES, X_SCALE, Y_ZERO, Layer
-from benchmarks.native_timing import in_turn
+from benchmarks.native.cases import COPIES, X_SCALE, Y_ZERO, Layer
+from benchmarks.native.timing import in_turn
 from subbyte.runtime.native.client import Finish, NativeLibrary
 from subbyte.runtime.native.structures import ConvBinary, Geometry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.markdown import table
+from benchmarks.pages.markdown import table
 from benchmarks.records import Record
 
 _HEADER = (

@@ -12,8 +12,8 @@ import onnx
 import pytest
 import torch
 
+from benchmarks.pages.papers import horq_section, papers_page
 from benchmarks.papers import ffn, qcnn
-from benchmarks.papers_page import horq_section, papers_page
 from subbyte.compression.planning.plan_file import parse_plan, planned_layers
 from subbyte.graph.load.network import read_network
 from subbyte.graph.load.torch_export import export_module

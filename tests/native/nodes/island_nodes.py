@@ -9,7 +9,7 @@ from onnx import FunctionProto, helper
 
 from subbyte.graph.functions.body import make_function
 from subbyte.graph.functions.layer import layer_with_unary
-from tests.native.operators import OPSET, Node, parameters
+from tests.native.nodes.operators import OPSET, Node, parameters
 
 POOLS: dict[str, dict[str, Any]] = {
     "plain": {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0], "ceil_mode": 0},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.markdown import table
+from benchmarks.pages.markdown import table
 from benchmarks.records import Record, machine, read_records
 
 _METHODS = ("product", "scalar", "ternary", "composite", "binary")

@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from benchmarks.native_cases import X_SCALE, Y_ZERO
-from benchmarks.native_peers import make_model, make_session
+from benchmarks.native.cases import X_SCALE, Y_ZERO
+from benchmarks.native.peers import make_model, make_session
 
 CHECKED = 64  # outputs
 _W_SCALE = 0.01

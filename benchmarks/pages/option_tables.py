@@ -1,6 +1,6 @@
 """Writes the tables of options in docs/methods: they are made from the methods' own fields.
 
-python -m benchmarks.option_tables
+python -m benchmarks.pages.option_tables
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from subbyte.methods import METHODS
 
-PAGES = Path(__file__).parent.parent / "docs" / "methods"
+PAGES = Path(__file__).parents[2] / "docs" / "methods"
 BEGIN, END = "<!-- options -->\n", "<!-- /options -->\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.markdown import table
+from benchmarks.pages.markdown import table
 
 Record = dict[str, Any]
 

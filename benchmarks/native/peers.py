@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.native_cases import X_SCALE, Y_ZERO, Case, kernel_weight
+from benchmarks.native.cases import X_SCALE, Y_ZERO, Case, kernel_weight
 from subbyte.methods.coded import decode_scale
 
 

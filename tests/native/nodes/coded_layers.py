@@ -16,7 +16,7 @@ from tests.graph.coding import (
     code_scalar,
     code_ternary,
 )
-from tests.native.operators import Node, layer, random_codes
+from tests.native.nodes.operators import Node, layer, random_codes
 
 # Inputs within one step of their zero point: table entries are exact at shift 0, so that
 # native and portable differ in nothing but the order of float operations.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.markdown import table
+from benchmarks.pages.markdown import table
 
 
 def memory_table(record: dict[str, Any]) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import linear_peers as peers
-from benchmarks.native_cases import Y_ZERO, random_book, random_x, table_shift
-from benchmarks.native_ceilings import Ceilings
-from benchmarks.native_timing import figures, in_turn, timed
+from benchmarks.native import linear_peers as peers
+from benchmarks.native.cases import Y_ZERO, random_book, random_x, table_shift
+from benchmarks.native.ceilings import Ceilings
+from benchmarks.native.timing import figures, in_turn, timed
 from subbyte.methods.product.form import ProductOptions
 from subbyte.runtime.native.client import Finish, NativeLibrary, PackedLayer
 from subbyte.runtime.native.structures import GemvInt4, GemvLut16

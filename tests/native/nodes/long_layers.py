@@ -8,8 +8,8 @@ import numpy as np
 
 from subbyte.methods import CodedWeight, WeightShape
 from tests.graph.coding import code_product, code_scalar
-from tests.native.coded_layers import Q, halved, near_zero
-from tests.native.operators import Node, layer
+from tests.native.nodes.coded_layers import Q, halved, near_zero
+from tests.native.nodes.operators import Node, layer
 
 # Above 2^20 weights; neither number is a multiple of a tile's.
 OUTPUTS, INPUTS = 1090, 1003

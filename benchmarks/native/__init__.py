@@ -1,0 +1,1 @@
+"""Single layers: cases, peers, ceilings and timing of `benchmarks.native_layers`."""
