@@ -98,7 +98,9 @@ def _looked_up(
     shape = GemvLut16(1, inputs, outputs, d, gain_levels=levels, shift=shift)
     packed = library.pack(shape, codes, gain_codes, gains if options.gain else None, book)
     products = np.einsum("gi,gki->gk", x.reshape(-1, d).astype(np.int64), book.astype(np.int64))
-    entries = np.clip((products + ((1 << shift) >> 1)) >> shift, -128, 127)
+    # Ties go up in even groups and down in odd ones.
+    halves = ((1 << shift) >> 1) - (np.arange(len(products)) % 2 if shift else 0)
+    entries = np.clip((products + np.reshape(halves, (-1, 1))) >> shift, -128, 127)
     rows = slice(0, peers.CHECKED)
     looked = np.take_along_axis(entries[None], codes[rows, :, None], 2)[..., 0]
     if gain_codes is not None:
