@@ -147,6 +147,8 @@ def compare(drawn: Drawn, got: Sequence[Sequence[Array]], parts: Sequence[Feeds]
     deciding = any(node.op_type in DECIDING for node in drawn.model.graph.node)
     least = DECIDED if deciding else LARGEST
     near = [[run(model, part) for part in parts] for model in coarse if model is not None]
+    if any(all(arrays is None for arrays in side) for side in near):
+        return None  # rounded, the network takes no sample
     for place in range(len(got[0])):
         ours, float_, *theirs = (
             np.concatenate([np.ravel(arrays[place]) for arrays in side if arrays is not None])

@@ -33,6 +33,7 @@ gain = {gain}
 @pytest.mark.parametrize(
     ("words", "group", "gain", "looked_up"),
     [
+        (32, 4, 0, True),
         (32, 8, 3, True),
         (128, 8, 0, True),
         (256, 8, 0, False),

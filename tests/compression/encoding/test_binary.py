@@ -53,13 +53,16 @@ def compressed(folder: Path, method: str | MethodChoice = "binary", **options: A
 @pytest.mark.parametrize("activations", ["int8", "float"])
 @pytest.mark.parametrize("scales", SCALES)
 def test_orders_bring_the_output_nearer(scales: str, activations: str, tmp_path: Path) -> None:
+    # Of few images, what is gained by an order does not hold on others, and is not taken.
+    images = normal(0, 192, 3, 6, 6)
+    wanted = GraphModule(prepare(MODEL, "net")).eval()(torch.from_numpy(images)).detach().numpy()
+    path = tmp_path / "small.onnx"
     lost = []
     for order in (1, 2, 4):
-        path = compressed(
-            tmp_path, activations=activations, method=Binary(order=order, scales=scales)
-        )
-        lost.append(relative(run(path, IMAGES), WANTED))
-    assert lost[0] > 2.5 * lost[1] > 2.5 * lost[2], lost
+        method = Binary(order=order, scales=scales)
+        subbyte.compress(MODEL, path, images, activations=activations, method=method)
+        lost.append(relative(run(path, images), wanted))
+    assert lost[0] > 3 * lost[1] > 3 * lost[2], lost
     assert lost[2] < 0.03
 
 
