@@ -5,9 +5,12 @@
 #include <cstring>
 
 #include "conv_int4/level.h"
+#include "dot_products/avx512.h"
 
 namespace subbyte::conv_int4 {
 namespace {
+
+using dot_products::multiply_add;
 
 constexpr int kBlocks = 4;  // of conv_int8::kLanes outputs, of the tiles that unpack
 
@@ -87,16 +90,6 @@ void unpack(const Unpack &job) {
   } else {
     unpack_units<3>(job);
   }
-}
-
-// sum + four products of an unsigned and a signed byte each; see conv_lut16/avx512.cpp.
-__m512i multiply_add(__m512i sum, __m512i x, __m512i weights) {
-#if defined(__clang__)
-  return _mm512_dpbusd_epi32(sum, x, weights);
-#else
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights));
-  return sum;
-#endif
 }
 
 // The int8 tile's loop, on weights that are still in registers.

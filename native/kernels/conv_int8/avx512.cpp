@@ -4,24 +4,17 @@
 #include <cstring>
 
 #include "conv_int8/level.h"
+#include "dot_products/avx512.h"
 
 namespace subbyte::conv_int8 {
 namespace {
+
+using dot_products::multiply_add;
 
 __m512i broadcast_quad(const uint8_t *x) {
   int32_t quad;
   std::memcpy(&quad, x, sizeof quad);
   return _mm512_set1_epi32(quad);
-}
-
-// sum + four products of an unsigned and a signed byte each; see conv_lut16/avx512.cpp.
-__m512i multiply_add(__m512i sum, __m512i x, __m512i weights) {
-#if defined(__clang__)
-  return _mm512_dpbusd_epi32(sum, x, weights);
-#else
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights));
-  return sum;
-#endif
 }
 
 template <int kPixels, int kBlocks>

@@ -4,29 +4,16 @@
 #include <cstring>
 
 #include "conv_int8/level.h"
+#include "dot_products/avx2.h"
 
 namespace subbyte::conv_int8 {
 namespace {
 
+using dot_products::multiply_add;
+
 constexpr int kPixels = 6;
 constexpr int kQuad = 4;
 constexpr int kVectors = kChannels / 8;  // of sums of a depthwise pixel
-
-// sum + four products of an unsigned and a signed byte each. GCC 12 copies the sum of its
-// intrinsics through a second register, and here through memory.
-__m256i multiply_add(__m256i sum, __m256i x, __m256i weights) {
-#if defined(__clang__) && defined(__AVXVNNI__)
-  return _mm256_dpbusd_avx_epi32(sum, x, weights);
-#elif defined(__clang__)
-  return _mm256_dpbusd_epi32(sum, x, weights);
-#elif defined(__AVXVNNI__)
-  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "xm"(weights));
-  return sum;
-#else
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "vm"(weights));
-  return sum;
-#endif
-}
 
 __m256i load(const void *from) {
   return _mm256_loadu_si256(static_cast<const __m256i *>(from));

@@ -16,9 +16,13 @@
 #include <immintrin.h>
 
 #include "conv_lut16/level.h"
+#include "dot_products/avx2.h"
 
 namespace subbyte::conv_lut16 {
 namespace {
+
+using dot_products::add_even;
+using dot_products::add_odd;
 
 constexpr int kHalf = 32;  // bytes of a register: half a vector
 constexpr int kSmall = 2;  // kSmallGain: signs, or the magnitudes 1 and 1/2
@@ -158,28 +162,6 @@ void accumulate_plain(const Tile &tile) {
     }
   }
   sums.move_to(tile.acc);
-}
-
-// sums + the even or the odd ones of int16 products; vpdpwssd is both instructions at once.
-__m256i add_even(__m256i sums, __m256i products) {
-  const __m256i even = _mm256_set1_epi32(1);
-#if defined(__AVXVNNI__)
-  return _mm256_dpwssd_avx_epi32(sums, products, even);
-#elif defined(__AVX512VNNI__)
-  return _mm256_dpwssd_epi32(sums, products, even);
-#else
-  return _mm256_add_epi32(sums, _mm256_madd_epi16(products, even));
-#endif
-}
-
-__m256i add_odd(__m256i sums, __m256i products) {
-#if defined(__AVXVNNI__)
-  return _mm256_dpwssd_avx_epi32(sums, products, _mm256_set1_epi32(1 << 16));
-#elif defined(__AVX512VNNI__)
-  return _mm256_dpwssd_epi32(sums, products, _mm256_set1_epi32(1 << 16));
-#else
-  return _mm256_add_epi32(sums, _mm256_srai_epi32(products, 16));
-#endif
 }
 
 // int16 sums of outputs 0-7 (8-15) of a vector, as int32: even outputs, then odd ones.

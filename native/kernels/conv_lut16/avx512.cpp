@@ -10,25 +10,17 @@
 #include <immintrin.h>
 
 #include "conv_lut16/level.h"
+#include "dot_products/avx512.h"
 
 namespace subbyte::conv_lut16 {
 namespace {
+
+using dot_products::multiply_add;
 
 // vpackssdw and vpacksswb interleave by 128-bit lanes: lane q of the result holds words
 // 4q .. 4q + 3 of group 0, then those of group 1, 2 and 3. Codes say that position.
 int table_lane(int j, int c) { return 16 * (c >> 2) + 4 * j + (c & 3); }
 int code_lane(int o, int j) { return kVectorGroups * o + j; }
-
-// sum + a * b by four unsigned and signed bytes each. GCC 12 copies the sum of its intrinsic
-// through a second register, and here through memory.
-__m512i multiply_add(__m512i sum, __m512i a, __m512i b) {
-#if defined(__clang__)
-  return _mm512_dpbusd_epi32(sum, a, b);
-#else
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-  return sum;
-#endif
-}
 
 __m512i broadcast4(const uint8_t *x) {
   int32_t value;

@@ -17,9 +17,13 @@
 #include <immintrin.h>
 
 #include "conv_lut256/level.h"
+#include "dot_products/avx2.h"
 
 namespace subbyte::conv_lut256 {
 namespace {
+
+using dot_products::add_even;
+using dot_products::add_odd;
 
 constexpr int kLanes = 32;
 constexpr int kPixels = 4;
@@ -167,28 +171,6 @@ void accumulate_plain(const Tile &tile) {
     }
   }
   sums.move_to(tile.acc);
-}
-
-// sums + the even or the odd ones of int16 products; vpdpwssd is both instructions at once.
-__m256i add_even(__m256i sums, __m256i products) {
-  const __m256i even = _mm256_set1_epi32(1);
-#if defined(__AVXVNNI__)
-  return _mm256_dpwssd_avx_epi32(sums, products, even);
-#elif defined(__AVX512VNNI__)
-  return _mm256_dpwssd_epi32(sums, products, even);
-#else
-  return _mm256_add_epi32(sums, _mm256_madd_epi16(products, even));
-#endif
-}
-
-__m256i add_odd(__m256i sums, __m256i products) {
-#if defined(__AVXVNNI__)
-  return _mm256_dpwssd_avx_epi32(sums, products, _mm256_set1_epi32(1 << 16));
-#elif defined(__AVX512VNNI__)
-  return _mm256_dpwssd_epi32(sums, products, _mm256_set1_epi32(1 << 16));
-#else
-  return _mm256_add_epi32(sums, _mm256_srai_epi32(products, 16));
-#endif
 }
 
 // Products of 16 outputs, of two groups each, added to int32 sums: even outputs, odd ones.

@@ -19,9 +19,12 @@
 #include <immintrin.h>
 
 #include "conv_lut256/level.h"
+#include "dot_products/avx512.h"
 
 namespace subbyte::conv_lut256 {
 namespace {
+
+using dot_products::multiply_add;
 
 constexpr int kRegister = 64;
 constexpr int kLanes = 64;
@@ -49,17 +52,6 @@ int code_lane(int words, bool gain, int o, int j) {
 }
 
 int gain_lane(int o, int j) { return o * kVectorGroups + j; }
-
-// sum + a * b by four unsigned and signed bytes each. GCC 12 copies the sum of its intrinsic
-// through a second register, and here through memory.
-__m512i multiply_add(__m512i sum, __m512i a, __m512i b) {
-#if defined(__clang__)
-  return _mm512_dpbusd_epi32(sum, a, b);
-#else
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-  return sum;
-#endif
-}
 
 // Of the loops that hold all sums in registers: unrolled, they need more than there are.
 #if defined(__clang__)

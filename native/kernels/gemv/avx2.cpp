@@ -6,10 +6,14 @@
 // zeros between, so that each is one product, at most 255 * 128.
 #include <immintrin.h>
 
+#include "dot_products/avx2.h"
 #include "gemv/level.h"
 
 namespace subbyte::gemv {
 namespace {
+
+using dot_products::add_even;
+using dot_products::add_odd;
 
 constexpr int kHalf = 32;  // bytes of a register: half a vector
 
@@ -116,28 +120,6 @@ void lookup_plain(const Tile &tile) {
   for (int b = 0; b < kTileBlocks; ++b) sums[b].move_to(tile.acc + b * kLanes);
 }
 
-// sums + the even or the odd ones of int16 products; vpdpwssd is both instructions at once.
-__m256i add_even(__m256i sums, __m256i products) {
-  const __m256i even = _mm256_set1_epi32(1);
-#if defined(__AVXVNNI__)
-  return _mm256_dpwssd_avx_epi32(sums, products, even);
-#elif defined(__AVX512VNNI__)
-  return _mm256_dpwssd_epi32(sums, products, even);
-#else
-  return _mm256_add_epi32(sums, _mm256_madd_epi16(products, even));
-#endif
-}
-
-__m256i add_odd(__m256i sums, __m256i products) {
-#if defined(__AVXVNNI__)
-  return _mm256_dpwssd_avx_epi32(sums, products, _mm256_set1_epi32(1 << 16));
-#elif defined(__AVX512VNNI__)
-  return _mm256_dpwssd_epi32(sums, products, _mm256_set1_epi32(1 << 16));
-#else
-  return _mm256_add_epi32(sums, _mm256_srai_epi32(products, 16));
-#endif
-}
-
 // int16 sums of eight outputs of a vector, as int32: even outputs, then odd ones.
 struct Products {
   __m256i even, odd;
@@ -199,11 +181,7 @@ struct Quad {
   explicit Quad(int32_t x) : all(_mm256_set1_epi32(x)) {}
 
   __m256i add_products(__m256i sum, __m256i weights) const {
-#if defined(__AVXVNNI__)
-    return _mm256_dpbusd_avx_epi32(sum, all, weights);
-#else
-    return _mm256_dpbusd_epi32(sum, all, weights);
-#endif
+    return dot_products::multiply_add(sum, all, weights);
   }
 #else
   __m256i even, odd;

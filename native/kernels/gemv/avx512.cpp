@@ -6,22 +6,15 @@
 // prefetching follows; fetching them early was slower.
 #include <immintrin.h>
 
+#include "dot_products/avx512.h"
 #include "gemv/level.h"
 
 namespace subbyte::gemv {
 namespace {
 
-int output_major(int o, int j) { return o * kQuad + j; }
+using dot_products::multiply_add;
 
-// sum + a * b by four unsigned and signed bytes each; see conv_lut16/avx512.cpp.
-__m512i multiply_add(__m512i sum, __m512i a, __m512i b) {
-#if defined(__clang__)
-  return _mm512_dpbusd_epi32(sum, a, b);
-#else
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-  return sum;
-#endif
-}
+int output_major(int o, int j) { return o * kQuad + j; }
 
 __m512i look_up(__m512i at, __m512i table) { return _mm512_permutexvar_epi8(at, table); }
 
