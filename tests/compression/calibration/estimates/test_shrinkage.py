@@ -141,3 +141,11 @@ def test_rising_keeps_the_sum_and_never_falls(values: list[float]) -> None:
     assert len(found) == len(values)
     assert (np.diff(found) >= -1e-9).all()
     assert found.sum() == pytest.approx(sum(values), abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-20])
+def test_moments_of_few_samples_decompose(size: float) -> None:
+    """Most of their eigenvalues are equal: float32 alone may give NaN, or no end."""
+    x = size * torch.from_numpy(normal(0, 13, 1024))
+    found = with_variances((x.T @ x / 13)[None], torch.ones(1, 1024))
+    torch.testing.assert_close(found[0], torch.eye(1024), atol=1e-3, rtol=0)
